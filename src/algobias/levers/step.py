@@ -1,0 +1,104 @@
+"""The pieces of one training step that parts wrap: state, key, sampler, gradient, transform.
+
+All tensors carry the same leading axes: none for a run trained alone, one (seeds) for stacked runs.
+The parameters of a network are one flat vector per run, ``[..., P]``, so that a norm over all of them
+is ``params.norm(dim=-1, keepdim=True)`` whether runs are stacked or not. ``Layout`` gives the view by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Batch = Any
+Grads = Tensor
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each named parameter lies in the flat vector.
+
+    Attributes:
+        names: Parameter names in order.
+        shapes: Their shapes.
+        offsets: Start of each; one more entry for the end.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[torch.Size, ...]
+    offsets: tuple[int, ...]
+
+    def views(self, flat: Tensor) -> dict[str, Tensor]:
+        """Named views of ``flat`` ([..., P]), each [..., *shape]; no copy."""
+        lead = flat.shape[:-1]
+        return {
+            name: flat[..., start : start + shape.numel()].view(*lead, *shape)
+            for name, shape, start in zip(self.names, self.shapes, self.offsets[:-1], strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class State:
+    """What a network is at one moment.
+
+    Attributes:
+        params: Flat parameters, [..., P].
+        buffers: Named buffers (BatchNorm statistics), each [..., *shape].
+        layout: Names and shapes inside ``params``.
+    """
+
+    params: Tensor
+    buffers: dict[str, Tensor] = field(default_factory=dict)
+    layout: Layout = Layout((), (), (0,))
+
+    def with_params(self, params: Tensor) -> State:
+        """The same network at other parameters."""
+        return replace(self, params=params)
+
+
+@dataclass(frozen=True)
+class Key:
+    """Where in the run, and with which randomness, a step happens.
+
+    Attributes:
+        update: Updates made so far, from 0.
+        epoch: Pass over the data, from 0.
+        seeds: Seed of each stacked run, or the one seed.
+        index: Training examples drawn, [..., B].
+    """
+
+    update: int
+    epoch: int
+    seeds: tuple[int, ...]
+    index: Tensor
+
+
+Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]
+"""``sampler(update, seeds)``: the batch of an update; a pure function, so a resumed run draws the same."""
+
+GradFn = Callable[[State, Batch, Key], tuple[Grads, State]]
+"""Gradient of the batch loss, [..., P], and the state with the buffers the forward pass updated."""
+
+
+def current_weights(state: State, memory: Tree) -> State:
+    """The weights that are evaluated, where no part says otherwise: the current ones."""
+    return state
+
+
+class Transform(NamedTuple):
+    """A triple of pure functions that turns gradients into an update.
+
+    Attributes:
+        init: State -> memory. A tree (dicts, tuples) of tensors with the state's leading axes and plain numbers.
+        update: (gradients, memory, state) -> (state, memory).
+        weights: (state, memory) -> the state that is evaluated and saved (an average, say).
+    """
+
+    init: Callable[[State], Tree]
+    update: Callable[[Grads, Tree, State], tuple[State, Tree]]
+    weights: Callable[[State, Tree], State] = current_weights

@@ -1,0 +1,288 @@
+"""Recipe: everything that determines a training run except the seed, as pure data."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from algobias.errors import BadInput, unknown_name
+
+Scalar = bool | int | float | str | None
+
+
+class Frozen(BaseModel):
+    """Immutable, strict about names: an unknown field is an error, never ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSpec(Frozen):
+    """Which network is trained; ``task`` is the one the task itself builds."""
+
+    name: str = "task"
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class OptimizerSpec(Frozen):
+    """The optimizer and its numbers, with PyTorch's conventions.
+
+    ``sgd``: ``v = momentum v + g + weight_decay w; w -= lr v``. ``adam`` has the coupled and ``adamw``
+    the decoupled weight decay; ``sign`` is sign descent, ``w -= lr sign(v)``.
+    """
+
+    name: Literal["sgd", "adam", "adamw", "sign"] = "sgd"
+    lr: float = Field(gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    beta1: float = Field(default=0.9, ge=0, lt=1)
+    beta2: float = Field(default=0.999, ge=0, lt=1)
+    eps: float = Field(default=1e-8, gt=0)
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov needs momentum above 0")
+        return self
+
+
+class Schedule(Frozen):
+    """Learning-rate schedule: linear warm-up, then constant or a half cosine to zero.
+
+    Attributes:
+        warmup: Updates (a whole number), or a fraction of the planned updates (below 1).
+    """
+
+    name: Literal["constant", "cosine"] = "constant"
+    warmup: float = Field(default=0, ge=0)
+
+    @property
+    def decays(self) -> bool:
+        """Whether a run cut short is not the same as a shorter run."""
+        return self.name != "constant"
+
+
+class Extension(Frozen):
+    """How far a run goes on after its planned end: until ``level``, at most ``factor`` times as long."""
+
+    level: float = Field(gt=0)
+    factor: float = Field(default=8.0, gt=1)
+    measure: Literal["train_loss", "train_metric"] = "train_loss"
+
+
+class Budget(Frozen):
+    """How long a run is: exactly one of ``epochs``, ``updates`` and ``until`` (a training loss)."""
+
+    epochs: float | None = Field(default=None, gt=0)
+    updates: int | None = Field(default=None, gt=0)
+    until: float | None = Field(default=None, gt=0)
+    max_updates: int | None = Field(default=None, gt=0)
+    extension: Extension | None = None
+
+    @model_validator(mode="after")
+    def _one_way_to_end(self) -> Self:
+        given = [name for name in ("epochs", "updates", "until") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of epochs, updates, until is needed, not {given or 'none'}")
+        if (self.until is None) != (self.max_updates is None):
+            raise ValueError("until and max_updates go together")
+        return self
+
+    def planned_updates(self, per_epoch: int) -> int:
+        """Updates up to the planned end (for ``until``: at most so many)."""
+        if self.updates is not None:
+            return self.updates
+        if self.epochs is not None:
+            return max(1, round(self.epochs * per_epoch))
+        assert self.max_updates is not None
+        return self.max_updates
+
+    def scaled(self, factor: float, per_epoch: int) -> Budget:
+        """The same budget ``factor`` times as long, as a whole number of updates."""
+        if self.until is not None:
+            raise BadInput("budget", f"x{factor:g}", "a factor needs a budget in epochs or updates, not until")
+        updates = max(1, round(self.planned_updates(per_epoch) * factor))
+        return Budget(updates=updates, extension=self.extension)
+
+
+class DataSpec(Frozen):
+    """Which part of the training data is used.
+
+    Attributes:
+        fraction: Share of the examples, in (0, 1].
+        pick: ``first`` takes the first ones, ``random`` a fixed random subset (stratified over classes).
+    """
+
+    fraction: float = Field(default=1.0, gt=0, le=1)
+    pick: Literal["first", "random"] = "random"
+
+
+class PartSpec(Frozen):
+    """A part by name: the lever registry turns it into code."""
+
+    name: str
+    revision: int = 1
+    options: dict[str, Scalar] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        inside = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.name}({inside})"
+
+
+class Recipe(Frozen):
+    """Core fields plus an ordered tuple of parts.
+
+    Attributes:
+        task: Name of the task with its options, as on the command line.
+        examples: Number of training examples the task has.
+        engine: ``auto`` lets the model decide whether seeds are stacked or looped over.
+    """
+
+    task: str
+    examples: int = Field(gt=0)
+    optimizer: OptimizerSpec
+    batch: int = Field(gt=0)
+    budget: Budget
+    model: ModelSpec = ModelSpec()
+    schedule: Schedule = Schedule()
+    data: DataSpec = DataSpec()
+    engine: Literal["auto", "stacked", "looped"] = "auto"
+    parts: tuple[PartSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.batch > self.used_examples:
+            raise ValueError(f"batch {self.batch} is larger than the training data ({self.used_examples} examples)")
+        if self.schedule.decays and self.budget.until is not None:
+            raise ValueError("a decaying schedule needs a planned end: budget until has none")
+        return self
+
+    @property
+    def used_examples(self) -> int:
+        """Training examples in use."""
+        return max(1, round(self.examples * self.data.fraction))
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Whole batches in one pass over the data; the last partial batch is dropped."""
+        return max(1, self.used_examples // self.batch)
+
+    @property
+    def planned_updates(self) -> int:
+        """Updates up to the planned end (for ``until``: at most so many)."""
+        return self.budget.planned_updates(self.updates_per_epoch)
+
+    def edit(self, **changes: Any) -> Recipe:
+        """A copy with fields replaced and everything validated again.
+
+        Nested fields are spelled with a double underscore: ``edit(optimizer__lr=0.1)``.
+
+        Raises:
+            BadInput: The result is not a possible recipe.
+        """
+        data = self.model_dump()
+        for key, value in changes.items():
+            node, *path = key.split("__")
+            target = data
+            for name in path:
+                target = target[node]
+                node = name
+            target[node] = value.model_dump() if isinstance(value, BaseModel) else value
+        return recipe_from(data)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field spelled out, JSON types only."""
+        return self.model_dump(mode="json")
+
+    def address(self, *fingerprints: str) -> str:
+        """Hash of the fully resolved recipe and of whatever else determines the run.
+
+        Independent of the order of fields and of spelled-out defaults. Cost: microseconds.
+
+        Args:
+            fingerprints: Hashes of the data, of a user's task file, revisions of the code in use.
+        """
+        text = json.dumps([self.resolved(), *fingerprints], sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def to_yaml(self) -> str:
+        """YAML text with every field that is not at its default."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Recipe:
+        """Read what :meth:`to_yaml` wrote, or a hand-written file.
+
+        Raises:
+            BadInput: Not YAML, or not a recipe.
+        """
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise BadInput("recipe", text[:60], f"YAML ({error})") from error
+        if not isinstance(data, dict):
+            raise BadInput("recipe", data, "a mapping of fields")
+        return recipe_from(data)
+
+
+def recipe_from(data: dict[str, Any]) -> Recipe:
+    """Validate plain data into a recipe, with errors in the user's words."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        raise bad_input_from(error, Recipe) from error
+
+
+def bad_input_from(error: ValidationError, model: type[BaseModel], prefix: str = "") -> BadInput:
+    """Turn pydantic's first complaint into one clear message."""
+    first = error.errors()[0]
+    path = ".".join(str(step) for step in first["loc"]) or prefix
+    if prefix and path != prefix:
+        path = f"{prefix}.{path}"
+    if first["type"] == "extra_forbidden":
+        return unknown_name(path or "field", str(first["loc"][-1]), _field_names(model, first["loc"][:-1]))
+    reason = first["msg"].removeprefix("Value error, ")
+    value = first["input"]
+    if isinstance(value, dict) or isinstance(value, BaseModel):
+        value = "this combination"
+    return BadInput(path or model.__name__.lower(), value, reason)
+
+
+def _field_names(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    node: Any = model
+    for step in path:
+        field = node.model_fields.get(step) if hasattr(node, "model_fields") else None
+        node = field.annotation if field is not None else node
+    return list(getattr(node, "model_fields", model.model_fields))
+
+
+def difference(before: Recipe, after: Recipe) -> list[str]:
+    """What changed from one recipe to another, one line per field, in words."""
+    lines: list[str] = []
+    _walk("", before.resolved(), after.resolved(), lines)
+    return lines
+
+
+def _walk(path: str, before: Any, after: Any, lines: list[str]) -> None:
+    if path == "parts":
+        old = [str(PartSpec.model_validate(item)) for item in before]
+        new = [str(PartSpec.model_validate(item)) for item in after]
+        lines += [f"without {item}" for item in old if item not in new]
+        lines += [f"with {item}" for item in new if item not in old]
+        if sorted(old) == sorted(new) and old != new:
+            lines.append(f"parts in another order: {', '.join(new)}")
+    elif isinstance(before, dict) and isinstance(after, dict):
+        for key in sorted({*before, *after}):
+            _walk(f"{path}.{key}" if path else key, before.get(key), after.get(key), lines)
+    elif before != after:
+        lines.append(f"{path}: {_show(before)} -> {_show(after)}")
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,67 @@
+"""What the training loop reports while it runs, and who may listen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Check:
+    """One row of a curve.
+
+    Attributes:
+        update: Updates made.
+        train_loss: Training loss in evaluation mode.
+        train_metric: Training metric.
+        test_metric: Test metric.
+        planned: This is the planned end.
+    """
+
+    update: int
+    train_loss: float
+    train_metric: float
+    test_metric: float
+    planned: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything needed to go on with one run as if it had never stopped.
+
+    Attributes:
+        update: Updates made.
+        tensors: Parameters, buffers and the transform's memory, flat names.
+        numbers: Plain numbers of the memory, cost so far, best fit: JSON types only.
+        checks: Rows of the curve so far.
+    """
+
+    update: int
+    tensors: dict[str, Tensor]
+    numbers: dict[str, Any]
+    checks: tuple[Check, ...]
+
+
+class Observer(Protocol):
+    """Listens to a training; every method may be called for any of the seeds being trained."""
+
+    def on_check(self, seed: int, check: Check) -> None:
+        """A new row of the curve of ``seed``."""
+
+    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        """Weights worth keeping: the training loss has halved, or this is the planned or last update."""
+
+    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
+        """A point to resume from."""
+
+    def wants_snapshot(self) -> bool:
+        """Asked at every check: take a snapshot of every seed now?"""
+
+    def should_stop(self) -> bool:
+        """Asked at every check: stop here (after a snapshot)?"""
+
+
+class Interrupted(Exception):
+    """Training stopped because an observer asked for it; snapshots have been handed out."""

@@ -1,0 +1,100 @@
+"""What a run leaves behind: its curve, how it ended, what it cost. Plain numpy, no torch.
+
+The planner, the statistics and the report read these objects only; who made them (the loop here, a
+CSV file, another machine) is invisible to them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Checks of one run, in order of updates.
+
+    Attributes:
+        update: Updates made at each check, strictly increasing, [K].
+        train_loss: Training loss in evaluation mode, [K].
+        train_metric: Training metric (higher is better), [K]; NaN where not known.
+        test_metric: Test metric (higher is better), [K].
+    """
+
+    update: NDArray[np.int64]
+    train_loss: Floats
+    train_metric: Floats
+    test_metric: Floats
+
+    def __len__(self) -> int:
+        return len(self.update)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost vector of a run up to its last update.
+
+    Attributes:
+        updates: Serial updates.
+        examples: Examples drawn.
+        gradients: Gradient evaluations, in examples.
+        flops: Floating-point operations of forward and backward passes.
+        bytes_sent: Bytes a worker sends to others.
+        peak_memory: Bytes of parameters, gradients, optimizer memory and saved activations of one run.
+        bits: Bits per multiply.
+        seconds: Wall seconds; shared evenly by runs that are stacked.
+    """
+
+    updates: float = 0.0
+    examples: float = 0.0
+    gradients: float = 0.0
+    flops: float = 0.0
+    bytes_sent: float = 0.0
+    peak_memory: float = 0.0
+    bits: float = 32.0
+    seconds: float = 0.0
+
+    def after(self, updates: float) -> Cost:
+        """The cost after only ``updates`` updates; memory and bits do not shrink."""
+        share = updates / self.updates if self.updates else 0.0
+        return Cost(
+            updates=updates,
+            examples=self.examples * share,
+            gradients=self.gradients * share,
+            flops=self.flops * share,
+            bytes_sent=self.bytes_sent * share,
+            peak_memory=self.peak_memory,
+            bits=self.bits,
+            seconds=self.seconds * share,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One recipe trained with one seed.
+
+    Attributes:
+        seed: The seed.
+        curve: Checks from the first update to the last.
+        planned: Row of ``curve`` at the planned end (the last row where the run diverged before it).
+        diverged: The run ended with a non-finite training loss.
+        trivial_metric: Test metric of a predictor that knows nothing.
+        cost: Cost up to the last row of ``curve``.
+        per_example: Test metric of every test example at the planned end, or None.
+    """
+
+    seed: int
+    curve: Curve
+    planned: int
+    diverged: bool = False
+    trivial_metric: float = 0.0
+    cost: Cost = field(default_factory=Cost)
+    per_example: NDArray[np.float32] | None = None
+
+
+RunStatus = Literal["finished", "diverged"]

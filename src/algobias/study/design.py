@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from algobias.errors import BadInput
 from algobias.training.outcome import Outcome
 
 DEFAULT_LOOKS = (4, 6, 9, 13, 20)
 LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+
+Measure = Literal["train_loss", "train_metric"]
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,17 @@ class Request:
     """A run the planner wants next.
 
     Attributes:
-        level: Where set, go on after the planned end until the fit measure is at or below this, at most
+        level: Where set, go on after the planned end until the fit is at least this good, at most
             ``length`` times as long (only for recipes whose rate does not decay).
+        measure: What ``level`` is compared with: stop where the training loss is at or below it, or where
+            the training metric is at or above it.
     """
 
     arm: str
     replicate: int
     length: float = 1.0
     level: float | None = None
+    measure: Measure = "train_loss"
 
 
 @dataclass(frozen=True)
@@ -56,9 +63,21 @@ class Design:
         alters_loss: Arms are matched on the training metric with clean labels.
         rate_only: There is an arm ``rate_only``; it describes and never decides.
         controls: Number of fixed controls.
+        control_alters_loss: For each control, whether it makes the training loss incomparable; empty
+            means none does.
         levels: Further training losses at which the gap is described.
         can_extend: Whether more runs can be made (False: the outcomes given are all there are).
         population: Whether to add the interval for the population of examples.
+        corpus: The metric is one number for the whole test set: no per-example outcomes.
+        paired: Equal replicates of two arms share their seed. False: the arms have disjoint seeds, and
+            Welch's interval decides.
+        train_examples: Examples the training metric is an average over, where known; half an example is
+            the smallest fit error that a training metric on the 0-100 scale can show.
+        not_applied: Why the activity check failed, or None.
+        null_failed: Why the null check failed, or None.
+
+    Raises:
+        BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
     """
 
     tolerance: float
@@ -68,5 +87,23 @@ class Design:
     alters_loss: bool = False
     rate_only: bool = False
     controls: int = 0
+    control_alters_loss: tuple[bool, ...] = ()
     levels: tuple[float, ...] = ()
     can_extend: bool = True
+    population: bool = False
+    corpus: bool = False
+    paired: bool = True
+    train_examples: int | None = None
+    not_applied: str | None = None
+    null_failed: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tolerance < float("inf"):
+            raise BadInput("tolerance", self.tolerance, "a positive number, in units of the metric")
+        rising = all(a < b for a, b in zip(self.looks, self.looks[1:], strict=False))
+        if not self.looks or self.looks[0] < 2 or not rising:
+            raise BadInput("looks", self.looks, "increasing numbers of seeds, the first at least 2")
+        if self.control_alters_loss and len(self.control_alters_loss) != self.controls:
+            raise BadInput("control_alters_loss", self.control_alters_loss, f"{self.controls} values")
+        if any(not level > 0 for level in self.levels):
+            raise BadInput("levels", self.levels, "positive training losses")

@@ -1,0 +1,1 @@
+"""Study: design, statistics, verdict, planner."""

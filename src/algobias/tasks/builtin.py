@@ -1,0 +1,40 @@
+"""What a built-in task says about itself: one entry of the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from algobias.recipe import Frozen
+from algobias.tasks.task import Task
+
+
+class Options(Frozen):
+    """Options of a built-in task; each task has its own subclass."""
+
+
+@dataclass(frozen=True)
+class BuiltIn:
+    """A built-in task.
+
+    Attributes:
+        name: Its name on the command line.
+        summary: One sentence.
+        options: Its options with their defaults.
+        build: (options, name with options, folder of the data or None) -> Task.
+        recipe: The default recipe in words, for the default options.
+        trivial: What the trivial predictor is, in words.
+        files: Files wanted, relative to the data folder; empty where the data ship with a dependency.
+        source: Public site that has the files.
+    """
+
+    name: str
+    summary: str
+    options: type[Options]
+    build: Callable[[Any, str, Path | None], Task]
+    recipe: dict[str, Any]
+    trivial: str
+    files: tuple[str, ...] = field(default=())
+    source: str = ""

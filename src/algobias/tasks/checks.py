@@ -1,0 +1,152 @@
+"""What is wrong with a task's data or functions, said before anything is trained."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from algobias.errors import BadInput
+from algobias.tasks.source import ItemSource, Source, TensorSource
+from algobias.tasks.trees import map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from algobias.tasks.task import Task
+
+FIRST_ITEMS = 8
+"""Items of a dataset that are looked at beforehand; the rest shows in training."""
+
+
+def check_finite(source: Source, name: str) -> None:
+    """Refuse NaN and infinity: in all tensors in memory, in a dataset's first items.
+
+    Cost: one pass over the data in memory; :data:`FIRST_ITEMS` items of a dataset.
+    """
+    data = source.data if isinstance(source, TensorSource) else next(source.batches(FIRST_ITEMS))
+    for path, tensor in tensors_in(data, name):
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            continue
+        bad = ~torch.isfinite(tensor)
+        if bad.any():
+            example = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
+            value = tensor[example][bad[example]].reshape(-1)[0].item()
+            raise BadInput(path, f"{value} in example {example}", "finite numbers only")
+
+
+def check_labels(labels: dict[str, Tensor], classes: int | None) -> None:
+    """Refuse a single class in the training labels, and labels outside 0 ... ``classes``-1.
+
+    Args:
+        labels: All known class labels of ``train``, ``validation``, ``test``, each [n].
+        classes: Number of classes where the user named it.
+    """
+    for name, values in labels.items():
+        if classes is None:
+            continue
+        outside = (values < 0) | (values >= classes)
+        if outside.any():
+            example = int(outside.nonzero()[0])
+            told = f"label {int(values[example])} in example {example}"
+            raise BadInput(name, told, f"labels from 0 to {classes - 1}")
+    train = labels.get("train")
+    if train is not None and len(train) > 1 and bool((train == train[0]).all()):
+        raise BadInput("train", f"only class {int(train[0])}", "examples of at least two classes")
+
+
+def rehearse(task: Task) -> None:
+    """Build the network and evaluate loss and metric on a few examples of each source, without training.
+
+    The examples are the first ones and those with the smallest and the largest label, so that a label the
+    network has no output for shows here and not in the middle of a run.
+
+    Raises:
+        BadInput: Whatever goes wrong in the user's functions, with file and line; a loss that is not one
+            finite number; a metric that is not one value for each example.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = guarded("model", task.model)
+        if not isinstance(net, nn.Module):
+            raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+        net.eval()
+        for name, source in task.sources().items():
+            index = _telling_examples(source, task.all_labels(name))
+            batch = next(source.to("cpu").batches(len(index), index))
+            with torch.no_grad():
+                loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
+                values = guarded(
+                    f"metric on {name}", lambda b=batch: task.metric(net, [b] if task.corpus else b)
+                )
+            _check_loss(loss, name)
+            _check_metric(values, name, len(index), task.corpus)
+
+
+def guarded(what: str, call: Any) -> Any:
+    """Call a user's function; what it raises becomes one message with file and line."""
+    try:
+        return call()
+    except BadInput:
+        raise
+    except Exception as error:
+        raise BadInput(what, where_and_what(error), "a function that runs on this data") from error
+
+
+def where_and_what(error: BaseException, folder: Path | None = None) -> str:
+    """``file.py:12: ValueError: message`` for the last line of the user's own code that was running.
+
+    Args:
+        folder: Where the user's code lies; without it, the last line outside torch and this package.
+    """
+    told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    own = Path(__file__).resolve().parents[1]
+    library = Path(torch.__file__).resolve().parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        outside = folder is None and not ({own, library} & set(path.parents))
+        if outside or (folder is not None and folder in path.parents):
+            return f"{path.name}:{frame.lineno}: {told}"
+    return told
+
+
+def _telling_examples(source: Source, labels: Tensor | None) -> Tensor:
+    chosen = list(range(min(FIRST_ITEMS, len(source))))
+    if labels is not None:
+        chosen += [int(labels.argmin()), int(labels.argmax())]
+    return torch.tensor(sorted(set(chosen)))
+
+
+def _check_loss(loss: Any, name: str) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        shown = f"tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise BadInput(f"loss on {name}", shown, "one floating-point number: the mean over the batch")
+    if not bool(torch.isfinite(loss)):
+        raise BadInput(f"loss on {name}", float(loss), "a finite loss at the initial weights")
+
+
+def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
+    field = f"metric on {name}"
+    if corpus:
+        try:
+            float(values)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                field, type(values).__name__, "one number for the whole set (corpus=True)"
+            ) from error
+    elif not isinstance(values, Tensor) or values.shape != (examples,):
+        shown = f"tensor {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise BadInput(field, shown, f"one value for each example, a tensor [{examples}] (or corpus=True)")
+
+
+def first_batch(source: Source) -> Any:
+    """The first few examples as a batch; for a dataset these are the only items loaded."""
+    if isinstance(source, ItemSource):
+        return next(
+            source.batches(min(FIRST_ITEMS, len(source)), torch.arange(min(FIRST_ITEMS, len(source))))
+        )
+    assert isinstance(source, TensorSource)
+    return map_trees(lambda tensor: tensor[:FIRST_ITEMS], source.data)

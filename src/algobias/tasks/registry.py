@@ -1,0 +1,103 @@
+"""Tasks by text: built-in ones from the catalogue, a user's own from a Python file."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from algobias.errors import BadInput, unknown_name
+from algobias.recipe import bad_input_from
+from algobias.tasks import digits
+from algobias.tasks.builtin import BuiltIn, Options
+from algobias.tasks.task import Task
+from algobias.tasks.user_file import is_user_task, load_user_task
+
+TASKS: dict[str, BuiltIn] = {entry.name: entry for entry in (digits.ENTRY,)}
+
+
+def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = None) -> Task:
+    """Find and build a task.
+
+    Args:
+        text: ``digits``, ``fashion_mnist:train=1000,model=convbn``, or ``path/to/file.py:name``, where
+            ``name`` is a :class:`Task` or a function that returns one. A user's file is executed.
+        data_dir: Folder of the data sets (``--data``); then ``ALGOBIAS_DATA`` and the user's cache folder.
+        base_dir: Folder that a relative path to a file starts from; the current one without it.
+
+    Raises:
+        BadInput: An unknown task or option, data that are absent or damaged, a file that raises.
+    """
+    if is_user_task(text):
+        task = load_user_task(text, base_dir)
+    else:
+        name, _, rest = text.strip().partition(":")
+        if name not in TASKS:
+            raise unknown_name("task", name, [*TASKS, "path/to/file.py:name"])
+        entry = TASKS[name]
+        options = parse_options(entry, rest)
+        task = entry.build(options, spelling(entry, options), data_dir)
+        task.text = task.name
+    task.data_dir = data_dir
+    return task
+
+
+def parse_options(entry: BuiltIn, text: str) -> Options:
+    """Read ``key=value,key=value``.
+
+    Raises:
+        BadInput: Malformed text, an unknown key, or a value that is not allowed.
+    """
+    given: dict[str, str] = {}
+    known = list(entry.options.model_fields)
+    for item in text.split(",") if text.strip() else []:
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if key not in known:
+            raise (
+                unknown_name(f"task {entry.name}", key, known)
+                if known
+                else BadInput(f"task {entry.name}", item, "no options")
+            )
+        if not equals or not value:
+            raise BadInput(f"{entry.name}.{key}", item, f"{key}=value")
+        if key in given:
+            raise BadInput(f"{entry.name}.{key}", value, "each option once")
+        given[key] = value
+    try:
+        return entry.options.model_validate(given)
+    except ValidationError as error:
+        raise bad_input_from(error, entry.options, entry.name) from error
+
+
+def spelling(entry: BuiltIn, options: Options) -> str:
+    """The task as one writes it, defaults left out and options in the catalogue's order."""
+    fields = type(options).model_fields
+    shown = [
+        f"{key}={_text(getattr(options, key))}"
+        for key, field in fields.items()
+        if getattr(options, key) != field.default
+    ]
+    return entry.name + (":" + ",".join(shown) if shown else "")
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every built-in task: name, summary, options with defaults, files wanted, trivial baseline, recipe."""
+    return [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "options": {key: field.default for key, field in entry.options.model_fields.items()},
+            "about_options": inspect.cleandoc(entry.options.__doc__ or ""),
+            "files": list(entry.files),
+            "source": entry.source,
+            "trivial": entry.trivial,
+            "recipe": dict(entry.recipe),
+        }
+        for entry in TASKS.values()
+    ]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,161 @@
+"""A user's own task: a Python file that is executed, and told about before it is."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from algobias.errors import BadInput
+from algobias.tasks.checks import where_and_what
+from algobias.tasks.task import Task
+
+_siblings: set[str] = set()
+"""Modules that task files imported from their folders: loaded anew with every task file."""
+
+
+def is_user_task(text: str) -> bool:
+    """Whether ``text`` names a Python file and not a built-in task."""
+    path, colon, _ = text.rpartition(":")
+    return text.endswith(".py") or (bool(colon) and path.endswith(".py"))
+
+
+def describe_user_task(text: str, base_dir: Path | None = None) -> str | None:
+    """What loading ``text`` will execute, in one line to be printed first; None for a built-in task.
+
+    Raises:
+        BadInput: There is no such file, or no such name in it.
+    """
+    if not is_user_task(text):
+        return None
+    path, name, source = _read(text, base_dir)
+    lines, digest = source.count(b"\n") + 1, hashlib.sha256(source).hexdigest()[:12]
+    return f"will execute {path} ({lines} lines, sha256 {digest}...) and use {name!r} from it"
+
+
+def load_user_task(text: str, base_dir: Path | None = None) -> Task:
+    """Execute the file and return its task, rehearsed on a few examples.
+
+    While the file runs, its folder is the first on ``sys.path`` and what it prints goes to stderr. Modules it
+    imports from its folder, also relatively (``from .data import x``), are loaded anew and belong to the
+    task's fingerprint.
+
+    Args:
+        text: ``path/to/file.py:name``.
+        base_dir: Folder that a relative path starts from.
+
+    Raises:
+        BadInput: No such file or name, an error raised in it (file, line, message), not a task.
+    """
+    path, name, source = _read(text, base_dir)
+    module = ModuleType(f"algobias_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
+    module.__file__ = str(path)
+    module.__path__ = [str(path.parent)]  # a package of its folder, for relative imports
+    module.__package__ = module.__name__
+    with _imports_from(path.parent, module), contextlib.redirect_stdout(sys.stderr):
+        try:
+            exec(compile(source, str(path), "exec"), module.__dict__)
+            found = getattr(module, name)
+            made = found if isinstance(found, Task) or not callable(found) else found()
+            if not isinstance(made, Task):
+                raise BadInput(
+                    f"{path.name}:{name}", type(made).__name__, "a Task, or a function that returns one"
+                )
+            made.files = (path, *_files_below(path.parent))
+            made.check()
+        except KeyboardInterrupt:
+            raise
+        except BadInput as error:
+            raise _located(error, path) from error
+        except BaseException as error:  # SystemExit too: a file that exits must not end the program
+            told = where_and_what(error, path.parent)
+            raise BadInput(f"task file {path.name}", told, "a file that runs without an error") from error
+    made.text = f"{path}:{name}"
+    return made
+
+
+def _read(text: str, base_dir: Path | None) -> tuple[Path, str, bytes]:
+    """Path, name and bytes of the file, checked without executing it."""
+    location, _, name = ("", "", "") if text.endswith(".py") else text.rpartition(":")
+    location = location or text
+    path = Path(location).expanduser()
+    path = (path if path.is_absolute() else (base_dir or Path.cwd()) / path).resolve()
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 1, 0.5)
+        raise BadInput("task", location, "an existing Python file", near[0] if near else None)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise BadInput("task", location, f"a file that can be read ({error.strerror})") from error
+    try:
+        names = _top_level_names(ast.parse(source, str(path)))
+    except (SyntaxError, ValueError) as error:
+        raise BadInput(f"task file {path.name}", where_and_what(error), "a Python file") from error
+    if names is not None and name not in names:
+        close = difflib.get_close_matches(name, names, 1, 0.5)
+        shown = ", ".join(sorted(names)) or "none in this file"
+        raise BadInput("task", text, f"{location}:name with a name of: {shown}", close[0] if close else None)
+    return path, name, source
+
+
+def _top_level_names(tree: ast.Module) -> set[str] | None:
+    """Functions and variables a file defines; None where a star import leaves it open."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            return None
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        elif not isinstance(node, ast.ClassDef):
+            stored = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            names.update(n.id for n in stored)
+    return names
+
+
+@contextlib.contextmanager
+def _imports_from(folder: Path, module: ModuleType) -> Iterator[None]:
+    for name in _siblings:
+        sys.modules.pop(name, None)
+    _siblings.clear()
+    before = set(sys.modules)
+    written = sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # nothing is left behind in the user's folder
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = written
+        _siblings.update(name for name in set(sys.modules) - before if _file_in(name, folder))
+
+
+def _files_below(folder: Path) -> list[Path]:
+    found = (_file_in(name, folder) for name in list(sys.modules))
+    return sorted({path for path in found if path is not None})
+
+
+def _file_in(name: str, folder: Path) -> Path | None:
+    written: Any = getattr(sys.modules.get(name), "__file__", None)
+    if not isinstance(written, str) or not written.endswith(".py"):
+        return None
+    path = Path(written)
+    installed = "site-packages" in path.parts
+    return path if folder in path.parents and not installed else None
+
+
+def _located(error: BadInput, path: Path) -> BadInput:
+    """The same complaint, with the line of the user's file that led to it."""
+    told = where_and_what(error, path.parent)
+    line = told.split(": ", 1)[0] if told.startswith(path.name) else path.name
+    field = error.field if error.field.startswith(path.name) else f"{line}: {error.field}"
+    return BadInput(field, error.value, error.allowed, error.nearest)

@@ -67,9 +67,13 @@ class Schedule(Frozen):
 
 
 class Extension(Frozen):
-    """How far a run goes on after its planned end: until ``level``, at most ``factor`` times as long."""
+    """How far a run goes on after its planned end: until ``level``, at most ``factor`` times as long.
 
-    level: float = Field(gt=0)
+    Attributes:
+        level: Training loss at or below which, or training metric at or above which, the run ends.
+    """
+
+    level: float
     factor: float = Field(default=8.0, gt=1)
     measure: Literal["train_loss", "train_metric"] = "train_loss"
 

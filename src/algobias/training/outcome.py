@@ -7,7 +7,6 @@ CSV file, another machine) is invisible to them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +94,3 @@ class Outcome:
     trivial_metric: float = 0.0
     cost: Cost = field(default_factory=Cost)
     per_example: NDArray[np.float32] | None = None
-
-
-RunStatus = Literal["finished", "diverged"]

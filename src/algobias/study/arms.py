@@ -1,0 +1,121 @@
+"""From a study's levers to the recipes of its arms, and from the planner's requests to recipes to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from algobias.errors import BadInput
+from algobias.levers.base import Lever
+from algobias.levers.registry import parse, parse_many
+from algobias.recipe import Extension, Recipe
+from algobias.study.design import Design, Request
+from algobias.study.spec import StudySpec
+from algobias.tasks.task import Task
+from algobias.training.loop import LOOP_REVISION
+
+NOISE_SEEDS = 6
+"""Baselines from which the seed spread is learnt where no tolerance is given."""
+
+NOISE_OFFSET = 1_000_000
+"""Distance from the audit's seeds to those of the spread, which no audit uses."""
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The recipes of a study.
+
+    Attributes:
+        spec: The question.
+        task: The task it is about.
+        recipes: Recipe by arm name, as the planner spells them.
+        changes: The levers that make the variant.
+        controls: The levers of each control.
+    """
+
+    spec: StudySpec
+    task: Task
+    recipes: dict[str, Recipe]
+    changes: tuple[Lever, ...]
+    controls: tuple[tuple[Lever, ...], ...]
+
+    @property
+    def alters_data(self) -> bool:
+        """Whether the change removes training examples."""
+        return any(lever.card.alters_data for lever in self.changes)
+
+    @property
+    def alters_loss(self) -> bool:
+        """Whether the change makes training losses incomparable."""
+        return any(lever.card.alters_loss for lever in self.changes)
+
+    def design(self, tolerance: float, *, not_applied: str | None = None, null_failed: str | None = None) -> Design:
+        """What the planner needs to know."""
+        return Design(
+            tolerance=tolerance,
+            looks=self.spec.looks,
+            decays=any(recipe.schedule.decays for recipe in self.recipes.values()),
+            alters_data=self.alters_data,
+            alters_loss=self.alters_loss,
+            rate_only="rate_only" in self.recipes,
+            controls=len(self.controls),
+            control_alters_loss=tuple(any(one.card.alters_loss for one in levers) for levers in self.controls),
+            levels=self.spec.levels,
+            not_applied=not_applied,
+            null_failed=null_failed,
+        )
+
+    def seed(self, request: Request) -> int:
+        """Seed of a requested run; the second arm of an A/A takes the next block."""
+        block = self.spec.looks[-1] if self.spec.aa and request.arm == "variant" else 0
+        return self.spec.seed + block + request.replicate
+
+    def recipe(self, request: Request) -> Recipe:
+        """Recipe of a requested run: the arm's, longer or shorter where asked."""
+        recipe = self.recipes[request.arm]
+        if request.level is not None:
+            extension = Extension(level=request.level, factor=request.length, measure=request.measure)
+            return recipe.edit(budget__extension=extension)
+        if request.length != 1:
+            return recipe.edit(budget=recipe.budget.scaled(request.length, recipe.updates_per_epoch))
+        return recipe
+
+    @cached_property
+    def fingerprints(self) -> tuple[str, ...]:
+        """What besides the recipe determines a run: the data, the loop, the kind of device."""
+        device = self.spec.device.partition(":")[0]
+        return (self.task.fingerprint(), f"loop {LOOP_REVISION}", f"device {device}")
+
+    def address(self, recipe: Recipe) -> str:
+        """Address of a recipe's runs in the store."""
+        return recipe.address(*self.fingerprints)
+
+
+def build_arms(spec: StudySpec, task: Task) -> Arms:
+    """Apply the levers of a study.
+
+    Raises:
+        BadInput: Unknown or malformed levers, an impossible recipe.
+    """
+    baseline = task.recipe().edit(engine=spec.engine)
+    for text in spec.base:
+        for lever in parse_many(text):
+            baseline = lever.apply(baseline)
+    changes = tuple(parse(text) for text in spec.change)
+    variant = baseline
+    for lever in changes:
+        variant = lever.apply(variant)
+    recipes = {"baseline": baseline, "variant": variant}
+    rate_only = baseline.edit(optimizer__lr=variant.optimizer.lr)
+    if rate_only != baseline and rate_only != variant:
+        recipes["rate_only"] = rate_only
+    controls = tuple(parse_many(text) for text in spec.control)
+    for place, levers in enumerate(controls):
+        for arm in ("variant", "baseline"):
+            recipe = recipes[arm]
+            for lever in levers:
+                recipe = lever.apply(recipe)
+            if recipe == recipes[arm]:
+                raise BadInput("control", spec.control[place], f"a control that changes the {arm}'s recipe")
+            recipes[f"{arm}+control:{place}"] = recipe
+    return Arms(spec, task, recipes, changes, controls)

@@ -1,0 +1,140 @@
+"""The one object that ``--json`` prints and the report is made from (schema 1)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from algobias.study.design import Design, Run
+from algobias.study.recovery import Recovery
+from algobias.study.statistics import Interval
+from algobias.study.verdict import Verdict
+from algobias.training.outcome import Cost, Outcome
+
+SCHEMA = 1
+
+
+def interval(value: Interval | None) -> dict[str, Any]:
+    """``{mean, low, high, n}``; None stands for a bound or an estimate that does not exist."""
+    if value is None:
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    return {"mean": number(value.mean), "low": number(value.low), "high": number(value.high), "n": value.n}
+
+
+def number(value: float | None) -> float | None:
+    """A finite number, or None: JSON has no NaN and no infinity."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and standard deviation over seeds; a value that is not finite makes both None."""
+    array = np.asarray(values, dtype=np.float64)
+    mean = number(float(array.mean())) if len(array) else None
+    sd = number(float(array.std(ddof=1))) if len(array) > 1 else None
+    return {"mean": mean, "sd": sd}
+
+
+def arm_summary(name: str, outcomes: Sequence[Outcome], recipe: Mapping[str, Any] | None, address: str | None) -> dict[str, Any]:
+    """One entry of ``arms``: the arm at its planned end.
+
+    A diverged run counts with its trivial metric; the cost is the mean over seeds, up to the planned end.
+    """
+    metric = [o.trivial_metric if o.diverged else float(o.curve.test_metric[o.planned]) for o in outcomes]
+    return {
+        "name": name,
+        "recipe": recipe,
+        "address": address,
+        "seeds": [o.seed for o in outcomes],
+        "metric": spread(metric),
+        "train_metric": spread([float(o.curve.train_metric[o.planned]) for o in outcomes]),
+        "train_loss": spread([float(o.curve.train_loss[o.planned]) for o in outcomes]),
+        "diverged": sum(o.diverged for o in outcomes),
+        "cost": mean_cost([o.cost.after(float(o.curve.update[o.planned])) for o in outcomes]),
+    }
+
+
+def mean_cost(costs: Sequence[Cost]) -> dict[str, float]:
+    """Mean cost vector over seeds."""
+    rows = [asdict(cost) for cost in costs]
+    return {key: float(np.mean([row[key] for row in rows])) for key in rows[0]} if rows else {}
+
+
+def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) -> dict[str, Any]:
+    """The part of the result that follows from the verdict alone."""
+    split = verdict.split
+    return {
+        "verdict": verdict.name,
+        "reason": verdict.reason,
+        "warnings": list(verdict.warnings),
+        "tolerable": verdict.tolerable,
+        "would_decide": verdict.would_decide,
+        "tolerance": design.tolerance,
+        "looks": list(design.looks),
+        "gap": {**interval(split.gap), "state": split.gap_state, "bounds": [number(b) for b in split.gap_bounds]},
+        "claim": "this test set",
+        "population": interval(verdict.population) if verdict.population else None,
+        "welch": interval(verdict.welch),
+        "correlation": number(verdict.correlation),
+        "sign_flip_p": number(verdict.sign_flip_p),
+        "alpha": verdict.alpha,
+        "fit": {
+            "matched": split.side is not None,
+            "on": split.on,
+            "side": split.side,
+            "level": number(split.level),
+            "reference_level": number(split.reference_level),
+            "reason": split.unavailable_because,
+            "levels": [
+                {"level": one.level, "gap": interval(one.gap), "seeds_reached": one.seeds_reached}
+                for one in verdict.levels
+            ],
+            "seeds_reached": split.seeds_reached,
+            "fit_share": {**interval(split.fit_share), "state": split.fit_state},
+            "bias_share": {**interval(split.bias_share), "state": split.bias_state},
+            "notes": list(split.notes),
+        },
+        "moved": [],
+        "rate_only": None
+        if verdict.rate_only is None
+        else {"gap": interval(verdict.rate_only.gap), "at_level": interval(verdict.rate_only.at_level)},
+        "controls": [control_result(recovery, controls[recovery.control]) for recovery in verdict.recoveries],
+    }
+
+
+def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> dict[str, Any]:
+    """One entry of ``controls``."""
+    ratios = {"variant": dict(recovery.cost_ratio)}
+    if recovery.cost_ratio_matched is not None:
+        ratios["variant_at_matched_fit"] = dict(recovery.cost_ratio_matched)
+    entry = {
+        "lever": lever,
+        "at": recovery.at,
+        "level": number(recovery.level),
+        "recovered": interval(recovery.recovered),
+        "recovered_against_treated_baseline": interval(recovery.against_treated_baseline),
+        "treated_gap": interval(recovery.treated_gap),
+        "improvement": interval(recovery.improvement),
+        "verdict": recovery.verdict,
+        "general": recovery.general,
+        "reason": recovery.reason,
+        "cost_ratio": ratios,
+    }
+    if recovery.other is not None and not nested:
+        entry["other"] = control_result(recovery.other, lever, nested=True)
+    return entry
+
+
+def outcomes_of(runs: Sequence[Run], arm: str, replicates: int) -> list[Outcome]:
+    """Outcomes of an arm as planned (length 1, or what contains it), by replicate."""
+    best: dict[int, Run] = {}
+    for run in runs:
+        if run.arm != arm or run.replicate >= replicates or run.length < 1:
+            continue
+        kept = best.get(run.replicate)
+        if kept is None or run.length < kept.length:
+            best[run.replicate] = run
+    return [best[replicate].outcome for replicate in sorted(best)]

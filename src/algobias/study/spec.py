@@ -1,0 +1,117 @@
+"""Specification of a study: what a user asks, as pure data, from options or a YAML file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from algobias.errors import BadInput
+from algobias.recipe import Frozen, bad_input_from
+from algobias.study.design import DEFAULT_LOOKS
+
+
+class StudySpec(Frozen):
+    """A question about a task.
+
+    Attributes:
+        task: Task with options, or ``path/to/file.py:name``.
+        base: Levers that edit the task's recipe for both arms first.
+        change: Levers that make the variant, in order.
+        control: Fixed controls; each one lever or several joined by ``+``.
+        aa: Compare the baseline with itself on other seeds instead of with a change.
+        seed: First seed; replicate i has ``seed + i``.
+        looks: Numbers of seeds at which the study is looked at.
+        tolerance: Largest gap that does not matter, in units of the metric; None: suggested.
+        levels: Further training losses at which the gap is described.
+        device: Torch device.
+        engine: ``auto``, ``stacked`` or ``looped``.
+    """
+
+    task: str = Field(min_length=1)
+    base: tuple[str, ...] = ()
+    change: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    aa: bool = False
+    seed: int = Field(default=0, ge=0)
+    looks: tuple[int, ...] = DEFAULT_LOOKS
+    tolerance: float | None = Field(default=None, gt=0)
+    levels: tuple[float, ...] = ()
+    device: str = "cpu"
+    engine: str = "auto"
+
+    @field_validator("base", "change", "control", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("looks", mode="before")
+    @classmethod
+    def _number_or_list(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            value = [part for part in value.replace(" ", "").split(",") if part]
+        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("looks")
+    @classmethod
+    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or value[0] < 2 or any(b <= a for a, b in zip(value, value[1:], strict=False)):
+            raise ValueError("increasing numbers of seeds, the first at least 2")
+        if value[-1] > 10_000:
+            raise ValueError("at most 10000 seeds")
+        return value
+
+    @field_validator("levels")
+    @classmethod
+    def _positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not math.isfinite(level) or level <= 0 for level in value):
+            raise ValueError("training losses above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _a_question(self) -> StudySpec:
+        if self.aa and self.change:
+            raise ValueError("either aa or a change, not both")
+        if not self.aa and not self.change:
+            raise ValueError("at least one change (or aa)")
+        return self
+
+    def question(self) -> str:
+        """The comparison in a few words."""
+        return "baseline against itself" if self.aa else " then ".join(self.change)
+
+
+def spec_from(data: dict[str, Any]) -> StudySpec:
+    """Validate plain data into a specification.
+
+    Raises:
+        BadInput: With the key, the value and what is allowed.
+    """
+    try:
+        return StudySpec.model_validate(data)
+    except ValidationError as error:
+        raise bad_input_from(error, StudySpec, "spec") from error
+
+
+def read_spec(path: Path) -> StudySpec:
+    """Read a study from a YAML file; a task file in it is taken relative to that file.
+
+    Raises:
+        BadInput: No such file, not YAML, unknown keys, values out of range.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("spec", str(path), f"a readable YAML file ({error})") from error
+    except yaml.YAMLError as error:
+        raise BadInput("spec", str(path), f"YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(data, dict):
+        raise BadInput("spec", str(path), "a mapping with the keys " + ", ".join(StudySpec.model_fields))
+    spec = spec_from(data)
+    file, colon, name = spec.task.rpartition(":")
+    if colon and file.endswith(".py") and not Path(file).is_absolute():
+        spec = spec.model_copy(update={"task": f"{(path.parent / file).resolve()}:{name}"})
+    return spec

@@ -1,0 +1,205 @@
+"""A task's network as a pure function of flat parameters, for one run or for runs stacked over seeds."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from algobias.errors import BadInput
+from algobias.levers.base import Part
+from algobias.levers.randomness import generator
+from algobias.levers.step import Batch, Grads, Key, Layout, State
+from algobias.recipe import Recipe
+from algobias.tasks.task import Task
+
+STACK_PARAMETERS = 300_000
+"""Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
+
+_LOOPED = (
+    nn.modules.conv._ConvNd,
+    nn.modules.batchnorm._BatchNorm,
+    nn.RNNBase,
+    nn.modules.dropout._DropoutNd,
+    nn.MultiheadAttention,
+)
+
+
+@contextmanager
+def seeded(seed: int, purpose: str, step: int) -> Iterator[None]:
+    """Python, numpy and torch random numbers as a function of (seed, purpose, step); restored afterwards."""
+    kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    number = int(generator(seed, purpose, step).integers(2**31))
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002 - a user's model may use the global generator
+    torch.manual_seed(number)
+    try:
+        yield
+    finally:
+        random.setstate(kept[0])
+        np.random.set_state(kept[1])  # noqa: NPY002
+        torch.random.set_rng_state(kept[2])
+
+
+class _Call(nn.Module):
+    """Holds the model under one name, so that functional_call can swap its weights around any function."""
+
+    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
+        super().__init__()
+        self.model = model
+        self.function = function
+
+    def forward(self, batch: Any) -> Any:
+        return self.function(self.model, batch)
+
+
+class Network:
+    """Loss, gradient and metric of a task's model at given flat parameters.
+
+    Memory: the template module, plus whatever the state holds; nothing is kept between calls.
+
+    Args:
+        task: The task.
+        recipe: Its ``model`` field and ``engine`` are used.
+        parts: Model surgery is applied in their order.
+        device: Where tensors live.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, parts: Sequence[Part], device: torch.device) -> None:
+        self.task = task
+        self.recipe = recipe
+        self.parts = tuple(parts)
+        self.device = device
+        self.template = self._build(0)
+        trained = {name: p for name, p in self.template.named_parameters() if p.requires_grad}
+        if not trained:
+            raise BadInput("model", type(self.template).__name__, "a network with at least one trainable parameter")
+        kinds = {p.dtype for p in trained.values()}
+        if len(kinds) > 1 or not next(iter(kinds)).is_floating_point:
+            raise BadInput("model", sorted(map(str, kinds)), "trainable parameters of one floating-point type")
+        shapes = tuple(p.shape for p in trained.values())
+        offsets = np.cumsum([0, *(shape.numel() for shape in shapes)])
+        self.layout = Layout(tuple(trained), shapes, tuple(int(offset) for offset in offsets))
+        self.fixed = tuple(name for name, p in self.template.named_parameters() if not p.requires_grad)
+        self.gradients = 0
+        self._loss = _Call(self.template, task.loss)
+        self._metric = _Call(self.template, task.metric)
+        self._both = _Call(self.template, lambda model, batch: (task.loss(model, batch), task.metric(model, batch)))
+        self.stacked = self._stacks() if recipe.engine == "auto" else recipe.engine == "stacked"
+
+    def _build(self, seed: int) -> nn.Module:
+        with seeded(seed, "init", 0):
+            model = self.task.build_model(self.recipe.model)
+            for part in self.parts:
+                model = part.model(model)
+        return model.to(self.device)
+
+    @property
+    def size(self) -> int:
+        """Number of trained parameters, P."""
+        return self.layout.offsets[-1]
+
+    def initial(self, seed: int) -> State:
+        """The network of ``seed`` before training; params [P]."""
+        model = self._build(seed)
+        named = dict(model.named_parameters())
+        flat = torch.cat([named[name].detach().reshape(-1) for name in self.layout.names])
+        buffers = {name: named[name].detach() for name in self.fixed}
+        buffers |= {name: b.detach().clone() for name, b in model.named_buffers()}
+        return State(flat, buffers, self.layout)
+
+    def gradient(self, state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+        """Gradient of the batch loss at ``state`` (train mode), [..., P], and the updated buffers.
+
+        Stacked runs do not touch each other: the gradient of the summed losses with respect to one
+        run's parameters is that run's gradient.
+        """
+        leaves = {name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()}
+        self.template.train()
+        if self.stacked:
+            loss = vmap(self._call_loss)(leaves, state.buffers, batch)
+            buffers = state.buffers
+        else:
+            buffers = {name: b.clone() for name, b in state.buffers.items()}
+            with seeded(key.seeds[0], "model", key.update):
+                loss = self._call_loss(leaves, buffers, batch)
+        if loss.dim() != int(self.stacked):
+            raise BadInput("loss", tuple(loss.shape), "a scalar: the mean over the batch")
+        grads = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        lead = state.params.shape[:-1]
+        self.gradients += key.index.shape[-1]
+        return torch.cat([g.reshape(*lead, -1) for g in grads], -1), replace(state, buffers=buffers)
+
+    def _call_loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
+        result: Tensor = functional_call(self._loss, _prefixed(params, buffers), (batch,))
+        return result
+
+    @torch.no_grad()
+    def evaluate(self, state: State, batches: Sequence[tuple[Batch, int]]) -> tuple[Tensor, Tensor]:
+        """Loss and metric in evaluation mode, one pass over ``batches`` (each with its length).
+
+        Returns:
+            Mean loss, [...]; metric of every example, [..., n] (for a corpus metric: [..., 1]).
+        """
+        self.template.eval()
+        params = state.layout.views(state.params)
+        losses, metrics, total = [], [], 0
+        for batch, length in batches:
+            if self.stacked:
+                loss, metric = vmap(self._call_both, in_dims=(0, 0, None))(params, state.buffers, batch)
+            elif self.task.corpus:
+                loss, metric = self._call_loss(params, state.buffers, batch), None
+            else:
+                loss, metric = self._call_both(params, state.buffers, batch)
+            losses.append(loss.double() * length)
+            if metric is not None:
+                if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
+                    raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({length},)")
+                metrics.append(metric.double())
+            total += length
+        mean = torch.stack(losses).sum(0) / total
+        if self.task.corpus:
+            weights = _prefixed(params, state.buffers)
+            value = functional_call(self._metric, weights, ([batch for batch, _ in batches],))
+            return mean, torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
+        return mean, torch.cat(metrics, -1)
+
+    def _call_both(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        result: tuple[Tensor, Tensor] = functional_call(self._both, _prefixed(params, buffers), (batch,))
+        return result
+
+    def _stacks(self) -> bool:
+        """Whether seeds are trained as one stack: small networks of layers that vmap runs fast and exactly."""
+        if self.task.corpus or self.size > STACK_PARAMETERS:
+            return False
+        if any(isinstance(module, _LOOPED) for module in self.template.modules()):
+            return False
+        state = stack([self.initial(0), self.initial(1)])
+        index = torch.arange(min(2, len(self.task.train)))
+        try:
+            batch = self.task.train.gather(index.expand(2, -1), (0, 1), 0)
+            self.template.eval()
+            params = state.layout.views(state.params)
+            vmap(self._call_both)(params, state.buffers, batch)
+        except RuntimeError:
+            # Data-dependent control flow, random numbers inside, or an operation without a batching rule.
+            return False
+        return True
+
+
+def _prefixed(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"model.{name}": tensor for part in (params, buffers) for name, tensor in part.items()}
+
+
+def stack(states: Sequence[State]) -> State:
+    """Stack runs along a new leading axis."""
+    first = states[0]
+    buffers = {name: torch.stack([state.buffers[name] for state in states]) for name in first.buffers}
+    return State(torch.stack([state.params for state in states]), buffers, first.layout)

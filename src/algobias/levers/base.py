@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BeforeValidator, ValidationError, model_validator
 from torch import nn
 
 from algobias.errors import BadInput
 from algobias.levers.step import GradFn, Sampler, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe, bad_input_from
 
-Place = Literal["weights", "gradients", "data", "labels", "budget", "readout", "statistics"]
+Place = Literal["data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
+"""Where a lever acts itself (everything downstream of it then differs as well).
+
+``data``: which examples an update draws, or their inputs. ``labels``: the labels of the same examples.
+``gradients``: the gradient at the same weights on the same batch. ``statistics``: the buffers after the
+same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
+evaluated, where those that are trained stay the same. ``budget``: the planned end.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,12 +31,13 @@ class Card:
         summary: One sentence: what it does.
         saves: What it makes cheaper, or "nothing".
         costs: What it makes dearer, or "nothing".
-        acts_on: Where its effect shows (the activity check looks there).
+        acts_on: The places where it acts itself, over all its settings (the activity check looks there).
         moves: Coordinates of the bias it is known to move.
         not_when: When it is known not to help, or to hurt.
         references: Paper and year.
-        examples: Spellings for the command line; the first is the working setting of the tests.
-        gradients: Gradient evaluations per update relative to the unchanged recipe.
+        examples: Spellings for the command line; the first is the working setting of the tests. Together
+            they act in every place of ``acts_on``.
+        gradients: Gradient evaluations per example drawn, at the first example; 1 changes nothing.
         alters_data: It removes training examples: a gap at matched fit is then ``data``.
         alters_loss: It makes the training loss incomparable: arms are matched on the training metric.
     """
@@ -45,6 +53,25 @@ class Card:
     gradients: float = 1.0
     alters_data: bool = False
     alters_loss: bool = False
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as exactly this number, without a plus sign (``1e16``, ``40``)."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")
+
+
+def _whole(value: object) -> object:
+    """Let ``2e4`` and ``40.0`` be whole numbers; everything else is left to the field's own check."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number, also spelled ``2e4``."""
 
 
 class Amount(Frozen):
@@ -76,7 +103,7 @@ class Amount(Frozen):
         return self.value * current if self.relative else self.value
 
     def __str__(self) -> str:
-        return f"{'x' if self.relative else ''}{self.value:g}"
+        return f"{'x' if self.relative else ''}{number(self.value)}"
 
 
 class Lever(Frozen):
@@ -106,18 +133,25 @@ class Lever(Frozen):
         """
         raise TypeError(f"{type(self).__name__} must say what it edits")
 
+    def gradients_per_example(self) -> float:
+        """Gradient evaluations per example drawn at this setting; the unchanged recipe has 1."""
+        return self.card.gradients
+
     def spelling(self) -> str:
-        """The lever as one writes it on the command line; defaults are left out."""
+        """The lever as one writes it on the command line; defaults are left out.
+
+        Reading it back gives an equal lever.
+        """
         shown: list[str] = []
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
             if value == field.default:
                 continue
-            text = f"{value:g}" if isinstance(value, float) else str(value)
+            text = number(value) if isinstance(value, float) else str(value)
             if key == self.positional:
                 shown.insert(0, text)
-            elif value is True:
-                shown.append(key)
+            elif isinstance(value, bool):
+                shown.append(key if value else f"{key}=false")
             else:
                 shown.append(f"{key}={text}")
         return self.name + (":" + ",".join(shown) if shown else "")
@@ -192,17 +226,49 @@ def options_from(cls: type[Lever], text: str) -> Lever:
             key = key.strip()
         elif position == 0 and cls.positional is not None:
             key, value = cls.positional, item
-        elif item and item in cls.model_fields:
-            key, value = item, "true"
+        elif item.strip() in cls.model_fields:
+            key, value = item.strip(), "true"
         else:
-            raise BadInput(cls.name, item, f"key=value with a key of: {', '.join(cls.model_fields) or 'none'}")
+            keys = ", ".join(cls.model_fields) or "none"
+            raise BadInput(cls.name, item, f"key=value with a key of: {keys}")
         if key in options:
-            raise BadInput(f"{cls.name}.{key}", value, "each option once")
+            raise BadInput(_path(cls, key), value, "each option once")
         options[key] = value.strip()
+    return lever_from(cls, options)
+
+
+def lever_from(cls: type[Lever], options: dict[str, Any]) -> Lever:
+    """Validate options into a lever, with errors in the words of the command line.
+
+    Raises:
+        BadInput: An unknown option, a missing one, a value out of range.
+    """
+    needed = [key for key, field in cls.model_fields.items() if field.is_required() and key not in options]
+    if needed:
+        raise BadInput(_path(cls, needed[0]), None, f"a value, as in {' or '.join(cls.card.examples)}")
     try:
         return cls.model_validate(options)
     except ValidationError as error:
-        raise bad_input_from(error, cls, cls.name) from error
+        problem = bad_input_from(error, cls, cls.name)
+        key = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
+        value = options.get(key, problem.value)
+        raise BadInput(_path(cls, key), value, problem.allowed, problem.nearest) from error
 
 
-__all__ = ["Amount", "BaseModel", "Card", "Context", "Lever", "Part", "options_from"]
+def _path(cls: type[Lever], key: str) -> str:
+    """A field in the user's words: the positional one goes by the lever's own name."""
+    return cls.name if key in ("", cls.positional) else f"{cls.name}.{key}"
+
+
+__all__ = [
+    "Amount",
+    "Card",
+    "Context",
+    "Lever",
+    "Part",
+    "Place",
+    "Whole",
+    "lever_from",
+    "number",
+    "options_from",
+]

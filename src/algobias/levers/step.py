@@ -94,7 +94,8 @@ class Transform(NamedTuple):
     """A triple of pure functions that turns gradients into an update.
 
     Attributes:
-        init: State -> memory. A tree (dicts, tuples) of tensors with the state's leading axes and plain numbers.
+        init: State -> memory. A tree (dicts, tuples) of tensors with the state's leading axes and of plain
+            numbers.
         update: (gradients, memory, state) -> (state, memory).
         weights: (state, memory) -> the state that is evaluated and saved (an average, say).
     """

@@ -1,0 +1,122 @@
+"""The catalogue of levers: one entry for each, and the way from text and from data to objects."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import Any
+
+from algobias.errors import BadInput, unknown_name
+from algobias.levers.base import Lever, Part, lever_from, options_from
+from algobias.levers.batch import BatchSize
+from algobias.levers.budget import Length
+from algobias.levers.clip import Clip
+from algobias.levers.data import DataFraction
+from algobias.levers.ema import WeightAverage
+from algobias.levers.label_noise import LabelNoise
+from algobias.levers.optimizer import Optimizer
+from algobias.levers.rate import LearningRate
+from algobias.levers.sam import SharpnessAware
+from algobias.levers.schedule import ScheduleName, Warmup
+from algobias.levers.weight_decay import WeightDecay
+from algobias.recipe import PartSpec
+
+LEVERS: dict[str, type[Lever]] = {
+    cls.name: cls
+    for cls in (
+        BatchSize,
+        LearningRate,
+        Warmup,
+        ScheduleName,
+        Length,
+        Optimizer,
+        WeightDecay,
+        DataFraction,
+        Clip,
+        SharpnessAware,
+        LabelNoise,
+        WeightAverage,
+    )
+}
+"""Every lever by its name on the command line."""
+
+
+def lever_class(name: str) -> type[Lever]:
+    """The lever of that name.
+
+    Raises:
+        BadInput: There is none; the nearest name is proposed.
+    """
+    if name not in LEVERS:
+        raise unknown_name("lever", name, LEVERS)
+    return LEVERS[name]
+
+
+def parse(text: str) -> Lever:
+    """Read a lever as spelled on the command line: ``batch:x16,lr=sqrt``.
+
+    The name ends at the first colon; then one positional value and ``key=value`` pairs.
+
+    Raises:
+        BadInput: Unknown name, malformed text, a value out of range.
+
+    Example:
+        >>> parse("batch:x16,lr=sqrt").spelling()
+        'batch:x16,lr=sqrt'
+    """
+    name, _, options = text.strip().partition(":")
+    return options_from(lever_class(name.strip()), options)
+
+
+def parse_many(text: str) -> tuple[Lever, ...]:
+    """Read a composed lever, ``lr:0.4+warmup:40+clip:1``; its parts are applied in order.
+
+    A plus sign separates where a letter follows it, so numbers may be written ``1e+3``.
+
+    Raises:
+        BadInput: As :func:`parse`.
+    """
+    return tuple(parse(item) for item in re.split(r"\+(?=\s*[A-Za-z_])", text))
+
+
+def build_part(spec: PartSpec) -> Part:
+    """The code of a part that a recipe names.
+
+    Raises:
+        BadInput: No such part, options it does not have, or a recipe of another revision of it.
+    """
+    parts = {name: cls for name, cls in LEVERS.items() if issubclass(cls, Part)}
+    if spec.name not in parts:
+        raise unknown_name("parts.name", spec.name, parts)
+    cls = parts[spec.name]
+    if spec.revision != cls.revision:
+        raise BadInput(
+            f"parts.{spec.name}.revision", spec.revision, f"{cls.revision}, the one of this version"
+        )
+    part = lever_from(cls, dict(spec.options))
+    assert isinstance(part, Part)
+    return part
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every lever with its card and its options, JSON types only."""
+    return [_entry(cls) for cls in LEVERS.values()]
+
+
+def _entry(cls: type[Lever]) -> dict[str, Any]:
+    card = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
+    }
+    schema = cls.model_json_schema()
+    required = schema.get("required", [])
+    options = [
+        {
+            "name": key,
+            "positional": key == cls.positional,
+            "required": key in required,
+            "default": None if field.is_required() else field.default,
+        }
+        for key, field in cls.model_fields.items()
+    ]
+    kind = "part" if issubclass(cls, Part) else "edit"
+    return {"name": cls.name, "kind": kind, "revision": cls.revision, **card, "options": options}

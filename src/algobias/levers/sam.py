@@ -1,0 +1,225 @@
+"""Sharpness-aware minimisation: the gradient at the worst nearby weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from algobias.errors import BadInput
+from algobias.levers.base import Card, Context, Part, Whole
+from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.recipe import Recipe
+
+
+def perturbation(grads: Tensor, rho: float) -> Tensor:
+    """``rho g / ||g||`` of flat gradients, row by row; zero where the gradient is zero.
+
+    Args:
+        grads: [..., P].
+        rho: Length of the perturbation.
+    """
+    norm = torch.linalg.vector_norm(grads, dim=-1, keepdim=True)
+    moved: Tensor = grads * (rho / norm.clamp_(min=torch.finfo(norm.dtype).tiny))
+    return moved
+
+
+class SAM:
+    """Two-step sharpness-aware minimisation around any module and optimizer.
+
+    After a backward pass, :meth:`perturbed` moves the weights by ``rho g / ||g||`` and clears the
+    gradients; the second backward pass, on the same batch, then gives the gradient that the optimizer
+    steps with, and on leaving the weights are back to the last bit.
+
+    - *Mixed precision*: pass the gradient scaler. The perturbation is taken from unscaled gradients; where
+      the first pass overflowed nothing is moved and the gradients are left for the scaler to find, so that
+      the update is skipped as usual.
+    - *Gradient accumulation*: accumulate all micro-batches before, and the same ones again inside.
+    - *BatchNorm*: buffers that the second pass changed are put back, so running statistics see every
+      batch once, at the weights that are kept.
+    - Dropout draws new masks in the second pass, unless the random state is reset by the caller.
+
+    Args:
+        module: The module being trained.
+        optimizer: What steps its parameters.
+        rho: Length of the perturbation.
+        every: In :meth:`step`, perturb at every k-th update only, starting with the first.
+
+    Raises:
+        BadInput: ``rho`` is negative or ``every`` below 1.
+
+    Example:
+        >>> import torch; _ = torch.manual_seed(0)
+        >>> net = torch.nn.Linear(3, 1); optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        >>> sam = SAM(net, optimizer, rho=0.05); x, y = torch.randn(8, 3), torch.randn(8, 1)
+        >>> for _ in range(100):
+        ...     (net(x) - y).square().mean().backward()
+        ...     with sam.perturbed():
+        ...         (net(x) - y).square().mean().backward()
+        ...     optimizer.step(); optimizer.zero_grad()
+        >>> bool((net(x) - y).square().mean() < y.var())
+        True
+    """
+
+    def __init__(
+        self, module: nn.Module, optimizer: torch.optim.Optimizer, rho: float = 0.05, every: int = 1
+    ) -> None:
+        if not rho >= 0:
+            raise BadInput("sam", rho, "a length of at least 0")
+        if every < 1:
+            raise BadInput("sam.every", every, "a whole number of at least 1")
+        self.module, self.optimizer = module, optimizer
+        self.rho, self.every, self.updates = rho, every, 0
+        self._weights: list[tuple[Tensor, Tensor]] = []
+        self._buffers: list[tuple[Tensor, Tensor]] = []
+
+    def _parameters(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+    @torch.no_grad()
+    def ascend(self, scaler: torch.amp.GradScaler | None = None) -> bool:
+        """Move the weights to the perturbed point and clear the gradients.
+
+        Args:
+            scaler: The gradient scaler that scaled the loss, if any.
+
+        Returns:
+            Whether anything was moved: not where the gradient is zero or non-finite (it is then kept).
+        """
+        if self._weights:
+            raise RuntimeError("ascend was called twice without descend in between")
+        moved = self._parameters()
+        scale = scaler.get_scale() if scaler is not None else 1.0
+        grads = [_unscaled(p, scale) for p in moved]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if not (norm.isfinite() and norm > 0):
+            return False
+        self._weights = [(p, p.detach().clone()) for p in moved]
+        self._buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        for p, grad in zip(moved, grads, strict=True):
+            p.add_(grad * (self.rho / norm).to(grad.device))
+            p.grad = None
+        return True
+
+    @torch.no_grad()
+    def descend(self) -> None:
+        """Put weights and buffers back to what they were before :meth:`ascend`; gradients stay."""
+        for tensor, kept in (*self._weights, *self._buffers):
+            tensor.copy_(kept)
+        self._weights, self._buffers = [], []
+
+    @contextmanager
+    def perturbed(self, scaler: torch.amp.GradScaler | None = None) -> Iterator[bool]:
+        """:meth:`ascend`, the body, :meth:`descend` (also after an exception); gives what ascend returned."""
+        moved = self.ascend(scaler)
+        try:
+            yield moved
+        finally:
+            self.descend()
+
+    def step(self, closure: Callable[[], Tensor], scaler: torch.amp.GradScaler | None = None) -> Tensor:
+        """One whole update, with the second pass at every ``every``-th update only.
+
+        Args:
+            closure: Computes the (accumulated) loss and calls backward on it, scaled where a scaler is used.
+            scaler: Steps the optimizer, if given; ``scaler.update()`` is the caller's.
+
+        Returns:
+            What the closure returned at the unperturbed weights.
+        """
+        self.optimizer.zero_grad()
+        loss = closure()
+        if self.updates % self.every == 0:
+            with self.perturbed(scaler) as moved:
+                if moved:
+                    closure()
+        self.updates += 1
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on; the optimizer and the scaler have their own."""
+        return {"rho": self.rho, "every": self.every, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.rho, self.every, self.updates = state["rho"], state["every"], state["updates"]
+
+
+def _unscaled(parameter: Tensor, scale: float) -> Tensor:
+    grad = parameter.grad
+    assert grad is not None
+    # At least float32: the sum of squares of a half-precision gradient would overflow.
+    grad = grad.float() if grad.dtype.itemsize < 4 else grad
+    return grad if scale == 1 else grad / scale
+
+
+class SharpnessAware(Part):
+    """Step with the gradient at ``w + rho g / ||g||``, on the same batch.
+
+    Running statistics come from the first pass, at the weights that are kept. Rows of stacked runs are
+    perturbed each by its own norm.
+
+    Attributes:
+        rho: Length of the perturbation; 0 for none.
+        every: Only at every k-th update, starting with the first; plain gradients in between.
+    """
+
+    name: ClassVar[str] = "sam"
+    positional: ClassVar[str | None] = "rho"
+
+    rho: float = Field(ge=0)
+    every: Whole = Field(default=1, ge=1)
+
+    card: ClassVar[Card] = Card(
+        summary="Steps with the gradient at the worst weights within rho, to first order (two gradients).",
+        saves="nothing; often fewer updates to the same training loss with a large batch",
+        costs="one more gradient evaluation at every k-th update: twice the compute at every=1",
+        acts_on=("gradients",),
+        moves=("top_eigenvalue", "trace", "margin_input", "input_gradient_norm"),
+        not_when=(
+            "The strongest control measured here, and not free: digits batch 16 to 256, rho .1 recovered "
+            "0.79 [0.57, 1.01] at 0.9x and rho .2 0.81 [0.67, 0.95] at 0.7x the gradients of the variant "
+            "trained to the same loss. But it lifts the baseline as well (1.16 of the gap): against the "
+            "treated baseline a residual remains. rho must be searched: .1 works where .2 breaks, and the "
+            "best one differs by task. It does not give missing data back (0.35 [0.23, 0.45] for half the "
+            "digits)."
+        ),
+        references=(
+            "Foret et al., Sharpness-aware minimization for efficiently improving generalization, 2021",
+            "Andriushchenko, Flammarion, Towards understanding sharpness-aware minimization, 2022",
+            "Liu et al., Towards efficient and scalable sharpness-aware minimization, 2022 (every=k)",
+        ),
+        examples=("sam:0.1", "sam:0.2,every=2"),
+        gradients=2.0,
+    )
+
+    @classmethod
+    def neutral(cls, recipe: Recipe) -> SharpnessAware:
+        """No perturbation (the second gradient is still computed)."""
+        return cls(rho=0.0)
+
+    def gradients_per_example(self) -> float:
+        """One, and one more at every k-th update."""
+        return 1 + 1 / self.every
+
+    def gradient(self, grad: GradFn, context: Context) -> GradFn:
+        """Evaluate the gradient a second time, at the perturbed weights."""
+
+        def sharp(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+            grads, after = grad(state, batch, key)
+            if key.update % self.every:
+                return grads, after
+            nearby = state.with_params(state.params + perturbation(grads, self.rho))
+            # The second pass starts from the old buffers and its own are dropped.
+            grads, _ = grad(nearby, batch, key)
+            return grads, after
+
+        return sharp

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from torch import nn
 
 from algobias.errors import BadInput, unknown_name
+from algobias.models.convnet import convnet
 from algobias.models.mlp import mlp
+from algobias.models.norm import Norm
+from algobias.models.resnet import Shortcut, resnet
 from algobias.recipe import Frozen, ModelSpec, bad_input_from
 
 
@@ -40,19 +43,51 @@ class Zoo:
 class MLPOptions(Options):
     """``depth`` hidden layers of ``width`` units."""
 
-    width: int = 128
-    depth: int = 2
+    width: int = Field(default=128, gt=0)
+    depth: int = Field(default=2, ge=0)
+
+
+class ConvNetOptions(Options):
+    """``norm``: ``batch`` or ``group``. ``width``: channels of the first block, half of the second\'s."""
+
+    norm: Norm = "batch"
+    width: int = Field(default=8, gt=0)
+    hidden: int = Field(default=64, gt=0)
+    groups: int = Field(default=4, gt=0)
+
+
+class ResNetOptions(Options):
+    """``depth``: 6n + 2. ``shortcut``: ``A`` zeros, ``B`` 1x1 convolution. ``norm``: ``batch``, ``group``."""
+
+    depth: int = 20
+    shortcut: Shortcut = "A"
+    norm: Norm = "batch"
+    groups: int = Field(default=4, gt=0)
+
+
+def _mlp(options: MLPOptions, shape: tuple[int, ...], classes: int) -> nn.Module:
+    return mlp(math.prod(shape), (options.width,) * options.depth, classes)
+
+
+def _convnet(options: ConvNetOptions, shape: tuple[int, ...], classes: int) -> nn.Module:
+    channels, size = _image("convnet", shape)
+    widths = (options.width, 2 * options.width)
+    return convnet(channels, size, classes, options.norm, widths, options.hidden, options.groups)
+
+
+def _resnet(options: ResNetOptions, shape: tuple[int, ...], classes: int) -> nn.Module:
+    channels, _ = _image("resnet", shape)
+    return resnet(options.depth, classes, channels, options.shortcut, options.norm, options.groups)
 
 
 ZOO: dict[str, Zoo] = {
     entry.name: entry
     for entry in (
+        Zoo("mlp", "fully connected layers with ReLU", MLPOptions, _mlp),
         Zoo(
-            "mlp",
-            "ReLU network of fully connected layers",
-            MLPOptions,
-            lambda o, shape, classes: mlp(math.prod(shape), (o.width,) * o.depth, classes),
+            "convnet", "two 3x3 convolutions with normalisation, two linear layers", ConvNetOptions, _convnet
         ),
+        Zoo("resnet", "residual network for 32x32 images (He et al. 2016)", ResNetOptions, _resnet),
     )
 }
 
@@ -62,7 +97,7 @@ def build(spec: ModelSpec, shape: tuple[int, ...], classes: int | None) -> nn.Mo
 
     Args:
         spec: Name and options.
-        shape: Shape of one example.
+        shape: Shape of one example: [C, H, W] for images.
         classes: Number of outputs.
 
     Raises:
@@ -87,7 +122,15 @@ def summaries() -> list[dict[str, Any]]:
             "name": entry.name,
             "summary": entry.summary,
             "options": {key: field.default for key, field in entry.options.model_fields.items()},
-            "doc": inspect.cleandoc(entry.options.__doc__ or ""),
+            "about_options": inspect.cleandoc(entry.options.__doc__ or ""),
         }
         for entry in ZOO.values()
     ]
+
+
+def _image(name: str, shape: tuple[int, ...]) -> tuple[int, int]:
+    if len(shape) != 3 or shape[1] != shape[2]:
+        raise BadInput(
+            "model", name, f"a model for examples of shape {list(shape)}; this one takes square images"
+        )
+    return shape[0], shape[1]

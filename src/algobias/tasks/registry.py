@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from algobias.errors import BadInput, unknown_name
 from algobias.recipe import bad_input_from
-from algobias.tasks import digits
+from algobias.tasks import cifar10, digits, emnist_letters, fashion_mnist, mnist
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import is_user_task, load_user_task
 
-TASKS: dict[str, BuiltIn] = {entry.name: entry for entry in (digits.ENTRY,)}
+TASKS: dict[str, BuiltIn] = {
+    entry.name: entry
+    for entry in (digits.ENTRY, fashion_mnist.ENTRY, mnist.ENTRY, emnist_letters.ENTRY, cifar10.ENTRY)
+}
 
 
 def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = None) -> Task:
@@ -50,7 +54,7 @@ def parse_options(entry: BuiltIn, text: str) -> Options:
     Raises:
         BadInput: Malformed text, an unknown key, or a value that is not allowed.
     """
-    given: dict[str, str] = {}
+    given: dict[str, str | int] = {}
     known = list(entry.options.model_fields)
     for item in text.split(",") if text.strip() else []:
         key, equals, value = (piece.strip() for piece in item.partition("="))
@@ -64,10 +68,15 @@ def parse_options(entry: BuiltIn, text: str) -> Options:
             raise BadInput(f"{entry.name}.{key}", item, f"{key}=value")
         if key in given:
             raise BadInput(f"{entry.name}.{key}", value, "each option once")
-        given[key] = value
+        given[key] = int(value) if re.fullmatch(r"[+-]?\d{1,18}", value) else value
     try:
         return entry.options.model_validate(given)
     except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] == "literal_error":
+            key = str(first["loc"][0])
+            names = map(str, get_args(entry.options.model_fields[key].annotation))
+            raise unknown_name(f"{entry.name}.{key}", str(given[key]), names) from error
         raise bad_input_from(error, entry.options, entry.name) from error
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from algobias.errors import BadInput
 from algobias.tasks.checks import where_and_what
+from algobias.tasks.fingerprint import PACKAGE
 from algobias.tasks.task import Task
 
 _siblings: set[str] = set()
@@ -67,7 +68,7 @@ def load_user_task(text: str, base_dir: Path | None = None) -> Task:
                 raise BadInput(
                     f"{path.name}:{name}", type(made).__name__, "a Task, or a function that returns one"
                 )
-            made.files = (path, *_files_below(path.parent))
+            made.files = (path, *local_imports(path))
             made.check()
         except KeyboardInterrupt:
             raise
@@ -136,21 +137,53 @@ def _imports_from(folder: Path, module: ModuleType) -> Iterator[None]:
     finally:
         sys.path.remove(str(folder))
         sys.dont_write_bytecode = written
-        _siblings.update(name for name in set(sys.modules) - before if _file_in(name, folder))
+        _siblings.update(name for name in set(sys.modules) - before if _lies_in(name, folder))
 
 
-def _files_below(folder: Path) -> list[Path]:
-    found = (_file_in(name, folder) for name in list(sys.modules))
-    return sorted({path for path in found if path is not None})
+def local_imports(path: Path) -> list[Path]:
+    """Modules beside a task file that it imports, and those they import; found in the text, not by executing.
+
+    So the list does not depend on what else has been imported before.
+    """
+    folder, found, waiting = path.parent, set[Path](), [path]
+    while waiting:
+        current = waiting.pop()
+        try:
+            tree = ast.parse(current.read_bytes())
+        except (SyntaxError, ValueError, OSError):
+            continue
+        for name in _imported_names(tree):
+            stem = folder.joinpath(*name.split("."))
+            for module in (stem.with_suffix(".py"), stem / "__init__.py"):
+                if module.is_file() and module != path and module not in found:
+                    found.add(module)
+                    waiting.append(module)
+    return sorted(found)
 
 
-def _file_in(name: str, folder: Path) -> Path | None:
+def _imported_names(tree: ast.Module) -> set[str]:
+    """Dotted names a module may import: ``from a.b import c`` gives a, a.b and a.b.c."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            stem = node.module or ""
+            full = [".".join(part for part in (stem, alias.name) if part) for alias in node.names]
+        else:
+            continue
+        for name in full:
+            pieces = name.split(".")
+            names.update(".".join(pieces[:end]) for end in range(1, len(pieces) + 1))
+    return names - {"*"}
+
+
+def _lies_in(name: str, folder: Path) -> bool:
     written: Any = getattr(sys.modules.get(name), "__file__", None)
-    if not isinstance(written, str) or not written.endswith(".py"):
-        return None
+    if not isinstance(written, str):
+        return False
     path = Path(written)
-    installed = "site-packages" in path.parts
-    return path if folder in path.parents and not installed else None
+    return folder in path.parents and PACKAGE not in path.parents and "site-packages" not in path.parts
 
 
 def _located(error: BadInput, path: Path) -> BadInput:

@@ -1,0 +1,134 @@
+"""Tasks on 28x28 images in idx files: what MNIST, FashionMNIST and EMNIST have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from algobias.errors import BadInput
+from algobias.models.convnet import convnet
+from algobias.models.mlp import mlp
+from algobias.tasks.builtin import BuiltIn, Options
+from algobias.tasks.classification import accuracy, classification_loss
+from algobias.tasks.files import find_files
+from algobias.tasks.idx import read_idx
+from algobias.tasks.images import Pixels, first_examples, standardised
+from algobias.tasks.task import Task
+
+SIZE = 28
+RECIPES: dict[str, dict[str, Any]] = {
+    "convbn": {"lr": 0.02, "momentum": 0.9, "batch": 16, "schedule": "cosine", "epochs": 20},
+    "mlp": {"lr": 0.01, "momentum": 0.9, "batch": 16, "schedule": "cosine", "epochs": 40},
+}
+RECIPES["convgn"] = RECIPES["convbn"]
+
+
+class IdxOptions(Options):
+    """``train``, ``test``: the first so many images (default all). ``pool``: average over squares this wide.
+
+    ``model``: ``mlp`` (two hidden layers of 200), ``convbn`` or ``convgn`` (small conv net with BatchNorm or
+    GroupNorm).
+    """
+
+    train: int | None = Field(default=None, gt=1)
+    test: int | None = Field(default=None, gt=0)
+    pool: Literal[1, 2, 4, 7] = 1
+    model: Literal["mlp", "convbn", "convgn"] = "convbn"
+
+
+@dataclass(frozen=True)
+class IdxSet:
+    """A data set in torchvision's folder layout.
+
+    Attributes:
+        name: Name of the task.
+        summary: One sentence.
+        files: Training images, training labels, test images, test labels.
+        source: Public site that has them.
+        classes: Number of classes.
+        first_label: Label of the first class in the files.
+        transposed: Images are stored column by column.
+    """
+
+    name: str
+    summary: str
+    files: tuple[str, str, str, str]
+    source: str
+    classes: int = 10
+    first_label: int = 0
+    transposed: bool = False
+
+    def read(self, data_dir: Path | None) -> tuple[Pixels, Pixels, Pixels, Pixels]:
+        """Training images [N, 28, 28], labels [N] from 0, test images and labels; unsigned bytes.
+
+        Raises:
+            BadInput: Files absent or damaged, images and labels that differ in number, labels out of range.
+        """
+        paths = find_files(data_dir, self.files, self.name, self.source)
+        out: list[Pixels] = []
+        for images_path, labels_path in (paths[:2], paths[2:]):
+            images = read_idx(images_path, (None, SIZE, SIZE))
+            labels = read_idx(labels_path, (None,))
+            if len(images) != len(labels):
+                told = f"{len(labels)} labels"
+                raise BadInput(
+                    f"file {labels_path.name}", told, f"{len(images)}, as {images_path.name} has images"
+                )
+            last = self.first_label + self.classes - 1
+            if labels.min() < self.first_label or labels.max() > last:
+                told = f"labels from {labels.min()} to {labels.max()}"
+                raise BadInput(f"file {labels_path.name}", told, f"labels from {self.first_label} to {last}")
+            out += [
+                images.transpose(0, 2, 1) if self.transposed else images,
+                labels - np.uint8(self.first_label),
+            ]
+        return out[0], out[1], out[2], out[3]
+
+    def build(self, options: IdxOptions, name: str, data_dir: Path | None) -> Task:
+        """The task with these options."""
+        train_images, train_labels, test_images, test_labels = self.read(data_dir)
+        train_images, train_labels = first_examples(
+            train_images, train_labels, options.train, f"{self.name}.train"
+        )
+        test_images, test_labels = first_examples(test_images, test_labels, options.test, f"{self.name}.test")
+        x, z = standardised(train_images[:, None], test_images[:, None], options.pool)
+        side = SIZE // options.pool
+        models: dict[str, Callable[[], nn.Module]] = {
+            "mlp": partial(mlp, side * side, (200, 200), self.classes),
+            "convbn": partial(convnet, 1, side, self.classes, "batch"),
+            "convgn": partial(convnet, 1, side, self.classes, "group"),
+        }
+        return Task(
+            name,
+            train=(x, torch.from_numpy(train_labels.astype(np.int64))),
+            test=(z, torch.from_numpy(test_labels.astype(np.int64))),
+            model=models[options.model],
+            loss=classification_loss,
+            metric=accuracy,
+            metric_name="accuracy",
+            recipe=RECIPES[options.model],
+            trivial=100 / self.classes,
+            habit=0.8,
+            classes=self.classes,
+        )
+
+    def entry(self) -> BuiltIn:
+        """This data set's entry in the registry of tasks."""
+        return BuiltIn(
+            name=self.name,
+            summary=self.summary,
+            options=IdxOptions,
+            build=self.build,
+            recipe={"optimizer": "sgd", **RECIPES["convbn"]},
+            trivial=f"chance, {100 / self.classes:.3g} %",
+            files=self.files,
+            source=self.source,
+        )

@@ -1,0 +1,241 @@
+"""Checkpoints: safetensors plus JSON, written whole or not at all. Nothing is ever unpickled.
+
+A snapshot holds all that a run needs to go on; kept weights hold a network at one moment. Both carry the
+address of the recipe they belong to, so that a checkpoint of another recipe is recognised.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from algobias.errors import BadInput, unknown_name
+from algobias.training.observers import Check, Snapshot
+
+FORMAT = "1"
+NESTED = ("state_dict", "model_state_dict", "model")
+"""Where training scripts usually put the weights inside a larger checkpoint."""
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Tell trouble with a file or folder (full, read-only, in the way) in one sentence.
+
+    Raises:
+        BadInput: An OSError happened inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        allowed = (
+            f"a place that can be written to, with free space ({reason}); what was stored stays as it was"
+        )
+        raise BadInput("store", str(path), allowed) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader, or a crash at any moment, sees the old or the new one, never a part.
+
+    Args:
+        path: The file; its folder must exist.
+        data: All of its content.
+
+    Raises:
+        BadInput: The disk is full or cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def save_snapshot(path: Path, snapshot: Snapshot, *, address: str, seed: int) -> None:
+    """Store a point to resume from, replacing an earlier one.
+
+    Numbers keep every bit; infinities and NaN are written as JavaScript spells them. Cost: one copy of the
+    tensors in memory, one write.
+
+    Args:
+        path: The file.
+        snapshot: What to store.
+        address: Address of the run's recipe.
+        seed: The run's seed.
+
+    Raises:
+        BadInput: The disk is full or cannot be written to.
+    """
+    about = {
+        "kind": "snapshot",
+        "address": address,
+        "seed": str(seed),
+        "update": str(snapshot.update),
+        "numbers": json.dumps(snapshot.numbers),
+        "checks": json.dumps([asdict(check) for check in snapshot.checks]),
+    }
+    _write(path, snapshot.tensors, about)
+
+
+def load_snapshot(path: Path, *, address: str, seed: int) -> Snapshot:
+    """Read what :func:`save_snapshot` wrote.
+
+    Raises:
+        BadInput: Missing, truncated or corrupted, or the snapshot of another recipe or seed.
+    """
+    tensors, about = _read(path)
+    expected = {"kind": "snapshot", "address": address, "seed": str(seed)}
+    _same(path, about, expected)
+    try:
+        checks = tuple(Check(**row) for row in json.loads(about["checks"]))
+        numbers: dict[str, Any] = json.loads(about["numbers"])
+        return Snapshot(int(about["update"]), tensors, numbers, checks)
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, str(error)) from error
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], *, address: str, seed: int, update: int) -> None:
+    """Store a network's parameters and buffers by name.
+
+    Args:
+        path: The file.
+        tensors: Parameters and buffers.
+        address: Address of the run's recipe.
+        seed: The run's seed.
+        update: Updates made.
+
+    Raises:
+        BadInput: The disk is full or cannot be written to.
+    """
+    _write(path, tensors, {"kind": "weights", "address": address, "seed": str(seed), "update": str(update)})
+
+
+def load_weights(path: Path, *, address: str | None = None) -> dict[str, Tensor]:
+    """Read weights: our own, anybody's ``.safetensors``, or a state dict saved with ``torch.save``.
+
+    A ``.pt`` is read with ``weights_only=True``; weights nested under ``state_dict``, ``model_state_dict``
+    or ``model`` are found.
+
+    Args:
+        path: The file.
+        address: Where given, the weights must belong to this recipe.
+
+    Returns:
+        Tensors by name, on the CPU.
+
+    Raises:
+        BadInput: Missing, truncated, corrupted, of another recipe, or more than weights inside.
+    """
+    if path.suffix == ".safetensors":
+        tensors, about = _read(path)
+        if about.get("kind") == "snapshot":
+            raise BadInput(
+                "checkpoint", str(path), "weights; this is a snapshot, a point to resume a run from"
+            )
+    else:
+        tensors, about = _read_torch(path), {}
+    if address is not None:
+        _same(path, about, {"address": address})
+    return tensors
+
+
+def load_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Put weights into a network; nothing is changed where they do not fit.
+
+    Args:
+        model: The network.
+        tensors: Its parameters and buffers by name.
+        path: Where they came from, for the message.
+
+    Raises:
+        BadInput: A name is missing or unknown, or a shape differs.
+    """
+    own = model.state_dict()
+    for name in tensors:
+        if name not in own:
+            raise unknown_name(f"checkpoint {path}", name, own)
+    for name, tensor in own.items():
+        if name not in tensors:
+            raise BadInput(f"checkpoint {path}", f"no {name}", f"weights of this model, with {name}")
+        given, wanted = tuple(tensors[name].shape), tuple(tensor.shape)
+        if given != wanted:
+            raise BadInput(
+                f"checkpoint {path}", f"{name} of shape {given}", f"shape {wanted}, as in this model"
+            )
+    model.load_state_dict(dict(tensors))
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
+    # Rows of a stack share one storage, which safetensors refuses: every tensor gets its own.
+    own = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_whole(path, safetensors.torch.save(own, metadata={"format": FORMAT, **about}))
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt", device="cpu") as file:
+            about = dict(file.metadata() or {})
+            # Copies: a mapped file is aligned differently, and alignment can change the last bit of a sum.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    return tensors, about
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        # torch.save stores uncompressed; anything else could unpack to more than the file's own size.
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise _damaged(path, "compressed entries")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except BadInput:
+        raise
+    except Exception as error:  # torch raises a dozen types on damaged or forbidden content
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+    for key in NESTED:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise BadInput("checkpoint", str(path), "a state dict: tensors by name")
+    return {str(name): tensor.detach().clone() for name, tensor in content.items()}
+
+
+def _same(path: Path, about: Mapping[str, str], expected: Mapping[str, str]) -> None:
+    for key, wanted in expected.items():
+        given = about.get(key)
+        if given != wanted:
+            shown = f"{key} {given[:12]}" if given else f"no {key}"
+            whose = "another recipe's" if key == "address" else "another run's"
+            raise BadInput(
+                f"checkpoint {path}",
+                shown,
+                f"{key} {wanted[:12]}; this is {whose} checkpoint: move it away and run again",
+            )
+
+
+def _damaged(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        "checkpoint", str(path), f"a whole safetensors file, or a state dict saved by torch.save ({reason})"
+    )

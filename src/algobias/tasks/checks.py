@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.tasks.source import ItemSource, Source, TensorSource
+from algobias.tasks.source import Source, TensorSource
 from algobias.tasks.trees import map_trees, tensors_in
 
 if TYPE_CHECKING:
     from algobias.tasks.task import Task
+
+CHUNK = 256
+"""Examples that are checked at a time."""
 
 FIRST_ITEMS = 8
 """Items of a dataset that are looked at beforehand; the rest shows in training."""
@@ -25,15 +28,20 @@ def check_finite(source: Source, name: str) -> None:
 
     Cost: one pass over the data in memory; :data:`FIRST_ITEMS` items of a dataset.
     """
-    data = source.data if isinstance(source, TensorSource) else next(source.batches(FIRST_ITEMS))
+    data = source.data if isinstance(source, TensorSource) else first_batch(source)
     for path, tensor in tensors_in(data, name):
-        if not tensor.is_floating_point() or bool(torch.isfinite(tensor.sum(dtype=torch.float64))):
-            continue  # one NaN or infinity spoils a sum, which is several times faster than looking at each
-        bad = ~torch.isfinite(tensor)
-        if bad.any():
-            example = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
-            value = tensor[example][bad[example]].reshape(-1)[0].item()
-            raise BadInput(path, f"{value} in example {example}", "finite numbers only")
+        if not tensor.is_floating_point():
+            continue
+        for start in range(0, len(tensor), CHUNK):
+            chunk = tensor[start : start + CHUNK]
+            # one NaN or infinity spoils a sum, which is several times faster than looking at each number
+            if bool(torch.isfinite(chunk.sum(dtype=torch.float64))):
+                continue
+            bad = ~torch.isfinite(chunk)
+            if bad.any():
+                place = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
+                value = chunk[place][bad[place]].reshape(-1)[0].item()
+                raise BadInput(path, f"{value} in example {start + place}", "finite numbers only")
 
 
 def check_labels(labels: dict[str, Tensor], classes: int | None) -> None:
@@ -142,10 +150,9 @@ def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
 
 
 def first_batch(source: Source) -> Any:
-    """The first few examples as a batch; for a dataset these are the only items loaded."""
-    if isinstance(source, ItemSource):
-        return next(
-            source.batches(min(FIRST_ITEMS, len(source)), torch.arange(min(FIRST_ITEMS, len(source))))
-        )
-    assert isinstance(source, TensorSource)
-    return map_trees(lambda tensor: tensor[:FIRST_ITEMS], source.data)
+    """The first few examples as a batch; for a dataset these are the only items loaded, and only once."""
+    if isinstance(source, TensorSource):
+        return map_trees(lambda tensor: tensor[:FIRST_ITEMS], source.data)
+    first = torch.arange(min(FIRST_ITEMS, len(source)))
+    (batch,) = source.batches(len(first), first)  # going through to the end lets the source keep it
+    return batch

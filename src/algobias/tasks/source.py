@@ -157,6 +157,8 @@ class ItemSource(Source):
 
     def to(self, device: torch.device | str) -> ItemSource:
         """The same dataset; batches are moved to ``device`` after collation."""
+        if torch.device(device) == self.device:
+            return self  # with what it has kept
         return ItemSource(self.dataset, self.collate, self.name, device)
 
     def _load(self, example: int, seed: int, epoch: int) -> Any:

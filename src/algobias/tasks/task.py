@@ -112,7 +112,7 @@ class Task:
             raise BadInput("classes", classes, "nothing, where a batch has no integer class labels")
         known = {part: self.all_labels(part, read=False) for part in self.sources()}
         check_labels({part: found for part, found in known.items() if found is not None}, classes)
-        self._words = dict(recipe)
+        self._words = dict(recipe) if isinstance(recipe, Mapping) else recipe
         self.text: str | None = None
         self.data_dir: Path | None = None
         self.files: tuple[Path, ...] = ()

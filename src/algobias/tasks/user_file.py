@@ -152,8 +152,7 @@ def local_imports(path: Path) -> list[Path]:
             tree = ast.parse(current.read_bytes())
         except (SyntaxError, ValueError, OSError):
             continue
-        for name in _imported_names(tree):
-            stem = folder.joinpath(*name.split("."))
+        for stem in _imported(tree, folder, current.parent):
             for module in (stem.with_suffix(".py"), stem / "__init__.py"):
                 if module.is_file() and module != path and module not in found:
                     found.add(module)
@@ -161,21 +160,24 @@ def local_imports(path: Path) -> list[Path]:
     return sorted(found)
 
 
-def _imported_names(tree: ast.Module) -> set[str]:
-    """Dotted names a module may import: ``from a.b import c`` gives a, a.b and a.b.c."""
-    names: set[str] = set()
+def _imported(tree: ast.Module, folder: Path, here: Path) -> set[Path]:
+    """Where imports would lie, without suffix: ``from a.b import c`` gives a, a/b and a/b/c.
+
+    Plain imports start from the task file's folder, relative ones from the importing module's.
+    """
+    places: set[Path] = set()
     for node in ast.walk(tree):
+        base, names = folder, list[str]()
         if isinstance(node, ast.Import):
-            full = [alias.name for alias in node.names]
+            names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            stem = node.module or ""
-            full = [".".join(part for part in (stem, alias.name) if part) for alias in node.names]
-        else:
-            continue
-        for name in full:
+            if node.level:
+                base = here.joinpath(*[".."] * (node.level - 1)).resolve()
+            names = [".".join(filter(None, (node.module, alias.name))) for alias in node.names]
+        for name in names:
             pieces = name.split(".")
-            names.update(".".join(pieces[:end]) for end in range(1, len(pieces) + 1))
-    return names - {"*"}
+            places.update(base.joinpath(*pieces[:end]) for end in range(1, len(pieces) + 1))
+    return {place for place in places if folder in place.parents}
 
 
 def _lies_in(name: str, folder: Path) -> bool:

@@ -49,7 +49,9 @@ class Arms:
         """Whether the change makes training losses incomparable."""
         return any(lever.card.alters_loss for lever in self.changes)
 
-    def design(self, tolerance: float, *, not_applied: str | None = None, null_failed: str | None = None) -> Design:
+    def design(
+        self, tolerance: float, *, not_applied: str | None = None, null_failed: str | None = None
+    ) -> Design:
         """What the planner needs to know."""
         return Design(
             tolerance=tolerance,
@@ -59,7 +61,9 @@ class Arms:
             alters_loss=self.alters_loss,
             rate_only="rate_only" in self.recipes,
             controls=len(self.controls),
-            control_alters_loss=tuple(any(one.card.alters_loss for one in levers) for levers in self.controls),
+            control_alters_loss=tuple(
+                any(one.card.alters_loss for one in levers) for levers in self.controls
+            ),
             levels=self.spec.levels,
             not_applied=not_applied,
             null_failed=null_failed,

@@ -158,7 +158,9 @@ class Trainer:
         started: Monotonic time at which the audit began.
     """
 
-    def __init__(self, arms: Arms, store: Store, options: Options, progress: Progress, started: float) -> None:
+    def __init__(
+        self, arms: Arms, store: Store, options: Options, progress: Progress, started: float
+    ) -> None:
         self.arms, self.store, self.progress = arms, store, progress
         self.deadline = None if options.max_time is None else started + options.max_time
         self.stopped = options.stopped
@@ -182,7 +184,9 @@ class Trainer:
         self.progress.message("no tolerance given: measuring the seed spread of the baseline")
         requests = [Request("noise", replicate) for replicate in range(NOISE_SEEDS)]
         values = [
-            run.outcome.trivial_metric if run.outcome.diverged else run.outcome.curve.test_metric[run.outcome.planned]
+            run.outcome.trivial_metric
+            if run.outcome.diverged
+            else run.outcome.curve.test_metric[run.outcome.planned]
             for run in self.carry_out(requests)
         ]
         sd = float(np.std(values, ddof=1))
@@ -199,7 +203,9 @@ class Trainer:
         placed = []
         for request in requests:
             arm = "baseline" if request.arm == "noise" else request.arm
-            recipe = self.arms.recipe(Request(arm, request.replicate, request.length, request.level, request.measure))
+            recipe = self.arms.recipe(
+                Request(arm, request.replicate, request.length, request.level, request.measure)
+            )
             seed = self.arms.seed(request) + (NOISE_OFFSET if request.arm == "noise" else 0)
             address = self.arms.address(recipe)
             placed.append((request, recipe, address, seed))
@@ -223,13 +229,17 @@ class Trainer:
                 )
             )
         self.executor.run(todo, on_event=self._tell, deadline=self.deadline, stopped=self.stopped)
-        return [Run(request.arm, request.replicate, self._stored(address, seed), request.length)
-                for request, _, address, seed in placed]
+        return [
+            Run(request.arm, request.replicate, self._stored(address, seed), request.length)
+            for request, _, address, seed in placed
+        ]
 
     def _stored(self, address: str, seed: int) -> Outcome:
         outcome = self.store.get(address, seed)
         if outcome is None:
-            raise RuntimeError(f"run {address[:12]} seed {seed} is missing from the store after it was trained")
+            raise RuntimeError(
+                f"run {address[:12]} seed {seed} is missing from the store after it was trained"
+            )
         return outcome
 
     def _tell(self, event: Event) -> None:
@@ -252,7 +262,9 @@ def assemble(
         outcomes = outcomes_of(runs, name, verdict.look)
         if outcomes:
             recipe = arms.recipes[name]
-            summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), arms.address(recipe)))
+            summaries.append(
+                arm_summary(spoken(name, spec), outcomes, recipe.resolved(), arms.address(recipe))
+            )
     return {
         "schema": SCHEMA,
         "study": study,

@@ -13,7 +13,13 @@ class Progress(Protocol):
         """The study begins; ``plan`` is what ``--plan`` prints."""
 
     def update(
-        self, arm: str, seed: int, update: int, total: int, train_loss: float | None, test_metric: float | None
+        self,
+        arm: str,
+        seed: int,
+        update: int,
+        total: int,
+        train_loss: float | None,
+        test_metric: float | None,
     ) -> None:
         """One run has got so far."""
 
@@ -37,7 +43,13 @@ class Silent:
         """Nothing."""
 
     def update(
-        self, arm: str, seed: int, update: int, total: int, train_loss: float | None, test_metric: float | None
+        self,
+        arm: str,
+        seed: int,
+        update: int,
+        total: int,
+        train_loss: float | None,
+        test_metric: float | None,
     ) -> None:
         """Nothing."""
 

@@ -38,7 +38,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "sd": sd}
 
 
-def arm_summary(name: str, outcomes: Sequence[Outcome], recipe: Mapping[str, Any] | None, address: str | None) -> dict[str, Any]:
+def arm_summary(
+    name: str, outcomes: Sequence[Outcome], recipe: Mapping[str, Any] | None, address: str | None
+) -> dict[str, Any]:
     """One entry of ``arms``: the arm at its planned end.
 
     A diverged run counts with its trivial metric; the cost is the mean over seeds, up to the planned end.
@@ -74,7 +76,11 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         "would_decide": verdict.would_decide,
         "tolerance": design.tolerance,
         "looks": list(design.looks),
-        "gap": {**interval(split.gap), "state": split.gap_state, "bounds": [number(b) for b in split.gap_bounds]},
+        "gap": {
+            **interval(split.gap),
+            "state": split.gap_state,
+            "bounds": [number(b) for b in split.gap_bounds],
+        },
         "claim": "this test set",
         "population": interval(verdict.population) if verdict.population else None,
         "welch": interval(verdict.welch),

@@ -87,7 +87,9 @@ class Setup:
 
     def __init__(self, recipe: Recipe, task: Task, device: torch.device) -> None:
         if recipe.examples != len(task.train):
-            raise BadInput("recipe.examples", recipe.examples, f"the {len(task.train)} training examples of the task")
+            raise BadInput(
+                "recipe.examples", recipe.examples, f"the {len(task.train)} training examples of the task"
+            )
         if device.type == "cuda":
             torch.use_deterministic_algorithms(True, warn_only=True)
         self.recipe, self.task = recipe, task
@@ -165,7 +167,13 @@ def _train_group(
         ended = [row for row, stop in enumerate(stops) if stop is None]
         if ended:
             for row in ended:
-                _save(setup, records[row], update, *select(state, memory, [row], setup.network.stacked), observers)
+                _save(
+                    setup,
+                    records[row],
+                    update,
+                    *select(state, memory, [row], setup.network.stacked),
+                    observers,
+                )
                 outcomes.append(_outcome(setup, step_cost, records[row]))
             going = [row for row, stop in enumerate(stops) if stop is not None]
             if not going:
@@ -209,8 +217,9 @@ def _check(
     setup: Setup, records: Sequence[_Record], update: int, weights: State, observers: Sequence[Observer]
 ) -> None:
     """Evaluate all runs and add a row to each curve; keep weights where the fit has halved or the run ends."""
-    loss, metric = setup.network.evaluate(weights, setup.fit_batches)
-    _, test = setup.network.evaluate(weights, setup.test_batches)
+    loss = setup.network.loss(weights, setup.fit_batches)
+    metric = setup.network.metric(weights, setup.fit_batches)
+    test = setup.network.metric(weights, setup.test_batches)
     losses = loss.reshape(-1).tolist()
     train_metrics = metric.mean(-1).reshape(-1).tolist()
     test_metrics = test.mean(-1).reshape(-1).tolist()
@@ -274,7 +283,7 @@ def _trivial(setup: Setup, state: State) -> list[float]:
     rows = state.params.shape[0] if setup.network.stacked else 1
     if given is not None:
         return [float(given)] * rows
-    _, test = setup.network.evaluate(state, setup.test_batches)
+    test = setup.network.metric(state, setup.test_batches)
     values: list[float] = test.mean(-1).reshape(-1).tolist()
     return values
 

@@ -65,7 +65,9 @@ def unpack(snapshots: Sequence[Snapshot], state: State, memory: Tree, stacked: b
         for tensor in found:
             if tensor is None or tensor.shape != shape:
                 given = "nothing" if tensor is None else tuple(tensor.shape)
-                raise BadInput("checkpoint", f"{name}: {given}", f"a tensor of shape {tuple(shape)} (same recipe)")
+                raise BadInput(
+                    "checkpoint", f"{name}: {given}", f"a tensor of shape {tuple(shape)} (same recipe)"
+                )
         ready = [tensor.to(device=model.device, dtype=model.dtype) for tensor in found if tensor is not None]
         return torch.stack(ready) if stacked else ready[0].clone()
 

@@ -80,10 +80,14 @@ class Network:
         self.template = self._build(0)
         trained = {name: p for name, p in self.template.named_parameters() if p.requires_grad}
         if not trained:
-            raise BadInput("model", type(self.template).__name__, "a network with at least one trainable parameter")
+            raise BadInput(
+                "model", type(self.template).__name__, "a network with at least one trainable parameter"
+            )
         kinds = {p.dtype for p in trained.values()}
         if len(kinds) > 1 or not next(iter(kinds)).is_floating_point:
-            raise BadInput("model", sorted(map(str, kinds)), "trainable parameters of one floating-point type")
+            raise BadInput(
+                "model", sorted(map(str, kinds)), "trainable parameters of one floating-point type"
+            )
         shapes = tuple(p.shape for p in trained.values())
         offsets = np.cumsum([0, *(shape.numel() for shape in shapes)])
         self.layout = Layout(tuple(trained), shapes, tuple(int(offset) for offset in offsets))
@@ -91,7 +95,6 @@ class Network:
         self.gradients = 0
         self._loss = _Call(self.template, task.loss)
         self._metric = _Call(self.template, task.metric)
-        self._both = _Call(self.template, lambda model, batch: (task.loss(model, batch), task.metric(model, batch)))
         self.stacked = self._stacks() if recipe.engine == "auto" else recipe.engine == "stacked"
 
     def _build(self, seed: int) -> nn.Module:
@@ -121,7 +124,9 @@ class Network:
         Stacked runs do not touch each other: the gradient of the summed losses with respect to one
         run's parameters is that run's gradient.
         """
-        leaves = {name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()}
+        leaves = {
+            name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()
+        }
         self.template.train()
         if self.stacked:
             loss = vmap(self._call_loss)(leaves, state.buffers, batch)
@@ -132,7 +137,9 @@ class Network:
                 loss = self._call_loss(leaves, buffers, batch)
         if loss.dim() != int(self.stacked):
             raise BadInput("loss", tuple(loss.shape), "a scalar: the mean over the batch")
-        grads = torch.autograd.grad(loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
+        grads = torch.autograd.grad(
+            loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
+        )
         lead = state.params.shape[:-1]
         self.gradients += key.index.shape[-1]
         return torch.cat([g.reshape(*lead, -1) for g in grads], -1), replace(state, buffers=buffers)
@@ -142,37 +149,36 @@ class Network:
         return result
 
     @torch.no_grad()
-    def evaluate(self, state: State, batches: Sequence[tuple[Batch, int]]) -> tuple[Tensor, Tensor]:
-        """Loss and metric in evaluation mode, one pass over ``batches`` (each with its length).
+    def loss(self, state: State, batches: Sequence[tuple[Batch, int]]) -> Tensor:
+        """Mean loss in evaluation mode over ``batches`` (each with its length), [...]."""
+        losses = [
+            self._evaluate(self._call_loss, state, batch).double() * length for batch, length in batches
+        ]
+        return torch.stack(losses).sum(0) / sum(length for _, length in batches)
 
-        Returns:
-            Mean loss, [...]; metric of every example, [..., n] (for a corpus metric: [..., 1]).
-        """
+    @torch.no_grad()
+    def metric(self, state: State, batches: Sequence[tuple[Batch, int]]) -> Tensor:
+        """Metric in evaluation mode of every example, [..., n]; of a corpus, one value, [..., 1]."""
+        if self.task.corpus:
+            value = self._evaluate(self._call_metric, state, [batch for batch, _ in batches])
+            return torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
+        metrics = []
+        for batch, length in batches:
+            metric = self._evaluate(self._call_metric, state, batch)
+            if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
+                raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({length},)")
+            metrics.append(metric.double())
+        return torch.cat(metrics, -1)
+
+    def _evaluate(self, call: Callable[..., Tensor], state: State, batch: Batch) -> Tensor:
         self.template.eval()
         params = state.layout.views(state.params)
-        losses, metrics, total = [], [], 0
-        for batch, length in batches:
-            if self.stacked:
-                loss, metric = vmap(self._call_both, in_dims=(0, 0, None))(params, state.buffers, batch)
-            elif self.task.corpus:
-                loss, metric = self._call_loss(params, state.buffers, batch), None
-            else:
-                loss, metric = self._call_both(params, state.buffers, batch)
-            losses.append(loss.double() * length)
-            if metric is not None:
-                if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
-                    raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({length},)")
-                metrics.append(metric.double())
-            total += length
-        mean = torch.stack(losses).sum(0) / total
-        if self.task.corpus:
-            weights = _prefixed(params, state.buffers)
-            value = functional_call(self._metric, weights, ([batch for batch, _ in batches],))
-            return mean, torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
-        return mean, torch.cat(metrics, -1)
+        if self.stacked:
+            call = vmap(call, in_dims=(0, 0, None))
+        return call(params, state.buffers, batch)
 
-    def _call_both(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        result: tuple[Tensor, Tensor] = functional_call(self._both, _prefixed(params, buffers), (batch,))
+    def _call_metric(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
+        result: Tensor = functional_call(self._metric, _prefixed(params, buffers), (batch,))
         return result
 
     def _stacks(self) -> bool:
@@ -187,7 +193,8 @@ class Network:
             batch = self.task.train.gather(index.expand(2, -1), (0, 1), 0)
             self.template.eval()
             params = state.layout.views(state.params)
-            vmap(self._call_both)(params, state.buffers, batch)
+            vmap(self._call_loss)(params, state.buffers, batch)
+            vmap(self._call_metric)(params, state.buffers, batch)
         except RuntimeError:
             # Data-dependent control flow, random numbers inside, or an operation without a batching rule.
             return False

@@ -1,0 +1,33 @@
+"""algobias: algorithmic (implicit) bias control in deep learning.
+
+The names here are the words of the command line: ``algobias.audit(...)`` does what ``algobias audit``
+does. They are loaded on first use, so that ``import algobias`` does not import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from algobias.api import audit, compare
+    from algobias.errors import BadInput
+    from algobias.recipe import Recipe
+    from algobias.tasks.task import Task
+
+__version__ = "0.1.0"
+__all__ = ["BadInput", "Recipe", "Task", "audit", "compare"]
+
+_HOMES = {
+    "BadInput": "algobias.errors",
+    "Recipe": "algobias.recipe",
+    "Task": "algobias.tasks.task",
+    "audit": "algobias.api",
+    "compare": "algobias.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'algobias' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

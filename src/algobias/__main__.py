@@ -1,0 +1,5 @@
+"""``python -m algobias``."""
+
+from algobias.cli import main
+
+main()

@@ -1,0 +1,49 @@
+"""The ``algobias`` program: one file per group of commands."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from algobias import __version__
+from algobias.cli import audit, catalogue, compare, studies
+from algobias.cli.shared import guarded
+
+app = typer.Typer(
+    name="algobias",
+    help="Find out why a cheaper training run generalises worse, and get it back.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+app.command("audit")(audit.audit)
+app.command("compare")(compare.compare)
+app.command("report")(studies.report)
+app.add_typer(studies.app, name="studies")
+app.command("tasks")(catalogue.tasks)
+app.command("levers")(catalogue.levers)
+
+
+def main() -> None:
+    """Entry point."""
+    guarded(lambda: sys.exit(app(standalone_mode=True)))

@@ -1,0 +1,193 @@
+"""``algobias audit``: is the loss real, and is it the bias?"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Data,
+    ExitCode,
+    Json,
+    Quiet,
+    StoreFolder,
+    Workers,
+    messages,
+    print_json,
+)
+from algobias.errors import BadInput
+
+VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
+
+
+def audit(
+    task: Annotated[
+        str | None,
+        typer.Argument(
+            help="Built-in task with options (fashion_mnist:train=1000), or path/to/file.py:name."
+        ),
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option(help="Efficiency change: a lever. Repeat for several, in order.")
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="A fixed control: levers joined by +. Repeat for several controls."),
+    ] = None,
+    base: Annotated[
+        list[str] | None, typer.Option(help="Lever applied to both arms before anything else. Repeatable.")
+    ] = None,
+    spec: Annotated[Path | None, typer.Option(help="A whole study from a YAML file.")] = None,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")
+    ] = False,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(help="Largest gap that does not matter; default: suggested from the seed spread."),
+    ] = None,
+    looks: Annotated[
+        str | None,
+        typer.Option(help="Seeds at each look, like 4,6,9; or one number.", show_default="4,6,9,13,20"),
+    ] = None,
+    levels: Annotated[
+        str | None, typer.Option(help="Further training losses at which to describe the gap, like 3e-3,1e-3.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="First seed.", show_default="0")] = None,
+    engine: Annotated[str | None, typer.Option(help="auto, stacked or looped.", show_default="auto")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="cpu")
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing."),
+    ] = False,
+    max_time: Annotated[
+        float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
+    ] = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Exit with code 1 for these verdicts, like bias,mixed,broken.")
+    ] = None,
+    store: StoreFolder = DEFAULT_STORE,
+    data: Data = None,
+    workers: Workers = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train both arms over seeds and say whether the change costs generalisation, and why.
+
+    [bold]algobias audit digits --change batch:x16,lr=sqrt[/]
+    """
+    from algobias.study.audit import Options, prepare
+    from algobias.study.forecast import forecast
+    from algobias.tasks.user_file import describe_user_task
+
+    failing = verdicts(fail_on)
+    question = _question(
+        spec,
+        task=task,
+        change=change,
+        control=control,
+        base=base,
+        aa=aa or None,
+        tolerance=tolerance,
+        looks=looks,
+        levels=levels,
+        seed=seed,
+        engine=engine,
+        device=device,
+    )
+    told = describe_user_task(question.task)
+    if told is not None and not quiet:
+        messages().print(told, highlight=False, markup=False, soft_wrap=True)
+    if plan:
+        expected = forecast(prepare(question, data), workers)
+        if json:
+            print_json(expected)
+        else:
+            from algobias.report.terminal import plan_panel
+
+            messages().print(plan_panel(expected))
+        return
+    options = Options(workers=workers, data=data, max_time=max_time)
+    outcome = _run(question, store, options, quiet=quiet, json=json)
+    fail_on_verdict(outcome, failing)
+
+
+def fail_on_verdict(result: dict[str, Any], failing: set[str]) -> None:
+    """Leave with code 1 where the user asked for that."""
+    if result["verdict"] in failing:
+        raise SystemExit(ExitCode.asked_for)
+
+
+def verdicts(text: str | None) -> set[str]:
+    """Verdict names of ``--fail-on``.
+
+    Raises:
+        BadInput: Not the name of a verdict.
+    """
+    names = {name.strip() for name in text.split(",")} if text else set()
+    for name in names:
+        if name not in VERDICTS:
+            from algobias.errors import unknown_name
+
+            raise unknown_name("--fail-on", name, VERDICTS)
+    return names
+
+
+def _question(spec: Path | None, **given: Any) -> Any:
+    """The study specification from a file, from options, or from a file with options over it."""
+    from algobias.study.spec import read_spec, spec_from
+
+    options = {key: value for key, value in given.items() if value is not None}
+    if "levels" in options:
+        try:
+            options["levels"] = tuple(float(part) for part in options["levels"].split(","))
+        except ValueError as error:
+            raise BadInput("--levels", given["levels"], "training losses separated by commas") from error
+    if spec is None:
+        if "task" not in options:
+            raise BadInput(
+                "task", None, "a task, or --spec FILE.yaml; 'algobias tasks' lists the built-in ones"
+            )
+        return spec_from(options)
+    if "task" in options:
+        raise BadInput("task", options["task"], "either a task or --spec, not both")
+    return spec_from({**read_spec(spec).model_dump(), **options})
+
+
+def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
+    from algobias.report.html import write
+    from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.study.audit import run_audit
+    from algobias.study.executor import OutOfTime
+    from algobias.study.progress import Silent
+    from algobias.study.store import Store
+    from algobias.report.build import record_of
+
+    console = messages()
+    with Store(store) as opened:
+        view = Silent() if quiet else LiveView(console)
+        try:
+            finished = run_audit(question, opened, options, view)
+        except OutOfTime:
+            console.print(
+                "Out of time. What is done is stored; the same command goes on from there.", soft_wrap=True
+            )
+            raise SystemExit(ExitCode.interrupted) from None
+        record = record_of(finished, command=f"algobias {shlex.join(sys.argv[1:])}")
+        path = opened.folder / "reports" / f"{finished.study}.html"
+        path.parent.mkdir(exist_ok=True)
+        write(record, path)
+        result = {**finished.result, "store": str(store), "report": str(path)}
+        opened.save_result(finished.study, result)
+    if json:
+        print_json(result)
+    if not quiet:
+        console.print(verdict_panel(record))
+        console.print(f"report: {path}", soft_wrap=True)
+    return result

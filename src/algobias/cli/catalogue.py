@@ -1,0 +1,74 @@
+"""``algobias tasks`` and ``algobias levers``: what there is, and the card of each."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from algobias.cli.shared import Json, messages, print_json
+from algobias.errors import unknown_name
+
+
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="Show one task.")] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print a runnable task file to start from.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """List the built-in tasks, or print a template for one of your own."""
+    from algobias.tasks.registry import catalogue
+    from algobias.tasks.template import TEMPLATE
+
+    if template:
+        sys.stdout.write(TEMPLATE)
+        return
+    _show("task", catalogue(), name, json)
+
+
+def levers(
+    name: Annotated[str | None, typer.Argument(help="Show one lever's card.")] = None,
+    json: Json = False,
+) -> None:
+    """List the levers: efficiency changes and controls."""
+    from algobias.levers.registry import catalogue
+
+    _show("lever", catalogue(), name, json)
+
+
+def _show(kind: str, items: list[dict[str, Any]], name: str | None, json: bool) -> None:
+    if name is not None:
+        found = [item for item in items if item["name"] == name]
+        if not found:
+            raise unknown_name(kind, name, [item["name"] for item in items])
+        items = found
+    if json:
+        print_json({"schema": 1, "items": items})
+        return
+    console = messages()
+    console.file = sys.stdout
+    if name is None:
+        table = Table(box=None, pad_edge=False)
+        table.add_column("name", style="bold", no_wrap=True)
+        table.add_column("what it is")
+        for item in items:
+            table.add_row(item["name"], str(item["summary"]))
+        console.print(table)
+        return
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column("field", style="bold", no_wrap=True)
+    table.add_column("value")
+    for key, value in items[0].items():
+        table.add_row(key.replace("_", " "), _words(value))
+    console.print(table)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_words(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return "\n".join(_words(item) for item in value) or "none"
+    return str(value)

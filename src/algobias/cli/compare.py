@@ -1,0 +1,101 @@
+"""``algobias compare``: the verdict for runs trained elsewhere."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from algobias.cli.audit import fail_on_verdict, verdicts
+from algobias.cli.shared import Json, Quiet, messages, print_json
+from algobias.errors import BadInput
+
+
+def compare(
+    baseline: Annotated[
+        Path, typer.Argument(help="CSV of the baseline: seed,update,train_loss,test_metric.")
+    ],
+    variant: Annotated[Path, typer.Argument(help="CSV of the variant, same columns.")],
+    tolerance: Annotated[
+        float | None, typer.Option(help="Largest gap that does not matter, in units of the metric.")
+    ] = None,
+    looks: Annotated[
+        str | None, typer.Option(help="Seeds at each look; default: one look at all common seeds.")
+    ] = None,
+    trivial: Annotated[
+        float | None, typer.Option(help="Test metric of a predictor that knows nothing.")
+    ] = None,
+    metric: Annotated[str | None, typer.Option(help="Name of the metric (higher is better).")] = None,
+    alters_data: Annotated[
+        bool, typer.Option("--alters-data", help="The change removed training examples.")
+    ] = False,
+    alters_loss: Annotated[
+        bool, typer.Option("--alters-loss", help="Match on train_metric instead of train_loss.")
+    ] = False,
+    decays: Annotated[
+        bool,
+        typer.Option(
+            "--decays", help="The learning rate decays: only separate full-schedule runs are compared."
+        ),
+    ] = False,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="The tables have no seeds in common on purpose.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
+    fail_on: Annotated[str | None, typer.Option(help="Exit with code 1 for these verdicts.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Judge two sets of runs by the rules of an audit, whoever trained them.
+
+    Optional columns: train_metric, planned (1 at the planned end; default a seed's last row), length
+    (multiple of the full schedule; default 1). Terms written by 'algobias report --csv' beside the
+    tables are read from there.
+    """
+    from algobias.report.html import write
+    from algobias.report.record import StudyRecord
+    from algobias.report.terminal import verdict_panel
+    from algobias.study.compare import compare_tables
+    from algobias.study.tables import Terms
+
+    failing = verdicts(fail_on)
+    given: dict[str, Any] = {
+        "tolerance": tolerance,
+        "trivial": trivial,
+        "metric": metric,
+        "looks": _looks(looks),
+    }
+    given = {key: value for key, value in given.items() if value is not None}
+    given |= {
+        key: True
+        for key, on in {"alters_data": alters_data, "alters_loss": alters_loss, "decays": decays}.items()
+        if on
+    }
+    found = compare_tables(baseline, variant, Terms(**given), unpaired=unpaired)
+    result = found.result
+    record = StudyRecord(
+        result=result,
+        runs=found.runs,
+        command=f"algobias {shlex.join(sys.argv[1:])}",
+        decisions=[look.as_dict() for look in found.looks],
+    )
+    if html is not None:
+        write(record, html)
+        result["report"] = str(html)
+    if json:
+        print_json(result)
+    if not quiet:
+        messages().print(verdict_panel(record))
+    fail_on_verdict(result, failing)
+
+
+def _looks(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise BadInput("--looks", text, "numbers of seeds separated by commas") from error

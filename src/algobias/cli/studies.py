@@ -1,0 +1,114 @@
+"""``algobias studies`` and ``algobias report``: what is in the store."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, messages, print_json
+
+app = typer.Typer(help="List the studies in the store.", invoke_without_command=True, no_args_is_help=False)
+
+
+@app.callback(invoke_without_command=True)
+def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Json = False) -> None:
+    """List studies, newest last: id, state, question, verdict."""
+    if context.invoked_subcommand is not None:
+        context.obj = store
+        return
+    from algobias.study.store import Store
+
+    items = []
+    with Store(store) as opened:
+        for row in opened.studies():
+            result = row.result["result"] if row.result else {}
+            items.append(
+                {
+                    "name": row.id,
+                    "status": row.status,
+                    "created": row.created,
+                    "task": row.spec.get("task"),
+                    "change": list(row.spec.get("change", ())) or ["baseline against itself"],
+                    "verdict": result.get("verdict"),
+                }
+            )
+    if json:
+        print_json({"schema": 1, "items": items})
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "made", "state", "verdict", "task", "change"):
+        table.add_column(name)
+    for item in items:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(item["created"]))
+        table.add_row(
+            item["name"],
+            made,
+            item["status"],
+            item["verdict"] or "",
+            item["task"],
+            " then ".join(item["change"]),
+        )
+    console = messages()
+    console.file = sys.stdout
+    console.print(table if items else f"no studies in {store}")
+
+
+@app.command("rm")
+def remove(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="Id, unique prefix, or last.")],
+    store: Annotated[Path | None, typer.Option("--store", help="Workspace folder.")] = None,
+    json: Json = False,
+) -> None:
+    """Delete a study, and the runs no other study uses."""
+    from algobias.study.store import Store
+
+    with Store(store or context.obj or DEFAULT_STORE) as opened:
+        name = opened.find_study(study).id
+        runs = opened.remove_study(name)
+        (opened.path / "reports" / f"{name}.html").unlink(missing_ok=True)
+    if json:
+        print_json({"schema": 1, "study": name, "runs_removed": runs})
+    else:
+        messages().print(f"removed {name} and {runs} runs")
+
+
+def report(
+    study: Annotated[str, typer.Argument(help="Id, unique prefix, or last.")] = "last",
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Also write baseline.csv and variant.csv into this folder, for compare."),
+    ] = None,
+    store: StoreFolder = DEFAULT_STORE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the HTML report of a finished study again; with --csv also its curves."""
+    from algobias.report.build import write_report
+    from algobias.study.archive import read_archive, stored_runs
+    from algobias.study.store import Store
+    from algobias.study.tables import write_tables
+
+    with Store(store) as opened:
+        archive = read_archive(opened.find_study(study))
+        tables = []
+        if csv is not None:
+            tables = write_tables(csv, stored_runs(opened, archive.places), archive.terms)
+        path = write_report(opened, archive.result["study"])
+    if json:
+        print_json(
+            {
+                "schema": 1,
+                "study": archive.result["study"],
+                "report": str(path),
+                "tables": [str(t) for t in tables],
+            }
+        )
+    if not quiet:
+        for written in (path, *tables):
+            messages().print(str(written), soft_wrap=True, markup=False)

@@ -1,0 +1,133 @@
+"""What all figures share: the frame of a Vega-Lite spec, the encoding of arms, axes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+from algobias.report.points import Rows
+
+Spec = dict[str, Any]
+Width = int | Literal["container"]
+"""``container`` makes a figure that follows its place on the page and reacts to the pointer."""
+
+METRIC = "metric"
+
+
+def frame(
+    layers: Sequence[Spec], datasets: dict[str, Rows], *, width: Width, height: Any, description: str
+) -> Spec:
+    """A layered spec with its data inside.
+
+    Args:
+        layers: Layers from back to front; each names one of ``datasets``.
+        datasets: Name -> rows.
+        width: Pixels, or ``container``.
+        height: Pixels, or ``{"step": pixels per row}``.
+        description: What the figure shows, for those who cannot see it.
+    """
+    spec: Spec = {
+        "description": description,
+        "width": width,
+        "height": height,
+        "datasets": datasets,
+        "layer": list(layers),
+        "params": [{"name": "focus", "value": ""}],
+        "padding": {"left": 4, "right": 10, "top": 6, "bottom": 4},
+    }
+    if width == "container":
+        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return spec
+
+
+def layer(name: str, mark: Spec, **encoding: Any) -> Spec:
+    """One layer drawing dataset ``name``."""
+    return {
+        "data": {"name": name},
+        "mark": mark,
+        "encoding": {key: item for key, item in encoding.items() if item},
+    }
+
+
+def arm_color(labels: Iterable[str], legend: bool = False) -> Spec:
+    """Colour by arm: position in the full list of arms, so that an arm has one colour in every figure."""
+    spec: Spec = {"field": "arm", "type": "nominal", "scale": {"domain": list(labels), "range": "category"}}
+    spec["legend"] = {"title": None, "orient": "bottom", "columns": 3} if legend else None
+    return spec
+
+
+def arm_shape(labels: Iterable[str], legend: bool = False) -> Spec:
+    """Mark shape by arm, so that colour never stands alone."""
+    spec = arm_color(labels, legend)
+    spec["scale"]["range"] = "symbol"
+    return spec
+
+
+def focus_opacity(normal: float) -> Spec:
+    """Opacity that falls for every arm but the one the reader picked in the legend."""
+    return {
+        "condition": {"test": "focus === '' || datum.arm === focus", "value": normal},
+        "value": normal * 0.12,
+    }
+
+
+def field(name: str, kind: str = "quantitative", **options: Any) -> Spec:
+    """Encoding of one column."""
+    return {"field": name, "type": kind, **options}
+
+
+def tip(*columns: tuple[str, str, str]) -> list[Spec]:
+    """Tooltip lines: (column, title, format); an empty format prints the value as it is."""
+    return [
+        {
+            "field": name,
+            "title": title,
+            **({"format": fmt, "type": "quantitative"} if fmt else {"type": "nominal"}),
+        }
+        for name, title, fmt in columns
+    ]
+
+
+def decades(values: Iterable[float], every: int = 7) -> list[float]:
+    """Powers of ten in the range of ``values``, at most about ``every`` of them."""
+    found = [value for value in values if value > 0]
+    if not found:
+        return []
+    low, high = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)))
+    step = max(1, math.ceil((high - low + 1) / every))
+    return [10.0**power for power in range(low, high + 1, step)]
+
+
+def update_axis(values: Iterable[float]) -> Spec:
+    """Log axis of updates with ticks at 1, 10, 100, 1k, ..."""
+    return {
+        "scale": {"type": "log", "nice": False},
+        "axis": {"title": "Updates", "values": decades(values), "format": "~s", "grid": False},
+    }
+
+
+def log_loss_axis(values: Iterable[float], title: str) -> Spec:
+    """Log axis of the training loss with ticks at powers of ten."""
+    return {
+        "scale": {"type": "log", "nice": False},
+        "axis": {"title": title, "values": decades(values), "format": "~e"},
+    }
+
+
+def window(ends: Sequence[float], everything: Sequence[float], tolerance: float) -> tuple[float, float]:
+    """Range of the test metric worth drawing: where the arms end, with room below for how they got there.
+
+    From chance to the end a metric moves by far more than the gap in question; an axis of the whole way
+    would make every gap invisible. What lies below is cut, and the page says so.
+
+    Args:
+        ends: Metric of each run at its planned end.
+        everything: Metric of all points that will be drawn.
+        tolerance: delta, in units of the metric (0 where not known).
+    """
+    if not everything:
+        return (0.0, 1.0)
+    low, high = (min(ends), max(ends)) if ends else (min(everything), max(everything))
+    span = max(high - low, 5 * tolerance, 1e-9)
+    return max(min(everything), low - 0.6 * span), min(max(everything), high + 0.6 * span)

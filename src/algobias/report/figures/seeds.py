@@ -1,0 +1,186 @@
+"""Every seed as a dot: the arms side by side, and the gap look by look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from algobias.report.figures.base import (
+    Spec,
+    Width,
+    arm_color,
+    arm_shape,
+    field,
+    focus_opacity,
+    frame,
+    layer,
+    tip,
+)
+from algobias.report.points import Points, Rows
+from algobias.report.record import Interval, number_or_none
+from algobias.report.words import decimals, estimate, fixed, mapping, unit
+
+ROW = 58
+
+
+def metric_title(points: Points) -> str:
+    """``Test accuracy``, with the unit where the name does not say it."""
+    name = str(points.record.result.get("metric") or "metric").replace("_", " ")
+    kind = unit(points.record)
+    return f"Test {name}" + (f" ({kind})" if kind and kind not in name else "")
+
+
+def seed_dots(points: Points, width: Width = "container") -> Spec:
+    """Test metric of every seed at the planned end, one row per arm.
+
+    Seeds of baseline and variant are joined by a line (they share initialisation and data order); below
+    the dots stand the mean and its own 95 % interval. The band reaches from the baseline's mean down by
+    the tolerance.
+    """
+    labels = list(points.labels.values())
+    paired = {points.labels[arm] for arm in ("baseline", "variant") if arm in points.labels}
+    total = max([row["replicate"] for row in points.seeds], default=0) + 1
+    # Dots take the upper 60 % of a row, in order of seeds; the mean stands below them.
+    dots: Rows = [
+        {**row, "offset": -0.75 + 0.95 * (row["replicate"] + 0.5) / total, "paired": row["arm"] in paired}
+        for row in points.seeds
+        if row["metric"] is not None
+    ]
+    means: Rows = [{**row, "offset": 0.62} for row in points.arm_means]
+    pairs: Rows = [row for row in dots if row["paired"]] if len(paired) == 2 else []
+    band: Rows = []
+    tolerance = number_or_none(points.record.result.get("tolerance"))
+    base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
+    if tolerance is not None and base is not None:
+        band = [{"low": base - tolerance, "high": base}]
+
+    y = field("arm", "nominal", sort=labels, scale={"domain": labels, "paddingInner": 0.1}, axis=_row_axis())
+    offset = field("offset", scale={"domain": [-1, 1]})
+    x = field(
+        "metric", title=f"{metric_title(points)} at the planned end", scale={"zero": False, "padding": 12}
+    )
+    places = decimals(points.record)
+    number = f".{places}f"
+    color, shape = arm_color(labels), arm_shape(labels)
+    layers = [
+        layer(
+            "band",
+            {"type": "rect", "style": "tolerance-band"},
+            x=field("low", title=x["title"]),
+            x2={"field": "high"},
+        ),
+        layer("band", {"type": "rule", "style": "tolerance-rule"}, x=field("low")),
+        layer(
+            "pairs",
+            {"type": "line", "style": "pair"},
+            x=x,
+            y=y,
+            yOffset=offset,
+            detail=field("replicate", "nominal"),
+        ),
+        layer(
+            "dots",
+            {"type": "point", "filled": True, "size": 60, "style": "outline"},
+            x=x,
+            y=y,
+            yOffset=offset,
+            color=color,
+            shape=shape,
+            opacity=focus_opacity(0.85),
+            tooltip=tip(("arm", "Arm", ""), ("seed", "Seed", ""), ("metric", "Test metric", number)),
+        ),
+        layer(
+            "means",
+            {"type": "rule", "strokeWidth": 2.5},
+            x=field("low"),
+            x2={"field": "high"},
+            y=y,
+            yOffset=offset,
+            color=color,
+            opacity=focus_opacity(1),
+        ),
+        layer(
+            "means",
+            {"type": "tick", "thickness": 3.5, "size": 15, "orient": "vertical"},
+            x=field("mean"),
+            y=y,
+            yOffset=offset,
+            color=color,
+            opacity=focus_opacity(1),
+            tooltip=tip(
+                ("arm", "Arm", ""),
+                ("mean", "Mean", number),
+                ("low", "95 % from", number),
+                ("high", "to", number),
+            ),
+        ),
+    ]
+    parts = [f"{row['arm']} {fixed(row['mean'], places)} over {row['n']} seeds" for row in means]
+    return frame(
+        layers,
+        {"band": band, "pairs": pairs, "dots": dots, "means": means},
+        width=width,
+        height={"step": ROW},
+        description=f"{metric_title(points)} of every seed at the planned end. Means: {'; '.join(parts)}.",
+    )
+
+
+def gap_by_look(points: Points, width: Width = "container") -> Spec:
+    """The gap and its interval at each look, with the tolerance."""
+    record = points.record
+    rows: Rows = []
+    for decision in record.decisions:
+        gap, count = Interval.read(decision.get("gap")), number_or_none(decision.get("n"))
+        if count is not None and gap.known:
+            rows.append({"n": int(count), "mean": gap.mean, "low": gap.low, "high": gap.high})
+    rules = tolerance_rules(record.result.get("tolerance"))
+    places = decimals(record)
+    title = "Gap" + (f" ({unit(record)})" if unit(record) else "")
+    x = field("n", "ordinal", title="Seeds at the look", axis={"labelAngle": 0})
+    y = field("mean", title=title, scale={"zero": True})
+    number = f".{places}f"
+    layers = [
+        layer("zero", {"type": "rule", "style": "zero-rule"}, y=field("value", title=title)),
+        layer("tolerance", {"type": "rule", "style": "tolerance-rule"}, y=field("value")),
+        layer("looks", {"type": "rule", "style": "interval"}, x=x, y=field("low"), y2={"field": "high"}),
+        layer(
+            "looks",
+            {"type": "point", "filled": True, "style": "estimate"},
+            x=x,
+            y=y,
+            tooltip=tip(
+                ("n", "Seeds", ""), ("mean", "Gap", number), ("low", "from", number), ("high", "to", number)
+            ),
+        ),
+    ]
+    said = "; ".join(
+        f"{row['n']} seeds {estimate(Interval(row['mean'], row['low'], row['high']), places)}" for row in rows
+    )
+    return frame(
+        layers,
+        {**rules, "looks": rows},
+        width=width,
+        height=200,
+        description=f"The gap at each look: {said}.",
+    )
+
+
+def tolerance_rules(tolerance: object) -> dict[str, Rows]:
+    """Datasets of the zero line and of the tolerance line."""
+    value = number_or_none(tolerance)
+    return {"zero": [{"value": 0}], "tolerance": [] if value is None else [{"value": value}]}
+
+
+def _row_axis() -> dict[str, Any]:
+    # A label "variant + control 2" breaks at the plus sign: a phone has no room for it on one line.
+    return {
+        "title": None,
+        "labelExpr": "split(replace(datum.label, ' + ', '\\n+ '), '\\n')",
+        "labelLimit": 130,
+        "labelFontSize": 12.5,
+        "domain": False,
+        "ticks": False,
+        "labelPadding": 8,
+    }
+
+
+__all__ = ["gap_by_look", "mapping", "metric_title", "seed_dots", "tolerance_rules"]

@@ -1,0 +1,143 @@
+"""The split of the gap into shares, and what controls recover."""
+
+from __future__ import annotations
+
+from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.seeds import tolerance_rules
+from algobias.report.points import Points, Rows
+from algobias.report.record import Interval
+from algobias.report.words import arm_label, decimals, estimate, mapping, unit
+
+ROW_AXIS = {
+    "title": None,
+    "labelExpr": "split(datum.label, '\\n')",
+    "labelLimit": 190,
+    "labelFontSize": 12.5,
+    "labelLineHeight": 16,
+    "domain": False,
+    "ticks": False,
+    "labelPadding": 8,
+}
+
+
+def split(points: Points, width: Width = "container") -> Spec:
+    """Gap, fit share and bias share as bars with their intervals, against the tolerance."""
+    record, places = points.record, decimals(points.record)
+    fit = mapping(record.result.get("fit"))
+    named = [
+        ("gap at the planned end", Interval.read(record.result.get("gap"))),
+        ("fit share", Interval.read(fit.get("fit_share"))),
+        ("bias share", Interval.read(fit.get("bias_share"))),
+    ]
+    rows: Rows = [
+        {
+            "row": f"{name}\n{estimate(value, places)}",
+            "mean": value.mean,
+            "low": value.low,
+            "high": value.high,
+        }
+        for name, value in named
+    ]
+    order = [row["row"] for row in rows]
+    title = "Baseline minus variant" + (f" ({unit(record)})" if unit(record) else "")
+    y = field("row", "nominal", sort=order, scale={"domain": order, "paddingInner": 0.35}, axis=ROW_AXIS)
+    seeds = [{"row": order[0], **row} for row in points.differences]
+    number = f".{places}f"
+    layers = [
+        layer(
+            "shares", {"type": "bar", "style": "bar"}, x=field("mean", title=title, scale={"zero": True}), y=y
+        ),
+        layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value")),
+        layer("tolerance", {"type": "rule", "style": "tolerance-rule"}, x=field("value")),
+        layer(
+            "seeds",
+            {"type": "point", "filled": True, "style": "seed", "yOffset": 12},
+            x=field("value"),
+            y=y,
+            tooltip=tip(("replicate", "Replicate", ""), ("value", "Gap", number)),
+        ),
+        *_intervals("shares", y, number),
+    ]
+    said = "; ".join(f"{name} {estimate(value, places)}" for name, value in named)
+    return frame(
+        layers,
+        {
+            "shares": [row for row in rows if row["mean"] is not None],
+            "seeds": seeds,
+            **tolerance_rules(record.result.get("tolerance")),
+        },
+        width=width,
+        height={"step": 56},
+        description=f"The gap and its shares, with 95 % intervals: {said}.",
+    )
+
+
+def recovery(points: Points, width: Width = "container") -> Spec:
+    """R and R* of each control with their intervals; 0 is no recovery and 1 is all of the gap.
+
+    An unbounded interval (Fieller) is drawn as a dashed line across the whole figure.
+    """
+    record = points.record
+    rows: Rows = []
+    for index, control in enumerate(record.result.get("controls") or []):
+        name = arm_label(f"variant+control:{index}", record).removeprefix("variant + ")
+        for letter, key in (("R", "recovered"), ("R*", "recovered_against_treated_baseline")):
+            value = Interval.read(control.get(key))
+            rows.append(
+                {
+                    "row": f"{letter}, {name}\n{estimate(value, 2)}",
+                    "mean": value.mean,
+                    "low": value.low if value.bounded else None,
+                    "high": value.high if value.bounded else None,
+                    "unbounded": value.known and not value.bounded,
+                }
+            )
+    order = [row["row"] for row in rows]
+    known = [row[key] for row in rows for key in ("mean", "low", "high") if row[key] is not None]
+    domain = [max(-2.0, min([-0.25, *known])), min(3.0, max([1.25, *known]))]
+    x = field("mean", title="Part of the gap recovered", scale={"domain": domain})
+    y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
+    open_ends = [{"row": row["row"], "low": domain[0], "high": domain[1]} for row in rows if row["unbounded"]]
+    layers = [
+        layer("rules", {"type": "rule", "style": "zero-rule"}, x=field("value")),
+        layer(
+            "unbounded",
+            {"type": "rule", "style": "tolerance-rule"},
+            x=field("low"),
+            x2={"field": "high"},
+            y=y,
+        ),
+        *_intervals("recoveries", y, ".2f", x),
+    ]
+    said = "; ".join(row["row"].replace("\n", " ") for row in rows)
+    return frame(
+        layers,
+        {
+            "rules": [{"value": 0}, {"value": 1}],
+            "unbounded": open_ends,
+            "recoveries": [row for row in rows if row["mean"] is not None],
+        },
+        width=width,
+        height={"step": 48},
+        description=f"Part of the gap that each control recovers: {said}.",
+    )
+
+
+def _intervals(name: str, y: Spec, number: str, x: Spec | None = None) -> list[Spec]:
+    tooltip = tip(("mean", "Estimate", number), ("low", "95 % from", number), ("high", "to", number))
+    return [
+        layer(
+            name,
+            {"type": "rule", "style": "interval", "clip": True},
+            x=field("low"),
+            x2={"field": "high"},
+            y=y,
+        ),
+        layer(
+            name,
+            {"type": "point", "filled": True, "style": "estimate", "clip": True},
+            x=x or field("mean"),
+            y=y,
+            tooltip=tooltip,
+        ),
+    ]

@@ -1,0 +1,135 @@
+"""The self-contained HTML report: one file, no network, light and dark, readable on a phone and on paper."""
+
+from __future__ import annotations
+
+import base64
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from algobias.report import figures, page
+from algobias.report.figures.base import Spec
+from algobias.report.points import Points, Rows
+from algobias.report.record import StudyRecord
+from algobias.report.theme import vega_config
+
+# Static twins of the figures are for paper and for readers without scripts: fewer points do.
+_STATIC_BUDGET = 1_500
+_STATIC_WIDTH = 680
+
+
+def render(record: StudyRecord) -> str:
+    """The whole report as one HTML document.
+
+    Nothing in it is fetched: styles, scripts, data and pictures are inside, and a content security policy
+    forbids the rest. Everything that comes from the record is escaped. Size: 1.1 to 2 MB, of which the
+    figure library is 0.9 MB. Cost: about 2 s once per process, then under 1 s for each report.
+    """
+    points, static = Points(record), Points(record, budget=_STATIC_BUDGET)
+    shown = page.figure_list(points)
+    specs = {item.key: item.spec(points) for item in shown}
+    tables: dict[str, Any] = {}
+    packed = {key: pack(spec, tables) for key, spec in specs.items()}
+    content = page.content(points)
+    environment = Environment(
+        loader=PackageLoader("algobias.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        **content,
+        figures={
+            item.key: {
+                "title": item.title,
+                "read": item.read,
+                "notes": item.notes,
+                "label": specs[item.key]["description"],
+                "static": _data_url(figures.svg(item.spec(static, _STATIC_WIDTH))),
+            }
+            for item in shown
+        },
+        css=_asset("report.css"),
+        script=_asset("report.js"),
+        bundle=Markup(figures.bundle()),
+        data=embedded(
+            {
+                "configs": {"light": vega_config("light"), "dark": vega_config("dark")},
+                "tables": tables,
+                "specs": packed,
+            }
+        ),
+    )
+
+
+def write(record: StudyRecord, path: Path) -> Path:
+    """Write the report to ``path``, whole or not at all, and return the path.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    text = render(record)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def pack(spec: Spec, tables: dict[str, Any]) -> Spec:
+    """Move the datasets of a spec into ``tables``, column by column, each different table once.
+
+    Args:
+        spec: A figure with ``datasets`` of rows.
+        tables: Where they go: name -> ``{columns, rows, words}``; a text in a row is its place in the list
+            ``words[column]``.
+
+    Returns:
+        The spec with ``datasets`` as name -> name in ``tables``.
+    """
+    names: dict[str, str] = {}
+    for name, rows in spec["datasets"].items():
+        table = _columns(rows)
+        names[name] = next((key for key, known in tables.items() if known == table), f"t{len(tables)}")
+        tables[names[name]] = table
+    return {**spec, "datasets": names}
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that is safe inside a ``<script>`` element: no ``<``, no ``&``, no NaN."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for char in "<>&":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)  # noqa: S704
+
+
+def _columns(rows: Rows) -> dict[str, Any]:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    places = {
+        key: {text: place for place, text in enumerate(dict.fromkeys(row[key] for row in rows))}
+        for key in columns
+        if rows and all(isinstance(row.get(key), str) for row in rows)
+    }
+    return {
+        "columns": columns,
+        "words": {key: list(found) for key, found in places.items()},
+        "rows": [
+            [places[key][row[key]] if key in places else row.get(key) for key in columns] for row in rows
+        ],
+    }
+
+
+def _asset(name: str) -> Markup:
+    return Markup((files("algobias.report") / name).read_text(encoding="utf-8"))
+
+
+def _data_url(svg: str) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -1,0 +1,123 @@
+"""Colours, marks and the Vega configuration, light and dark.
+
+The hues follow Okabe and Ito (Color Universal Design, 2008), shifted so that each reaches a contrast of at
+least 3:1 on its background; every arm also has its own mark shape, so no reader depends on colour.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+Scheme = Literal["light", "dark"]
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
+
+ARM_COLORS: dict[Scheme, tuple[str, ...]] = {
+    "light": ("#0b62a8", "#c4480a", "#00795f", "#8b4499", "#8f6a00", "#b0305f", "#5f6771", "#1d7f93"),
+    "dark": ("#5cb2f2", "#ff9152", "#3ccfae", "#d59be6", "#e3c14a", "#ff8fb3", "#aab3bd", "#7fd3e3"),
+}
+ARM_SHAPES = (
+    "circle",
+    "square",
+    "triangle-up",
+    "triangle-down",
+    "diamond",
+    "cross",
+    "triangle-right",
+    "triangle-left",
+)
+
+# The same shapes for the legend of the page, in a square from -8 to 8.
+SHAPE_PATHS = {
+    "circle": "M-6,0a6,6 0 1,0 12,0a6,6 0 1,0 -12,0Z",
+    "square": "M-5.5,-5.5h11v11h-11Z",
+    "triangle-up": "M0,-6L6.5,5.5H-6.5Z",
+    "triangle-down": "M0,6L-6.5,-5.5H6.5Z",
+    "diamond": "M0,-7.5L5.5,0L0,7.5L-5.5,0Z",
+    "cross": "M-2,-6.5h4v4.5h4.5v4h-4.5v4.5h-4v-4.5h-4.5v-4h4.5Z",
+    "triangle-right": "M6,0L-5.5,6.5V-6.5Z",
+    "triangle-left": "M-6,0L5.5,-6.5V6.5Z",
+}
+
+SURFACE: dict[Scheme, dict[str, str]] = {
+    "light": {
+        "background": "#ffffff",
+        "ink": "#1b2026",
+        "muted": "#58616b",
+        "grid": "#e7eaee",
+        "rule": "#6b7480",
+        "band": "#8a94a0",
+        "accent": "#3b4b63",
+    },
+    "dark": {
+        "background": "#191d23",
+        "ink": "#e8ebef",
+        "muted": "#a5aeb9",
+        "grid": "#2c333c",
+        "rule": "#98a2ae",
+        "band": "#7d8894",
+        "accent": "#a9bad3",
+    },
+}
+
+
+def vega_config(scheme: Scheme) -> dict[str, Any]:
+    """Vega-Lite configuration of one colour scheme.
+
+    Specs name no colours: arms take theirs from ``range.category`` by position, everything else from a
+    style below, so that a figure is redrawn in the other scheme by exchanging this object only.
+    """
+    paint = SURFACE[scheme]
+    text = {"labelColor": paint["muted"], "titleColor": paint["ink"]}
+    return {
+        "background": "transparent",
+        # The page gives each figure one description; marks read out one by one would drown it.
+        "aria": False,
+        "font": FONT,
+        "range": {"category": list(ARM_COLORS[scheme]), "symbol": list(ARM_SHAPES)},
+        "view": {"stroke": None},
+        "axis": {
+            **text,
+            "labelFontSize": 12,
+            "titleFontSize": 12,
+            "titleFontWeight": "normal",
+            "titlePadding": 8,
+            "labelPadding": 5,
+            "gridColor": paint["grid"],
+            "domainColor": paint["band"],
+            "tickColor": paint["band"],
+            "tickSize": 4,
+            "labelOverlap": "greedy",
+            "labelSeparation": 8,
+        },
+        "legend": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260, "symbolSize": 70},
+        "title": {
+            "color": paint["ink"],
+            "subtitleColor": paint["muted"],
+            "anchor": "start",
+            "fontSize": 13,
+            "fontWeight": 600,
+            "subtitleFontSize": 12,
+            "offset": 10,
+        },
+        "header": {**text},
+        "style": {
+            "tolerance-band": {"color": paint["band"], "opacity": 0.16},
+            "tolerance-rule": {"color": paint["rule"], "strokeWidth": 1.5, "strokeDash": [5, 4]},
+            "level-rule": {"color": paint["ink"], "strokeWidth": 1.5, "strokeDash": [2, 3]},
+            "zero-rule": {"color": paint["rule"], "strokeWidth": 1},
+            "pair": {"color": paint["band"], "strokeWidth": 1, "opacity": 0.55},
+            "bar": {"color": paint["accent"], "opacity": 0.45},
+            "interval": {"color": paint["ink"], "strokeWidth": 2},
+            "estimate": {
+                "color": paint["ink"],
+                "stroke": paint["background"],
+                "strokeWidth": 1.5,
+                "size": 90,
+            },
+            "seed": {"color": paint["accent"], "opacity": 0.55, "size": 36},
+            "note": {"color": paint["muted"], "fontSize": 12},
+            "value": {"color": paint["ink"], "fontSize": 12, "fontWeight": 600},
+            "outline": {"stroke": paint["background"], "strokeWidth": 1.5},
+        },
+    }

@@ -169,6 +169,8 @@ class Iterable(IterableDataset):
         (Iterable(), "__getitem__"),
         (DataLoader(Noisy()), "__getitem__"),
         (3, "'int' is not possible"),
+        ("data.csv", "'str' is not possible"),
+        ([torch.zeros(9, 2), torch.zeros(9)], "a tuple of tensors"),
         ((np.array(["a", "b"]),), "numbers"),
     ],
 )

@@ -120,6 +120,9 @@ def test_rehearsal_finds_the_label_without_an_output():
         ({"loss": lambda model, batch: model(batch[0])}, r"loss on train: 'tensor \[\d+, 3\]'"),
         ({"loss": lambda model, batch: 1.0}, "loss on train: 'float'"),
         ({"loss": lambda model, batch: model(batch[0]).mean() * float("nan")}, "finite loss"),
+        ({"loss": lambda model, batch: batch[0].mean()}, "gradient of the loss"),
+        ({"loss": lambda model, batch: model(batch[0]).detach().mean()}, "gradient of the loss"),
+        ({"metric": lambda model, batch: accuracy(model, batch) * float("nan")}, "metric on train: 'nan'"),
         ({"metric": lambda model, batch: accuracy(model, batch).mean()}, "one value for each example"),
         ({"metric": lambda model, batch: batch["y"]}, r"metric on train: 'test_task.py:\d+: TypeError"),
         ({"metric": lambda model, batches: "good", "corpus": True}, "one number for the whole set"),
@@ -235,6 +238,14 @@ def test_labels_of_a_task():
     assert regression.labels(next(regression.train.batches(3))) is None
     with pytest.raises(BadInput, match="class labels"):
         regression.replace_labels(next(regression.train.batches(3)), torch.zeros(3))
+
+
+def test_test_examples_without_labels():
+    x, y = data()
+    task = make({"x": x, "y": y}, test={"x": x})
+    assert task.all_labels("test") is None
+    assert task.classes is None
+    assert make({"x": x, "y": y}, test={"x": x}, classes=3).classes == 3
 
 
 def test_negative_integers_are_not_classes():

@@ -35,6 +35,12 @@ REGRESSION = """
                     {"lr": 0.1, "batch": 6, "epochs": 2}, metric_name="minus absolute error")
 
     ready = task()
+    try:
+        if True:
+            def maybe():
+                return ready
+    except ImportError:
+        other = ready
 """
 
 
@@ -44,7 +50,7 @@ def write(folder: Path, text: str, name: str = "my_task.py") -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["task", "ready"])
+@pytest.mark.parametrize("name", ["task", "ready", "maybe"])
 def test_a_function_or_a_task_in_a_file(tmp_path, name):
     path = write(tmp_path, REGRESSION)
     task = load_task(f"{path}:{name}")

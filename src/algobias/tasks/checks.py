@@ -65,14 +65,14 @@ def check_labels(labels: dict[str, Tensor], classes: int | None) -> None:
 
 
 def rehearse(task: Task) -> None:
-    """Build the network and evaluate loss and metric on a few examples of each source, without training.
+    """Build the network and evaluate loss, its gradient and metric on a few examples, without training.
 
     The examples are the first ones and those with the smallest and the largest label, so that a label the
     network has no output for shows here and not in the middle of a run.
 
     Raises:
         BadInput: Whatever goes wrong in the user's functions, with file and line; a loss that is not one
-            finite number; a metric that is not one value for each example.
+            finite number or that no parameter changes; a metric that is not one value for each example.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -83,12 +83,18 @@ def rehearse(task: Task) -> None:
         for name, source in task.sources().items():
             index = _telling_examples(source, task.all_labels(name))
             batch = next(source.to("cpu").batches(len(index), index))
+            loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
+            _check_loss(loss, name)
+            if name == "train":
+                parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+                guarded(
+                    "gradient of the loss",
+                    lambda x=loss, p=parameters: torch.autograd.grad(x, p, allow_unused=True),
+                )
             with torch.no_grad():
-                loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
                 values = guarded(
                     f"metric on {name}", lambda b=batch: task.metric(net, [b] if task.corpus else b)
                 )
-            _check_loss(loss, name)
             _check_metric(values, name, len(index), task.corpus)
 
 
@@ -132,7 +138,7 @@ def _check_loss(loss: Any, name: str) -> None:
         shown = f"tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
         raise BadInput(f"loss on {name}", shown, "one floating-point number: the mean over the batch")
     if not bool(torch.isfinite(loss)):
-        raise BadInput(f"loss on {name}", float(loss), "a finite loss at the initial weights")
+        raise BadInput(f"loss on {name}", float(loss.detach()), "a finite loss at the initial weights")
 
 
 def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
@@ -147,6 +153,8 @@ def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
     elif not isinstance(values, Tensor) or values.shape != (examples,):
         shown = f"tensor {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
         raise BadInput(field, shown, f"one value for each example, a tensor [{examples}] (or corpus=True)")
+    if bool(torch.isnan(torch.as_tensor(values)).any()):
+        raise BadInput(field, "nan", "a number at the initial weights")
 
 
 def first_batch(source: Source) -> Any:

@@ -217,7 +217,8 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
             if len(set(lengths.values())) > 1:
                 raise BadInput(name, lengths, "tensors of equal length, one entry for each example")
             source = TensorSource(data) if collate is None else ItemSource(Rows(data), collate, name)
-        elif hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        elif hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, str | bytes):
+            _refuse_columns(data, name)
             source = ItemSource(data, collate, name)
         else:
             kind = type(data).__name__
@@ -227,6 +228,19 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
     if len(source) == 0:
         raise BadInput(name, "0 examples", "at least one example")
     return source
+
+
+def _refuse_columns(data: Any, name: str) -> None:
+    """Refuse ``[x, y]``: a list is a dataset of its items, and this one is meant as a tuple of tensors."""
+    if not isinstance(data, list) or not all(
+        isinstance(item, Tensor | np.ndarray) and item.ndim for item in data
+    ):
+        return
+    shapes = [tuple(item.shape) for item in data]
+    if len(set(shapes)) > 1 and len({shape[0] for shape in shapes}) == 1 and shapes[0][0] > len(data):
+        raise BadInput(
+            name, f"a list of tensors {shapes}", "a tuple of tensors; a list is taken for a dataset of items"
+        )
 
 
 def _as_tensors(data: Any, name: str) -> Any:

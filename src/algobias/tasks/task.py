@@ -178,7 +178,7 @@ class Task:
             found = [self.all_labels(part) for part in self.sources()]
             known = [labels for labels in found if labels is not None]
             # a dataset too large to read leaves the number open: part of the labels is only a lower bound
-            if found[0] is not None and all(int(labels.min()) >= 0 for labels in known):
+            if found[0] is not None and len(known) == len(found) and all(int(y.min()) >= 0 for y in known):
                 self._classes = 1 + max(int(labels.max()) for labels in known)
         return self._classes
 
@@ -212,6 +212,8 @@ class Task:
 
     def _find_labels(self, source: Source, read: bool) -> Tensor | None:
         key = self._label_key
+        if label_key(first_batch(source)) != key:
+            return None  # test examples without labels, say
         if isinstance(source, TensorSource):
             found: Tensor = source.data[key]
             return found.long().cpu()

@@ -111,9 +111,15 @@ def _top_level_names(tree: ast.Module) -> set[str] | None:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
             return None
-    for node in tree.body:
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
         if isinstance(node, ast.FunctionDef):
             names.add(node.name)
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+        elif isinstance(node, ast.ExceptHandler):
+            waiting += node.body
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
         elif not isinstance(node, ast.ClassDef):

@@ -145,12 +145,12 @@ def test_files_that_are_not_there(tmp_path):
 
 
 def with_sibling(folder: Path, how: str, widths: str = "3") -> Path:
-    write(folder, "from helper_inner import WIDTH", "helper_of_task.py")
-    write(folder, f"WIDTH = {widths}", "helper_inner.py")
+    write(folder, "from sibling_inner import WIDTH", "sibling_of_task.py")
+    write(folder, f"WIDTH = {widths}", "sibling_inner.py")
     return write(folder, f"{how}\n{textwrap.dedent(REGRESSION)}".replace("randn(60, 3", "randn(60, WIDTH"))
 
 
-@pytest.mark.parametrize("how", ["from helper_of_task import WIDTH", "from .helper_of_task import WIDTH"])
+@pytest.mark.parametrize("how", ["from sibling_of_task import WIDTH", "from .sibling_of_task import WIDTH"])
 def test_modules_beside_the_file(tmp_path, how):
     path = with_sibling(tmp_path, how)
     before, modules = list(sys.path), sys.dont_write_bytecode
@@ -158,7 +158,7 @@ def test_modules_beside_the_file(tmp_path, how):
     assert sys.path == before
     assert sys.dont_write_bytecode == modules
     assert not (tmp_path / "__pycache__").exists()
-    assert {file.name for file in task.files} == {"my_task.py", "helper_of_task.py", "helper_inner.py"}
+    assert {file.name for file in task.files} == {"my_task.py", "sibling_of_task.py", "sibling_inner.py"}
     first = task.fingerprint()
     with_sibling(tmp_path, how, "3  # the same, said otherwise")
     assert load_task(f"{path}:task").fingerprint() != first

@@ -1,21 +1,123 @@
-"""The planner: which runs an audit needs next, or its verdict. Pure."""
+"""The planner: which runs an audit needs next, or its verdict. Pure.
+
+An audit is ``while isinstance(p := plan(design, runs), list): runs += execute(p)``. The looks are
+replayed from the first, each with its own replicates only, so that runs that are added later never
+change what an earlier look decided.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from algobias.errors import BadInput
+from algobias.study.checks import Checks, check_arms
+from algobias.study.describe import describe, training_metric_scale
 from algobias.study.design import Design, Request, Run
-from algobias.study.verdict import Verdict
+from algobias.study.extension import Book, frozen_reference, matched_arms
+from algobias.study.matching import FitScale
+from algobias.study.split import Bounds, Split, split_gap
+from algobias.study.statistics import Errors, Interval, error_levels
+from algobias.study.verdict import Verdict, decide
+
+ARMS = ("baseline", "variant")
+NO_RUNS = Split(Interval(math.nan, -math.inf, math.inf, 0), Bounds(-math.inf, math.inf), "unknown")
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look that has been taken.
+
+    Attributes:
+        n: Replicates looked at.
+        split: The gap and its shares over them.
+        verdict: What was decided, or None: another look.
+    """
+
+    n: int
+    split: Split
+    verdict: Verdict | None
+
+    @property
+    def text(self) -> str:
+        """What followed, in a few words."""
+        if self.verdict is not None:
+            return self.verdict.name
+        states = {"gap": self.split.gap_state}
+        if self.split.gap_state == "present":
+            states |= {"bias share": self.split.bias_state, "fit share": self.split.fit_state}
+        return ", ".join(f"{name} {state}" for name, state in states.items()) + ": another look"
 
 
 def plan(design: Design, runs: Sequence[Run]) -> list[Request] | Verdict:
-    """Say which runs are wanted next, or the verdict if none is."""
-    missing = [
-        Request(arm, replicate)
-        for arm in ("baseline", "variant")
-        for replicate in range(design.looks[0])
-        if not any(run.arm == arm and run.replicate == replicate for run in runs)
-    ]
-    if missing:
-        return missing
-    raise NotImplementedError
+    """Say which runs are wanted next, or the verdict if none is.
+
+    Args:
+        design: What was fixed before the first run.
+        runs: The runs there are, in any order.
+
+    Returns:
+        Requests, none of them for a run that is there, or the verdict with everything described.
+
+    Raises:
+        BadInput: No more runs can be made, and there are not two replicates.
+
+    Cost: about a millisecond at 20 replicates.
+    """
+    return replay(design, runs)[1]
+
+
+def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Request] | Verdict]:
+    """The looks taken so far, and what :func:`plan` says next."""
+    looked: list[Look] = []
+    settled_before = Checks(design.not_applied, design.null_failed)
+    if settled_before.not_applied or settled_before.broken:
+        verdict = decide(NO_RUNS, settled_before, design.tolerance, look=0, last=True)
+        assert verdict is not None
+        return looked, verdict
+    book = Book(design, runs)
+    looks, errors = _schedule(design, book)
+    tolerance, pair, first = design.tolerance, design.paired, looks[0]
+    settled = 0
+    for look in looks:
+        missing = book.missing(ARMS, look) if design.can_extend else []
+        if missing:
+            return looked, missing
+        scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
+        reference = frozen_reference(book, first, scale)
+        arms = book.planned_arm("baseline", look, scale), book.planned_arm("variant", look, scale)
+        checks = check_arms(*arms, activity=look == first and pair)
+        split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair, shares=False)
+        last = look == looks[-1]
+        stopped = last or split.gap_state == "absent" or checks.broken or checks.not_applied
+        if split.gap_state == "present" and not (checks.broken or checks.not_applied):
+            grown = matched_arms(book, look, settled, scale, reference)
+            if isinstance(grown, list):
+                return looked, grown
+            arms, settled = grown, look
+            split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair)
+        elif stopped:
+            arms = book.everything("baseline", look, scale), book.everything("variant", look, scale)
+            split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair)
+        verdict = decide(split, checks, tolerance, look=look, last=last, alters_data=design.alters_data)
+        looked.append(Look(look, split, verdict))
+        if verdict is not None:
+            return looked, describe(design, book, verdict, reference, scale)
+    raise AssertionError("the last look always has a verdict")
+
+
+def _schedule(design: Design, book: Book) -> tuple[tuple[int, ...], Errors]:
+    """The looks that can be taken, and their error levels.
+
+    Where no more runs can be made, looks beyond the replicates that are there are left out; below the
+    first look all there are make up one look.
+    """
+    if design.can_extend:
+        return design.looks, error_levels(design.looks)
+    there = [book.there(arm) for arm in ARMS]
+    most = min(there) if design.paired else max(there)
+    if min(there) < 2:
+        raise BadInput("replicates", min(there), "at least 2 in each arm")
+    looks = tuple(look for look in design.looks if look <= most)
+    return (looks, error_levels(design.looks)) if looks else ((most,), error_levels((most,)))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from algobias.study.checks import Checks
 from algobias.study.recovery import Recovery
 from algobias.study.split import LevelGap, Split
 from algobias.study.statistics import Interval
+from algobias.study.wording import Words
 
-VerdictName = Literal[
-    "not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"
-]
+VerdictName = Literal["not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"]
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class RateOnly:
 
     Attributes:
         gap: baseline - rate_only at the planned end.
-        at_level: The same at the matched level, where every seed of ``rate_only`` reaches it.
+        at_level: The same at a downward match's level, where there is one.
     """
 
     gap: Interval
-    at_level: Interval | None = None
+    at_level: LevelGap | None = None
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,8 @@ class Verdict:
         split: The gap and its shares.
         warnings: What the reader should know besides.
         tolerable: The gap is real but below the tolerance.
-        would_decide: For ``undecided``: replicates that would probably decide, None where more seeds
-            cannot or where it is above the largest number considered.
-        welch: Unpaired interval for the gap, shown beside the paired one.
-        correlation: Correlation of the two arms' metrics over replicates; NaN where undefined.
-        sign_flip_p: Exact one-sided sign-flip p-value of the gap, None for unpaired arms.
+        would_decide: For ``undecided``: replicates that would probably decide; None where more seeds
+            cannot, or where it is above the largest number considered.
         levels: The gap at other training losses; descriptive.
         rate_only: What the rate alone does; descriptive.
         recoveries: One per fixed control.
@@ -56,13 +53,82 @@ class Verdict:
     look: int
     alpha: float
     split: Split
-    welch: Interval
-    correlation: float
     warnings: tuple[str, ...] = ()
     tolerable: bool = False
     would_decide: int | None = None
-    sign_flip_p: float | None = None
     levels: tuple[LevelGap, ...] = ()
     rate_only: RateOnly | None = None
     recoveries: tuple[Recovery, ...] = ()
     population: Interval | None = None
+
+    @property
+    def welch(self) -> Interval:
+        """Unpaired interval of the gap, shown beside the paired one."""
+        return self.split.welch
+
+    @property
+    def correlation(self) -> float:
+        """Correlation of the arms' metrics over replicates; NaN where undefined."""
+        return self.split.correlation
+
+    @property
+    def sign_flip_p(self) -> float | None:
+        """Exact one-sided sign-flip p-value of the gap; None for unpaired arms."""
+        return self.split.sign_flip_p
+
+
+def decide(
+    split: Split,
+    checks: Checks,
+    tolerance: float,
+    *,
+    look: int,
+    last: bool,
+    alters_data: bool = False,
+) -> Verdict | None:
+    """The verdict of one look, or None: take another look.
+
+    Args:
+        split: The gap and its shares over this look's replicates.
+        checks: What can settle it before statistics.
+        tolerance: delta.
+        look: Replicates of this look.
+        last: There is no look after this one.
+        alters_data: A gap at matched fit means that information was removed.
+    """
+    words = Words(split, tolerance)
+    gap, bias, fit = split.gap_state, split.bias_state, split.fit_state
+
+    def verdict(
+        name: VerdictName, reason: str, extra: tuple[str, ...] = (), would: int | None = None
+    ) -> Verdict:
+        tolerable = gap == "absent" and split.gap_bounds.low > 0
+        alpha = split.errors.decision
+        return Verdict(name, reason, look, alpha, split, checks.warnings + extra, tolerable, would)
+
+    if checks.not_applied is not None:
+        return verdict("not_applied", f"The change was not applied: {checks.not_applied}.")
+    if checks.broken is not None:
+        return verdict("broken", f"{_sentence(checks.broken)}.")
+    if gap == "absent":
+        cancel = ("the shares cancel: at matched fit there is a gap, which a better fit hides",)
+        return verdict("no_gap", words.no_gap(), cancel if bias == "present" else ())
+    early = () if last else ("the audit stopped early, which inflates the estimates: go by the intervals",)
+    if gap == "present" and split.bias_bounds is not None and split.fit_bounds is not None:
+        if bias == "present" and fit == "absent":
+            return verdict("data" if alters_data else "bias", words.bias(alters_data), early)
+        if fit == "present" and bias == "absent":
+            return verdict("optimization", words.optimization(), early)
+        if bias == fit == "absent":
+            return verdict("mixed", words.neither(), early)
+        sure = min(split.bias_bounds.low, split.fit_bounds.low) > tolerance / 2
+        if bias == fit == "present" and (last or sure):
+            return verdict("mixed", words.both(), early)
+    if not last and not (gap == "present" and split.hopeless):
+        return None
+    would, text = words.undecided()
+    return verdict("undecided", text, would=would)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,193 @@
+"""What is said besides the verdict: other levels, the rate alone, controls, the population.
+
+Nothing here decides. The arms it needs are asked for after the verdict, for the replicates of the
+stopping look only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from algobias.study.checks import broken_because
+from algobias.study.design import Design, Request
+from algobias.study.extension import Book, Frontier, extensions, frozen_reference, settle
+from algobias.study.matching import Arm, FitScale
+from algobias.study.recovery import Four, Recovery, recovery
+from algobias.study.split import FACTOR, LevelGap, Split, matched_level
+from algobias.study.statistics import Interval, paired, population_interval, welch
+from algobias.study.verdict import RateOnly, Verdict
+
+FURTHER = (3.0, 10.0)
+"""Besides the matched level the gap is described at these multiples of L*."""
+
+
+def describe(
+    design: Design, book: Book, verdict: Verdict, reference: float | None, scale: FitScale
+) -> list[Request] | Verdict:
+    """Fill in the descriptive fields of a verdict, or say which runs they need.
+
+    Args:
+        design: The design.
+        book: The runs there are.
+        verdict: What was decided.
+        reference: L*.
+        scale: The audit's fit measure.
+    """
+    if verdict.name == "not_applied":
+        return verdict
+    look = verdict.look
+    controls = [
+        tuple(f"{arm}+control:{i}" for arm in ("variant", "baseline")) for i in range(design.controls)
+    ]
+    arms = (["rate_only"] if design.rate_only else []) + [arm for pair in controls for arm in pair]
+    wanted = book.missing(arms, look)
+    if wanted and design.can_extend:
+        return wanted
+    absent = {request.arm for request in wanted}
+    recoveries: list[Recovery] = []
+    for number, pair in enumerate(controls):
+        if absent & set(pair):
+            continue
+        found = _recovery(design, book, verdict, number, reference, scale)
+        if isinstance(found, list):
+            wanted += found
+        else:
+            recoveries.append(found)
+    if wanted and design.can_extend:
+        return wanted
+    baseline, variant = (book.everything(arm, look, scale) for arm in ("baseline", "variant"))
+    levels = [factor * reference for factor in FURTHER] if reference is not None else []
+    if scale.on == "train_loss":
+        levels += design.levels
+    rate_only = None
+    if design.rate_only and "rate_only" not in absent:
+        rate_only = _rate_only(baseline, book.everything("rate_only", look, scale), verdict.split)
+    return replace(
+        verdict,
+        levels=tuple(gap_at(baseline, variant, level, verdict.split) for level in levels),
+        rate_only=rate_only,
+        recoveries=tuple(recoveries),
+        population=_population(design, baseline, variant, verdict.split),
+    )
+
+
+def gap_at(baseline: Arm, other: Arm, level: float, split: Split) -> LevelGap:
+    """The gap at one level, over the replicates in which both arms reach it."""
+    a, b = baseline.at_level(math.log(level)), other.at_level(math.log(level))
+    if split.paired:
+        both = np.isfinite(a) & np.isfinite(b)
+        found = paired((a - b)[both])
+    else:
+        found = welch(a[np.isfinite(a)], b[np.isfinite(b)])
+    return LevelGap(level, found.interval(split.errors.printed) if found.n >= 2 else None, found.n)
+
+
+def _rate_only(baseline: Arm, arm: Arm, split: Split) -> RateOnly:
+    a, b = baseline.end_metric, arm.end_metric
+    gap: Interval = (paired(a - b) if split.paired else welch(a, b)).interval(split.errors.printed)
+    at_level = None
+    if split.side == "downward" and split.level is not None:
+        at_level = gap_at(baseline, arm, split.level, split)
+    return RateOnly(gap, at_level)
+
+
+def _population(design: Design, baseline: Arm, variant: Arm, split: Split) -> Interval | None:
+    if not design.population or design.corpus or not design.paired:
+        return None
+    tables = []
+    for arm in (baseline, variant):
+        rows = [next(p.outcome.per_example for p in row if p.length >= 1) for row in arm.paths]
+        known = [row for row in rows if row is not None]
+        if len(known) < len(rows) or len({len(row) for row in known}) != 1:
+            return None
+        tables.append(np.stack(known).astype(np.float64))
+    if tables[0].shape != tables[1].shape or tables[0].shape[1] < 2:
+        return None
+    return population_interval(tables[0], tables[1], split.errors.printed)
+
+
+def _recovery(
+    design: Design, book: Book, verdict: Verdict, number: int, reference: float | None, scale: FitScale
+) -> Recovery | list[Request]:
+    look, split = verdict.look, verdict.split
+    at_fit = verdict.name in ("bias", "mixed", "data")
+    level = math.log(split.level) if split.side == "downward" and split.level is not None else None
+    if design.control_alters_loss and design.control_alters_loss[number] and scale.on == "train_loss":
+        scale = training_metric_scale(design, book)
+        reference, level = frozen_reference(book, design.looks[0], scale), None
+    names = ("baseline", "variant", f"variant+control:{number}", f"baseline+control:{number}")
+    arms: Four | list[Request]
+    if design.decays:
+        arms = _treated_schedules(book, names, look, scale, reference, level, at_fit)
+    else:
+        arms = Four(*(book.planned_arm(name, look, scale) for name in names))
+        target = _target(arms, reference, level)
+        if at_fit and target is not None and design.can_extend:
+            wanted = extensions(names[2], arms.treated, target)
+            wanted += extensions(names[3], arms.treated_baseline, target)
+            arms = wanted or arms
+    if isinstance(arms, list):
+        return arms
+    return recovery(
+        *arms,
+        at="matched" if at_fit else "planned_end",
+        reference=reference,
+        level=None if level is None else math.exp(level),
+        tolerance=design.tolerance,
+        errors=split.errors,
+        control=number,
+        pair=design.paired,
+        treated_baseline_broken=broken_because(arms.baseline, arms.treated_baseline),
+    )
+
+
+def training_metric_scale(design: Design, book: Book) -> FitScale:
+    """The fit measure made of the training metric, recognised from the first look's baselines."""
+    baselines = (book.planned("baseline", i) for i in range(design.looks[0]))
+    return FitScale.of_metric([path.outcome for path in baselines if path is not None], design.train_examples)
+
+
+def _target(arms: Four, reference: float | None, level: float | None) -> float | None:
+    """log l that the treated arms should reach, or None where there is nothing to match."""
+    if level is not None:
+        return level
+    if reference is None or not (arms.baseline.valid.all() and arms.variant.valid.all()):
+        return None
+    target = matched_level(reference, arms.baseline, arms.variant)
+    return target if target <= math.log(FACTOR * reference) else None
+
+
+def _treated_schedules(
+    book: Book,
+    names: tuple[str, ...],
+    look: int,
+    scale: FitScale,
+    reference: float | None,
+    level: float | None,
+    at_fit: bool,
+) -> Four | list[Request]:
+    """The four arms as full-schedule runs, grown where the matched comparison needs it."""
+    everything = Four(*(book.everything(name, look, scale) for name in names))
+    target = _target(everything, reference, level) if at_fit else None
+    if reference is None or target is None:
+        return everything
+    treated = [Frontier.start(book, name, look, scale) for name in names[2:]]
+    for frontier in treated:
+        for replicate in range(look):
+            frontier.climb(replicate, target)
+    wanted = [request for frontier in treated for request in frontier.wanted]
+    if wanted:
+        return wanted
+    made = Four(everything.baseline, everything.variant, *(frontier.made() for frontier in treated))
+    common = max(target, matched_level(reference, *made))
+    if common > math.log(FACTOR * reference):
+        return made
+    frontiers = [
+        Frontier.of(book, name, everything, scale) for name, everything in zip(names, made, strict=True)
+    ]
+    settle(frontiers, common)
+    wanted = [request for frontier in frontiers for request in frontier.wanted]
+    return wanted or Four(*(frontier.made() for frontier in frontiers))

@@ -1,0 +1,282 @@
+"""Arms as arrays, and the test metric at a level of fit.
+
+An arm is the runs of one recipe, one row per replicate. A row is the path along which the fit improves:
+the checks of a curve, or, where the learning rate decays, the ends of separate full-schedule runs in
+order of length. Both are read in the same way: at the first point that is at or below the level,
+interpolated linearly in log l from the point before it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algobias.study.design import Measure
+from algobias.training.outcome import Outcome
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+LOWEST_FIT = 1e-12
+"""Losses below this are one and the same: the data are fitted to numerical precision."""
+
+FIRST_POINT = math.log(2.0)
+"""How far (in log l) a row may start below the level and still be read there, by its first point."""
+
+
+class Path(NamedTuple):
+    """One run of a replicate: its multiple of the planned schedule, and what came out."""
+
+    length: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class FitScale:
+    """The fit measure l, positive and the lower the better, from what a check recorded.
+
+    ``train_loss``: l is the training loss. ``train_metric`` (higher is better): the distance from
+    perfect, ``max(100 - m, floor)`` for metrics on the 0-100 scale, where ``floor`` is half an example
+    (0.05 where the number of examples is not known), and ``-m`` for minus nats.
+
+    Attributes:
+        on: Which of the two.
+        best: The perfect training metric, 100 or 0; None where its scale is not known.
+        floor: Smallest l.
+    """
+
+    on: Measure = "train_loss"
+    best: float | None = None
+    floor: float = LOWEST_FIT
+
+    @classmethod
+    def of_metric(cls, outcomes: Sequence[Outcome], examples: int | None) -> FitScale:
+        """Recognise the scale of the training metric from the baseline's checks.
+
+        Minus nats: nothing above 0. 0-100: everything within, and something above 1.
+        """
+        seen = np.concatenate([outcome.curve.train_metric for outcome in outcomes])
+        seen = seen[np.isfinite(seen)]
+        if len(seen) and seen.max() <= 0:
+            return cls("train_metric", 0.0, LOWEST_FIT)
+        if len(seen) and seen.min() >= 0 and 1 < seen.max() <= 100:
+            return cls("train_metric", 100.0, 50.0 / examples if examples else 0.05)
+        return cls("train_metric", None)
+
+    def fit(self, loss: Floats, metric: Floats) -> Floats:
+        """l from training losses and training metrics of the same shape."""
+        if self.on == "train_loss":
+            return np.maximum(loss, self.floor)
+        if self.best is None:
+            return np.full_like(loss, np.nan)
+        return np.maximum(self.best - metric, self.floor)
+
+    def target(self, level: float) -> float:
+        """The training loss or metric that a run has to reach for l to be ``level``."""
+        return level if self.on == "train_loss" or self.best is None else self.best - level
+
+
+@dataclass(frozen=True, eq=False)
+class Arm:
+    """The runs of one recipe, vectorised over n replicates and K points.
+
+    Attributes:
+        replicates: Which repetitions, increasing, n of them.
+        end_metric: Test metric at the planned end, [n]; the trivial one where the run diverged.
+        end_train_metric: Training metric at the planned end, [n]; NaN where not known.
+        end_fit: log l at the planned end, [n]; inf where the run diverged.
+        trivial: Metric of a predictor that knows nothing, [n].
+        finite: The run did not end non-finite, at its planned end or later, [n].
+        reach: Lowest log l over all points, those of shorter schedules left out, [n].
+        log_fit: log l of every point, padded with inf, [n, K].
+        metric: Test metric of every point, [n, K].
+        paths: For every replicate its runs, shortest first.
+        scale: The fit measure.
+        valid: The row has a fit measure that is a positive number, [n].
+    """
+
+    replicates: tuple[int, ...]
+    end_metric: Floats
+    end_train_metric: Floats
+    end_fit: Floats
+    trivial: Floats
+    finite: Bools
+    reach: Floats
+    log_fit: Floats
+    metric: Floats
+    paths: tuple[tuple[Path, ...], ...]
+    valid: Bools
+    scale: FitScale
+
+    def __len__(self) -> int:
+        return len(self.replicates)
+
+    def take(self, rows: slice | list[int]) -> Arm:
+        """The same arm with some of its replicates only (for a slice views, no copies)."""
+        if isinstance(rows, slice):
+            replicates, paths = self.replicates[rows], self.paths[rows]
+        else:
+            replicates = tuple(self.replicates[row] for row in rows)
+            paths = tuple(self.paths[row] for row in rows)
+        return Arm(
+            replicates,
+            self.end_metric[rows],
+            self.end_train_metric[rows],
+            self.end_fit[rows],
+            self.trivial[rows],
+            self.finite[rows],
+            self.reach[rows],
+            self.log_fit[rows],
+            self.metric[rows],
+            paths,
+            self.valid[rows],
+            self.scale,
+        )
+
+    def first(self, n: int) -> Arm:
+        """The same arm with its first ``n`` replicates only."""
+        return self if n >= len(self) else self.take(slice(n))
+
+    def crossing(self, log_level: float | Floats) -> tuple[NDArray[np.intp], Floats]:
+        """Where each row first reaches a level: its column, and the weight of that column.
+
+        The column before it has the rest of the weight. Weight NaN: the row never reaches the level, or
+        starts so far below it that its first point says nothing about it. Cost: O(n K).
+
+        Args:
+            log_level: log l, one for all rows or one per row, [n].
+        """
+        n, columns = self.log_fit.shape
+        level = np.asarray(log_level)
+        column = (self.log_fit <= (level[:, None] if level.ndim else level)).argmax(1)
+        place = np.arange(0, n * columns, columns) + column
+        flat = self.log_fit.reshape(-1)
+        here = flat[place]
+        before = flat[place - (column > 0)]
+        span = before - here
+        between = (column > 0) & (span > 0) & (span < math.inf)
+        weight = np.ones(n)
+        np.divide(before - level, span, out=weight, where=between)
+        lost = ~(here <= level) | (~between & (here < level - FIRST_POINT))
+        weight[lost] = math.nan
+        return column, weight
+
+    def at_level(self, log_level: float | Floats) -> Floats:
+        """Test metric where each row first reaches a level, [n]; NaN where :meth:`crossing` has none."""
+        column, weight = self.crossing(log_level)
+        place = np.arange(0, self.metric.size, self.metric.shape[1]) + column
+        flat = self.metric.reshape(-1)
+        before = flat[place - (column > 0)]
+        value: Floats = before + weight * (flat[place] - before)
+        return value
+
+    def stand_ins(self, log_level: float) -> int:
+        """Rows that start clearly (5 %) below a level and are read there by their first point."""
+        started = self.log_fit[:, 0]
+        return int(((started < log_level - 0.05) & (started >= log_level - FIRST_POINT)).sum())
+
+
+def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -> Arm:
+    """An arm whose rows are curves: every check of one run per replicate 0, 1, ..., n - 1.
+
+    Args:
+        rows: The runs, in order of replicates.
+        scale: The fit measure.
+        to_planned: Leave out checks after the planned end.
+    """
+    n = len(rows)
+    sizes = [row.outcome.planned + 1 if to_planned else len(row.outcome.curve) for row in rows]
+    points = _Points(n, max(sizes, default=1))
+    on_metric = scale.on == "train_metric"
+    for i, (row, size) in enumerate(zip(rows, sizes, strict=True)):
+        outcome = row.outcome
+        curve, end = outcome.curve, outcome.planned
+        points.loss[i, :size] = curve.train_loss[:size]
+        points.test[i, :size] = curve.test_metric[:size]
+        if on_metric:
+            points.train[i, :size] = curve.train_metric[:size]
+        else:
+            points.train[i, end] = curve.train_metric[end]
+        points.planned[i] = end
+        if outcome.diverged:
+            # Ending non-finite after the planned end leaves the planned end as it was.
+            points.ended[i] = end < len(curve) - 1
+            points.finite[i] = to_planned and points.ended[i]
+    return points.arm(tuple((row,) for row in rows), scale)
+
+
+def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
+    """An arm whose rows are the ends of full-schedule runs, shortest first; each has one of length 1.
+
+    Args:
+        rows: For every replicate 0, 1, ..., n - 1 its runs in order of length.
+        scale: The fit measure.
+    """
+    points = _Points(len(rows), max((len(row) for row in rows), default=1))
+    for i, row in enumerate(rows):
+        for k, (length, outcome) in enumerate(row):
+            curve, end = outcome.curve, outcome.planned
+            points.loss[i, k] = math.inf if outcome.diverged else curve.train_loss[end]
+            points.test[i, k] = curve.test_metric[end]
+            points.train[i, k] = curve.train_metric[end]
+            points.shorter[i, k] = length < 1
+            if length == 1:
+                points.planned[i] = k
+            points.finite[i] &= length < 1 or not outcome.diverged
+    return points.arm(tuple(tuple(row) for row in rows), scale)
+
+
+class _Points:
+    """Scratch arrays from which an arm is made, [n, K] and [n]."""
+
+    def __init__(self, n: int, width: int) -> None:
+        self.loss = np.full((n, width), math.inf)
+        self.test = np.zeros((n, width))
+        self.train = np.full((n, width), math.nan)
+        self.shorter = np.zeros((n, width), dtype=np.bool_)
+        self.planned = np.zeros(n, dtype=np.intp)
+        self.ended = np.ones(n, dtype=np.bool_)
+        self.finite = np.ones(n, dtype=np.bool_)
+
+    def arm(self, paths: tuple[tuple[Path, ...], ...], scale: FitScale) -> Arm:
+        n, width = self.loss.shape
+        log_fit = np.log(scale.fit(self.loss, self.train))
+        # Neither a NaN nor a point without a test metric can be read at a level.
+        readable = np.isfinite(self.test) & ~np.isnan(log_fit)
+        if not readable.all():
+            log_fit[~readable] = math.inf
+        place = np.arange(0, n * width, width) + self.planned
+        end_metric = self.test.reshape(-1)[place]
+        ended = self.ended & np.isfinite(self.loss.reshape(-1)[place]) & np.isfinite(end_metric)
+        end_fit = log_fit.reshape(-1)[place]
+        trivial = np.array([row[-1].outcome.trivial_metric for row in paths], dtype=np.float64)
+        for i in np.flatnonzero(~ended):
+            end_fit[i] = math.inf
+            end_metric[i] = trivial[i] if math.isfinite(trivial[i]) else _worst(self.test[i])
+        counted = np.where(self.shorter, math.inf, log_fit) if self.shorter.any() else log_fit
+        measurable = scale.on == "train_loss" or scale.best is not None
+        return Arm(
+            tuple(range(n)),
+            end_metric,
+            self.train.reshape(-1)[place],
+            end_fit,
+            trivial,
+            ended & self.finite,
+            np.minimum.reduce(counted, axis=1),
+            log_fit,
+            self.test,
+            paths,
+            np.logical_and(~(self.loss < 0).any(1), measurable),
+            scale,
+        )
+
+
+def _worst(metrics: Floats) -> float:
+    """What a diverged run scores where nobody knows the trivial metric: its own worst check."""
+    known = metrics[np.isfinite(metrics)]
+    return float(known.min()) if len(known) else 0.0

@@ -1,0 +1,119 @@
+"""The plain words of a verdict: what was found, with numbers, and what would decide."""
+
+from __future__ import annotations
+
+import math
+
+from algobias.study.split import Bounds, Split
+from algobias.study.statistics import MOST_SEEDS, Interval, seeds_needed, t_quantile
+
+
+class Words:
+    """Says what a split shows, in units of the metric.
+
+    Args:
+        split: The gap and its shares.
+        tolerance: delta; numbers are shown to a tenth of it or finer.
+    """
+
+    def __init__(self, split: Split, tolerance: float) -> None:
+        self.split = split
+        self.tolerance = tolerance
+        self.places = max(0, 2 - math.ceil(math.log10(tolerance)))
+
+    def no_gap(self) -> str:
+        """The gap is absent."""
+        gap, bounds = self.split.gap, self.split.gap_bounds
+        if bounds.high < 0:
+            better = Interval(-gap.mean, -gap.high, -gap.low, gap.n)
+            return f"On this test set the variant is better by {self._shown(better)}, over {gap.n} seeds."
+        most = f"at most {self._number(bounds.high)}, below the tolerance of {self.tolerance:g}"
+        if bounds.low > 0:
+            most = f"{most}: real but tolerable"
+        return f"On this test set the gap is {self._shown(gap)}, over {gap.n} seeds: {most}."
+
+    def bias(self, alters_data: bool) -> str:
+        """The gap remains at matched fit."""
+        if alters_data:
+            end = "It remains at matched fit: the training data that were removed carried information."
+        else:
+            end = "It remains at matched fit: the algorithmic bias moved, the fit is not the reason."
+        return f"{self._gap()} {self._shares()} {end}"
+
+    def optimization(self) -> str:
+        """The gap is explained by the fit."""
+        return (
+            f"{self._gap()} {self._shares()} It comes from the fit: the variant does not fit the training "
+            "data as the baseline does, and at matched fit less than the tolerance remains."
+        )
+
+    def both(self) -> str:
+        """Both shares count."""
+        return f"{self._gap()} {self._shares()} Both count: the variant fits worse, and its bias moved."
+
+    def neither(self) -> str:
+        """The gap is there, and neither share is."""
+        return f"{self._gap()} {self._shares()} Each share is below the tolerance, together they are not."
+
+    def undecided(self) -> tuple[int | None, str]:
+        """How many seeds would decide (None where no number would), and the reason in words."""
+        split = self.split
+        if split.gap_state == "present" and split.unavailable_because is not None:
+            why = split.unavailable_because
+            return None, f"{self._gap()} What it consists of cannot be told: {why}."
+        unknown = [("the gap", split.gap, split.gap_bounds)] if split.gap_state == "unknown" else []
+        # A gap that more seeds would show to be absent needs no shares.
+        if split.gap_state == "present" or split.gap.mean >= self.tolerance:
+            for name, state, interval, bounds in (
+                ("the gap at matched fit", split.bias_state, split.bias_share, split.bias_bounds),
+                ("the share of the fit", split.fit_state, split.fit_share, split.fit_bounds),
+            ):
+                if state == "unknown" and interval is not None and bounds is not None:
+                    unknown.append((name, interval, bounds))
+        text = " and ".join(f"{name} is {self._shown(interval)}" for name, interval, _ in unknown)
+        text = f"After {split.gap.n} seeds {text}: neither below the tolerance of {self.tolerance:g} nor clear of 0."
+        needs = [self._needed(interval, bounds) for _, interval, bounds in unknown]
+        if not needs or None in needs:
+            return None, f"{text} More than {MOST_SEEDS} seeds would be needed; a larger test set may help."
+        would = max(need for need in needs if need is not None)
+        return would, f"{text} If the estimates stay, {would} seeds would decide."
+
+    def _needed(self, interval: Interval, bounds: Bounds) -> int | None:
+        n, level = interval.n, self.split.errors.decision
+        if n < 2 or not math.isfinite(bounds.high):
+            return None
+        sd = (bounds.high - interval.mean) / t_quantile(level, n - 1) * math.sqrt(n)
+        return seeds_needed(interval.mean, sd, self.tolerance, level)
+
+    def _number(self, value: float) -> str:
+        return f"{value:.{self.places}f}"
+
+    def _shown(self, interval: Interval) -> str:
+        low, high = self._number(interval.low), self._number(interval.high)
+        return f"{self._number(interval.mean)} (95 % interval {low} to {high})"
+
+    def _gap(self) -> str:
+        gap = self.split.gap
+        return (
+            f"On this test set the variant is worse by {self._shown(gap)} at the planned end, over {gap.n} "
+            f"seeds; the tolerance is {self.tolerance:g}."
+        )
+
+    def _shares(self) -> str:
+        split = self.split
+        assert split.bias_share is not None
+        assert split.fit_share is not None
+        measure = "training loss" if split.on == "train_loss" else "distance from a perfect training metric"
+        if split.side == "upward":
+            where = f"Read on the baseline's way down, at the {measure} where the variant ended ({split.level:.2g}),"
+        else:
+            where = f"At equal {measure} ({split.level:.2g})"
+        seeds = (
+            ""
+            if split.seeds_reached == split.gap.n
+            else f", over {split.seeds_reached} of {split.gap.n} seeds"
+        )
+        return (
+            f"{where} it is worse by {self._shown(split.bias_share)}; the difference in fit accounts for "
+            f"{self._shown(split.fit_share)}{seeds}."
+        )

@@ -8,8 +8,12 @@ from typing import Annotated
 import typer
 
 from algobias import __version__
-from algobias.cli import audit, catalogue, compare, studies
+from algobias.cli.audit import audit
+from algobias.cli.catalogue import levers, tasks
+from algobias.cli.compare import compare
 from algobias.cli.shared import guarded
+from algobias.cli.studies import app as studies
+from algobias.cli.studies import report
 
 app = typer.Typer(
     name="algobias",
@@ -36,12 +40,9 @@ def _program(
     del version
 
 
-app.command("audit")(audit.audit)
-app.command("compare")(compare.compare)
-app.command("report")(studies.report)
-app.add_typer(studies.app, name="studies")
-app.command("tasks")(catalogue.tasks)
-app.command("levers")(catalogue.levers)
+for command in (audit, compare, report, tasks, levers):
+    app.command()(command)
+app.add_typer(studies, name="studies")
 
 
 def main() -> None:

@@ -82,8 +82,9 @@ def audit(
 
     [bold]algobias audit digits --change batch:x16,lr=sqrt[/]
     """
-    from algobias.study.audit import Options, prepare
+    from algobias.study.audit import prepare
     from algobias.study.forecast import forecast
+    from algobias.study.trainer import Options
     from algobias.tasks.user_file import describe_user_task
 
     failing = verdicts(fail_on)
@@ -161,33 +162,30 @@ def _question(spec: Path | None, **given: Any) -> Any:
 
 
 def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
-    from algobias.report.html import write
+    from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
     from algobias.study.audit import run_audit
     from algobias.study.executor import OutOfTime
     from algobias.study.progress import Silent
     from algobias.study.store import Store
-    from algobias.report.build import record_of
 
     console = messages()
+    command = f"algobias {shlex.join(sys.argv[1:])}"
     with Store(store) as opened:
         view = Silent() if quiet else LiveView(console)
         try:
-            finished = run_audit(question, opened, options, view)
+            finished = run_audit(question, opened, options, view, command=command)
         except OutOfTime:
             console.print(
                 "Out of time. What is done is stored; the same command goes on from there.", soft_wrap=True
             )
             raise SystemExit(ExitCode.interrupted) from None
-        record = record_of(finished, command=f"algobias {shlex.join(sys.argv[1:])}")
-        path = opened.folder / "reports" / f"{finished.study}.html"
-        path.parent.mkdir(exist_ok=True)
-        write(record, path)
-        result = {**finished.result, "store": str(store), "report": str(path)}
-        opened.save_result(finished.study, result)
+        path = write_report(opened, finished.study)
+        record = record_of(opened, finished.study)
+    result = {**finished.result, "store": str(store), "report": str(path)}
     if json:
         print_json(result)
     if not quiet:
         console.print(verdict_panel(record))
-        console.print(f"report: {path}", soft_wrap=True)
+        console.print(f"report: {path}", soft_wrap=True, markup=False)
     return result

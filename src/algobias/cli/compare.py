@@ -59,6 +59,7 @@ def compare(
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
     from algobias.study.compare import compare_tables
+    from algobias.study.result import look_entry
     from algobias.study.tables import Terms
 
     failing = verdicts(fail_on)
@@ -80,7 +81,7 @@ def compare(
         result=result,
         runs=found.runs,
         command=f"algobias {shlex.join(sys.argv[1:])}",
-        decisions=[look.as_dict() for look in found.looks],
+        decisions=[look_entry(look) for look in found.looks],
     )
     if html is not None:
         write(record, html)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -23,7 +23,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
         return
     from algobias.study.store import Store
 
-    items = []
+    items: list[dict[str, Any]] = []
     with Store(store) as opened:
         for row in opened.studies():
             result = row.result["result"] if row.result else {}

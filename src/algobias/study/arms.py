@@ -65,6 +65,9 @@ class Arms:
                 any(one.card.alters_loss for one in levers) for levers in self.controls
             ),
             levels=self.spec.levels,
+            population=not self.task.corpus,
+            corpus=self.task.corpus,
+            train_examples=len(self.task.fit_index()),
             not_applied=not_applied,
             null_failed=null_failed,
         )

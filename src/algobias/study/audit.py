@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from algobias.recipe import difference
-from algobias.study.arms import NOISE_OFFSET, NOISE_SEEDS, Arms, build_arms
-from algobias.study.design import Design, Request, Run
-from algobias.study.executor import Event, Executor, Job
-from algobias.study.lookback import Look, looks_taken
-from algobias.study.plan import plan
+from algobias.study.archive import Archive, environment
+from algobias.study.arms import Arms, build_arms
+from algobias.study.design import Design, Run
+from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress, Silent
-from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
+from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
+from algobias.study.tables import Terms
+from algobias.study.trainer import Options, Trainer
 from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
-from algobias.training.checks import activity_check, null_check
-from algobias.training.outcome import Outcome
+from algobias.tasks.task import Task
+from algobias.training.checks import null_check
 
 
 @dataclass(frozen=True)
@@ -52,23 +52,6 @@ class Audit:
     looks: tuple[Look, ...]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How, not what: nothing here changes a result.
-
-    Attributes:
-        workers: Processes; None means one per core.
-        data: Folder of the data sets.
-        max_time: Seconds after which the audit stops and can be resumed.
-        stopped: Asked now and then: stop?
-    """
-
-    workers: int | None = None
-    data: Path | None = None
-    max_time: float | None = None
-    stopped: Callable[[], bool] = field(default=lambda: False)
-
-
 def prepare(spec: StudySpec, data: Path | None = None) -> Arms:
     """Load the task and build the recipes of all arms.
 
@@ -87,168 +70,87 @@ def study_id(arms: Arms) -> str:
 
 
 def run_audit(
-    spec: StudySpec, store: Store, options: Options | None = None, progress: Progress | None = None
+    spec: StudySpec,
+    store: Store,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    *,
+    task: Task | None = None,
+    command: str = "",
 ) -> Audit:
     """Answer the question, training only what is not yet in the store.
+
+    Args:
+        spec: The question.
+        store: Where runs and the answer are kept.
+        options: Processes, data, time: nothing that changes the answer.
+        progress: Who watches.
+        task: A task made in Python, where ``spec.task`` does not name one that can be loaded by text.
+        command: How the question was asked, for the report.
 
     Raises:
         BadInput: The question cannot be answered.
         KeyboardInterrupt: Interrupted; everything so far is stored.
-        OutOfTime: ``max_time`` is over; everything so far is stored.
+        OutOfTime: The time is over; everything so far is stored.
     """
     options, progress = options or Options(), progress or Silent()
     started = time.monotonic()
-    arms = prepare(spec, options.data)
+    arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
     study = study_id(arms)
-    store.save_study(study, {**spec.model_dump(mode="json"), "id": study})
-    trained = Trainer(arms, store, options, progress, started)
-    try:
-        not_applied, null_failed = pre_checks(arms)
-        with trained:
-            tolerance, why = trained.tolerance()
-            design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
+    store.save_study(study, {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task})
+    not_applied, null_failed = pre_checks(arms)
+    runs: list[Run] = []
+    with Trainer(arms, store, study, options, progress, started) as trainer:
+        try:
+            tolerance, why = trainer.tolerance()
+            progress.start({"tolerance": tolerance, "looks": list(spec.looks), "arms": list(arms.recipes)})
             progress.message(f"tolerance {tolerance:.3g} ({why})")
-            runs: list[Run] = []
+            design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
             told = 0
-            while isinstance(wanted := plan(design, runs), list):
-                runs += trained.carry_out(wanted)
-                looks = looks_taken(design, runs)
+            while True:
+                looks, wanted = replay(design, runs)
                 for look in looks[told:]:
-                    progress.look(look.n, (look.gap.mean, look.gap.low, look.gap.high), look.text)
-                    store.save_decision(study, look.as_dict())
+                    gap = look.split.gap
+                    progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
+                    store.save_decision(study, look_entry(look))
                 told = len(looks)
-        looks = looks_taken(design, runs)
-        result = assemble(study, arms, design, wanted, runs, why)
-        result["seconds"] = time.monotonic() - started
-        store.save_result(study, result)
-        return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
-    finally:
-        progress.stop()
+                if not isinstance(wanted, list):
+                    break
+                runs += trainer.carry_out(wanted)
+        finally:
+            progress.stop()
+    result = assemble(study, arms, design, wanted, runs, why)
+    result["seconds"] = time.monotonic() - started
+    archive = Archive(
+        result=result,
+        places=tuple(trainer.places),
+        recipes={spoken(name, spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
+        command=command,
+        environment=environment(),
+        terms=terms_of(arms, design, runs),
+    )
+    store.save_result(study, archive.stored())
+    return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
 
 
 def pre_checks(arms: Arms) -> tuple[str | None, str | None]:
-    """Activity and null check before anything is paid for.
+    """What can be said before anything is paid for.
+
+    A change that acts late (a clip that is not reached at first) trains and is judged by whole runs: the
+    planner calls it not applied where every curve is identical.
 
     Returns:
         Why the change is not applied, or None; why a null check failed, or None.
     """
     if arms.spec.aa:
         return None, None
-    baseline, variant = arms.recipes["baseline"], arms.recipes["variant"]
-    if baseline == variant:
-        return "the change leaves every field of the recipe as it is", None
+    if arms.recipes["baseline"] == arms.recipes["variant"]:
+        return "it leaves every field of the recipe as it is", None
     for lever in arms.changes:
-        failed = null_check(lever, baseline, arms.task)
+        failed = null_check(lever, arms.recipes["baseline"], arms.task)
         if failed is not None:
             return None, failed
-    activity = activity_check(baseline, variant, arms.task)
-    # A change that acts late (a clip that is not reached at first) is judged by the whole runs instead.
-    del activity
     return None, None
-
-
-class Trainer:
-    """Turns the planner's requests into runs, by way of the store.
-
-    Args:
-        arms: Recipes by arm.
-        store: Where runs are kept and found again.
-        options: Processes, data, time.
-        progress: Who watches.
-        started: Monotonic time at which the audit began.
-    """
-
-    def __init__(
-        self, arms: Arms, store: Store, options: Options, progress: Progress, started: float
-    ) -> None:
-        self.arms, self.store, self.progress = arms, store, progress
-        self.deadline = None if options.max_time is None else started + options.max_time
-        self.stopped = options.stopped
-        self.executor = Executor(store, workers=options.workers, data_dir=options.data)
-
-    def __enter__(self) -> Trainer:
-        self.executor.__enter__()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.executor.__exit__(*error)
-
-    def tolerance(self) -> tuple[float, str]:
-        """The tolerance as given, or the larger of the field's habit and 1.25 seed standard deviations.
-
-        The spread comes from baselines on seeds the audit never uses.
-        """
-        spec, task = self.arms.spec, self.arms.task
-        if spec.tolerance is not None:
-            return spec.tolerance, "as given"
-        self.progress.message("no tolerance given: measuring the seed spread of the baseline")
-        requests = [Request("noise", replicate) for replicate in range(NOISE_SEEDS)]
-        values = [
-            run.outcome.trivial_metric
-            if run.outcome.diverged
-            else run.outcome.curve.test_metric[run.outcome.planned]
-            for run in self.carry_out(requests)
-        ]
-        sd = float(np.std(values, ddof=1))
-        habit = task.habit or 0.0
-        if habit >= 1.25 * sd and habit > 0:
-            return habit, f"the field's habit; 1.25 seed sd would be {1.25 * sd:.3g}"
-        if sd == 0:
-            return max(habit, 1e-9), "the baseline does not vary over seeds at all"
-        return float(f"{1.25 * sd:.3g}"), f"1.25 times the seed sd {sd:.3g} of {NOISE_SEEDS} other baselines"
-
-    def carry_out(self, requests: Sequence[Request]) -> list[Run]:
-        """Train what is missing and return the runs asked for, in order."""
-        jobs: dict[tuple[str, str], list[int]] = {}
-        placed = []
-        for request in requests:
-            arm = "baseline" if request.arm == "noise" else request.arm
-            recipe = self.arms.recipe(
-                Request(arm, request.replicate, request.length, request.level, request.measure)
-            )
-            seed = self.arms.seed(request) + (NOISE_OFFSET if request.arm == "noise" else 0)
-            address = self.arms.address(recipe)
-            placed.append((request, recipe, address, seed))
-            jobs.setdefault((request.arm, address), []).append(seed)
-        recipes = {address: recipe for _, recipe, address, _ in placed}
-        todo = []
-        for (arm, address), seeds in jobs.items():
-            recipe = recipes[address]
-            parent = None
-            if recipe.budget.extension is not None:
-                parent = self.arms.address(recipe.edit(budget__extension=None))
-            todo.append(
-                Job(
-                    arm=arm,
-                    recipe=recipe,
-                    task=self.arms.task.text or self.arms.task.name,
-                    address=address,
-                    seeds=tuple(seeds),
-                    parent=parent,
-                    device=self.arms.spec.device,
-                )
-            )
-        self.executor.run(todo, on_event=self._tell, deadline=self.deadline, stopped=self.stopped)
-        return [
-            Run(request.arm, request.replicate, self._stored(address, seed), request.length)
-            for request, _, address, seed in placed
-        ]
-
-    def _stored(self, address: str, seed: int) -> Outcome:
-        outcome = self.store.get(address, seed)
-        if outcome is None:
-            raise RuntimeError(
-                f"run {address[:12]} seed {seed} is missing from the store after it was trained"
-            )
-        return outcome
-
-    def _tell(self, event: Event) -> None:
-        if event.kind == "finished":
-            self.progress.finished(event.arm, event.seed)
-        else:
-            self.progress.update(
-                event.arm, event.seed, event.update, event.total, event.train_loss, event.test_metric
-            )
 
 
 def assemble(
@@ -256,15 +158,12 @@ def assemble(
 ) -> dict[str, Any]:
     """The whole result object, without ``seconds``, ``store`` and ``report``."""
     spec = arms.spec
-    names = [name for name in arms.recipes if not name.startswith("rate_only") or verdict.look]
     summaries = []
-    for name in names:
+    for name, recipe in arms.recipes.items():
         outcomes = outcomes_of(runs, name, verdict.look)
         if outcomes:
-            recipe = arms.recipes[name]
-            summaries.append(
-                arm_summary(spoken(name, spec), outcomes, recipe.resolved(), arms.address(recipe))
-            )
+            address = arms.address(recipe)
+            summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
     return {
         "schema": SCHEMA,
         "study": study,
@@ -286,6 +185,15 @@ def spoken(arm: str, spec: StudySpec) -> str:
     return f"{head}+{spec.control[int(control)]}" if plus else arm
 
 
-def finite(value: float) -> bool:
-    """Whether a number can be shown."""
-    return math.isfinite(value)
+def terms_of(arms: Arms, design: Design, runs: Sequence[Run]) -> Terms:
+    """How exported tables of this study are to be compared to get the same verdict."""
+    trivial = [run.outcome.trivial_metric for run in runs if run.arm == "baseline"]
+    return Terms(
+        tolerance=design.tolerance,
+        looks=design.looks,
+        trivial=float(np.mean(trivial)) if trivial else None,
+        metric=arms.task.metric_name,
+        decays=design.decays,
+        alters_data=design.alters_data,
+        alters_loss=design.alters_loss,
+    )

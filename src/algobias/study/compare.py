@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import numpy as np
 
 from algobias.errors import BadInput
 from algobias.study.design import Design, Run
-from algobias.study.lookback import Look, looks_taken
-from algobias.study.plan import plan
+from algobias.study.plan import Look, replay
 from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
 from algobias.study.tables import Row, Terms, outcomes, read_table, read_terms
 from algobias.study.verdict import Verdict
@@ -104,15 +103,10 @@ def compare_tables(
         can_extend=False,
         paired=not unpaired,
     )
-    verdict = plan(design, runs)
-    if isinstance(verdict, list):
-        usable = tuple(look for look in looks if look <= count)
-        if not usable:
-            raise BadInput("looks", looks, f"at most the {count} common seeds")
-        warnings.append(f"only {count} common seeds: looks after {usable[-1]} cannot be taken")
-        design = replace(design, looks=usable)
-        verdict = plan(design, runs)
-    assert not isinstance(verdict, list), "with all runs of the last look given, the planner decides"
+    looked, verdict = replay(design, runs)
+    assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
+    if looks[-1] > count:
+        warnings.append(f"only {count} common seeds: not all planned looks can be taken")
     result = {
         "schema": SCHEMA,
         "study": None,
@@ -131,7 +125,7 @@ def compare_tables(
     }
     result["warnings"] = [*warnings, *result["warnings"]]
     result.update(store=None, report=None, seconds=time.monotonic() - started)
-    return Comparison(result, verdict, design, runs, tuple(looks_taken(design, runs)))
+    return Comparison(result, verdict, design, runs, tuple(looked))
 
 
 def _pairs(

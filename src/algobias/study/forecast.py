@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from algobias.recipe import Recipe
 from algobias.study.arms import NOISE_SEEDS, Arms
+from algobias.study.processes import available_cores
 from algobias.study.result import SCHEMA
 from algobias.training.loop import Setup
 
@@ -31,9 +31,9 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
     """
     spec = arms.spec
     seeds = spec.looks[-1]
-    workers = workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or 1
+    workers = workers or available_cores()
     decays = any(recipe.schedule.decays for recipe in arms.recipes.values())
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, recipe in arms.recipes.items():
         factor = _factor(name, decays)
         updates = recipe.planned_updates

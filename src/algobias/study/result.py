@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from algobias.study.design import Design, Run
+from algobias.study.plan import Look
 from algobias.study.recovery import Recovery
 from algobias.study.statistics import Interval
-from algobias.study.verdict import Verdict
+from algobias.study.verdict import RateOnly, Verdict
 from algobias.training.outcome import Cost, Outcome
 
 SCHEMA = 1
@@ -101,13 +102,22 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             "seeds_reached": split.seeds_reached,
             "fit_share": {**interval(split.fit_share), "state": split.fit_state},
             "bias_share": {**interval(split.bias_share), "state": split.bias_state},
-            "notes": list(split.notes),
         },
         "moved": [],
-        "rate_only": None
-        if verdict.rate_only is None
-        else {"gap": interval(verdict.rate_only.gap), "at_level": interval(verdict.rate_only.at_level)},
+        "rate_only": rate_only_result(verdict.rate_only),
         "controls": [control_result(recovery, controls[recovery.control]) for recovery in verdict.recoveries],
+    }
+
+
+def rate_only_result(found: RateOnly | None) -> dict[str, Any] | None:
+    """What changing the learning rate alone does, or None."""
+    if found is None:
+        return None
+    at_level = found.at_level
+    return {
+        "gap": interval(found.gap),
+        "level": None if at_level is None else at_level.level,
+        "at_level": interval(None if at_level is None else at_level.gap),
     }
 
 
@@ -144,3 +154,16 @@ def outcomes_of(runs: Sequence[Run], arm: str, replicates: int) -> list[Outcome]
         if kept is None or run.length < kept.length:
             best[run.replicate] = run
     return [best[replicate].outcome for replicate in sorted(best)]
+
+
+def look_entry(look: Look) -> dict[str, Any]:
+    """One look for the decision log."""
+    split = look.split
+    return {
+        "n": look.n,
+        "gap": interval(split.gap),
+        "bias_share": interval(split.bias_share),
+        "fit_share": interval(split.fit_share),
+        "states": {"gap": split.gap_state, "bias share": split.bias_state, "fit share": split.fit_state},
+        "decided": look.text,
+    }

@@ -1,0 +1,128 @@
+"""The Python names: the words of the command line as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from algobias.study.audit import Audit, run_audit
+from algobias.study.compare import Comparison, compare_tables
+from algobias.study.design import DEFAULT_LOOKS
+from algobias.study.spec import spec_from
+from algobias.study.store import DEFAULT_FOLDER, Store
+from algobias.study.tables import Terms
+from algobias.study.trainer import Options
+from algobias.tasks.task import Task
+
+
+def audit(
+    task: str | Task,
+    change: str | Sequence[str] = (),
+    *,
+    control: str | Sequence[str] = (),
+    base: str | Sequence[str] = (),
+    aa: bool = False,
+    seed: int = 0,
+    looks: Sequence[int] | int = DEFAULT_LOOKS,
+    tolerance: float | None = None,
+    levels: Sequence[float] = (),
+    device: str = "cpu",
+    engine: str = "auto",
+    store: str | PathLike[str] = DEFAULT_FOLDER,
+    data: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    max_time: float | None = None,
+) -> Audit:
+    """Is the loss of generalisation real, and is it the algorithmic bias? See ``algobias audit --help``.
+
+    A :class:`Task` object is trained in this process; a task given as text, in one process per core.
+
+    Example:
+        >>> import algobias
+        >>> found = algobias.audit("digits", "lr:x1")
+        >>> found.result["verdict"]
+        'not_applied'
+
+    Args:
+        task: Built-in task with options, ``path/to/file.py:name``, or a Task.
+        change: Levers that make the variant.
+        control: Fixed controls.
+        base: Levers applied to both arms first.
+        aa: Compare the baseline with itself.
+        seed: First seed.
+        looks: Numbers of seeds at which to look.
+        tolerance: Largest gap that does not matter, in units of the metric.
+        levels: Further training losses at which to describe the gap.
+        device: Torch device.
+        engine: ``auto``, ``stacked`` or ``looped``.
+        store: Workspace folder.
+        data: Folder of the public data sets.
+        workers: Processes.
+        max_time: Seconds after which to stop.
+
+    Returns:
+        The verdict, the result object, and every run.
+
+    Raises:
+        BadInput: The question cannot be answered.
+        OutOfTime: ``max_time`` is over; call again to go on.
+    """
+    spec = spec_from(
+        {
+            "task": task.text or task.name if isinstance(task, Task) else task,
+            "change": _several(change),
+            "control": _several(control),
+            "base": _several(base),
+            "aa": aa,
+            "seed": seed,
+            "looks": looks if isinstance(looks, int) else tuple(looks),
+            "tolerance": tolerance,
+            "levels": tuple(levels),
+            "device": device,
+            "engine": engine,
+        }
+    )
+    given = None
+    if isinstance(task, Task) and task.text is None:
+        task.check()
+        given = task
+    options = Options(workers, None if data is None else Path(data), max_time)
+    with Store(store) as opened:
+        return run_audit(spec, opened, options, task=given, command="algobias.audit(...)")
+
+
+def compare(
+    baseline: str | PathLike[str],
+    variant: str | PathLike[str],
+    *,
+    tolerance: float | None = None,
+    looks: Sequence[int] | None = None,
+    trivial: float | None = None,
+    alters_data: bool = False,
+    alters_loss: bool = False,
+    unpaired: bool = False,
+) -> Comparison:
+    """The verdict for two tables of curves, trained by anybody's trainer. See ``algobias compare --help``.
+
+    Args:
+        baseline: CSV with the columns seed, update, train_loss, test_metric.
+        variant: The same for the variant.
+        tolerance: Largest gap that does not matter.
+        looks: Numbers of seeds at each look; one look at all common seeds without it.
+        trivial: Test metric of a predictor that knows nothing.
+        alters_data: The change removed training examples.
+        alters_loss: Match on ``train_metric``.
+        unpaired: The tables have no seeds in common on purpose.
+
+    Raises:
+        BadInput: Unreadable tables, no common seeds.
+    """
+    given = {"tolerance": tolerance, "looks": None if looks is None else tuple(looks), "trivial": trivial}
+    given |= {"alters_data": alters_data or None, "alters_loss": alters_loss or None}
+    terms = Terms.model_validate({key: value for key, value in given.items() if value is not None})
+    return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired)
+
+
+def _several(levers: str | Sequence[str]) -> tuple[str, ...]:
+    return (levers,) if isinstance(levers, str) else tuple(levers)

@@ -71,7 +71,8 @@ class Words:
                 if state == "unknown" and interval is not None and bounds is not None:
                     unknown.append((name, interval, bounds))
         text = " and ".join(f"{name} is {self._shown(interval)}" for name, interval, _ in unknown)
-        text = f"After {split.gap.n} seeds {text}: neither below the tolerance of {self.tolerance:g} nor clear of 0."
+        limits = f"neither below the tolerance of {self.tolerance:g} nor clear of 0"
+        text = f"After {split.gap.n} seeds {text}: {limits}."
         needs = [self._needed(interval, bounds) for _, interval, bounds in unknown]
         if not needs or None in needs:
             return None, f"{text} More than {MOST_SEEDS} seeds would be needed; a larger test set may help."
@@ -105,7 +106,7 @@ class Words:
         assert split.fit_share is not None
         measure = "training loss" if split.on == "train_loss" else "distance from a perfect training metric"
         if split.side == "upward":
-            where = f"Read on the baseline's way down, at the {measure} where the variant ended ({split.level:.2g}),"
+            where = f"At the {measure} where the variant ended ({split.level:.2g}, read on the baseline's way down)"
         else:
             where = f"At equal {measure} ({split.level:.2g})"
         seeds = (

@@ -1,0 +1,362 @@
+"""How often the decision layer errs, on synthetic outcomes whose truth is known.
+
+Every audit goes through the shipped ``plan``: whole curves of a training loss that falls as a noisy power
+of the updates, and of a test metric that follows log l, with planted shares B and F of the gap and with
+seed effects of three error laws and four correlations between arms. Runs that the planner asks for are
+served by the generator.
+
+    python benchmarks/decision.py                # 10,000 repeats a cell, resumable
+    python benchmarks/decision.py --quick        # 500
+    python benchmarks/decision.py --table        # the committed results as text
+
+Writes ``benchmarks/results/decision.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import platform
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+
+from algobias.study.design import DEFAULT_LOOKS, Design, Request, Run
+from algobias.study.matching import FitScale, Path as Leg, curve_arm
+from algobias.study.plan import replay
+from algobias.study.split import split_gap
+from algobias.study.statistics import Interval, error_levels
+from algobias.study.verdict import Verdict
+from algobias.training.outcome import Curve, Outcome
+
+RESULTS = Path(__file__).parent / "results" / "decision.json"
+LAWS = ("gaussian", "t4", "unequal")
+CORRELATIONS = (-0.3, 0.0, 0.4, 0.8)
+SEEDS = DEFAULT_LOOKS[-1]
+PLANNED = 2000
+LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+BLOCK = 500
+TOLERANCE = 1.0
+CLAIMS = ("bias", "data", "optimization", "mixed")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is planted, in units of the tolerance, which is one sd (root mean square over both arms).
+
+    Attributes:
+        bias: B.
+        fit: F.
+        slower: How many times more updates the variant needs for the same loss.
+        decays: Separate full-schedule runs instead of curves.
+    """
+
+    bias: float
+    fit: float
+    slower: float = 1.0
+    decays: bool = False
+
+    @property
+    def slope(self) -> float:
+        """Metric lost per unit of log l, so that being slower costs just F."""
+        return self.fit / math.log(self.slower) if self.slower != 1 else 0.5
+
+
+SCENARIOS = {
+    "no gap": Truth(0, 0),
+    "all bias": Truth(2, 0),
+    "all fit": Truth(0, 2, slower=4),
+    "all fit, never reached": Truth(0, 2, slower=64),
+    "all fit, decaying": Truth(0, 2, slower=4, decays=True),
+    "half and half": Truth(1.5, 1.5, slower=4),
+}
+
+
+def checks(end: int) -> np.ndarray:
+    """Updates at which a run is checked: round(1.1^k), the planned end and the last."""
+    grid = np.unique(np.round(1.1 ** np.arange(math.ceil(math.log(end) / math.log(1.1)) + 1)))
+    return np.unique(np.append(grid[grid <= end], [PLANNED, end])).astype(np.int64)
+
+
+UPDATES = checks(8 * PLANNED)
+PLANNED_ROW = int(np.flatnonzero(UPDATES == PLANNED)[0])
+LOSS_SD, LOSS_NOISE, METRIC_NOISE = 0.15, 0.02, 0.05
+
+
+class World:
+    """One audit's outcomes: everything that could be asked for, drawn at once."""
+
+    def __init__(self, truth: Truth, law: str, correlation: float, rng: np.random.Generator) -> None:
+        self.truth = truth
+        self.effects = _effects(truth, law, correlation, rng)
+        self.ability = rng.normal(0, LOSS_SD, (2, SEEDS))
+        points = len(LENGTHS) if truth.decays else len(UPDATES)
+        updates = PLANNED * np.array(LENGTHS) if truth.decays else UPDATES
+        pace = np.log(updates[None, :] / (PLANNED * np.array([1.0, truth.slower])[:, None]))
+        smooth = self.ability[:, :, None] - pace[:, None, :]
+        shape = (2, SEEDS, points)
+        self.loss = 2e-4 * np.exp(smooth + LOSS_NOISE * rng.standard_normal(shape))
+        offset = np.array([0.0, -truth.bias])[:, None, None]
+        self.metric = 90 - truth.slope * smooth + offset + self.effects[:, :, None]
+        self.metric += METRIC_NOISE * rng.standard_normal(shape)
+        self.blank = np.full(points, math.nan)
+
+    def run(self, request: Request) -> Run:
+        """Serve a request."""
+        row = ("baseline", "variant").index(request.arm)
+        loss, metric = self.loss[row, request.replicate], self.metric[row, request.replicate]
+        if self.truth.decays:
+            k = LENGTHS.index(request.length)
+            curve = Curve(np.array([round(PLANNED * request.length)]), loss[k : k + 1], self.blank[:1], metric[k : k + 1])
+            return Run(request.arm, request.replicate, Outcome(request.replicate, curve, 0), request.length)
+        size = PLANNED_ROW + 1
+        if request.length > 1:
+            assert request.level is not None
+            below = loss[PLANNED_ROW:] <= request.level
+            size = PLANNED_ROW + int(below.argmax()) + 1 if below.any() else len(loss)
+        curve = Curve(UPDATES[:size], loss[:size], self.blank[:size], metric[:size])
+        return Run(request.arm, request.replicate, Outcome(request.replicate, curve, PLANNED_ROW), request.length)
+
+
+def _effects(truth: Truth, law: str, correlation: float, rng: np.random.Generator) -> np.ndarray:
+    """Seed effects, [2, seeds], such that the metric's variance at the planned end is 1 on average."""
+    draw = rng.standard_t(4, (2, SEEDS)) / math.sqrt(2) if law == "t4" else rng.standard_normal((2, SEEDS))
+    draw[1] = correlation * draw[0] + math.sqrt(1 - correlation**2) * draw[1]
+    sizes = np.array([1.0, 2.0]) * math.sqrt(2 / 5) if law == "unequal" else np.ones(2)
+    rest = 1 - (truth.slope * LOSS_SD) ** 2 - METRIC_NOISE**2
+    return draw * sizes[:, None] * math.sqrt(rest)
+
+
+@dataclass
+class Count:
+    """A number of events among a number of chances."""
+
+    hits: int = 0
+    of: int = 0
+
+    def add(self, hit: bool) -> None:
+        self.hits += hit
+        self.of += 1
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.of if self.of else math.nan
+
+
+def audit(design: Design, world: World) -> tuple[Verdict, int]:
+    """One audit, and the number of runs it made."""
+    runs: list[Run] = []
+    while True:
+        _, answer = replay(design, runs)
+        if isinstance(answer, Verdict):
+            return answer, len(runs)
+        runs += [world.run(request) for request in answer]
+
+
+def covers(interval: Interval | None, truth: float) -> bool | None:
+    return None if interval is None else interval.low <= truth <= interval.high
+
+
+def block(scenario: str, law: str, correlation: float, number: int, repeats: int = BLOCK) -> dict[str, Any]:
+    """Counts over one block of audits; its own random numbers, so blocks can be made in any order."""
+    truth = SCENARIOS[scenario]
+    cell = [list(SCENARIOS).index(scenario), LAWS.index(law), CORRELATIONS.index(correlation), number]
+    rng = np.random.default_rng([2024, *cell])
+    design = Design(tolerance=TOLERANCE, decays=truth.decays)
+    counts = {name: Count() for name in ("gap", "bias_share", "fit_share", "gap, all looks", "gap present at 20 seeds")}
+    verdicts: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    seeds = runs = 0
+    for _ in range(repeats):
+        world = World(truth, law, correlation, rng)
+        verdict, made = audit(design, world)
+        split = verdict.split
+        verdicts[verdict.name] += 1
+        states[split.gap_state] += 1
+        seeds, runs = seeds + verdict.look, runs + made
+        for name, planted in (("gap", truth.bias + truth.fit), ("bias_share", truth.bias), ("fit_share", truth.fit)):
+            covered = covers(getattr(split, name), planted)
+            if covered is not None:
+                counts[name].add(covered)
+        if not truth.decays:
+            looks = every_look(world)
+            counts["gap, all looks"].add(all(covers(look.gap, truth.bias + truth.fit) for look in looks))
+            counts["gap present at 20 seeds"].add(looks[-1].gap_state == "present")
+    return {
+        "repeats": repeats,
+        "verdicts": dict(verdicts),
+        "gap_states": dict(states),
+        "seeds": seeds,
+        "runs": runs,
+        "counts": {name: [count.hits, count.of] for name, count in counts.items()},
+    }
+
+
+def every_look(world: World) -> list[Any]:
+    """The gap at every look, taken whether or not an audit would have stopped before."""
+    arms = []
+    for arm in ("baseline", "variant"):
+        legs = [Leg(1.0, world.run(Request(arm, i)).outcome) for i in range(SEEDS)]
+        arms.append(curve_arm(legs, FitScale()))
+    errors = error_levels(DEFAULT_LOOKS)
+    return [
+        split_gap(arms[0].first(n), arms[1].first(n), None, tolerance=TOLERANCE, errors=errors, shares=False)
+        for n in DEFAULT_LOOKS
+    ]
+
+
+def cells() -> Iterator[tuple[str, str, float]]:
+    for scenario in SCENARIOS:
+        for law in LAWS:
+            for correlation in CORRELATIONS:
+                yield scenario, law, correlation
+
+
+def merge(blocks: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of one cell from its blocks."""
+    repeats = sum(one["repeats"] for one in blocks)
+    verdicts: Counter[str] = Counter()
+    states: Counter[str] = Counter()
+    for one in blocks:
+        verdicts.update(one["verdicts"])
+        states.update(one["gap_states"])
+    counts = {
+        name: Count(*(sum(one["counts"][name][i] for one in blocks) for i in (0, 1))) for name in blocks[0]["counts"]
+    }
+    return {
+        "repeats": repeats,
+        "verdicts": {name: verdicts[name] / repeats for name in sorted(verdicts)},
+        "claims_a_gap": sum(verdicts[name] for name in CLAIMS) / repeats,
+        "claims_bias": (verdicts["bias"] + verdicts["data"]) / repeats,
+        "gap_not_present_at_the_stop": 1 - states["present"] / repeats,
+        "seeds": sum(one["seeds"] for one in blocks) / repeats,
+        "runs": sum(one["runs"] for one in blocks) / repeats,
+        "coverage": {
+            name: {"share": counts[name].share, "of": counts[name].of} for name in ("gap", "bias_share", "fit_share")
+        },
+        "gap_covered_at_all_looks": counts["gap, all looks"].share,
+        "gap_not_present_at_20_seeds": 1 - counts["gap present at 20 seeds"].share,
+    }
+
+
+def bounds(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The promises, each with its worst cell."""
+
+    def worst(pick: Any, largest: bool, only: tuple[str, ...]) -> dict[str, Any]:
+        values = {name: pick(cell) for name, cell in found.items() if name.split(" | ")[0] in only}
+        values = {name: value for name, value in values.items() if not math.isnan(value)}
+        name = (max if largest else min)(values, key=lambda key: values[key])
+        return {"worst": values[name], "cell": name}
+
+    every = tuple(SCENARIOS)
+    fits = tuple(name for name, truth in SCENARIOS.items() if truth.bias == 0 and truth.fit > 0)
+    promises = {
+        "false gap": (worst(lambda c: c["claims_a_gap"], True, ("no gap",)), "<=", 0.055),
+        "false bias": (worst(lambda c: c["claims_bias"], True, fits), "<=", 0.055),
+        "gap of 2 delta not present after 20 seeds": (
+            worst(lambda c: c["gap_not_present_at_20_seeds"], True, ("all bias",)),
+            "<=",
+            0.02,
+        ),
+        "gap of 2 delta not present at the stop": (
+            worst(lambda c: c["gap_not_present_at_the_stop"], True, ("all bias",)),
+            "<=",
+            0.02,
+        ),
+        "gap covered at all looks": (worst(lambda c: c["gap_covered_at_all_looks"], False, every), ">=", 0.945),
+    }
+    for name in ("gap", "bias_share", "fit_share"):
+        covered = worst(lambda c, name=name: c["coverage"][name]["share"], False, every)
+        promises[f"coverage of the {name.replace('_', ' ')}"] = (covered, ">=", 0.945)
+    return {
+        name: {**found, "bound": f"{sign} {bound}", "held": found["worst"] <= bound if sign == "<=" else found["worst"] >= bound}
+        for name, (found, sign, bound) in promises.items()
+    }
+
+
+def environment() -> dict[str, str]:
+    cpu = platform.processor()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "cpu": cpu,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    lines = ["| promise | worst | bound | cell |", "|---|---|---|---|"]
+    for name, one in result["promises"].items():
+        mark = "" if one["held"] else " **missed**"
+        lines.append(f"| {name} | {100 * one['worst']:.2f} % | {one['bound']}{mark} | {one['cell']} |")
+    lines += ["", "| cell | verdicts | seeds | runs | coverage G, B, F |", "|---|---|---|---|---|"]
+    for name, cell in result["cells"].items():
+        verdicts = ", ".join(f"{key} {100 * value:.1f}" for key, value in cell["verdicts"].items())
+        covered = ", ".join(f"{100 * one['share']:.1f}" for one in cell["coverage"].values())
+        lines.append(f"| {name} | {verdicts} | {cell['seeds']:.1f} | {cell['runs']:.1f} | {covered} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=10_000, help="audits per cell, rounded up to blocks of 500")
+    parser.add_argument("--quick", action="store_true", help="500 repeats per cell")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="print the results that are there")
+    given = parser.parse_args()
+    if given.table:
+        print(table(json.loads(given.out.read_text())))
+        return
+    blocks_wanted = math.ceil((BLOCK if given.quick else given.repeats) / BLOCK)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    parts = given.out.with_suffix(".parts.jsonl")
+    done: dict[tuple[str, str, float, int], dict[str, Any]] = {}
+    if parts.exists():
+        for line in parts.read_text().splitlines():
+            key, one = json.loads(line)
+            done[tuple(key)] = one
+    with parts.open("a") as sink:
+        for number in range(blocks_wanted):
+            for scenario, law, correlation in cells():
+                key = (scenario, law, correlation, number)
+                if key not in done:
+                    done[key] = block(*key)
+                    sink.write(json.dumps([key, done[key]]) + "\n")
+                    sink.flush()
+            print(f"{number + 1} of {blocks_wanted} blocks after {time.monotonic() - started:.0f} s", flush=True)
+    found = {
+        f"{scenario} | {law} | {correlation:+.1f}": merge(
+            [done[scenario, law, correlation, number] for number in range(blocks_wanted)]
+        )
+        for scenario, law, correlation in cells()
+    }
+    result = {
+        "what": "the decision layer on synthetic outcomes, through the shipped plan; tolerance 1 sd",
+        "environment": environment(),
+        "looks": DEFAULT_LOOKS,
+        "scenarios": {name: asdict(truth) for name, truth in SCENARIOS.items()},
+        "promises": bounds(found),
+        "cells": found,
+    }
+    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    parts.unlink()
+    print(table(result))
+
+
+if __name__ == "__main__":
+    main()

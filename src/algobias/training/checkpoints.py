@@ -101,7 +101,7 @@ def load_snapshot(path: Path, *, address: str, seed: int) -> Snapshot:
     Raises:
         BadInput: Missing, truncated or corrupted, or the snapshot of another recipe or seed.
     """
-    tensors, about = _read(path)
+    tensors, about = _read(path, "; remove it to start this run over")
     expected = {"kind": "snapshot", "address": address, "seed": str(seed)}
     _same(path, about, expected)
     try:
@@ -192,14 +192,14 @@ def _write(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> 
     write_whole(path, safetensors.torch.save(own, metadata={"format": FORMAT, **about}))
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read(path: Path, way_out: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with safetensors.safe_open(path, framework="pt", device="cpu") as file:
             about = dict(file.metadata() or {})
             # Copies: a mapped file is aligned differently, and alignment can change the last bit of a sum.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, f"{error}{way_out}") from error
     return tensors, about
 
 

@@ -1,0 +1,69 @@
+"""What a pool needs from the operating system: how many processes, started how, interrupted how."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def available_cores() -> int:
+    """Cores this process may use: its affinity, and the container's quota where there is one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        cores = min(cores, max(1, math.ceil(int(quota) / int(period))))
+    return cores
+
+
+@contextmanager
+def ctrl_c() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a flag; the second one is raised as usual."""
+    pressed = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set():
+            raise KeyboardInterrupt
+        pressed.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+
+
+@contextmanager
+def clean_start() -> Iterator[None]:
+    """Inside, new processes have one thread, are deaf to Ctrl-C at once and import no main program."""
+    kept: dict[str, str | None] = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    main = sys.modules["__main__"]
+    handler: Any = None
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    try:
+        os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+        sys.modules["__main__"] = ModuleType("__main__")
+        if in_main_thread:
+            handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        sys.modules["__main__"] = main
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

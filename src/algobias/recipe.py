@@ -46,7 +46,7 @@ class OptimizerSpec(Frozen):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs momentum above 0")
+            raise BadInput("optimizer.nesterov", True, "true only with a momentum above 0")
         return self
 
 
@@ -91,9 +91,10 @@ class Budget(Frozen):
     def _one_way_to_end(self) -> Self:
         given = [name for name in ("epochs", "updates", "until") if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"exactly one of epochs, updates, until is needed, not {given or 'none'}")
+            raise BadInput("budget", ", ".join(given) or "nothing", "exactly one of epochs, updates, until")
         if (self.until is None) != (self.max_updates is None):
-            raise ValueError("until and max_updates go together")
+            only = "until" if self.max_updates is None else "max_updates"
+            raise BadInput("budget", f"only {only}", "until together with max_updates")
         return self
 
     def planned_updates(self, per_epoch: int) -> int:
@@ -108,7 +109,8 @@ class Budget(Frozen):
     def scaled(self, factor: float, per_epoch: int) -> Budget:
         """The same budget ``factor`` times as long, as a whole number of updates."""
         if self.until is not None:
-            raise BadInput("budget", f"x{factor:g}", "a factor needs a budget in epochs or updates, not until")
+            allowed = "a factor only where the budget is in epochs or updates, not until a training loss"
+            raise BadInput("budget", f"x{factor:g}", allowed)
         updates = max(1, round(self.planned_updates(per_epoch) * factor))
         return Budget(updates=updates, extension=self.extension)
 
@@ -160,9 +162,10 @@ class Recipe(Frozen):
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.batch > self.used_examples:
-            raise ValueError(f"batch {self.batch} is larger than the training data ({self.used_examples} examples)")
+            raise BadInput("batch", self.batch, f"at most the {self.used_examples} training examples in use")
         if self.schedule.decays and self.budget.until is not None:
-            raise ValueError("a decaying schedule needs a planned end: budget until has none")
+            allowed = "constant with a budget until a training loss: a decaying rate needs a planned end"
+            raise BadInput("schedule", self.schedule.name, allowed)
         return self
 
     @property
@@ -251,7 +254,7 @@ def bad_input_from(error: ValidationError, model: type[BaseModel], prefix: str =
         return unknown_name(path or "field", str(first["loc"][-1]), _field_names(model, first["loc"][:-1]))
     reason = first["msg"].removeprefix("Value error, ")
     value = first["input"]
-    if isinstance(value, dict) or isinstance(value, BaseModel):
+    if isinstance(value, dict | BaseModel):
         value = "this combination"
     return BadInput(path or model.__name__.lower(), value, reason)
 

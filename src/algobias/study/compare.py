@@ -90,9 +90,8 @@ def compare_tables(
             if run.arm == "baseline" and run.length == 1
         ]
         tolerance = float(f"{1.25 * float(np.std(ends, ddof=1)):.3g}") or 1e-9
-        warnings.append(
-            f"no tolerance was given: 1.25 seed sd of {baseline.name}, {tolerance:g}, is used; fix it before you look"
-        )
+        used = f"{tolerance:g}, 1.25 seed sd of {baseline.name}, is used"
+        warnings.append(f"no tolerance was given: {used}; fix it before you look")
     looks = terms.looks or (count,)
     design = Design(
         tolerance=tolerance,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ class StudySpec(Frozen):
     @field_validator("looks")
     @classmethod
     def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] < 2 or any(b <= a for a, b in zip(value, value[1:], strict=False)):
+        if not value or value[0] < 2 or any(b <= a for a, b in itertools.pairwise(value)):
             raise ValueError("increasing numbers of seeds, the first at least 2")
         if value[-1] > 10_000:
             raise ValueError("at most 10000 seeds")
@@ -74,9 +75,9 @@ class StudySpec(Frozen):
     @model_validator(mode="after")
     def _a_question(self) -> StudySpec:
         if self.aa and self.change:
-            raise ValueError("either aa or a change, not both")
+            raise BadInput("aa", True, "either aa or a change, not both")
         if not self.aa and not self.change:
-            raise ValueError("at least one change (or aa)")
+            raise BadInput("change", None, "at least one lever, like batch:x16,lr=sqrt (or aa)")
         return self
 
     def question(self) -> str:

@@ -216,7 +216,7 @@ def _asked(observers: Sequence[Observer]) -> bool:
 def _check(
     setup: Setup, records: Sequence[_Record], update: int, weights: State, observers: Sequence[Observer]
 ) -> None:
-    """Evaluate all runs and add a row to each curve; keep weights where the fit has halved or the run ends."""
+    """Evaluate all runs, add a row to each curve, and keep weights that are worth it."""
     loss = setup.network.loss(weights, setup.fit_batches)
     metric = setup.network.metric(weights, setup.fit_batches)
     test = setup.network.metric(weights, setup.test_batches)

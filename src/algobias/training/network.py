@@ -182,7 +182,7 @@ class Network:
         return result
 
     def _stacks(self) -> bool:
-        """Whether seeds are trained as one stack: small networks of layers that vmap runs fast and exactly."""
+        """Whether seeds are trained as one stack: small networks whose layers vmap runs fast."""
         if self.task.corpus or self.size > STACK_PARAMETERS:
             return False
         if any(isinstance(module, _LOOPED) for module in self.template.modules()):

@@ -46,7 +46,8 @@ def outcome(
     cost: Cost | None = None,
     key: int = 0,
 ) -> Outcome:
-    """A run whose loss falls as a power of the updates to ``final`` at ``planned``; metric follows the loss."""
+    """A run whose loss falls as a power of the updates to ``final`` at ``planned``; metric follows the "
+    "loss."""
     rng = np.random.default_rng([seed, key])
     updates = checks(last or planned)
     if planned not in updates:
@@ -199,13 +200,13 @@ def assemble(
         "side": None if no_fit or bias_missing else "upward" if verdict == "optimization" else "downward",
         "level": None
         if no_fit or bias_missing
-        else 99.0
+        else 1.0
         if alters_loss
         else 9e-2
         if verdict == "optimization"
         else 4.2e-4,
         "levels": [],
-        "seeds_reached": {"baseline": seeds, "variant": seeds},
+        "seeds_reached": seeds,
         "fit_share": None if no_fit or bias_missing else fit_share,
         "bias_share": None if no_fit or bias_missing else bias,
     }
@@ -213,15 +214,19 @@ def assemble(
         fit["reason"] = "3 of 9 seeds ended with a loss that is not finite, above a quarter"
     if levels:
         fit["levels"] = [
-            {"level": 3e-2, **interval([0.2 * gap for gap in gaps])},
-            {"level": 3e-3, **interval([0.6 * gap for gap in gaps])},
-            {"level": 1e-5, "mean": None, "low": None, "high": None, "reason": "not reached by every seed"},
+            {"level": 3e-2, "gap": interval([0.2 * gap for gap in gaps]), "seeds_reached": seeds},
+            {"level": 3e-3, "gap": interval([0.6 * gap for gap in gaps]), "seeds_reached": seeds},
+            {"level": 1e-5, "gap": {"mean": None, "low": None, "high": None, "n": 0}, "seeds_reached": 0},
         ]
     reasons = {
-        "not_applied": "Weights, gradients and data were bitwise the same with and without lr:x1 in the activity check.",
-        "broken": f"{seeds} of {seeds} seeds ended with a training metric nearer to the trivial predictor than to the baseline.",
-        "optimization": "the gap is present and at a training loss of 9.0e-2 it is below the tolerance of 0.4 points.",
-        "bias": f"the gap is {gap['mean']:.2f} points, and at the same training loss of 4.2e-4 it is still {bias['mean']:.2f}.",
+        "not_applied": "Weights, gradients and data were bitwise the same with and without lr:x1 in the "
+        "activity check.",
+        "broken": f"{seeds} of {seeds} seeds ended with a training metric nearer to the trivial predictor "
+        "than to the baseline.",
+        "optimization": "the gap is present and at a training loss of 9.0e-2 it is below the tolerance of "
+        "0.4 points.",
+        "bias": f"the gap is {gap['mean']:.2f} points, and at the same training loss of 4.2e-4 it is still "
+        f"{bias['mean']:.2f}.",
         "mixed": "both shares are present: part of the gap goes when the variant fits as well, part stays.",
         "data": "a gap remains at matched fit, and the change removed half of the training examples.",
         "no_gap": "the upper bound of the gap is below the tolerance.",
@@ -247,7 +252,7 @@ def assemble(
         "looks": list(LOOKS),
     }
     if verdict == "undecided":
-        result["would_decide"] = "About 44 seeds would decide at the variation seen so far."
+        result["would_decide"] = 44
     if verdict == "mixed":
         result["warnings"] = ["The study stopped at an early look: the point estimates are likely too large."]
     for arm, members in arms.items():
@@ -299,7 +304,7 @@ def assemble(
                 "general": bool(index),
                 "cost_ratio": {
                     "variant": {"updates": 1.0, "gradients": 2.0, "flops": 2.0, "seconds": 1.9},
-                    "variant_at_baseline_loss": {
+                    "variant_at_matched_fit": {
                         "updates": 0.46,
                         "gradients": 0.92,
                         "flops": 0.92,

@@ -13,8 +13,9 @@ from markupsafe import Markup
 
 from algobias.report import figures, page
 from algobias.report.figures.base import Spec
-from algobias.report.points import Points, Rows
+from algobias.report.points import Points
 from algobias.report.record import StudyRecord
+from algobias.report.series import Rows
 from algobias.report.theme import vega_config
 
 # Static twins of the figures are for paper and for readers without scripts: fewer points do.
@@ -108,7 +109,7 @@ def embedded(value: Any) -> Markup:
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for char in "<>&":
         text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)  # noqa: S704
+    return Markup(text)
 
 
 def _columns(rows: Rows) -> dict[str, Any]:

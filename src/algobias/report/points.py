@@ -1,9 +1,9 @@
-"""From runs to the tables that figures draw: curves, means, ends. Numpy only."""
+"""From runs to the tables that figures draw: seeds, curves, means, ends. Numpy only."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,25 +12,30 @@ import numpy as np
 from scipy.stats import t as student
 
 from algobias.report.record import StudyRecord, number_or_none
+from algobias.report.series import (
+    Rows,
+    above_zero,
+    along,
+    first_crossing,
+    planned_metric,
+    rows_of,
+    short,
+    thinned,
+    thinned_updates,
+)
 from algobias.report.words import arm_label, mapping
 from algobias.study.design import Run
+from algobias.study.matching import FitScale
 from algobias.training.outcome import Floats, Outcome
 
-Rows = list[dict[str, Any]]
-
 _FIRST = ("baseline", "variant", "rate_only")
-
-
-def planned_metric(outcome: Outcome) -> float | None:
-    """Test metric at the planned end; a diverged run scores its trivial metric."""
-    if outcome.diverged or not len(outcome.curve):
-        return _finite(outcome.trivial_metric)
-    return _finite(outcome.curve.test_metric[outcome.planned])
+_LEVELS = 60
+"""Levels at which a mean over seeds at equal fit is drawn."""
 
 
 @dataclass(frozen=True)
 class Points:
-    """All tables of one record.
+    """All tables of one record. Arms go by their labels; every table is computed once.
 
     Attributes:
         record: The record.
@@ -61,20 +66,19 @@ class Points:
         return labels
 
     @cached_property
-    def on(self) -> str:
-        """What arms are matched on: ``train_loss`` or ``train_metric``."""
-        on = mapping(self.record.result.get("fit")).get("on")
-        return "train_metric" if on == "train_metric" else "train_loss"
+    def scale(self) -> FitScale:
+        """What arms are matched on: the training loss, or the distance of the training metric from "
+        "perfect."""
+        if mapping(self.record.result.get("fit")).get("on") != "train_metric":
+            return FitScale()
+        baselines = [run.outcome for run in self.record.runs if run.arm == "baseline"]
+        return FitScale.of_metric(baselines, None) if baselines else FitScale()
 
     @cached_property
-    def planned_runs(self) -> dict[str, list[Run]]:
-        """Arm -> the run of each replicate that was made for the planned end."""
-        best: dict[tuple[str, int], Run] = {}
-        for run in self.record.runs:
-            key = (run.arm, run.replicate)
-            if key not in best or _distance(run) < _distance(best[key]):
-                best[key] = run
-        return {arm: [best[key] for key in sorted(best) if key[0] == arm] for arm in self.arms}
+    def level(self) -> float | None:
+        """The matched level, where there is one that can be drawn."""
+        level = number_or_none(mapping(self.record.result.get("fit")).get("level"))
+        return level if level is not None and level > 0 else None
 
     @cached_property
     def by_length(self) -> bool:
@@ -82,44 +86,54 @@ class Points:
         planned: dict[tuple[str, int], set[int]] = {}
         for run in self.record.runs:
             if not run.outcome.diverged and len(run.outcome.curve):
-                planned.setdefault((run.arm, run.replicate), set()).add(
-                    int(run.outcome.curve.update[run.outcome.planned])
-                )
+                end = int(run.outcome.curve.update[run.outcome.planned])
+                planned.setdefault((run.arm, run.replicate), set()).add(end)
         return any(len(ends) > 1 for ends in planned.values())
 
     @cached_property
+    def planned_runs(self) -> dict[str, list[Run]]:
+        """Arm -> for each replicate the run of the planned length, which its score is taken from."""
+        return self._choose(lambda run: -abs(math.log(run.length)) if run.length > 0 else -math.inf)
+
+    @cached_property
+    def drawn_runs(self) -> dict[str, list[Run]]:
+        """Arm -> for each replicate the run whose curve is drawn: the longest that contains the planned "
+        "one."""
+        if self.by_length:
+            return self.planned_runs
+
+        def reach(run: Run) -> tuple[bool, int]:
+            curve = run.outcome.curve
+            return (not run.outcome.diverged, int(curve.update[-1]) if len(curve) else -1)
+
+        return self._choose(reach)
+
+    @cached_property
     def seeds(self) -> Rows:
-        """One row per arm and replicate: ``arm, seed, replicate, metric, train_loss, diverged``."""
-        rows: Rows = []
-        for arm, runs in self.planned_runs.items():
-            for run in runs:
-                outcome = run.outcome
-                last = float(outcome.curve.train_loss[outcome.planned]) if len(outcome.curve) else math.nan
-                rows.append(
-                    {
-                        "arm": self.labels[arm],
-                        "seed": outcome.seed,
-                        "replicate": run.replicate,
-                        "metric": planned_metric(outcome),
-                        "train_loss": None if outcome.diverged else _finite(last),
-                        "diverged": outcome.diverged,
-                    }
-                )
-        return rows
+        """One row per arm and replicate: ``arm, seed, replicate, metric, diverged``."""
+        return [
+            {
+                "arm": self.labels[arm],
+                "seed": run.outcome.seed,
+                "replicate": run.replicate,
+                "metric": planned_metric(run.outcome),
+                "diverged": run.outcome.diverged,
+            }
+            for arm, runs in self.planned_runs.items()
+            for run in runs
+        ]
 
     @cached_property
     def arm_means(self) -> Rows:
-        """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over seeds."""
+        """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over "
+        "seeds."""
         rows: Rows = []
-        for arm in self.arms:
-            label = self.labels[arm]
-            values = [
-                row["metric"] for row in self.seeds if row["arm"] == label and row["metric"] is not None
-            ]
+        for arm, runs in self.planned_runs.items():
+            values = [value for run in runs if (value := planned_metric(run.outcome)) is not None]
             if not values:
                 continue
             mean, count = float(np.mean(values)), len(values)
-            row = {"arm": label, "mean": mean, "low": None, "high": None, "n": count}
+            row = {"arm": self.labels[arm], "mean": mean, "low": None, "high": None, "n": count}
             if count > 1:
                 half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
                 row.update(low=mean - half, high=mean + half)
@@ -127,29 +141,12 @@ class Points:
         return rows
 
     @cached_property
-    def matched(self) -> Rows:
-        """Mean test metric of baseline and variant at the matched level, where all their seeds reach it."""
-        level = number_or_none(mapping(self.record.result.get("fit")).get("level"))
-        if level is None or (self.on == "train_loss" and level <= 0):
-            return []
-        target, rows = self.position(level), []
-        for arm in [arm for arm in ("baseline", "variant") if arm in self.labels]:
-            paths = self._paths(arm)
-            if paths and all(max(fit) >= target for fit, _ in paths):
-                values = [
-                    first_crossing(np.asarray(fit), np.asarray(metric), target) for fit, metric in paths
-                ]
-                rows.append({"arm": self.labels[arm], "fit": level, "metric": float(np.mean(values))})
-        return rows
-
-    @cached_property
     def differences(self) -> Rows:
         """Baseline minus variant per replicate that both have: ``replicate, value``."""
-        table = {
-            arm: {run.replicate: planned_metric(run.outcome) for run in runs}
-            for arm, runs in self.planned_runs.items()
-        }
-        base, changed = table.get("baseline", {}), table.get("variant", {})
+        base, changed = (
+            {run.replicate: planned_metric(run.outcome) for run in self.planned_runs.get(arm, [])}
+            for arm in ("baseline", "variant")
+        )
         rows: Rows = []
         for replicate in sorted(base.keys() & changed.keys()):
             one, other = base[replicate], changed[replicate]
@@ -159,27 +156,14 @@ class Points:
 
     @cached_property
     def curves(self) -> Rows:
-        """Checks of each planned run: ``arm, run, update, loss, metric``; non-finite losses are left out."""
-        each = max(12, self.budget // max(1, sum(len(runs) for runs in self.planned_runs.values())))
-        rows: Rows = []
-        for arm, runs in self.planned_runs.items():
-            for run in runs:
-                for row in _rows(run.outcome, thinned(run.outcome, each)):
-                    kept = {key: row[key] for key in ("update", "loss", "metric")}
-                    rows.append({"arm": self.labels[arm], "run": f"{arm}/{run.replicate}", **kept})
-        return rows
-
-    @cached_property
-    def ends(self) -> Rows:
-        """Where each planned run stands at its planned end, or where it was last seen before it diverged."""
-        rows: Rows = []
-        for arm, runs in self.planned_runs.items():
-            for run in runs:
-                kept = _rows(run.outcome, range(run.outcome.planned + 1))
-                if kept:
-                    kept[-1].pop("fit")
-                    rows.append({"arm": self.labels[arm], "diverged": run.outcome.diverged, **kept[-1]})
-        return rows
+        """Checks of each run that is drawn: ``arm, run, update, loss, metric``."""
+        each = max(12, self.budget // max(1, sum(len(runs) for runs in self.drawn_runs.values())))
+        return [
+            {"arm": self.labels[arm], "run": f"{arm}/{run.replicate}", **_without(row, "fit")}
+            for arm, runs in self._back_to_front()
+            for run in runs
+            for row in rows_of(run.outcome, thinned(run.outcome, each), self.scale)
+        ]
 
     @cached_property
     def means(self) -> Rows:
@@ -189,31 +173,37 @@ class Points:
         have; it ends where the first of them ends, so that a change of seeds never looks like progress.
         """
         rows: Rows = []
+        for arm, _ in self._back_to_front():
+            outcomes = self._trained(arm)
+            end = min((int(outcome.curve.update[-1]) for outcome in outcomes), default=0)
+            seen = {
+                int(update) for outcome in outcomes for update in outcome.curve.update if 0 < update <= end
+            }
+            rows += self._means_at(arm, outcomes, thinned_updates(sorted(seen), 100))
+        return rows
+
+    @cached_property
+    def ends(self) -> Rows:
+        """Where the mean of an arm stands at the planned end that its seeds share: ``arm, update, loss, "
+        "metric``."""
+        rows: Rows = []
+        for arm, _ in self._back_to_front():
+            outcomes = self._trained(arm)
+            planned = [int(outcome.curve.update[outcome.planned]) for outcome in outcomes]
+            if planned and min(planned) > 0:
+                rows += self._means_at(arm, outcomes, [min(planned)])
+        return rows
+
+    @cached_property
+    def diverged(self) -> Rows:
+        """Where each diverged run was last seen with a finite loss: ``arm, seed, update, loss, metric``."""
+        rows: Rows = []
         for arm, runs in self.planned_runs.items():
-            outcomes = [run.outcome for run in runs if not run.outcome.diverged and len(run.outcome.curve)]
-            if not outcomes:
-                continue
-            end = min(int(outcome.curve.update[-1]) for outcome in outcomes)
-            grid = _thin_values([u for u in outcomes[0].curve.update.tolist() if 0 < u <= end], 100)
-            if not grid:
-                continue
-            at = np.asarray(grid, dtype=float)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                losses = np.exp(
-                    np.mean(
-                        [_along(o, np.log(np.maximum(o.curve.train_loss, 1e-300)), at) for o in outcomes], 0
-                    )
-                )
-                metrics = np.mean([_along(o, o.curve.test_metric, at) for o in outcomes], 0)
-            for update, one, other in zip(grid, losses, metrics, strict=True):
-                if _finite(one) is not None:
+            for run in runs:
+                seen = rows_of(run.outcome, range(len(run.outcome.curve)), self.scale)
+                if run.outcome.diverged and seen:
                     rows.append(
-                        {
-                            "arm": self.labels[arm],
-                            "update": update,
-                            "loss": _short(one),
-                            "metric": _short(other),
-                        }
+                        {"arm": self.labels[arm], "seed": run.outcome.seed, **_without(seen[-1], "fit")}
                     )
         return rows
 
@@ -223,148 +213,91 @@ class Points:
 
         Along the curve of a run; where runs were made anew for each length, one point per run.
         """
+        runs = [run for _, chosen in self._back_to_front() for run in chosen]
+        if self.by_length:
+            order = {arm: place for place, arm in enumerate(reversed(self.arms))}
+            runs = [run for run in self.record.runs if not run.outcome.diverged and len(run.outcome.curve)]
+            runs.sort(key=lambda run: (order[run.arm], run.replicate, run.length))
+        each = max(12, self.budget // max(1, len(runs)))
         rows: Rows = []
-        each = max(12, self.budget // max(1, len(self.record.runs)))
-        for run in self._fit_runs:
-            outcome = run.outcome
-            if not len(outcome.curve):
-                continue
-            index: Iterable[int] = [outcome.planned] if self.by_length else thinned(outcome, each)
-            for row in _rows(outcome, index):
-                fit = row["fit"] if self.on == "train_metric" else row["loss"]
-                if fit is None or (self.by_length and outcome.diverged):
-                    continue
-                rows.append(
-                    {
-                        "arm": self.labels[run.arm],
-                        "run": f"{run.arm}/{run.replicate}",
-                        "fit": fit,
-                        "metric": row["metric"],
-                    }
-                )
+        for run in runs:
+            index: Iterable[int] = [run.outcome.planned] if self.by_length else thinned(run.outcome, each)
+            for row in rows_of(run.outcome, index, self.scale):
+                if row["fit"] is not None and row["metric"] is not None:
+                    place = {"fit": row["fit"], "metric": row["metric"]}
+                    rows.append({"arm": self.labels[run.arm], "run": f"{run.arm}/{run.replicate}", **place})
         return rows
 
     @cached_property
     def fit_means(self) -> Rows:
-        """Mean test metric of an arm at equal fit, over the levels that all of its seeds reach: ``arm, fit, metric``."""
+        """Mean test metric of an arm at levels of fit that all its seeds reach: ``arm, fit, metric``."""
         rows: Rows = []
-        for arm in self.arms:
-            paths = self._paths(arm)
+        for arm in reversed(self.arms):
+            paths = self._paths[arm]
             if not paths:
                 continue
-            start = max(min(fit) for fit, _ in paths)
-            stop = min(max(fit) for fit, _ in paths)
-            if not start < stop:
+            start, stop = min(fit[0] for fit, _ in paths), max(fit.min() for fit, _ in paths)
+            if not start > stop:
                 continue
-            for level in np.linspace(start, stop, 60):
-                values = [
-                    first_crossing(np.asarray(fit), np.asarray(metric), float(level)) for fit, metric in paths
-                ]
-                rows.append(
-                    {
-                        "arm": self.labels[arm],
-                        "fit": _short(float(level) if self.on == "train_metric" else math.exp(-level)),
-                        "metric": _short(float(np.mean(values))),
-                    }
-                )
+            for level in np.linspace(start, stop, _LEVELS):
+                mean = float(np.mean([first_crossing(fit, metric, float(level)) for fit, metric in paths]))
+                rows.append({"arm": self.labels[arm], "fit": short(math.exp(level)), "metric": short(mean)})
         return rows
 
-    def _paths(self, arm: str) -> list[tuple[list[float], list[float]]]:
-        paths: dict[str, tuple[list[float], list[float]]] = {}
+    @cached_property
+    def matched(self) -> Rows:
+        """Mean test metric of baseline and variant at the matched level, where all their seeds reach it."""
+        rows: Rows = []
+        for arm in [arm for arm in ("baseline", "variant") if arm in self.labels and self.level]:
+            target = math.log(self.level or 1.0)
+            paths = self._paths[arm]
+            # A level is stored with fewer digits than it was reached with.
+            if paths and all(fit.min() <= target + 1e-3 for fit, _ in paths):
+                mean = float(np.mean([first_crossing(fit, metric, target) for fit, metric in paths]))
+                rows.append({"arm": self.labels[arm], "fit": self.level, "metric": short(mean)})
+        return rows
+
+    @cached_property
+    def _paths(self) -> dict[str, list[tuple[Floats, Floats]]]:
+        """Arm -> for each run log l and metric, in order of training."""
+        lists: dict[str, dict[str, list[tuple[float, float]]]] = {label: {} for label in self.labels.values()}
         for row in self.fits:
-            if row["arm"] == self.labels[arm] and row["metric"] is not None:
-                path = paths.setdefault(row["run"], ([], []))
-                path[0].append(self.position(row["fit"]))
-                path[1].append(row["metric"])
-        return list(paths.values())
+            lists[row["arm"]].setdefault(row["run"], []).append((math.log(row["fit"]), row["metric"]))
+        found: dict[str, list[tuple[Floats, Floats]]] = {}
+        for arm, label in self.labels.items():
+            tables = [np.asarray(pairs) for pairs in lists[label].values()]
+            found[arm] = [(table[:, 0], table[:, 1]) for table in tables]
+        return found
 
-    def position(self, fit: float) -> float:
-        """Fit on the scale on which it is interpolated, growing as training goes on."""
-        return fit if self.on == "train_metric" else -math.log(max(fit, 1e-300))
+    def _choose(self, worth: Callable[[Run], Any]) -> dict[str, list[Run]]:
+        best: dict[tuple[str, int], Run] = {}
+        for run in self.record.runs:
+            key = (run.arm, run.replicate)
+            if key not in best or worth(run) > worth(best[key]):
+                best[key] = run
+        return {arm: [best[key] for key in sorted(best) if key[0] == arm] for arm in self.arms}
 
-    @property
-    def _fit_runs(self) -> list[Run]:
-        if not self.by_length:
-            return [run for runs in self.planned_runs.values() for run in runs]
-        return sorted(
-            (run for run in self.record.runs),
-            key=lambda run: (self.arms.index(run.arm), run.replicate, run.length),
-        )
+    def _back_to_front(self) -> list[tuple[str, list[Run]]]:
+        """Arms with baseline and variant last, so that they are drawn over the others."""
+        return [(arm, self.drawn_runs[arm]) for arm in reversed(self.arms)]
 
+    def _trained(self, arm: str) -> list[Outcome]:
+        return [
+            run.outcome for run in self.drawn_runs[arm] if not run.outcome.diverged and len(run.outcome.curve)
+        ]
 
-def first_crossing(position: Floats, metric: Floats, level: float) -> float:
-    """Metric where ``position`` first reaches ``level``, linear between the two checks around it.
-
-    Args:
-        position: Fit at each check, growing with training but not monotone, [K].
-        metric: Metric at each check, [K].
-        level: A level that is reached.
-    """
-    reached = np.nonzero(position >= level - 1e-12)[0]
-    if not len(reached):
-        return float(metric[-1])
-    k = int(reached[0])
-    if k == 0:
-        return float(metric[0])
-    share = (level - position[k - 1]) / (position[k] - position[k - 1])
-    return float(metric[k - 1] + share * (metric[k] - metric[k - 1]))
-
-
-def thinned(outcome: Outcome, limit: int) -> list[int]:
-    """Rows of a curve to keep: at most ``limit``, evenly in log updates, with the planned end and the last."""
-    total = len(outcome.curve)
-    if total <= limit:
-        return list(range(total))
-    place = np.log1p(np.maximum(outcome.curve.update.astype(float), 0.0))
-    wanted = np.linspace(place[0], place[-1], limit)
-    chosen = {int(k) for k in np.searchsorted(place, wanted).clip(0, total - 1)}
-    return sorted(chosen | {0, int(outcome.planned), total - 1})
+    def _means_at(self, arm: str, outcomes: list[Outcome], updates: list[int]) -> Rows:
+        if not outcomes or not updates:
+            return []
+        at = np.asarray(updates, dtype=float)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            losses = np.exp(np.mean([along(o, np.log(o.curve.train_loss), at) for o in outcomes], 0))
+        metrics = np.mean([along(o, o.curve.test_metric, at) for o in outcomes], 0)
+        return [
+            {"arm": self.labels[arm], "update": update, "loss": above_zero(one), "metric": short(other)}
+            for update, one, other in zip(updates, losses, metrics, strict=True)
+        ]
 
 
-def _thin_values(values: Sequence[int], limit: int) -> list[int]:
-    if len(values) <= limit:
-        return list(values)
-    wanted = np.geomspace(values[0], values[-1], limit)
-    chosen = {int(k) for k in np.searchsorted(np.asarray(values), wanted).clip(0, len(values) - 1)}
-    return [values[k] for k in sorted(chosen | {len(values) - 1})]
-
-
-def _along(outcome: Outcome, values: Floats, at: Floats) -> Floats:
-    """Values of a curve at given updates, linear in log updates."""
-    kept = outcome.curve.update > 0
-    return np.interp(np.log(at), np.log(outcome.curve.update[kept].astype(float)), values[kept])
-
-
-def _rows(outcome: Outcome, index: Iterable[int]) -> Rows:
-    """Rows after update 0 (the axis of updates is logarithmic) up to where the loss stops being finite.
-
-    A loss that is not above 0 has no place on a log axis and is None.
-    """
-    curve = outcome.curve
-    rows: Rows = []
-    for k in index:
-        value = float(curve.train_loss[k])
-        if curve.update[k] > 0 and math.isfinite(value):
-            rows.append(
-                {
-                    "seed": outcome.seed,
-                    "update": int(curve.update[k]),
-                    "loss": _short(value) if value > 0 else None,
-                    "fit": _short(curve.train_metric[k]),
-                    "metric": _short(curve.test_metric[k]),
-                }
-            )
-    return rows
-
-
-def _distance(run: Run) -> float:
-    return abs(math.log(run.length)) if run.length > 0 else math.inf
-
-
-def _finite(value: float) -> float | None:
-    return number_or_none(float(value))
-
-
-def _short(value: float) -> float | None:
-    """Five significant digits: finer than a pixel, and a third of the bytes."""
-    return float(f"{value:.5g}") if math.isfinite(value) else None
+def _without(row: dict[str, object], key: str) -> dict[str, object]:
+    return {name: value for name, value in row.items() if name != key}

@@ -90,6 +90,7 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
             "labelOverlap": "greedy",
             "labelSeparation": 8,
         },
+        "axisQuantitative": {"tickCount": 7},
         "legend": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260, "symbolSize": 70},
         "title": {
             "color": paint["ink"],
@@ -118,6 +119,6 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
             "seed": {"color": paint["accent"], "opacity": 0.55, "size": 36},
             "note": {"color": paint["muted"], "fontSize": 12},
             "value": {"color": paint["ink"], "fontSize": 12, "fontWeight": 600},
-            "outline": {"stroke": paint["background"], "strokeWidth": 1.5},
+            "outline": {"stroke": paint["background"], "strokeWidth": 1},
         },
     }

@@ -8,10 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from algobias.report.numerals import MISSING, estimate
 from algobias.report.record import Interval, StudyRecord, number_or_none
-
-MINUS = "\u2212"
-MISSING = "not available"
 
 
 @dataclass(frozen=True)
@@ -36,24 +34,30 @@ VERDICTS: dict[str, VerdictWords] = {
         "B",
         "bad",
         "The change makes training prefer a solution that generalises worse",
-        "Both arms are compared where they fit the training data equally well, and the variant still does worse "
-        "on unseen data. Training it longer does not close the gap: many solutions fit, and the changed algorithm "
+        "Both arms are compared where they fit the training data equally well, and the variant still does "
+        "worse "
+        "on unseen data. Training it longer does not close the gap: many solutions fit, and the changed "
+        "algorithm "
         "prefers another one. What can help is a control, a second change that moves this preference back.",
     ),
     "optimization": VerdictWords(
         "O",
         "warn",
         "The variant is under-trained, not biased",
-        "The variant is worse because it has fitted the training data less by its planned end. Compared where both "
-        "arms fit equally well, no loss beyond the tolerance is left. More updates, or a learning rate that suits "
+        "The variant is worse because it has fitted the training data less by its planned end. Compared "
+        "where both "
+        "arms fit equally well, no loss beyond the tolerance is left. More updates, or a learning rate "
+        "that suits "
         "the change, should bring generalisation back.",
     ),
     "mixed": VerdictWords(
         "M",
         "bad",
         "The loss is real and has more than one source",
-        "The gap cannot be put down to one share alone: not only to fitting the training data less, and not only to "
-        "another preference among the solutions that fit. Look at the two shares below; training longer can win back "
+        "The gap cannot be put down to one share alone: not only to fitting the training data less, and "
+        "not only to "
+        "another preference among the solutions that fit. Look at the two shares below; training longer "
+        "can win back "
         "the fit share at most.",
     ),
     "data": VerdictWords(
@@ -61,7 +65,8 @@ VERDICTS: dict[str, VerdictWords] = {
         "bad",
         "The change took information out of the training data",
         "The variant does worse where both arms fit their training data equally well, and it was given fewer "
-        "examples. That information is gone: a different preference of the algorithm can soften the loss, but the "
+        "examples. That information is gone: a different preference of the algorithm can soften the loss, "
+        "but the "
         "sure way back is data.",
     ),
     "no_gap": VerdictWords(
@@ -74,22 +79,26 @@ VERDICTS: dict[str, VerdictWords] = {
         "!",
         "bad",
         "The variant does not train",
-        "The runs diverged, stayed near a predictor that knows nothing, or the change fails its own null check. "
-        "Before any question of generalisation, training itself has to be repaired: a lower learning rate, warm-up "
+        "The runs diverged, stayed near a predictor that knows nothing, or the change fails its own null "
+        "check. "
+        "Before any question of generalisation, training itself has to be repaired: a lower learning rate, "
+        "warm-up "
         "or gradient clipping are the usual first steps.",
     ),
     "not_applied": VerdictWords(
         "0",
         "open",
         "The change did not change anything",
-        "Weights, gradients and data are the same with it and without it, so there is nothing to compare. Check the "
+        "Weights, gradients and data are the same with it and without it, so there is nothing to compare. "
+        "Check the "
         "value of the lever: it may be the one that the recipe already has.",
     ),
     "undecided": VerdictWords(
         "?",
         "open",
         "The runs so far do not settle it",
-        "The seeds vary too much for the number that was run. Nothing is claimed either way; the intervals below "
+        "The seeds vary too much for the number that was run. Nothing is claimed either way; the intervals "
+        "below "
         "show what is still possible.",
     ),
 }
@@ -98,9 +107,25 @@ TOLERABLE = VerdictWords(
     "=",
     "good",
     "There is a real loss, but it is smaller than the tolerance",
-    "The variant is measurably worse than the baseline, and the loss is below what was declared tolerable before the "
+    "The variant is measurably worse than the baseline, and the loss is below what was declared tolerable "
+    "before the "
     "runs. What the change saves can be kept at that price.",
 )
+
+BETTER = VerdictWords(
+    "+",
+    "good",
+    "The variant generalises better than the baseline",
+    "There is no loss to explain: on unseen data the variant is ahead of the baseline.",
+)
+
+FIT_WORDS: dict[str, str] = {
+    "train_loss": "training loss",
+    "train_metric": "distance of the training metric from perfect",
+}
+
+GENERAL = "a general improvement: it helps the baseline too, so less than half of R is repair"
+REPAIR = "a repair: it gives back what the change cost, rather than helping every recipe"
 
 CONTROL_VERDICTS: dict[str, str] = {
     "recovered": "the gap that is left is below the tolerance",
@@ -109,21 +134,12 @@ CONTROL_VERDICTS: dict[str, str] = {
     "harmful": "worse than the variant without it",
 }
 
-COST_WORDS: dict[str, tuple[str, str]] = {
-    "updates": ("Serial updates", ""),
-    "examples": ("Examples drawn", ""),
-    "gradients": ("Gradient evaluations", ""),
-    "flops": ("Arithmetic", "FLOP"),
-    "bytes_sent": ("Sent between workers", "B"),
-    "peak_memory": ("Peak memory", "B"),
-    "bits": ("Bits per multiply", "bit"),
-    "seconds": ("Wall time", "s"),
-}
 
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "algorithmic (implicit) bias",
-        "Many solutions fit the training data. The training algorithm and the model decide which of them is found; "
+        "Many solutions fit the training data. The training algorithm and the model decide which of them "
+        "is found; "
         "this hidden preference is the algorithmic bias.",
     ),
     ("arm", "One recipe in the study, run with every seed: baseline, variant, and so on."),
@@ -137,7 +153,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "matched fit",
-        "The two arms compared at one and the same training loss, so that neither has an advantage from fitting the "
+        "The two arms compared at one and the same training loss, so that neither has an advantage from "
+        "fitting the "
         "training data better.",
     ),
     ("bias share", "The gap at matched fit: what remains when both arms fit the training data equally well."),
@@ -158,8 +175,10 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
     name = str(record.result.get("verdict"))
     gap = Interval.read(record.result.get("gap"))
-    if name == "no_gap" and gap.low is not None and gap.low > 0:
+    if name == "no_gap" and record.result.get("tolerable"):
         return TOLERABLE
+    if name == "no_gap" and gap.high is not None and gap.high < 0:
+        return BETTER
     return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
 
 
@@ -187,156 +206,88 @@ def unit(record: StudyRecord) -> str:
     return "nats" if any(word in name for word in ("nats", "likelihood", "log_lik")) else ""
 
 
-def fixed(value: float | None, places: int, signed: bool = False) -> str:
-    """A number with a fixed count of decimals and a real minus sign; very large or small ones as powers."""
-    if value is None:
-        return MISSING
-    if value != 0 and (abs(value) >= 1e6 or abs(value) < 0.5 * 10.0**-places):
-        text = (
-            f"{value:+.1e}" if signed and abs(value) >= 1e6 else f"{value:.1e}" if abs(value) >= 1e6 else ""
-        )
-        if text:
-            return text.replace("-", MINUS)
-        value = 0.0
-    text = f"{value:+.{places}f}" if signed and value != 0 else f"{value:.{places}f}"
-    return text.replace("-", MINUS)
+def with_unit(text: str, record: StudyRecord) -> str:
+    """The text, followed by the unit of the gap where there is one."""
+    kind = unit(record)
+    return f"{text}\N{NO-BREAK SPACE}{kind}" if kind and text != MISSING else text
 
 
-def bounds(interval: Interval, places: int) -> str:
-    """``[0.83, 1.41]``, with unbounded sides said in words."""
-    if interval.low is None and interval.high is None:
-        return "[unbounded]"
-    low = fixed(interval.low, places) if interval.low is not None else "unbounded"
-    high = fixed(interval.high, places) if interval.high is not None else "unbounded"
-    return f"[{low}, {high}]"
+_ARM = re.compile(r"(variant|baseline)\+(.+)", re.DOTALL)
 
 
-def estimate(interval: Interval, places: int, signed: bool = False) -> str:
-    """``1.12 [0.83, 1.41]``, or that it is not available."""
-    if not interval.known:
-        return MISSING
-    return f"{fixed(interval.mean, places, signed)} {bounds(interval, places)}"
+def control_index(arm: str, record: StudyRecord) -> int | None:
+    """Number of the control in an arm's name: ``variant+control:1``, or the lever itself behind the plus."""
+    match = _ARM.fullmatch(arm)
+    if match is None:
+        return None
+    name = match[2]
+    if re.fullmatch(r"control(:\d+)?", name):
+        return int(name.partition(":")[2] or 0)
+    levers = [_joined(mapping(control).get("lever")) for control in record.result.get("controls") or []]
+    return levers.index(name) if name in levers else None
 
 
-def loss(value: float | None) -> str:
-    """A training loss with two significant digits: ``2.5e-4``, ``0.31``."""
-    if value is None:
-        return "not finite"
-    if value != 0 and abs(value) < 0.01:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{mantissa}e{int(exponent)}".replace("-", MINUS)
-    return f"{value:.2g}".replace("-", MINUS)
-
-
-def amount(key: str, value: float | None) -> str:
-    """A cost in human units: ``2,000``, ``1.3 TFLOP``, ``412 kB``, ``1 min 20 s``."""
-    if value is None:
-        return MISSING
-    if key == "seconds":
-        return duration(value)
-    label = COST_WORDS.get(key, (key, ""))[1]
-    if label in ("FLOP", "B"):
-        if value == 0:
-            return "none" if key == "bytes_sent" else f"0 {label}"
-        power = min(6, max(0, int(math.log10(abs(value)) // 3)))
-        return f"{value / 1000**power:.3g} {('', 'k', 'M', 'G', 'T', 'P', 'E')[power]}{label}"
-    if abs(value) >= 1e7:
-        power = min(4, int(math.log10(abs(value)) // 3))
-        return f"{value / 1000**power:.3g} {('', 'k', 'M', 'G', 'T')[power]}".rstrip()
-    return (f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:.3g}") + (
-        f" {label}" if label else ""
+def control_name(index: int, record: StudyRecord) -> str:
+    """``control``, numbered from 1 where there are several."""
+    found = [control_index(run.arm, record) for run in record.runs if "+" in run.arm]
+    most = max(
+        [len(record.result.get("controls") or []) - 1, index, *(one for one in found if one is not None)]
     )
-
-
-def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``1 min 20 s``, ``2 h 5 min``, ``3 d 4 h``."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    for size, name, smaller, small_name in (
-        (86400, "d", 3600, "h"),
-        (3600, "h", 60, "min"),
-        (60, "min", 1, "s"),
-    ):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {name}" + (f" {rest} {small_name}" if rest else "")
-    return f"{whole} s"
-
-
-def ratio(value: float | None, reference: float | None) -> str:
-    """``x0.48``: how many times the reference; nothing where that has no meaning."""
-    if value is None or reference is None or reference == 0:
-        return ""
-    return times(value / reference)
-
-
-def times(value: float | None) -> str:
-    """``x0.48`` from a ratio."""
-    return "" if value is None else f"\u00d7{value:.3g}" if abs(value) < 1000 else f"\u00d7{value:,.0f}"
-
-
-_CONTROL = re.compile(r"(variant|baseline)\+control(?::(\d+))?$")
+    return f"control {index + 1}" if most > 0 else "control"
 
 
 def arm_label(arm: str, record: StudyRecord) -> str:
     """``variant+control:0`` as ``variant + control``, numbered where there are several controls."""
-    match = _CONTROL.match(arm)
-    if match is None:
+    index = control_index(arm, record)
+    if index is None:
         return arm.replace("_", " ").replace("+", " + ")
-    several = len(record.result.get("controls") or ()) > 1 or any(
-        run.arm.rpartition(":")[2] not in ("", "0") for run in record.runs if _CONTROL.match(run.arm)
-    )
-    return f"{match[1]} + control" + (f" {int(match[2] or 0) + 1}" if several else "")
+    return f"{arm.partition('+')[0]} + {control_name(index, record)}"
 
 
 def arm_note(arm: str, record: StudyRecord) -> str:
     """What an arm is, in a few words."""
-    change = _joined(record.result.get("change"))
-    match = _CONTROL.match(arm)
-    if match is not None:
+    index = control_index(arm, record)
+    if index is not None:
         controls = record.result.get("controls") or []
-        index = int(match[2] or 0)
-        lever = _joined(controls[index].get("lever")) if index < len(controls) else ""
-        return f"the {match[1]} with {lever or 'the control'}"
+        lever = _joined(mapping(controls[index]).get("lever")) if index < len(controls) else ""
+        return f"the {arm.partition('+')[0]} with {lever or 'the control'}"
+    if arm == "variant" and record.result.get("aa"):
+        return "the same recipe again, with other seeds"
     return {
         "baseline": "the recipe as it was",
-        "variant": f"the baseline with {change or 'the change'}",
+        "variant": f"the baseline with {change_text(record) or 'the change'}",
         "rate_only": "the baseline with only the learning rate of the variant",
-        "variant+longer": "the variant trained on after its planned end",
-        "baseline+shorter": "baselines trained for less, each with its full schedule",
     }.get(arm, "")
 
 
 def change_text(record: StudyRecord) -> str:
-    """The change as it was typed."""
-    return _joined(record.result.get("change")) or "no change"
+    """The change as it was typed; empty where there is none to name."""
+    if record.result.get("aa"):
+        return "none: the baseline against itself (A/A)"
+    return _joined(record.result.get("change"))
 
 
 def _joined(value: object) -> str:
     if isinstance(value, list | tuple):
-        return " + ".join(str(item) for item in value)
+        return " then ".join(str(item) for item in value)
     return "" if value is None else str(value)
 
 
 def claim(record: StudyRecord) -> str:
     """Whether the interval speaks of this test set or of the population."""
-    given = record.result.get("claim")
-    if isinstance(given, str) and given:
-        return given
-    return (
-        "The interval covers the randomness of training (seeds) on this test set; it does not cover the choice of "
-        "the test examples."
-    )
-
-
-def shortened(text: str, limit: int) -> str:
-    """Text on one line with its middle left out where it is longer than ``limit`` characters."""
-    line = " ".join(text.split())
-    if len(line) <= limit:
-        return line
-    tail = limit // 2 - 2
-    return f"{line[: limit - tail - 3]} \u2026 {line[-tail:]}"
+    given = str(record.result.get("claim") or "this test set")
+    text = given
+    if given == "this test set":
+        text = (
+            "About this test set: the interval covers the randomness of training (seeds), not the choice "
+            "of the "
+            "test examples."
+        )
+    wider = Interval.read(record.result.get("population"))
+    if wider.known:
+        shown = with_unit(estimate(wider, decimals(record)), record)
+        text += f" For the population that the test examples were drawn from, the gap is {shown}."
+    return text
 
 
 def mapping(value: object) -> Mapping[str, Any]:

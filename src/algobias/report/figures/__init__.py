@@ -1,7 +1,7 @@
 """Figures of a study: each a pure function from points to a Vega-Lite spec."""
 
 from algobias.report.figures.case import case_spec, case_svg
-from algobias.report.figures.curves import metric_against_fit, metric_window, test_metric, training_loss
+from algobias.report.figures.curves import metric_against_fit, metric_curve, metric_window, training_loss
 from algobias.report.figures.render import bundle, svg
 from algobias.report.figures.seeds import gap_by_look, metric_title, seed_dots
 from algobias.report.figures.shares import recovery, split
@@ -12,12 +12,12 @@ __all__ = [
     "case_svg",
     "gap_by_look",
     "metric_against_fit",
+    "metric_curve",
     "metric_title",
     "metric_window",
     "recovery",
     "seed_dots",
     "split",
     "svg",
-    "test_metric",
     "training_loss",
 ]

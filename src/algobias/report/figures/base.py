@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from algobias.report.points import Rows
+from algobias.report.series import Rows
 
 Spec = dict[str, Any]
 Width = int | Literal["container"]
@@ -89,29 +89,36 @@ def tip(*columns: tuple[str, str, str]) -> list[Spec]:
     ]
 
 
-def decades(values: Iterable[float], every: int = 7) -> list[float]:
-    """Powers of ten in the range of ``values``, at most about ``every`` of them."""
-    found = [value for value in values if value > 0]
-    if not found:
-        return []
-    low, high = math.floor(math.log10(min(found))), math.ceil(math.log10(max(found)))
-    step = max(1, math.ceil((high - low + 1) / every))
-    return [10.0**power for power in range(low, high + 1, step)]
+def decades(domain: Sequence[float], most: int = 7) -> list[float]:
+    """Ticks for a log axis: powers of ten inside ``domain``, at most ``most``; 1, 2, 5 where it is short."""
+    low, high = math.log10(domain[0]), math.log10(domain[1])
+    powers = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
+    if len(powers) >= 2:
+        step = math.ceil(len(powers) / most)
+        return [float(f"1e{power}") for power in powers[::step]]
+    fine = [float(f"{m}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    return [value for value in fine if domain[0] <= value <= domain[1]]
 
 
-def update_axis(values: Iterable[float]) -> Spec:
-    """Log axis of updates with ticks at 1, 10, 100, 1k, ..."""
+def log_axis(
+    values: Sequence[float], title: str, *, number: str = "~e", grid: bool = False, reverse: bool = False
+) -> Spec:
+    """Log scale and axis with ticks at powers of ten.
+
+    Args:
+        values: What is drawn along the axis.
+        title: Title of the axis.
+        number: Format of the tick labels: ``~e`` for 1e-3, ``~s`` for 10k.
+        grid: Draw grid lines.
+        reverse: Larger values to the left.
+    """
+    domain = [min(values), max(values)] if values else [0.1, 1.0]
+    if domain[0] == domain[1]:
+        domain = [domain[0] / 2, domain[1] * 2]
+    scale: Spec = {"type": "log", "domain": domain, "nice": False, "padding": 8, "reverse": reverse}
     return {
-        "scale": {"type": "log", "nice": False},
-        "axis": {"title": "Updates", "values": decades(values), "format": "~s", "grid": False},
-    }
-
-
-def log_loss_axis(values: Iterable[float], title: str) -> Spec:
-    """Log axis of the training loss with ticks at powers of ten."""
-    return {
-        "scale": {"type": "log", "nice": False},
-        "axis": {"title": title, "values": decades(values), "format": "~e"},
+        "scale": scale,
+        "axis": {"title": title, "values": decades(domain), "format": number, "grid": grid},
     }
 
 

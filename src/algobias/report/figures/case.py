@@ -7,9 +7,10 @@ from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.render import svg
 from algobias.report.figures.seeds import seed_dots
 from algobias.report.figures.shares import split
+from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import change_text, decimals, estimate, fixed, shortened, unit, verdict_name
+from algobias.report.words import change_text, decimals, unit, verdict_name
 
 _PANEL = 250
 _HEIGHT = 280
@@ -51,7 +52,7 @@ def case_spec(record: StudyRecord) -> Spec:
         "spacing": 36,
         "datasets": datasets,
         "hconcat": [panel for panel, _ in panels],
-        "resolve": {"scale": {name: "independent" for name in ("x", "y", "color", "shape", "yOffset")}},
+        "resolve": {"scale": dict.fromkeys(("x", "y", "color", "shape", "yOffset"), "independent")},
     }
 
 

@@ -1,4 +1,4 @@
-"""Learning curves, and the test metric against the training loss."""
+"""Learning curves, and the test metric against the training fit."""
 
 from __future__ import annotations
 
@@ -7,55 +7,46 @@ from algobias.report.figures.base import (
     Width,
     arm_color,
     arm_shape,
-    decades,
     field,
     focus_opacity,
     frame,
     layer,
-    log_loss_axis,
+    log_axis,
     tip,
-    update_axis,
     window,
 )
 from algobias.report.figures.seeds import metric_title
-from algobias.report.points import Points, Rows
+from algobias.report.numerals import loss
+from algobias.report.points import Points
 from algobias.report.record import number_or_none
-from algobias.report.words import decimals, loss, mapping
+from algobias.report.series import Rows
+from algobias.report.words import FIT_WORDS, decimals
 
-HEIGHT = 280
+HEIGHT = 290
+_SEED = 0.2
+"""Opacity of the line of one seed."""
 
 
 def training_loss(points: Points, width: Width = "container") -> Spec:
     """Training loss against updates, both logarithmic: thin lines are seeds, thick ones geometric means."""
     curves = [row for row in points.curves if row["loss"] is not None]
-    y = field("loss", **log_loss_axis([row["loss"] for row in curves], "Training loss"))
-    level = _level(points) if points.on == "train_loss" else []
-    layers = [
-        layer(
-            "level", {"type": "rule", "style": "level-rule"}, y=field("fit", scale=y["scale"], axis=y["axis"])
-        ),
-        *_lines(points, "loss", y, ".2~e", width),
-    ]
+    y = field("loss", **log_axis([row["loss"] for row in curves], "Training loss", grid=True))
+    on_loss = points.scale.on == "train_loss"
+    level = layer("level", {"type": "rule", "style": "level-rule"}, y={**y, "field": "level"})
     return frame(
-        layers,
-        {"level": level, **_tables(points, curves, "loss")},
+        [level, *_lines(points, "loss", y, ".2~e", width)],
+        {"level": _level(points) if on_loss else [], **_tables(points, curves, "loss")},
         width=width,
         height=HEIGHT,
         description="Training loss against updates, both axes logarithmic. " + _ends_in_words(points),
     )
 
 
-def test_metric(points: Points, width: Width = "container") -> Spec:
+def metric_curve(points: Points, width: Width = "container") -> Spec:
     """Test metric against log updates; the axis starts a little below where the arms end."""
-    low, high = metric_window(points)
-    y = field(
-        "metric",
-        scale={"domain": [low, high], "nice": True, "zero": False},
-        axis={"title": metric_title(points), "tickCount": 6},
-    )
     curves = [row for row in points.curves if row["metric"] is not None]
     return frame(
-        _lines(points, "metric", y, f".{decimals(points.record)}f", width),
+        _lines(points, "metric", _metric_axis(points), f".{decimals(points.record)}f", width),
         _tables(points, curves, "metric"),
         width=width,
         height=HEIGHT,
@@ -65,7 +56,8 @@ def test_metric(points: Points, width: Width = "container") -> Spec:
 
 def metric_window(points: Points) -> tuple[float, float]:
     """Range of the test metric that the curves are drawn in."""
-    ends = [row["metric"] for row in points.seeds if row["metric"] is not None]
+    known = [row for row in points.seeds if row["metric"] is not None]
+    ends = [row["metric"] for row in known if not row["diverged"]] or [row["metric"] for row in known]
     everything = [row["metric"] for row in points.curves if row["metric"] is not None] + ends
     return window(ends, everything, number_or_none(points.record.result.get("tolerance")) or 0.0)
 
@@ -73,188 +65,114 @@ def metric_window(points: Points) -> tuple[float, float]:
 def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     """Test metric against the training loss, with the matched level: the gap there is the bias share.
 
-    Time runs to the right (the loss falls). Recipes whose learning rate decays have one point per run and
-    length; others are drawn along their curves.
+    Training runs to the right (the loss falls). Recipes whose learning rate decays have one point per run
+    and length; others are drawn along their curves.
     """
-    low, high = metric_window(points)
-    fits = [row for row in points.fits if row["metric"] is not None]
-    seen = [row["fit"] for row in fits if row["metric"] >= low] or [row["fit"] for row in fits]
+    low, _ = metric_window(points)
+    measure = FIT_WORDS[points.scale.on]
     level = _level(points)
-    span = [*seen, *[row["fit"] for row in level]]
-    if points.on == "train_metric":
-        x = field(
-            "fit",
-            scale={"zero": False, "domain": [min(span), max(span)] if span else [0, 1], "padding": 8},
-            axis={"title": "Training metric (clean labels)", "grid": False},
-        )
-        number = ".4~g"
-    else:
-        domain = [min(span), max(span)] if span else [1e-3, 1]
-        x = field(
-            "fit",
-            scale={"type": "log", "reverse": True, "domain": domain, "nice": False, "padding": 8},
-            axis={
-                "title": "Training loss (falls to the right)",
-                "values": decades(domain),
-                "format": "~e",
-                "grid": False,
-            },
-        )
-        number = ".2~e"
-    y = field(
-        "metric",
-        scale={"domain": [low, high], "nice": True, "zero": False},
-        axis={"title": metric_title(points), "tickCount": 6},
-    )
+    # What lies below the window of the metric needs no room to the left either.
+    span = [row["fit"] for row in points.fits if row["metric"] >= low] + [row["level"] for row in level]
+    x = field("fit", **log_axis(span, f"{measure.capitalize()} (falls to the right)", reverse=True))
+    y = _metric_axis(points)
     labels = list(points.labels.values())
-    color, shape, places = arm_color(labels), arm_shape(labels), f".{decimals(points.record)}f"
-    tooltip = tip(("arm", "Arm", ""), ("fit", "Fit", number), ("metric", "Test metric", places))
+    color, shape, places = arm_color(labels), arm_shape(labels), decimals(points.record)
+    thin = {"type": "line", "strokeWidth": 1, "clip": True}
+    thick = {"type": "line", "strokeWidth": 2.5, "clip": True}
+    run, order = field("run", "nominal"), {"value": None}
+    tooltip = tip(
+        ("arm", "Arm", ""), ("fit", measure.capitalize(), ".2~e"), ("metric", "Test metric", f".{places}f")
+    )
     layers = [
-        layer("level", {"type": "rule", "style": "level-rule"}, x=x),
-        layer(
-            "fits",
-            {"type": "line", "strokeWidth": 1, "clip": True},
-            x=x,
-            y=y,
-            color=color,
-            detail=field("run", "nominal"),
-            order={"value": None},
-            opacity=focus_opacity(0.22),
-        ),
-        layer(
-            "means",
-            {"type": "line", "strokeWidth": 2.5, "clip": True},
-            x=x,
-            y=y,
-            color=color,
-            order={"value": None},
-            opacity=focus_opacity(1),
-        ),
-        layer(
-            "matched",
-            {"type": "point", "filled": True, "size": 110, "style": "outline", "opacity": 1},
-            x=x,
-            y=y,
-            color=color,
-            shape=shape,
-            tooltip=tooltip,
-        ),
+        layer("level", {"type": "rule", "style": "level-rule"}, x={**x, "field": "level"}),
+        layer("fits", thin, x=x, y=y, color=color, detail=run, order=order, opacity=focus_opacity(_SEED)),
     ]
     if points.by_length:
-        dots = {"type": "point", "filled": True, "size": 26, "clip": True}
-        layers.insert(2, layer("fits", dots, x=x, y=y, color=color, shape=shape, opacity=focus_opacity(0.6)))
+        dots = {"type": "point", "filled": True, "size": 30, "clip": True}
+        layers.append(layer("fits", dots, x=x, y=y, color=color, shape=shape, opacity=focus_opacity(0.6)))
+    layers += [
+        layer("means", thick, x=x, y=y, color=color, order=order, opacity=focus_opacity(1)),
+        layer("matched", _MEAN_MARK, x=x, y=y, color=color, shape=shape, tooltip=tooltip),
+    ]
     if width == "container":
-        layers.append(_pointer_targets("means", x, y, tooltip))
-    said = "; ".join(f"{row['arm']} {row['metric']:.{decimals(points.record)}f}" for row in points.matched)
-    at = f" At the matched level {loss(level[0]['fit'])}: {said}." if level and said else ""
+        layers.append(_pointer_targets(x, y, tooltip))
+    said = "; ".join(f"{row['arm']} {row['metric']:.{places}f}" for row in points.matched)
+    at = f" At the matched level {loss(points.level)}: {said}." if said else ""
     return frame(
         layers,
-        {
-            "level": level,
-            "fits": fits,
-            "means": points.fit_means,
-            "matched": points.matched,
-        },
+        {"level": level, "fits": points.fits, "means": points.fit_means, "matched": points.matched},
         width=width,
         height=HEIGHT + 60,
-        description=f"{metric_title(points)} against the training {'metric' if number == '.4~g' else 'loss'}.{at}",
+        description=f"{metric_title(points)} against the {measure}.{at}",
     )
+
+
+_MEAN_MARK: Spec = {"type": "point", "filled": True, "size": 120, "style": "outline", "opacity": 1}
 
 
 def _lines(points: Points, value: str, y: Spec, number: str, width: Width) -> list[Spec]:
     labels = list(points.labels.values())
     color, shape = arm_color(labels), arm_shape(labels)
-    x = field("update", **update_axis([row["update"] for row in points.curves]))
-    tooltip = tip(("arm", "Arm", ""), ("update", "Updates", ",d"), (value, "Mean", number))
+    x = field("update", **log_axis([row["update"] for row in points.curves], "Updates", number="~s"))
+    thin = {"type": "line", "strokeWidth": 1, "clip": True}
+    thick = {"type": "line", "strokeWidth": 2.5, "clip": True}
+    cross = {
+        "type": "text",
+        "text": "\N{MULTIPLICATION SIGN}",
+        "fontSize": 17,
+        "fontWeight": 700,
+        "clip": True,
+    }
+    run, bright = field("run", "nominal"), focus_opacity(1)
+    at_end = tip(("arm", "Arm", ""), ("update", "Planned end", ",d"), (value, "Mean", number))
+    lost = tip(("arm", "Arm", ""), ("seed", "Diverged seed", ""), ("update", "Last finite at", ",d"))
     layers = [
-        layer(
-            "curves",
-            {"type": "line", "strokeWidth": 1, "clip": True},
-            x=x,
-            y=y,
-            color=color,
-            detail=field("run", "nominal"),
-            opacity=focus_opacity(0.22),
-        ),
-        layer(
-            "means",
-            {"type": "line", "strokeWidth": 2.5, "clip": True},
-            x=x,
-            y=y,
-            color=color,
-            opacity=focus_opacity(1),
-        ),
-        layer(
-            "ends",
-            {"type": "point", "filled": True, "size": 42, "clip": True, "style": "outline"},
-            x=x,
-            y=y,
-            color=color,
-            shape=shape,
-            opacity=focus_opacity(0.9),
-            tooltip=tip(
-                ("arm", "Arm", ""),
-                ("seed", "Seed", ""),
-                ("update", "Planned end", ",d"),
-                (value, "Value", number),
-            ),
-        ),
-        layer(
-            "diverged",
-            {
-                "type": "text",
-                "text": "\N{MULTIPLICATION SIGN}",
-                "fontSize": 17,
-                "fontWeight": 700,
-                "clip": True,
-            },
-            x=x,
-            y=y,
-            color=color,
-            opacity=focus_opacity(1),
-            tooltip=tip(
-                ("arm", "Arm", ""), ("seed", "Diverged seed", ""), ("update", "Last finite at", ",d")
-            ),
-        ),
+        layer("curves", thin, x=x, y=y, color=color, detail=run, opacity=focus_opacity(_SEED)),
+        layer("means", thick, x=x, y=y, color=color, opacity=bright),
+        layer("ends", _MEAN_MARK, x=x, y=y, color=color, shape=shape, opacity=bright, tooltip=at_end),
+        layer("diverged", cross, x=x, y=y, color=color, opacity=bright, tooltip=lost),
     ]
     if width == "container":
-        layers.append(_pointer_targets("means", x, y, tooltip))
+        at_point = tip(("arm", "Arm", ""), ("update", "Updates", ",d"), (value, "Mean", number))
+        layers.append(_pointer_targets(x, y, at_point))
     return layers
 
 
-def _tables(points: Points, curves: Rows, value: str) -> dict[str, Rows]:
-    return {
-        "curves": curves,
-        "means": [row for row in points.means if row[value] is not None],
-        "ends": [row for row in points.ends if not row["diverged"] and row[value] is not None],
-        "diverged": [row for row in points.ends if row["diverged"] and row[value] is not None],
-    }
-
-
-def _pointer_targets(name: str, x: Spec, y: Spec, tooltip: list[Spec]) -> Spec:
-    """Invisible points on the mean lines that carry the tooltip."""
-    return layer(
-        name,
-        {"type": "point", "filled": True, "size": 120, "opacity": 0, "clip": True},
-        x=x,
-        y=y,
-        tooltip=tooltip,
+def _metric_axis(points: Points) -> Spec:
+    return field(
+        "metric",
+        scale={"domain": list(metric_window(points)), "nice": True, "zero": False},
+        axis={"title": metric_title(points), "tickCount": 6},
     )
 
 
+def _tables(points: Points, curves: Rows, value: str) -> dict[str, Rows]:
+    marks = {"means": points.means, "ends": points.ends, "diverged": points.diverged}
+    return {
+        "curves": curves,
+        **{name: [row for row in rows if row[value] is not None] for name, rows in marks.items()},
+    }
+
+
+def _pointer_targets(x: Spec, y: Spec, tooltip: list[Spec]) -> Spec:
+    """Invisible points on the mean lines that carry the tooltip."""
+    mark = {"type": "point", "filled": True, "size": 120, "opacity": 0, "clip": True}
+    return layer("means", mark, x=x, y=y, tooltip=tooltip)
+
+
 def _level(points: Points) -> Rows:
-    level = number_or_none(mapping(points.record.result.get("fit")).get("level"))
-    return [] if level is None or (points.on == "train_loss" and level <= 0) else [{"fit": level}]
+    return [{"level": points.level}] if points.level is not None else []
 
 
 def _ends_in_words(points: Points) -> str:
     parts = []
     for arm, label in points.labels.items():
-        ends = sorted({row["update"] for row in points.ends if row["arm"] == label and not row["diverged"]})
+        ends = [row["update"] for row in points.ends if row["arm"] == label]
         gone = sum(run.outcome.diverged for run in points.planned_runs[arm])
         if ends:
-            at = f"{ends[0]:,}" if len(ends) == 1 else f"{ends[0]:,} to {ends[-1]:,}"
-            parts.append(f"{label} ends at {at} updates" + (f", {gone} seeds diverged" if gone else ""))
+            parts.append(
+                f"{label} ends at {ends[0]:,} updates" + (f", {gone} seeds diverged" if gone else "")
+            )
         elif gone:
             parts.append(f"{label}: all {gone} seeds diverged")
     return "; ".join(parts) + ("." if parts else "")

@@ -22,5 +22,5 @@ def bundle() -> str:
 
     Built once per process. Cost: about 2 s.
     """
-    text = str(vlc.javascript_bundle())
+    text = str(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

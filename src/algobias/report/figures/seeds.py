@@ -15,18 +15,21 @@ from algobias.report.figures.base import (
     layer,
     tip,
 )
-from algobias.report.points import Points, Rows
+from algobias.report.numerals import estimate, fixed, shortened
+from algobias.report.points import Points
 from algobias.report.record import Interval, number_or_none
-from algobias.report.words import decimals, estimate, fixed, mapping, unit
+from algobias.report.series import Rows
+from algobias.report.words import decimals, unit
 
 ROW = 58
+_PAIR = ("baseline", "variant")
 
 
 def metric_title(points: Points) -> str:
-    """``Test accuracy``, with the unit where the name does not say it."""
-    name = str(points.record.result.get("metric") or "metric").replace("_", " ")
+    """``Test accuracy``, with the unit where it is more than 0 to 100 and the name does not say it."""
+    name = shortened(str(points.record.result.get("metric") or "metric").replace("_", " "), 60)
     kind = unit(points.record)
-    return f"Test {name}" + (f" ({kind})" if kind and kind not in name else "")
+    return f"Test {name}" + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
 
 
 def seed_dots(points: Points, width: Width = "container") -> Spec:
@@ -37,16 +40,16 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     the tolerance.
     """
     labels = list(points.labels.values())
-    paired = {points.labels[arm] for arm in ("baseline", "variant") if arm in points.labels}
     total = max([row["replicate"] for row in points.seeds], default=0) + 1
     # Dots take the upper 60 % of a row, in order of seeds; the mean stands below them.
     dots: Rows = [
-        {**row, "offset": -0.75 + 0.95 * (row["replicate"] + 0.5) / total, "paired": row["arm"] in paired}
+        {**row, "offset": -0.75 + 0.95 * (row["replicate"] + 0.5) / total}
         for row in points.seeds
         if row["metric"] is not None
     ]
     means: Rows = [{**row, "offset": 0.62} for row in points.arm_means]
-    pairs: Rows = [row for row in dots if row["paired"]] if len(paired) == 2 else []
+    both = [{row["seed"]: row for row in dots if row["arm"] == points.labels.get(arm)} for arm in _PAIR]
+    pairs: Rows = [one[seed] for seed in both[0].keys() & both[1].keys() for one in both]
     band: Rows = []
     tolerance = number_or_none(points.record.result.get("tolerance"))
     base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
@@ -75,11 +78,11 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             x=x,
             y=y,
             yOffset=offset,
-            detail=field("replicate", "nominal"),
+            detail=field("seed", "nominal"),
         ),
         layer(
             "dots",
-            {"type": "point", "filled": True, "size": 60, "style": "outline"},
+            {"type": "point", "filled": True, "size": 75, "style": "outline"},
             x=x,
             y=y,
             yOffset=offset,
@@ -181,6 +184,3 @@ def _row_axis() -> dict[str, Any]:
         "ticks": False,
         "labelPadding": 8,
     }
-
-
-__all__ = ["gap_by_look", "mapping", "metric_title", "seed_dots", "tolerance_rules"]

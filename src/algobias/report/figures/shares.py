@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
 from algobias.report.figures.seeds import tolerance_rules
-from algobias.report.points import Points, Rows
+from algobias.report.numerals import estimate
+from algobias.report.points import Points
 from algobias.report.record import Interval
-from algobias.report.words import arm_label, decimals, estimate, mapping, unit
+from algobias.report.series import Rows
+from algobias.report.words import arm_label, decimals, mapping, unit
 
 ROW_AXIS = {
     "title": None,

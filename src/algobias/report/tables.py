@@ -1,0 +1,211 @@
+"""The tables of the report: seeds, costs, controls, levels, decisions, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from algobias.report import numerals, words
+from algobias.report.points import Points
+from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.words import mapping
+
+
+def seed_table(points: Points) -> dict[str, Any]:
+    """Test metric of every seed at the planned end: header and rows of text."""
+    places = words.decimals(points.record)
+    labels = list(points.labels.values())
+    rows = []
+    for replicate in sorted({row["replicate"] for row in points.seeds}):
+        found = {row["arm"]: row for row in points.seeds if row["replicate"] == replicate}
+        cells = []
+        for label in labels:
+            row = found.get(label)
+            text = "" if row is None else numerals.fixed(row["metric"], places)
+            cells.append(text + (" (diverged)" if row is not None and row["diverged"] else ""))
+        named = sorted({row["seed"] for row in found.values()})
+        rows.append({"seed": ", ".join(str(seed) for seed in named), "cells": cells})
+    return {"labels": labels, "rows": rows}
+
+
+def seeds_text(points: Points) -> str:
+    """``0 to 8`` or ``0, 3, 7`` for each arm, arms with the same seeds together."""
+    groups: dict[str, list[str]] = {}
+    for arm, label in points.labels.items():
+        seeds = sorted({run.outcome.seed for run in points.record.runs if run.arm == arm})
+        whole = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1))
+        text = f"{seeds[0]} to {seeds[-1]}" if whole else ", ".join(str(seed) for seed in seeds)
+        groups.setdefault(text, []).append(label)
+    if len(groups) == 1:
+        return next(iter(groups)) + " (all arms)"
+    return "; ".join(f"{text} ({', '.join(labels)})" for text, labels in groups.items())
+
+
+def cost_table(record: StudyRecord) -> dict[str, Any]:
+    """Cost vectors of all arms: one row per kind of cost, value and ratio to the baseline."""
+    arms = [mapping(arm) for arm in record.result.get("arms") or []]
+    if not arms:
+        return {"labels": [], "rows": []}
+    base = next((mapping(arm.get("cost")) for arm in arms if arm.get("name") == "baseline"), {})
+    known = [key for key in numerals.COST_WORDS if any(key in mapping(arm.get("cost")) for arm in arms)]
+    rows = []
+    for key in known:
+        values = [number_or_none(mapping(arm.get("cost")).get(key)) for arm in arms]
+        reference = number_or_none(base.get(key))
+        rows.append(
+            {
+                "name": numerals.COST_WORDS[key][0],
+                "cells": [
+                    (
+                        numerals.amount(key, value),
+                        "" if arm.get("name") == "baseline" else numerals.ratio(value, reference),
+                    )
+                    for arm, value in zip(arms, values, strict=True)
+                ],
+            }
+        )
+    return {"labels": [words.arm_label(str(arm.get("name")), record) for arm in arms], "rows": rows}
+
+
+def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
+    """One card per control: what it is, R and R*, verdict in words, costs against both references."""
+    cards = []
+    places = words.decimals(record)
+    for index, raw in enumerate(record.result.get("controls") or []):
+        control = mapping(raw)
+        verdict = str(control.get("verdict") or "")
+        general = control.get("general")
+        facts = [
+            ("R, recovered part of the gap", numerals.estimate(Interval.read(control.get("recovered")), 2)),
+            (
+                "R*, against the baseline with the same control",
+                numerals.estimate(Interval.read(control.get("recovered_against_treated_baseline")), 2),
+            ),
+        ]
+        left = Interval.read(control.get("treated_gap"))
+        if left.known:
+            facts.append(("Gap that is left", words.with_unit(numerals.estimate(left, places), record)))
+        if general is not None:
+            facts.append(("Kind", words.GENERAL if general else words.REPAIR))
+        if control.get("reason"):
+            facts.append(("Remark", str(control["reason"])))
+        other = mapping(control.get("other"))
+        if other:
+            recovered = numerals.estimate(Interval.read(other.get("recovered")), 2)
+            against = numerals.estimate(Interval.read(other.get("recovered_against_treated_baseline")), 2)
+            facts.append((f"The same {place(other)}", f"R {recovered}; R* {against}"))
+        cards.append(
+            {
+                "name": words.control_name(index, record),
+                "lever": str(control.get("lever") or ""),
+                "at": place(control),
+                "verdict": verdict,
+                "meaning": words.CONTROL_VERDICTS.get(verdict, ""),
+                "facts": facts,
+                "costs": control_costs(control),
+            }
+        )
+    return cards
+
+
+def place(control: Mapping[str, Any]) -> str:
+    """Where a control was compared, in words."""
+    at, level = str(control.get("at") or ""), number_or_none(control.get("level"))
+    if at == "matched":
+        return "at the matched level" + (f" ({numerals.loss(level)})" if level is not None else "")
+    return "at the planned end" if at == "planned_end" else at.replace("_", " ")
+
+
+REFERENCES = {
+    "variant": "the variant as audited",
+    "variant_at_matched_fit": "the variant trained to the matched level",
+    "baseline": "the baseline",
+}
+
+
+def control_costs(control: Mapping[str, Any]) -> dict[str, Any]:
+    """Cost ratios of a control: one column per reference."""
+    ratios = {name: mapping(item) for name, item in mapping(control.get("cost_ratio")).items()}
+    keys = [key for key in numerals.COST_WORDS if any(key in item for item in ratios.values())]
+    return {
+        "labels": [REFERENCES.get(name, name.replace("_", " ")) for name in ratios],
+        "rows": [
+            {
+                "name": numerals.COST_WORDS[key][0],
+                "cells": [_multiple(item, key) for item in ratios.values()],
+            }
+            for key in keys
+        ],
+    }
+
+
+def _multiple(ratios: Mapping[str, Any], key: str) -> str:
+    return numerals.times(number_or_none(ratios.get(key))) or "\u2013"
+
+
+def rate_only(record: StudyRecord) -> str:
+    """What the arm with only the learning rate changed shows, in a sentence."""
+    found = mapping(record.result.get("rate_only"))
+    own, whole = Interval.read(found.get("gap")), Interval.read(record.result.get("gap"))
+    if not own.known:
+        return ""
+    places = words.decimals(record)
+    text = (
+        "With only the learning rate of the variant, the gap to the baseline at the planned end is "
+        f"{words.with_unit(numerals.estimate(own, places), record)}; with the whole change it is "
+        f"{numerals.estimate(whole, places)}. "
+    )
+    at = mapping(found.get("at_level"))
+    matched = Interval.read(at.get("gap") if "gap" in at else at)
+    if matched.known:
+        text += f"At the matched level it is {numerals.estimate(matched, places)}. "
+    return text + "This describes, and never decides."
+
+
+def level_table(record: StudyRecord) -> list[dict[str, str]]:
+    """The gap at further levels: ``level, gap, note``."""
+    places, rows = words.decimals(record), []
+    for item in mapping(record.result.get("fit")).get("levels") or []:
+        entry = mapping(item)
+        reached = number_or_none(entry.get("seeds_reached"))
+        rows.append(
+            {
+                "level": numerals.loss(number_or_none(entry.get("level"))),
+                "gap": numerals.estimate(Interval.read(entry.get("gap")), places),
+                "reached": str(int(reached)) if reached is not None else "",
+            }
+        )
+    return rows
+
+
+def moved_table(record: StudyRecord) -> list[dict[str, str]]:
+    """Coordinates of the bias that moved: ``probe, effect, status``."""
+    rows = []
+    for item in record.result.get("moved") or []:
+        entry = mapping(item)
+        value = Interval.read({**entry, "mean": entry.get("effect")})
+        rows.append(
+            {
+                "probe": str(entry.get("probe") or "").replace("_", " "),
+                "effect": numerals.estimate(value, 1, signed=True),
+                "status": str(entry.get("status") or "").replace("_", " "),
+            }
+        )
+    return rows
+
+
+def decision_table(record: StudyRecord) -> list[dict[str, str]]:
+    """The decision log: ``n, gap, states, decided``."""
+    places, rows = words.decimals(record), []
+    for decision in record.decisions:
+        states = mapping(decision.get("states"))
+        count = number_or_none(decision.get("n"))
+        rows.append(
+            {
+                "n": str(int(count)) if count is not None else "",
+                "gap": numerals.estimate(Interval.read(decision.get("gap")), places),
+                "states": ", ".join(f"{name.replace('_', ' ')} {state}" for name, state in states.items()),
+                "decided": str(decision.get("decided") or decision.get("text") or "").replace("_", " "),
+            }
+        )
+    return rows

@@ -16,13 +16,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from algobias.study.design import LENGTHS, Design, Request, Run
-from algobias.study.matching import Arm, FitScale, Path, curve_arm, frontier_arm
+from algobias.study.matching import Arm, FitScale, Path, curve_arm, end_of, frontier_arm
 from algobias.study.split import FACTOR, enough, matched_level, reference_level
 from algobias.training.outcome import Outcome
 
-LONGEST = LENGTHS[-1]
 SHORTER = tuple(length for length in reversed(LENGTHS) if length < 1)
 LONGER = tuple(length for length in LENGTHS if length > 1)
+ROUNDING = 1e-9
+"""Two log l closer than this are the same."""
+
+LONGEST = LENGTHS[-1]
 
 
 class Book:
@@ -35,6 +38,7 @@ class Book:
             self._runs.setdefault(run.arm, {}).setdefault(run.replicate, {}).setdefault(
                 run.length, run.outcome
             )
+        self._rows: dict[str, list[Path]] = {}
         self._curves: dict[tuple[str, FitScale], Arm] = {}
         self._fits: dict[tuple[str, int, float, FitScale], float] = {}
 
@@ -46,8 +50,7 @@ class Book:
         """log l at the end of a run that is there; inf where it diverged."""
         key = (arm, replicate, length, scale)
         if key not in self._fits:
-            alone = Path(1.0, self._runs[arm][replicate][length])
-            self._fits[key] = float(frontier_arm([[alone]], scale).end_fit[0])
+            self._fits[key] = end_of(self._runs[arm][replicate][length], scale)
         return self._fits[key]
 
     def planned(self, arm: str, replicate: int) -> Path | None:
@@ -58,19 +61,20 @@ class Book:
         longest = max(lengths, default=0.0)
         return Path(longest, lengths[longest]) if longest >= 1 else None
 
-    def there(self, arm: str) -> int:
-        """How many replicates 0, 1, ... in a row have their planned run."""
-        n = 0
-        while self.planned(arm, n) is not None:
-            n += 1
-        return n
+    def rows(self, arm: str) -> list[Path]:
+        """The planned runs of replicates 0, 1, ... up to the first that is not there."""
+        if arm not in self._rows:
+            self._rows[arm] = rows = []
+            while (path := self.planned(arm, len(rows))) is not None:
+                rows.append(path)
+        return self._rows[arm]
 
     def missing(self, arms: Iterable[str], n: int) -> list[Request]:
         """Planned runs that are not there among the first ``n`` replicates."""
         return [
             Request(arm, replicate)
             for arm in arms
-            for replicate in range(n)
+            for replicate in range(len(self.rows(arm)), n)
             if self.planned(arm, replicate) is None
         ]
 
@@ -81,7 +85,7 @@ class Book:
         """
         key = (arm, scale)
         if key not in self._curves:
-            rows = [path for i in range(self.there(arm)) if (path := self.planned(arm, i)) is not None]
+            rows = self.rows(arm)
             self._curves[key] = (
                 frontier_arm([[row] for row in rows], scale)
                 if self.design.decays
@@ -144,7 +148,7 @@ class Frontier:
         """Longer schedules, until one comes down to ``target`` (log l) or ends non-finite."""
         known = self.fits[replicate]
         for length in LONGER:
-            if min(known) <= target or math.isinf(known[-1]):
+            if min(known) <= target + ROUNDING or math.isinf(known[-1]):
                 return
             if not self._add(replicate, length, len(known), request):
                 return
@@ -153,8 +157,14 @@ class Frontier:
         """Shorter schedules, until one stays at or above ``level`` (log l)."""
         known = self.fits[replicate]
         for length in SHORTER:
-            if known[0] >= level or not self._add(replicate, length, 0):
+            if known[0] >= level - ROUNDING or not self._add(replicate, length, 0):
                 return
+
+    def lowest(self, replicate: int) -> float:
+        """Lowest log l over schedules that are not shorter; inf where one ended non-finite."""
+        pairs = zip(self.rows[replicate], self.fits[replicate], strict=True)
+        fits = [fit for path, fit in pairs if path.length >= 1]
+        return math.inf if max(fits) == math.inf else min(fits)
 
     def made(self) -> Arm:
         """The arm of what is there."""
@@ -215,25 +225,29 @@ def _full_schedules(
     book: Book, n: int, settled: int, scale: FitScale, reference: float, target: float, limit: float
 ) -> tuple[Arm, Arm] | list[Request]:
     baseline, variant = (Frontier.start(book, arm, n, scale) for arm in ("baseline", "variant"))
+    ends = [known[0] for known in variant.fits]
     if target <= limit:
         for replicate in range(settled):
             variant.climb(replicate, target, request=False)
-        if not _given_up(variant.made(), settled, limit):
-            for replicate in range(n):
-                variant.climb(replicate, target)
+        in_vain = any(
+            variant.rows[replicate][-1].length >= LONGEST and limit < variant.lowest(replicate) < math.inf
+            for replicate in range(settled)
+        )
+        for replicate in () if in_vain else range(n):
+            variant.climb(replicate, target)
         if variant.wanted:
             return variant.wanted
-    ends = variant.made()
-    level = matched_level(reference, baseline.made(), ends)
+    reached = [arm.lowest(i) for arm in (baseline, variant) for i in range(n)]
+    level = max(math.log(reference), *(lowest for lowest in reached if lowest < math.inf))
     if level <= limit:
         settle([baseline, variant], level)
     else:
-        high = ends.end_fit[np.isfinite(ends.end_fit)]
-        for replicate in range(n):
+        highest = max(end for end in ends if end < math.inf)
+        for replicate, end in enumerate(ends):
             # Without pairs, every baseline is read at every variant's end.
-            end = float(ends.end_fit[replicate] if book.design.paired else high.max())
-            if math.isfinite(end):
-                baseline.descend(replicate, end)
+            at = end if book.design.paired else highest
+            if at < math.inf:
+                baseline.descend(replicate, at)
     return baseline.wanted + variant.wanted or (baseline.made(), variant.made())
 
 

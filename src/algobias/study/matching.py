@@ -178,7 +178,8 @@ class Arm:
     def stand_ins(self, log_level: float) -> int:
         """Rows that start clearly (5 %) below a level and are read there by their first point."""
         started = self.log_fit[:, 0]
-        return int(((started < log_level - 0.05) & (started >= log_level - FIRST_POINT)).sum())
+        below = (started < log_level - 0.05) & (started >= log_level - FIRST_POINT)
+        return int(np.count_nonzero(below))
 
 
 def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -> Arm:
@@ -189,23 +190,24 @@ def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -
         scale: The fit measure.
         to_planned: Leave out checks after the planned end.
     """
-    n = len(rows)
-    sizes = [row.outcome.planned + 1 if to_planned else len(row.outcome.curve) for row in rows]
-    points = _Points(n, max(sizes, default=1))
-    on_metric = scale.on == "train_metric"
-    for i, (row, size) in enumerate(zip(rows, sizes, strict=True)):
-        outcome = row.outcome
-        curve, end = outcome.curve, outcome.planned
-        points.loss[i, :size] = curve.train_loss[:size]
-        points.test[i, :size] = curve.test_metric[:size]
-        if on_metric:
-            points.train[i, :size] = curve.train_metric[:size]
-        else:
-            points.train[i, end] = curve.train_metric[end]
+    outcomes = [row.outcome for row in rows]
+    sizes = [one.planned + 1 if to_planned else len(one.curve) for one in outcomes]
+    width = max(sizes, default=1)
+    points = _Points(len(rows), width)
+    if rows:
+        there = np.arange(width) < np.array(sizes)[:, None]
+        cut = list(zip([one.curve for one in outcomes], sizes, strict=True))
+        points.loss[there] = np.concatenate([curve.train_loss[:size] for curve, size in cut])
+        points.test[there] = np.concatenate([curve.test_metric[:size] for curve, size in cut])
+        if scale.on == "train_metric":
+            points.train[there] = np.concatenate([curve.train_metric[:size] for curve, size in cut])
+    for i, outcome in enumerate(outcomes):
+        end = outcome.planned
         points.planned[i] = end
+        points.train[i, end] = outcome.curve.train_metric[end]
         if outcome.diverged:
             # Ending non-finite after the planned end leaves the planned end as it was.
-            points.ended[i] = end < len(curve) - 1
+            points.ended[i] = end < len(outcome.curve) - 1
             points.finite[i] = to_planned and points.ended[i]
     return points.arm(tuple((row,) for row in rows), scale)
 
@@ -218,17 +220,30 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
         scale: The fit measure.
     """
     points = _Points(len(rows), max((len(row) for row in rows), default=1))
+    points.shorter = np.zeros(points.loss.shape, dtype=np.bool_)
     for i, row in enumerate(rows):
         for k, (length, outcome) in enumerate(row):
             curve, end = outcome.curve, outcome.planned
             points.loss[i, k] = math.inf if outcome.diverged else curve.train_loss[end]
             points.test[i, k] = curve.test_metric[end]
             points.train[i, k] = curve.train_metric[end]
-            points.shorter[i, k] = length < 1
-            if length == 1:
+            if length < 1:
+                points.shorter[i, k] = True
+            elif length == 1:
                 points.planned[i] = k
-            points.finite[i] &= length < 1 or not outcome.diverged
+            if outcome.diverged and length >= 1:
+                points.finite[i] = False
     return points.arm(tuple(tuple(row) for row in rows), scale)
+
+
+def end_of(outcome: Outcome, scale: FitScale) -> float:
+    """log l at the end of one full-schedule run; inf where it diverged."""
+    curve, end = outcome.curve, outcome.planned
+    loss, test = float(curve.train_loss[end]), float(curve.test_metric[end])
+    if outcome.diverged or not (math.isfinite(loss) and math.isfinite(test)):
+        return math.inf
+    fit = scale.fit(np.array([loss]), curve.train_metric[end : end + 1])[0]
+    return math.log(fit) if fit > 0 else math.inf
 
 
 class _Points:
@@ -238,7 +253,7 @@ class _Points:
         self.loss = np.full((n, width), math.inf)
         self.test = np.zeros((n, width))
         self.train = np.full((n, width), math.nan)
-        self.shorter = np.zeros((n, width), dtype=np.bool_)
+        self.shorter: Bools | None = None
         self.planned = np.zeros(n, dtype=np.intp)
         self.ended = np.ones(n, dtype=np.bool_)
         self.finite = np.ones(n, dtype=np.bool_)
@@ -258,7 +273,7 @@ class _Points:
         for i in np.flatnonzero(~ended):
             end_fit[i] = math.inf
             end_metric[i] = trivial[i] if math.isfinite(trivial[i]) else _worst(self.test[i])
-        counted = np.where(self.shorter, math.inf, log_fit) if self.shorter.any() else log_fit
+        counted = log_fit if self.shorter is None else np.where(self.shorter, math.inf, log_fit)
         measurable = scale.on == "train_loss" or scale.best is not None
         return Arm(
             tuple(range(n)),

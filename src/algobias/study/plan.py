@@ -115,7 +115,7 @@ def _schedule(design: Design, book: Book) -> tuple[tuple[int, ...], Errors]:
     """
     if design.can_extend:
         return design.looks, error_levels(design.looks)
-    there = [book.there(arm) for arm in ARMS]
+    there = [len(book.rows(arm)) for arm in ARMS]
     most = min(there) if design.paired else max(there)
     if min(there) < 2:
         raise BadInput("replicates", min(there), "at least 2 in each arm")

@@ -150,19 +150,24 @@ def reference_level(baseline: Arm, first: int = 4) -> float | None:
 
 def matched_level(reference: float, *arms: Arm) -> float:
     """log L: the lowest l that every finite seed of the arms reaches, never below the reference."""
-    reached = [float(np.maximum.reduce(arm.reach, where=arm.finite, initial=-math.inf)) for arm in arms]
-    return max(math.log(reference), *reached)
+    level = math.log(reference)
+    for arm in arms:
+        reached = arm.reach[arm.finite]
+        if len(reached):
+            level = max(level, float(np.maximum.reduce(reached)))
+    return level
 
 
 def together(a: Bools, b: Bools, pair: bool) -> int:
     """Replicates that count: in both arms where paired, else in the arm with fewer."""
-    return int((a & b).sum()) if pair else min(int(a.sum()), int(b.sum()))
+    return np.count_nonzero(a & b) if pair else min(np.count_nonzero(a), np.count_nonzero(b))
 
 
 def enough(a: Bools, b: Bools, *, pair: bool) -> bool:
     """Whether so few replicates are missing (at most a quarter) that the others may stand for all."""
-    sets = [a & b] if pair else [a, b]
-    return all(counted.sum() >= max(2.0, (1 - MISSING) * len(counted)) for counted in sets)
+    if pair:
+        return np.count_nonzero(a & b) >= max(2.0, (1 - MISSING) * len(a))
+    return all(np.count_nonzero(each) >= max(2.0, (1 - MISSING) * len(each)) for each in (a, b))
 
 
 def split_gap(

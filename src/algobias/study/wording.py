@@ -106,7 +106,7 @@ class Words:
         assert split.fit_share is not None
         measure = "training loss" if split.on == "train_loss" else "distance from a perfect training metric"
         if split.side == "upward":
-            where = f"At the {measure} where the variant ended ({split.level:.2g}, read on the baseline's way down)"
+            where = f"At the {measure} where the variant ended ({split.level:.2g}, from the baseline's curve)"
         else:
             where = f"At equal {measure} ({split.level:.2g})"
         seeds = (

@@ -119,18 +119,16 @@ def _recovery(
         scale = training_metric_scale(design, book)
         reference, level = frozen_reference(book, design.looks[0], scale), None
     names = ("baseline", "variant", f"variant+control:{number}", f"baseline+control:{number}")
-    arms: Four | list[Request]
-    if design.decays:
-        arms = _treated_schedules(book, names, look, scale, reference, level, at_fit)
-    else:
-        arms = Four(*(book.planned_arm(name, look, scale) for name in names))
-        target = _target(arms, reference, level)
-        if at_fit and target is not None and design.can_extend:
-            wanted = extensions(names[2], arms.treated, target)
-            wanted += extensions(names[3], arms.treated_baseline, target)
-            arms = wanted or arms
-    if isinstance(arms, list):
-        return arms
+    arms = Four(*(book.everything(name, look, scale) for name in names))
+    broken = broken_because(arms.baseline, arms.treated_baseline)
+    target = _target(arms, reference, level) if at_fit else None
+    if target is not None and design.can_extend:
+        # A broken treated baseline is not trained on.
+        treated = names[2:3] if broken else names[2:]
+        grown = _grown(book, names, treated, look, scale, reference, target, arms)
+        if isinstance(grown, list):
+            return grown
+        arms = grown
     return recovery(
         *arms,
         at="matched" if at_fit else "planned_end",
@@ -140,7 +138,7 @@ def _recovery(
         errors=split.errors,
         control=number,
         pair=design.paired,
-        treated_baseline_broken=broken_because(arms.baseline, arms.treated_baseline),
+        treated_baseline_broken=broken,
     )
 
 
@@ -160,34 +158,30 @@ def _target(arms: Four, reference: float | None, level: float | None) -> float |
     return target if target <= math.log(FACTOR * reference) else None
 
 
-def _treated_schedules(
+def _grown(
     book: Book,
     names: tuple[str, ...],
+    treated: tuple[str, ...],
     look: int,
     scale: FitScale,
     reference: float | None,
-    level: float | None,
-    at_fit: bool,
+    target: float,
+    arms: Four,
 ) -> Four | list[Request]:
-    """The four arms as full-schedule runs, grown where the matched comparison needs it."""
-    everything = Four(*(book.everything(name, look, scale) for name in names))
-    target = _target(everything, reference, level) if at_fit else None
-    if reference is None or target is None:
-        return everything
-    treated = [Frontier.start(book, name, look, scale) for name in names[2:]]
-    for frontier in treated:
+    """The four arms with treated ones trained on to ``target`` (log l), like the variant, or the requests."""
+    if not book.design.decays:
+        by_name = dict(zip(names, arms, strict=True))
+        return [request for name in treated for request in extensions(name, by_name[name], target)] or arms
+    frontiers = {name: Frontier.of(book, name, arm, scale) for name, arm in zip(names, arms, strict=True)}
+    for name in treated:
         for replicate in range(look):
-            frontier.climb(replicate, target)
-    wanted = [request for frontier in treated for request in frontier.wanted]
-    if wanted:
-        return wanted
-    made = Four(everything.baseline, everything.variant, *(frontier.made() for frontier in treated))
-    common = max(target, matched_level(reference, *made))
-    if common > math.log(FACTOR * reference):
-        return made
-    frontiers = [
-        Frontier.of(book, name, everything, scale) for name, everything in zip(names, made, strict=True)
-    ]
-    settle(frontiers, common)
-    wanted = [request for frontier in frontiers for request in frontier.wanted]
-    return wanted or Four(*(frontier.made() for frontier in frontiers))
+            frontiers[name].climb(replicate, target)
+    wanted = [request for frontier in frontiers.values() for request in frontier.wanted]
+    if wanted or reference is None:
+        return wanted or arms
+    counted = [frontiers[name].made() for name in (*names[:2], *treated)]
+    common = max(target, matched_level(reference, *counted))
+    if common <= math.log(FACTOR * reference):
+        settle([frontiers[name] for name in (*names[:2], *treated)], common)
+    wanted = [request for frontier in frontiers.values() for request in frontier.wanted]
+    return wanted or Four(*(frontier.made() for frontier in frontiers.values()))

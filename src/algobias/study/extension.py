@@ -64,7 +64,8 @@ class Book:
     def rows(self, arm: str) -> list[Path]:
         """The planned runs of replicates 0, 1, ... up to the first that is not there."""
         if arm not in self._rows:
-            self._rows[arm] = rows = []
+            rows: list[Path] = []
+            self._rows[arm] = rows
             while (path := self.planned(arm, len(rows))) is not None:
                 rows.append(path)
         return self._rows[arm]
@@ -134,31 +135,36 @@ class Frontier:
         fits = [[book.fit(arm, i, path.length, scale) for path in row] for i, row in enumerate(rows)]
         return cls(book, arm, scale, rows, fits)
 
-    def _add(self, replicate: int, length: float, place: int, request: bool = True) -> bool:
+    def _add(self, replicate: int, length: float, place: int | None, request: bool = True) -> bool:
         outcome = self.book.find(self.arm, replicate, length)
         if outcome is None:
             if request and self.book.design.can_extend:
                 self.wanted.append(Request(self.arm, replicate, length))
             return False
-        self.rows[replicate].insert(place, Path(length, outcome))
-        self.fits[replicate].insert(place, self.book.fit(self.arm, replicate, length, self.scale))
+        at = len(self.rows[replicate]) if place is None else place
+        self.rows[replicate].insert(at, Path(length, outcome))
+        self.fits[replicate].insert(at, self.book.fit(self.arm, replicate, length, self.scale))
         return True
 
     def climb(self, replicate: int, target: float, request: bool = True) -> None:
         """Longer schedules, until one comes down to ``target`` (log l) or ends non-finite."""
-        known = self.fits[replicate]
         for length in LONGER:
-            if min(known) <= target + ROUNDING or math.isinf(known[-1]):
+            lowest = self.lowest(replicate)
+            if lowest <= target + ROUNDING or lowest == math.inf:
                 return
-            if not self._add(replicate, length, len(known), request):
+            if not self._has(replicate, length) and not self._add(replicate, length, None, request):
                 return
 
     def descend(self, replicate: int, level: float) -> None:
         """Shorter schedules, until one stays at or above ``level`` (log l)."""
-        known = self.fits[replicate]
         for length in SHORTER:
-            if known[0] >= level - ROUNDING or not self._add(replicate, length, 0):
+            if self.fits[replicate][0] >= level - ROUNDING:
                 return
+            if not self._has(replicate, length) and not self._add(replicate, length, 0):
+                return
+
+    def _has(self, replicate: int, length: float) -> bool:
+        return any(path.length == length for path in self.rows[replicate])
 
     def lowest(self, replicate: int) -> float:
         """Lowest log l over schedules that are not shorter; inf where one ended non-finite."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from algobias.study.matching import Arm, Floats
 from algobias.study.split import FACTOR, Bounds, enough, matched_level
-from algobias.study.statistics import Errors, Estimate, Interval, fieller_from_moments, paired, welch
+from algobias.study.statistics import Errors, Estimate, Interval, fieller, fieller_from_moments, paired, welch
 from algobias.training.outcome import Cost
 
 RecoveryName = Literal["recovered", "harmful", "partial", "none"]
@@ -63,23 +63,23 @@ class Four(NamedTuple):
 
 
 def treated_level(
-    arms: Four, reference: float | None, level: float | None
+    arms: Sequence[Arm], reference: float | None, level: float | None
 ) -> tuple[float | None, str | None]:
     """log L_R, the lowest loss that all four arms reach (never below the level of the split), or why none.
 
     Args:
-        arms: The four arms.
+        arms: Baseline, variant, treated variant and (but for a broken one) treated baseline.
         reference: L*.
         level: L of the split, where it is on the same fit measure.
     """
     if reference is None or not all(arm.valid.all() for arm in arms):
         return None, "there is no common measure of fit"
-    for name, arm in zip(_NAMES, arms, strict=True):
+    for name, arm in zip(_NAMES, arms, strict=False):
         if not enough(arm.finite, arm.finite, pair=True):
             return None, f"more than a quarter of the seeds of the {name} ended non-finite"
     common = matched_level(reference if level is None else max(reference, level), *arms)
     if common > math.log(FACTOR * reference):
-        slow = max(zip(_NAMES, arms, strict=True), key=lambda item: matched_level(reference, item[1]))[0]
+        slow = max(zip(_NAMES, arms, strict=False), key=lambda item: matched_level(reference, item[1]))[0]
         return None, f"not every seed of the {slow} reaches a loss of {FACTOR * reference:.2g}"
     return common, None
 
@@ -123,47 +123,64 @@ def recovery(
         treated_baseline_broken: Why R* means nothing, or None.
     """
     arms = Four(baseline, variant, treated, treated_baseline)
-    log_level, no_match = treated_level(arms, reference, level)
+    terms = _Terms(tolerance, errors, control, pair)
+    # A treated baseline that is broken must not keep R, which does without it, from being matched.
+    compared = arms[:3] if treated_baseline_broken else arms
+    log_level, no_match = treated_level(compared, reference, level)
+    values = [] if log_level is None else _read([arm.at_level(log_level) for arm in compared], pair)
+    if log_level is not None and not values:
+        no_match = "too few seeds have checks on both sides of the matched level"
+    # The variant can be trained to the split's level even where a treated arm cannot.
+    to = log_level if log_level is not None else None if level is None else math.log(level)
+    references = costs_to(variant, None), None if to is None else costs_to(variant, to)
+    planned = _compare([arm.end_metric for arm in arms], None, costs_to(treated, None), references, terms)
     matched = None
-    if log_level is not None:
-        values = [arm.at_level(log_level) for arm in arms]
-        if pair:
-            together = np.isfinite(values).all(0)
-            values = [value[together] for value in values]
-        else:
-            values = [value[np.isfinite(value)] for value in values]
-        if min(len(value) for value in values) >= 2:
-            matched = _compare(values, "matched", log_level, arms, tolerance, errors, control, pair)
-        else:
-            no_match = "fewer than two seeds have a check on both sides of the matched level"
-    ends = [arm.end_metric for arm in arms]
-    planned = _compare(ends, "planned_end", log_level, arms, tolerance, errors, control, pair)
+    if log_level is not None and values:
+        matched = _compare(values, log_level, costs_to(treated, log_level), references, terms)
     first, second = (matched, planned) if at == "matched" and matched is not None else (planned, matched)
     if at == "matched" and matched is None:
-        first = replace(first, reason=f"no match: {no_match}")
+        first = _because(first, f"compared at the planned end: {no_match}")
     if treated_baseline_broken is not None:
-        gone = f"the treated baseline is broken: {treated_baseline_broken}"
-        first = _without_treated_baseline(first, gone)
-        second = None if second is None else _without_treated_baseline(second, gone)
+        first = _without_treated_baseline(first, treated_baseline_broken)
+        second = None if second is None else _without_treated_baseline(second, treated_baseline_broken)
     return replace(first, other=second)
 
 
-def _without_treated_baseline(found: Recovery, because: str) -> Recovery:
-    reason = because if found.reason is None else f"{found.reason}; {because}"
-    return replace(found, against_treated_baseline=None, general=None, reason=reason)
+class _Terms(NamedTuple):
+    tolerance: float
+    errors: Errors
+    control: int
+    pair: bool
+
+
+def _read(values: list[Floats], pair: bool) -> list[Floats]:
+    """The values of seeds that have one, the same seeds in all arms where paired; [] where too few do."""
+    known = [np.isfinite(value) for value in values]
+    if pair:
+        known = [np.logical_and.reduce(known)] * len(values)
+    if not all(enough(each, each, pair=True) for each in known):
+        return []
+    return [value[each] for value, each in zip(values, known, strict=True)]
+
+
+def _because(found: Recovery, reason: str) -> Recovery:
+    return replace(found, reason=reason if found.reason is None else f"{found.reason}; {reason}")
+
+
+def _without_treated_baseline(found: Recovery, broken: str) -> Recovery:
+    gone = replace(found, against_treated_baseline=None, general=None)
+    return _because(gone, f"the treated baseline is broken: {broken}")
 
 
 def _compare(
     values: list[Floats],
-    at: Place,
     log_level: float | None,
-    arms: Four,
-    tolerance: float,
-    errors: Errors,
-    control: int,
-    pair: bool,
+    costs: Cost,
+    references: tuple[Cost, Cost | None],
+    terms: _Terms,
 ) -> Recovery:
-    b, v, vt, bt = values
+    b, v, vt = values[:3]
+    errors, pair = terms.errors, terms.pair
 
     def difference(one: Floats, two: Floats) -> Estimate:
         return paired(one - two) if pair else welch(one, two)
@@ -173,26 +190,26 @@ def _compare(
     name: RecoveryName = "none"
     if better_bounds.high < 0:
         name = "harmful"
-    elif gap_bounds.high < tolerance:
+    elif gap_bounds.high < terms.tolerance:
         name = "recovered"
     elif better_bounds.low > 0:
         name = "partial"
-    r, r_star = one_minus_ratio((b, v, vt), errors, pair), one_minus_ratio((b, v, vt, bt), errors, pair)
-    treated_costs = costs_to(arms.treated, log_level if at == "matched" else None)
-    to_level = None if log_level is None else costs_to(arms.variant, log_level)
+    r, r_star = one_minus_ratio((b, v, vt), errors, pair), one_minus_ratio(tuple(values), errors, pair)
+    known = math.isfinite(r.mean)
+    audited, to_level = references
     return Recovery(
-        control=control,
-        at=at,
-        recovered=r,
-        against_treated_baseline=r_star,
+        control=terms.control,
+        at="planned_end" if log_level is None else "matched",
+        recovered=r if known else None,
+        against_treated_baseline=r_star if known else None,
         verdict=name,
-        general=r_star.mean < r.mean / 2 if math.isfinite(r.mean) else None,
+        general=r_star.mean < r.mean / 2 if known else None,
         treated_gap=gap.interval(errors.printed),
         improvement=better.interval(errors.printed),
-        level=math.exp(log_level) if at == "matched" and log_level is not None else None,
-        reason=None if r.bounded else "the gap is not clear of 0, so the recovered fraction is unbounded",
-        cost_ratio=ratios(treated_costs, costs_to(arms.variant, None)),
-        cost_ratio_matched=None if to_level is None else ratios(treated_costs, to_level),
+        level=None if log_level is None else math.exp(log_level),
+        reason=None if r.bounded else "the gap is not clear of 0: the recovered fraction is unbounded",
+        cost_ratio=ratios(costs, audited),
+        cost_ratio_matched=None if to_level is None else ratios(costs, to_level),
     )
 
 
@@ -204,23 +221,19 @@ def one_minus_ratio(arms: tuple[Floats, ...], errors: Errors, pair: bool) -> Int
     """
     b, v, vt = arms[:3]
     if pair:
-        top = (arms[3] if len(arms) == 4 else b) - vt
-        samples = [np.stack([top, b - v])]
-    elif len(arms) == 4:
-        # (treated baseline - treated variant, baseline - variant), arm by arm.
-        samples = [
-            np.stack(rows) for rows in ((0 * b, b), (0 * v, -v), (-vt, 0 * vt), (arms[3], 0 * arms[3]))
-        ]
+        ratio = fieller((arms[3] if len(arms) == 4 else b) - vt, b - v, errors.printed)
     else:
-        samples = [np.stack(rows) for rows in ((b, b), (0 * v, -v), (-vt, 0 * vt))]
-    mean, covariance = np.zeros(2), np.zeros((2, 2))
-    for sample in samples:
-        mean += sample.mean(1)
-        covariance += _covariance_of_mean(sample)
-    n = min(sample.shape[1] for sample in samples)
-    x, y = (float(value) for value in mean)
-    sxx, sxy, syy = float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])
-    ratio = fieller_from_moments(x, y, sxx, sxy, syy, n - 1, n, errors.printed)
+        # (treated baseline - treated variant, baseline - variant), arm by arm.
+        samples = [np.stack(rows) for rows in ((0 * b, b), (0 * v, -v), (-vt, 0 * vt))]
+        if len(arms) == 4:
+            samples.append(np.stack((arms[3], 0 * arms[3])))
+        else:
+            samples[0][0] = b
+        x, y = (float(value) for value in np.sum([sample.mean(1) for sample in samples], axis=0))
+        covariance = np.sum([_covariance_of_mean(sample) for sample in samples], axis=0)
+        sxx, sxy, syy = float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])
+        n = min(sample.shape[1] for sample in samples)
+        ratio = fieller_from_moments(x, y, sxx, sxy, syy, n - 1, n, errors.printed)
     return Interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, ratio.n)
 
 

@@ -160,13 +160,13 @@ def matched_level(reference: float, *arms: Arm) -> float:
 
 def together(a: Bools, b: Bools, pair: bool) -> int:
     """Replicates that count: in both arms where paired, else in the arm with fewer."""
-    return np.count_nonzero(a & b) if pair else min(np.count_nonzero(a), np.count_nonzero(b))
+    return int(np.count_nonzero(a & b) if pair else min(np.count_nonzero(a), np.count_nonzero(b)))
 
 
 def enough(a: Bools, b: Bools, *, pair: bool) -> bool:
     """Whether so few replicates are missing (at most a quarter) that the others may stand for all."""
     if pair:
-        return np.count_nonzero(a & b) >= max(2.0, (1 - MISSING) * len(a))
+        return bool(np.count_nonzero(a & b) >= max(2.0, (1 - MISSING) * len(a)))
     return all(np.count_nonzero(each) >= max(2.0, (1 - MISSING) * len(each)) for each in (a, b))
 
 

@@ -121,7 +121,7 @@ def test_yaml_that_is_no_recipe(text):
 def test_edit_reaches_nested_fields_and_validates():
     assert recipe().edit(optimizer__lr=0.1).optimizer.lr == 0.1
     assert recipe().edit(budget__extension=Extension(level=0.1)).budget.extension.factor == 8
-    with pytest.raises(BadInput, match="optimizer.lr"):
+    with pytest.raises(BadInput, match=r"optimizer\.lr"):
         recipe().edit(optimizer__lr=-1)
 
 

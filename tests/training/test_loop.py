@@ -194,7 +194,8 @@ def test_arms_share_initialisation_and_order_of_the_data():
             return nn.functional.cross_entropy(model(items[0]), items[1])
 
         task = Task(
-            "spy", (x, y), (x, y), Spy, loss, lambda model, items: (model(items[0]).argmax(-1) == items[1]).float(),
+            "spy", (x, y), (x, y), Spy, loss,
+            lambda model, items: (model(items[0]).argmax(-1) == items[1]).float(),
             {"lr": 0.1, "batch": batch, "epochs": 2},
         )  # fmt: skip
         train(task.recipe().edit(engine="looped"), task, [7])

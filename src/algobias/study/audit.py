@@ -101,9 +101,16 @@ def run_audit(
     not_applied, null_failed = pre_checks(arms)
     runs: list[Run] = []
     with Trainer(arms, store, study, options, progress, started) as trainer:
+        progress.start(
+            {
+                "task": arms.recipes["baseline"].task,
+                "change": [spec.question()],
+                "first_look_seeds": spec.looks[0],
+                "tolerance": spec.tolerance,
+            }
+        )
         try:
             tolerance, why = trainer.tolerance()
-            progress.start({"tolerance": tolerance, "looks": list(spec.looks), "arms": list(arms.recipes)})
             progress.message(f"tolerance {tolerance:.3g} ({why})")
             design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
             told = 0

@@ -135,13 +135,13 @@ class Frontier:
         fits = [[book.fit(arm, i, path.length, scale) for path in row] for i, row in enumerate(rows)]
         return cls(book, arm, scale, rows, fits)
 
-    def _add(self, replicate: int, length: float, place: int | None, request: bool = True) -> bool:
+    def _add(self, replicate: int, length: float, request: bool = True) -> bool:
         outcome = self.book.find(self.arm, replicate, length)
         if outcome is None:
             if request and self.book.design.can_extend:
                 self.wanted.append(Request(self.arm, replicate, length))
             return False
-        at = len(self.rows[replicate]) if place is None else place
+        at = sum(path.length < length for path in self.rows[replicate])
         self.rows[replicate].insert(at, Path(length, outcome))
         self.fits[replicate].insert(at, self.book.fit(self.arm, replicate, length, self.scale))
         return True
@@ -152,7 +152,7 @@ class Frontier:
             lowest = self.lowest(replicate)
             if lowest <= target + ROUNDING or lowest == math.inf:
                 return
-            if not self._has(replicate, length) and not self._add(replicate, length, None, request):
+            if not self._has(replicate, length) and not self._add(replicate, length, request):
                 return
 
     def descend(self, replicate: int, level: float) -> None:
@@ -160,7 +160,7 @@ class Frontier:
         for length in SHORTER:
             if self.fits[replicate][0] >= level - ROUNDING:
                 return
-            if not self._has(replicate, length) and not self._add(replicate, length, 0):
+            if not self._has(replicate, length) and not self._add(replicate, length):
                 return
 
     def _has(self, replicate: int, length: float) -> bool:

@@ -158,7 +158,8 @@ class Arm:
         flat = self.log_fit.reshape(-1)
         here = flat[place]
         before = flat[place - (column > 0)]
-        span = before - here
+        with np.errstate(invalid="ignore"):  # inf - inf, in rows that do not reach the level
+            span = before - here
         between = (column > 0) & (span > 0) & (span < math.inf)
         weight = np.ones(n)
         np.divide(before - level, span, out=weight, where=between)

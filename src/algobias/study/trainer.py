@@ -65,7 +65,7 @@ class Trainer:
         self.deadline = None if options.max_time is None else started + options.max_time
         self.stopped = options.stopped
         self.places: list[Place] = []
-        self._stacked: dict[tuple[object, ...], bool] = {}
+        self._stacked: dict[tuple[str, ...], bool] = {}
         if arms.task.text is None:
             # A task made in Python cannot be loaded again by another process.
             self.executor = Executor(store, workers=0, load=lambda text, data: arms.task)
@@ -150,7 +150,8 @@ class Trainer:
 
     def _stacks(self, recipe: Recipe) -> bool:
         """Whether seeds of this recipe are trained as one stack."""
-        key = recipe.model.model_dump_json(), recipe.parts, recipe.engine
+        specs = (recipe.model, *recipe.parts)
+        key = (recipe.engine, *(spec.model_dump_json() for spec in specs))
         if key not in self._stacked:
             parts = [build_part(spec) for spec in recipe.parts]
             network = Network(self.arms.task, recipe, parts, torch.device("cpu"))

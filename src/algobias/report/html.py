@@ -20,6 +20,7 @@ from algobias.report.theme import vega_config
 
 # Static twins of the figures are for paper and for readers without scripts: fewer points do.
 _STATIC_BUDGET = 1_500
+_STATIC_LINES = 100
 _STATIC_WIDTH = 680
 
 
@@ -30,7 +31,8 @@ def render(record: StudyRecord) -> str:
     forbids the rest. Everything that comes from the record is escaped. Size: 1.1 to 2 MB, of which the
     figure library is 0.9 MB. Cost: about 2 s once per process, then under 1 s for each report.
     """
-    points, static = Points(record), Points(record, budget=_STATIC_BUDGET)
+    points = Points(record)
+    static = Points(record, budget=_STATIC_BUDGET, lines=_STATIC_LINES)
     shown = page.figure_list(points)
     specs = {item.key: item.spec(points) for item in shown}
     tables: dict[str, Any] = {}

@@ -244,6 +244,12 @@ def _curve_notes(points: Points) -> tuple[str, ...]:
         for (arm, label), count in zip(points.labels.items(), gone.values(), strict=True)
         if count
     ]
+    most = max((len(runs) for runs in points.drawn_runs.values()), default=0)
+    if most > points.lines_per_arm:
+        notes.append(
+            f"Lines of single seeds are drawn for the first {points.lines_per_arm} of each arm; means and "
+            "marks count all."
+        )
     if points.by_length:
         notes.append(
             "The learning rate decays, so runs of other lengths are separate full-schedule runs; only the "

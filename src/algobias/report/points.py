@@ -40,10 +40,12 @@ class Points:
     Attributes:
         record: The record.
         budget: Largest number of curve points kept in all; long curves are thinned evenly in log updates.
+        lines: Largest number of runs that are drawn as lines of their own; means are over all.
     """
 
     record: StudyRecord
     budget: int = 8_000
+    lines: int = 180
 
     @cached_property
     def arms(self) -> list[str]:
@@ -155,13 +157,18 @@ class Points:
         return rows
 
     @cached_property
+    def lines_per_arm(self) -> int:
+        """Number of seeds of an arm that are drawn as lines of their own, from the first."""
+        return max(2, self.lines // max(1, len(self.arms)))
+
+    @cached_property
     def curves(self) -> Rows:
         """Checks of each run that is drawn: ``arm, run, update, loss, metric``."""
-        each = max(12, self.budget // max(1, sum(len(runs) for runs in self.drawn_runs.values())))
+        drawn = [(arm, run) for arm, runs in self._back_to_front() for run in runs[: self.lines_per_arm]]
+        each = max(10, self.budget // max(1, len(drawn)))
         return [
             {"arm": self.labels[arm], "run": f"{arm}/{run.replicate}", **_without(row, "fit")}
-            for arm, runs in self._back_to_front()
-            for run in runs
+            for arm, run in drawn
             for row in rows_of(run.outcome, thinned(run.outcome, each), self.scale)
         ]
 
@@ -213,20 +220,18 @@ class Points:
 
         Along the curve of a run; where runs were made anew for each length, one point per run.
         """
-        runs = [run for _, chosen in self._back_to_front() for run in chosen]
-        if self.by_length:
-            order = {arm: place for place, arm in enumerate(reversed(self.arms))}
-            runs = [run for run in self.record.runs if not run.outcome.diverged and len(run.outcome.curve)]
-            runs.sort(key=lambda run: (order[run.arm], run.replicate, run.length))
-        each = max(12, self.budget // max(1, len(runs)))
-        rows: Rows = []
-        for run in runs:
-            index: Iterable[int] = [run.outcome.planned] if self.by_length else thinned(run.outcome, each)
-            for row in rows_of(run.outcome, index, self.scale):
-                if row["fit"] is not None and row["metric"] is not None:
-                    place = {"fit": row["fit"], "metric": row["metric"]}
-                    rows.append({"arm": self.labels[run.arm], "run": f"{run.arm}/{run.replicate}", **place})
-        return rows
+        drawn = [runs for arm in reversed(self.arms) for runs in self._fit_runs[arm][: self.lines_per_arm]]
+        each = max(10, self.budget // max(1, len(drawn)))
+        return [
+            {
+                "arm": self.labels[runs[0].arm],
+                "run": f"{runs[0].arm}/{runs[0].replicate}",
+                "fit": row["fit"],
+                "metric": row["metric"],
+            }
+            for runs in drawn
+            for row in self._path(runs, each)
+        ]
 
     @cached_property
     def fit_means(self) -> Rows:
@@ -258,15 +263,33 @@ class Points:
         return rows
 
     @cached_property
+    def _fit_runs(self) -> dict[str, list[list[Run]]]:
+        """Arm -> for each replicate the runs along which its fit improves, shortest first."""
+        if not self.by_length:
+            return {arm: [[run] for run in runs] for arm, runs in self.drawn_runs.items()}
+        found: dict[str, dict[int, list[Run]]] = {arm: {} for arm in self.arms}
+        for run in sorted(self.record.runs, key=lambda run: (run.replicate, run.length)):
+            if not run.outcome.diverged and len(run.outcome.curve):
+                found[run.arm].setdefault(run.replicate, []).append(run)
+        return {arm: list(replicates.values()) for arm, replicates in found.items()}
+
+    def _path(self, runs: list[Run], limit: int) -> Rows:
+        rows: Rows = []
+        for run in runs:
+            index: Iterable[int] = [run.outcome.planned] if self.by_length else thinned(run.outcome, limit)
+            rows += rows_of(run.outcome, index, self.scale)
+        return [row for row in rows if row["fit"] is not None and row["metric"] is not None]
+
+    @cached_property
     def _paths(self) -> dict[str, list[tuple[Floats, Floats]]]:
-        """Arm -> for each run log l and metric, in order of training."""
-        lists: dict[str, dict[str, list[tuple[float, float]]]] = {label: {} for label in self.labels.values()}
-        for row in self.fits:
-            lists[row["arm"]].setdefault(row["run"], []).append((math.log(row["fit"]), row["metric"]))
+        """Arm -> for each replicate log l and metric, in order of training."""
         found: dict[str, list[tuple[Floats, Floats]]] = {}
-        for arm, label in self.labels.items():
-            tables = [np.asarray(pairs) for pairs in lists[label].values()]
-            found[arm] = [(table[:, 0], table[:, 1]) for table in tables]
+        for arm, replicates in self._fit_runs.items():
+            paths = [rows for runs in replicates if (rows := self._path(runs, 1000))]
+            found[arm] = [
+                (np.log([row["fit"] for row in rows]), np.asarray([row["metric"] for row in rows]))
+                for rows in paths
+            ]
         return found
 
     def _choose(self, worth: Callable[[Run], Any]) -> dict[str, list[Run]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from algobias.study.design import Run
@@ -15,9 +15,9 @@ from algobias.study.design import Run
 class StudyRecord:
     """One study, ready to be shown.
 
-    Everything but ``runs`` is cleaned on the way in: numbers that are not finite become None (JSON has no
-    NaN), and characters that steer a terminal or are illegal in XML become U+FFFD. A user's task may carry
-    any name; no view has to think of it again.
+    Everything is cleaned on the way in: characters that steer a terminal or are illegal in XML become
+    U+FFFD, and numbers that are not finite become None (JSON has no NaN), but for those in the curves of
+    ``runs``. A user's task may carry any name; no view has to think of it again.
 
     Attributes:
         result: The object ``audit --json`` prints. Keys that are read beyond the documented ones, all
@@ -45,6 +45,8 @@ class StudyRecord:
     def __post_init__(self) -> None:
         for name in ("result", "differences", "recipes", "command", "environment", "decisions"):
             object.__setattr__(self, name, clean(getattr(self, name)))
+        runs = tuple(replace(run, arm=clean_text(run.arm)) for run in self.runs)
+        object.__setattr__(self, "runs", runs)
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,7 @@ def _steers(char: str) -> bool:
     if char in "\n\t":
         return False
     # U+202A-U+202E and U+2066-U+2069 reverse the order in which text is shown; they are of category Cf.
-    return (
-        unicodedata.category(char) in ("Cc", "Cs")
-        or "\u202a" <= char <= "\u202e"
-        or "\u2066" <= char <= "\u2069"
-    )
+    if "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069":
+        return True
+    # Zl and Zp end a line in JavaScript, and so a string in an expression.
+    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in "\ufffe\uffff"

@@ -115,10 +115,17 @@ def log_axis(
     domain = [min(values), max(values)] if values else [0.1, 1.0]
     if domain[0] == domain[1]:
         domain = [domain[0] / 2, domain[1] * 2]
+    label = "datum.value === 1 ? '1' : datum.value === 10 ? '10' : datum.label"
     scale: Spec = {"type": "log", "domain": domain, "nice": False, "padding": 8, "reverse": reverse}
     return {
         "scale": scale,
-        "axis": {"title": title, "values": decades(domain), "format": number, "grid": grid},
+        "axis": {
+            "title": title,
+            "values": decades(domain),
+            "format": number,
+            "labelExpr": label,
+            "grid": grid,
+        },
     }
 
 

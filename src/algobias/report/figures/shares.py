@@ -97,7 +97,7 @@ def recovery(points: Points, width: Width = "container") -> Spec:
     order = [row["row"] for row in rows]
     known = [row[key] for row in rows for key in ("mean", "low", "high") if row[key] is not None]
     domain = [max(-2.0, min([-0.25, *known])), min(3.0, max([1.25, *known]))]
-    x = field("mean", title="Part of the gap recovered", scale={"domain": domain})
+    x = field("mean", title="Part of the gap recovered", scale={"domain": domain, "nice": False})
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     open_ends = [{"row": row["row"], "low": domain[0], "high": domain[1]} for row in rows if row["unbounded"]]
     layers = [

@@ -1,0 +1,184 @@
+"""What the terminal shows: the plan before, the live view during, the verdict after a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from algobias.report import page, tables
+from algobias.report.live import LiveView
+from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened
+from algobias.report.record import StudyRecord, clean, number_or_none
+from algobias.report.words import arm_label, change_text, claim, mapping, verdict_name, verdict_words
+
+NARROW = 64
+"""Below this many columns, names stand above their values instead of beside them."""
+
+_STYLES = {"good": "green", "bad": "red", "warn": "yellow", "open": "cyan"}
+
+
+def verdict_panel(record: StudyRecord) -> RenderableType:
+    """The final panel: verdict, reason, shares, controls, costs, where the report lies.
+
+    Fits any width from 40 columns. Text from the record is never read as markup.
+    """
+    return _VerdictPanel(record)
+
+
+def plan_panel(plan: Mapping[str, Any]) -> RenderableType:
+    """What a study may cost at worst, before anything is trained.
+
+    Args:
+        plan: What ``--plan --json`` prints.
+    """
+    return _PlanPanel(clean(plan))
+
+
+@dataclass(frozen=True)
+class _VerdictPanel:
+    record: StudyRecord
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        record, result = self.record, self.record.result
+        narrow = options.max_width < NARROW
+        words = verdict_words(record)
+        style = _STYLES.get(words.tone, "cyan")
+        task = shortened(
+            ": ".join(part for part in (str(result.get("task") or ""), change_text(record)) if part), 200
+        )
+        parts: list[RenderableType] = [Text(task, style="dim", overflow="fold")]
+        parts.append(Text(words.title, style="bold"))
+        if result.get("reason"):
+            parts += ["", Text(str(result["reason"]), overflow="fold")]
+        if page.would_decide(record):
+            parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
+        parts += ["", _facts(_numbers(record), narrow)]
+        parts += self._controls(narrow)
+        costs = _costs(record, narrow)
+        if costs is not None:
+            parts += ["", costs]
+        for warning in result.get("warnings") or []:
+            parts.append(Text(f"Warning: {sentence(str(warning))}", style="yellow", overflow="fold"))
+        parts += ["", Text(claim(record), style="dim", overflow="fold")]
+        if result.get("report"):
+            parts.append(Text(f"Report: {result['report']}", overflow="fold"))
+        yield Panel(
+            Group(*parts),
+            title=Text(f" Verdict: {verdict_name(record)} ", style=f"bold {style}"),
+            title_align="left",
+            border_style=style,
+            padding=(0, 1) if narrow else (1, 2),
+            width=min(options.max_width, 110),
+        )
+
+    def _controls(self, narrow: bool) -> list[RenderableType]:
+        parts: list[RenderableType] = []
+        for card in tables.control_cards(self.record):
+            said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
+            facts = [("verdict", said), *card["facts"]]
+            for place, reference in enumerate(card["costs"]["labels"]):
+                ratios = ", ".join(
+                    f"{row['name'].lower()} {row['cells'][place]}" for row in card["costs"]["rows"]
+                )
+                facts.append((f"cost against {reference}", ratios))
+            title = Text(f"{card['name'].capitalize()}: {card['lever']}", style="bold", overflow="fold")
+            parts += ["", title, _facts(facts, narrow)]
+        return parts
+
+
+@dataclass(frozen=True)
+class _PlanPanel:
+    plan: Mapping[str, Any]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        plan, narrow = self.plan, options.max_width < NARROW
+        change = " then ".join(str(item) for item in plan.get("change") or ["the baseline against itself"])
+        looks = ", ".join(str(n) for n in plan.get("looks") or [])
+        totals = [
+            ("looks", f"{looks} seeds"),
+            ("processes", str(plan.get("workers") or 1)),
+            ("updates at worst", amount("updates", number_or_none(plan.get("worst_case_updates")))),
+            ("time at worst", amount("seconds", number_or_none(plan.get("worst_case_seconds")))),
+            ("disk at worst", amount("peak_memory", number_or_none(plan.get("worst_case_bytes")))),
+        ]
+        rows = []
+        for arm in plan.get("arms") or []:
+            seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))
+            cells = [
+                f"{seeds:.0f}" if seeds is not None else "",
+                amount("updates", updates),
+                amount("seconds", number_or_none(arm.get("worst_case_seconds"))),
+            ]
+            rows.append((str(arm.get("name")).replace("_", " "), cells))
+        yield Text(f"{plan.get('task')}: {change}", style="bold", overflow="fold")
+        yield Text("Nothing is trained. A study usually stops at an early look, well below these limits.")
+        yield Text("")
+        yield _grid(["arm", "seeds", "updates each", "time"], rows, narrow)
+        yield Text("")
+        yield _facts(totals, narrow)
+
+
+def _numbers(record: StudyRecord) -> list[tuple[str, str]]:
+    rows = []
+    for tile in page.tiles(record):
+        notes = ", ".join(part for part in (tile["state"], tile["note"]) if part)
+        rows.append((tile["label"], tile["value"] + (f" ({notes})" if notes else "")))
+    return rows
+
+
+def _costs(record: StudyRecord, narrow: bool) -> RenderableType | None:
+    """Costs of baseline and variant with their ratio; kinds that cost nothing in either are left out."""
+    arms = {str(arm.get("name")): mapping(arm.get("cost")) for arm in record.result.get("arms") or []}
+    base, variant = arms.get("baseline"), arms.get("variant")
+    if not base or not variant:
+        return None
+    rows = []
+    for key, (name, _) in COST_WORDS.items():
+        one, other = number_or_none(base.get(key)), number_or_none(variant.get(key))
+        if one is not None and other is not None and (one or other):
+            rows.append((name, [amount(key, one), amount(key, other), ratio(other, one)]))
+    labels = [arm_label(arm, record) for arm in ("baseline", "variant")]
+    return _grid(["cost of one run", *labels, "ratio"], rows, narrow) if rows else None
+
+
+def _facts(rows: Sequence[tuple[str, str]], narrow: bool) -> RenderableType:
+    """Names and values: side by side, or one above the other where there is no room."""
+    if narrow:
+        lines: list[RenderableType] = []
+        for name, value in rows:
+            lines.append(Text(name, style="dim", overflow="fold"))
+            if value:
+                lines.append(Padding(Text(value, overflow="fold"), (0, 0, 0, 2)))
+        return Group(*lines)
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", max_width=30, overflow="fold")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(Text(name), Text(value))
+    return table
+
+
+def _grid(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], narrow: bool) -> RenderableType:
+    """A table whose first column holds names; in a narrow terminal, one block of lines per name."""
+    if narrow:
+        blocks = []
+        for name, cells in rows:
+            said = ", ".join(f"{title} {cell}" for title, cell in zip(header[1:], cells, strict=True) if cell)
+            blocks.append((name, said))
+        return Group(Text(f"{header[0].capitalize()}:", style="bold"), _facts(blocks, narrow=True))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for place, title in enumerate(header):
+        table.add_column(title, justify="left" if place == 0 else "right", overflow="fold")
+    for name, cells in rows:
+        table.add_row(Text(name), *(Text(cell) for cell in cells))
+    return table
+
+
+__all__ = ["LiveView", "plan_panel", "verdict_panel"]

@@ -29,6 +29,8 @@ def naive(loss: list[float], test: list[float], level: float) -> float:
         if before < 0 or not (math.isfinite(loss[before]) and math.isfinite(test[before])):
             return test[k] if math.log(value) >= math.log(level) - FIRST_POINT else math.nan
         span = math.log(loss[before]) - math.log(value)
+        if span <= 0:  # a difference that the logarithm rounds away
+            return test[k]
         share = (math.log(loss[before]) - math.log(level)) / span
         return test[before] + share * (test[k] - test[before])
     return math.nan

@@ -41,7 +41,7 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
     broken = broken_because(baseline, variant)
     if broken is not None:
         broken = f"{broken}: the change broke training"
-    ended = np.isfinite(baseline.end_fit)
+    ended = baseline.ended
     warnings: tuple[str, ...] = ()
     if not ended.all():
         lost = int((~ended).sum())
@@ -58,7 +58,7 @@ def broken_because(baseline: Arm, arm: Arm) -> str | None:
     where nobody knows what knowing nothing scores) only runs that end non-finite count.
     """
     n = len(arm)
-    ours, theirs = np.isfinite(baseline.end_fit), np.isfinite(arm.end_fit)
+    ours, theirs = baseline.ended, arm.ended
     which, metrics, reference = "training", arm.end_train_metric, baseline.end_train_metric[ours]
     # One NaN among the runs that ended well: the training metric is not known.
     middle = (_mean(arm.trivial) + _mean(reference)) / 2
@@ -84,7 +84,7 @@ def identical(baseline: Arm, variant: Arm) -> bool:
     """Whether all replicates' checks up to the planned end are the same numbers in both arms."""
     if baseline.replicates != variant.replicates:
         return False
-    if not (_same(baseline.end_metric, variant.end_metric) and _same(baseline.end_fit, variant.end_fit)):
+    if not (_same(baseline.end_metric, variant.end_metric) and np.array_equal(baseline.ended, variant.ended)):
         return False
     for ours, theirs in zip(baseline.paths, variant.paths, strict=True):
         one, two = ours[-1].outcome, theirs[-1].outcome

@@ -89,9 +89,10 @@ class Arm:
         replicates: Which repetitions, increasing, n of them.
         end_metric: Test metric at the planned end, [n]; the trivial one where the run diverged.
         end_train_metric: Training metric at the planned end, [n]; NaN where not known.
-        end_fit: log l at the planned end, [n]; inf where the run diverged.
+        end_fit: log l at the planned end, [n]; inf where the run diverged or l is not known.
         trivial: Metric of a predictor that knows nothing, [n].
-        finite: The run did not end non-finite, at its planned end or later, [n].
+        ended: The run had a finite loss at its planned end, [n].
+        finite: Nor did it end non-finite later, [n].
         reach: Lowest log l over all points, those of shorter schedules left out, [n].
         log_fit: log l of every point, padded with inf, [n, K].
         metric: Test metric of every point, [n, K].
@@ -105,6 +106,7 @@ class Arm:
     end_train_metric: Floats
     end_fit: Floats
     trivial: Floats
+    ended: Bools
     finite: Bools
     reach: Floats
     log_fit: Floats
@@ -129,6 +131,7 @@ class Arm:
             self.end_train_metric[rows],
             self.end_fit[rows],
             self.trivial[rows],
+            self.ended[rows],
             self.finite[rows],
             self.reach[rows],
             self.log_fit[rows],
@@ -282,6 +285,7 @@ class _Points:
             self.train.reshape(-1)[place],
             end_fit,
             trivial,
+            ended,
             ended & self.finite,
             np.minimum.reduce(counted, axis=1),
             log_fit,

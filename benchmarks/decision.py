@@ -229,6 +229,14 @@ def every_look(world: World) -> list[Any]:
     ]
 
 
+MAIN = ("no gap", "all bias", "all fit")
+
+
+def blocks_of(scenario: str, wanted: int) -> int:
+    """The promises rest on three scenarios; the other ways to a match get a fifth of the repeats."""
+    return wanted if scenario in MAIN else math.ceil(wanted / 5)
+
+
 def cells() -> Iterator[tuple[str, str, float]]:
     for scenario in SCENARIOS:
         for law in LAWS:
@@ -350,7 +358,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--repeats", type=int, default=10_000, help="audits per cell, rounded up to blocks of 500"
+        "--repeats",
+        type=int,
+        default=10_000,
+        help="audits per cell, rounded up to blocks of 500; a fifth of it in secondary scenarios",
     )
     parser.add_argument("--quick", action="store_true", help="500 repeats per cell")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -372,7 +383,7 @@ def main() -> None:
         for number in range(blocks_wanted):
             for scenario, law, correlation in cells():
                 key = (scenario, law, correlation, number)
-                if key not in done:
+                if key not in done and number < blocks_of(scenario, blocks_wanted):
                     done[key] = block(*key)
                     sink.write(json.dumps([key, done[key]]) + "\n")
                     sink.flush()
@@ -381,7 +392,7 @@ def main() -> None:
             )
     found = {
         f"{scenario}, {law}, {correlation:+.1f}": merge(
-            [done[scenario, law, correlation, number] for number in range(blocks_wanted)]
+            [done[scenario, law, correlation, number] for number in range(blocks_of(scenario, blocks_wanted))]
         )
         for scenario, law, correlation in cells()
     }

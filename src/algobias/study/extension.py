@@ -28,6 +28,9 @@ ROUNDING = 1e-9
 LONGEST = LENGTHS[-1]
 
 
+_NONE: dict[int, dict[float, Outcome]] = {}
+
+
 class Book:
     """The runs that are there, by arm, replicate and length."""
 
@@ -39,7 +42,7 @@ class Book:
                 run.length, run.outcome
             )
         self._rows: dict[str, list[Path]] = {}
-        self._curves: dict[tuple[str, FitScale], Arm] = {}
+        self._curves: dict[tuple[str, FitScale], dict[int, Arm]] = {}
         self._fits: dict[tuple[str, int, float, FitScale], float] = {}
 
     def find(self, arm: str, replicate: int, length: float) -> Outcome | None:
@@ -55,19 +58,22 @@ class Book:
 
     def planned(self, arm: str, replicate: int) -> Path | None:
         """The run that shows the planned end: where the rate is constant, the longest there is."""
-        lengths = self._runs.get(arm, {}).get(replicate, {})
-        if self.design.decays:
-            return Path(1.0, lengths[1.0]) if 1.0 in lengths else None
-        longest = max(lengths, default=0.0)
-        return Path(longest, lengths[longest]) if longest >= 1 else None
+        lengths = self._runs.get(arm, _NONE).get(replicate)
+        if lengths is None:
+            return None
+        length = 1.0 if self.design.decays or (len(lengths) == 1 and 1.0 in lengths) else max(lengths)
+        return Path(length, lengths[length]) if length >= 1 and length in lengths else None
 
     def rows(self, arm: str) -> list[Path]:
         """The planned runs of replicates 0, 1, ... up to the first that is not there."""
         if arm not in self._rows:
             rows: list[Path] = []
-            self._rows[arm] = rows
-            while (path := self.planned(arm, len(rows))) is not None:
+            for replicate in range(len(self._runs.get(arm, {}))):
+                path = self.planned(arm, replicate)
+                if path is None:
+                    break
                 rows.append(path)
+            self._rows[arm] = rows
         return self._rows[arm]
 
     def missing(self, arms: Iterable[str], n: int) -> list[Request]:
@@ -84,15 +90,17 @@ class Book:
 
         The baseline's checks after its planned end are left out: it is never trained longer.
         """
-        key = (arm, scale)
-        if key not in self._curves:
-            rows = self.rows(arm)
-            self._curves[key] = (
-                frontier_arm([[row] for row in rows], scale)
-                if self.design.decays
-                else curve_arm(rows, scale, to_planned=arm == "baseline")
-            )
-        return self._curves[key].first(n)
+        made = self._curves.setdefault((arm, scale), {})
+        if n not in made:
+            if not made:
+                rows = self.rows(arm)
+                made[len(rows)] = (
+                    frontier_arm([[row] for row in rows], scale)
+                    if self.design.decays
+                    else curve_arm(rows, scale, to_planned=arm == "baseline")
+                )
+            made[n] = made[max(made)].first(n)
+        return made[n]
 
     def everything(self, arm: str, n: int, scale: FitScale) -> Arm:
         """The first ``n`` replicates with every run there is (the baseline's not beyond length 1)."""

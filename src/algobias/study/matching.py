@@ -159,15 +159,15 @@ class Arm:
         column = (self.log_fit <= (level[:, None] if level.ndim else level)).argmax(1)
         place = np.arange(0, n * columns, columns) + column
         flat = self.log_fit.reshape(-1)
-        here = flat[place]
-        before = flat[place - (column > 0)]
-        with np.errstate(invalid="ignore"):  # inf - inf, in rows that do not reach the level
-            span = before - here
-        between = (column > 0) & (span > 0) & (span < math.inf)
+        here, before = flat[place], flat[place - (column > 0)]
+        reached = here <= level
+        between = (column > 0) & (before > here) & (before < math.inf)
+        if reached.all() and between.all():
+            return column, (before - level) / (before - here)
         weight = np.ones(n)
+        span = np.subtract(before, here, out=np.ones(n), where=between)
         np.divide(before - level, span, out=weight, where=between)
-        lost = ~(here <= level) | (~between & (here < level - FIRST_POINT))
-        weight[lost] = math.nan
+        weight[~reached | (~between & (here < level - FIRST_POINT))] = math.nan
         return column, weight
 
     def at_level(self, log_level: float | Floats) -> Floats:
@@ -198,13 +198,11 @@ def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -
     sizes = [one.planned + 1 if to_planned else len(one.curve) for one in outcomes]
     width = max(sizes, default=1)
     points = _Points(len(rows), width)
-    if rows:
-        there = np.arange(width) < np.array(sizes)[:, None]
-        cut = list(zip([one.curve for one in outcomes], sizes, strict=True))
-        points.loss[there] = np.concatenate([curve.train_loss[:size] for curve, size in cut])
-        points.test[there] = np.concatenate([curve.test_metric[:size] for curve, size in cut])
-        if scale.on == "train_metric":
-            points.train[there] = np.concatenate([curve.train_metric[:size] for curve, size in cut])
+    cut = list(zip([one.curve for one in outcomes], sizes, strict=True))
+    points.fill(points.loss, [curve.train_loss[:size] for curve, size in cut], sizes)
+    points.fill(points.test, [curve.test_metric[:size] for curve, size in cut], sizes)
+    if scale.on == "train_metric":
+        points.fill(points.train, [curve.train_metric[:size] for curve, size in cut], sizes)
     for i, outcome in enumerate(outcomes):
         end = outcome.planned
         points.planned[i] = end
@@ -261,6 +259,16 @@ class _Points:
         self.planned = np.zeros(n, dtype=np.intp)
         self.ended = np.ones(n, dtype=np.bool_)
         self.finite = np.ones(n, dtype=np.bool_)
+
+    @staticmethod
+    def fill(table: Floats, rows: Sequence[Floats], sizes: Sequence[int]) -> None:
+        """Write rows of different lengths into the beginnings of the rows of a table."""
+        if not rows:
+            return
+        if min(sizes) == max(sizes):
+            np.stack(rows, out=table)
+        else:
+            table[np.arange(table.shape[1]) < np.array(sizes)[:, None]] = np.concatenate(rows)
 
     def arm(self, paths: tuple[tuple[Path, ...], ...], scale: FitScale) -> Arm:
         n, width = self.loss.shape

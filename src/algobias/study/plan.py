@@ -17,7 +17,7 @@ from algobias.study.describe import describe, training_metric_scale
 from algobias.study.design import Design, Request, Run
 from algobias.study.extension import Book, frozen_reference, matched_arms
 from algobias.study.matching import FitScale
-from algobias.study.split import Bounds, Split, split_gap
+from algobias.study.split import Bounds, Split, split_gap, with_shares
 from algobias.study.statistics import Errors, Interval, error_levels
 from algobias.study.verdict import Verdict, decide
 
@@ -95,11 +95,11 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             grown = matched_arms(book, look, settled, scale, reference)
             if isinstance(grown, list):
                 return looked, grown
-            arms, settled = grown, look
-            split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair)
+            settled = look
+            split = with_shares(split, *grown, tolerance)
         elif stopped:
-            arms = book.everything("baseline", look, scale), book.everything("variant", look, scale)
-            split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair)
+            known = book.everything("baseline", look, scale), book.everything("variant", look, scale)
+            split = with_shares(split, *known, tolerance)
         verdict = decide(split, checks, tolerance, look=look, last=last, alters_data=design.alters_data)
         looked.append(Look(look, split, verdict))
         if verdict is not None:

@@ -214,7 +214,7 @@ def split_gap(
         errors=errors,
         paired=pair,
     )
-    return _with_shares(only_gap, baseline, variant, tolerance) if shares else only_gap
+    return with_shares(only_gap, baseline, variant, tolerance) if shares else only_gap
 
 
 class _Match(NamedTuple):
@@ -227,7 +227,8 @@ class _Match(NamedTuple):
     stand_ins: int = 0
 
 
-def _with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> Split:
+def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> Split:
+    """Add B and F to a split that has the gap of the same replicates."""
     match, because, hopeless = _match(split, baseline, variant)
     if match is None:
         return replace(split, unavailable_because=because, hopeless=hopeless)

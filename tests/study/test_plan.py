@@ -318,6 +318,23 @@ def test_disjoint_seeds_upward() -> None:
     )
 
 
+@pytest.mark.parametrize("speed", [1 / 2, 1 / 100])
+def test_disjoint_seeds_of_different_number_with_separate_schedules(speed: float) -> None:
+    lab = plain(speed=speed, slope=1.5, decays=True)
+    counts = {"baseline": 6, "variant": 4}
+    runs = [
+        lab.run(Request(arm, i, length))
+        for arm, count in counts.items()
+        for i in range(count)
+        for length in ((0.125, 0.25, 0.5, 1.0) if arm == "baseline" else (1.0, 2.0, 4.0, 8.0))
+    ]
+    design = Design(tolerance=1.0, looks=(3, 6), can_extend=False, paired=False, decays=True, levels=(0.05,))
+    verdict = plan(design, runs)
+    assert isinstance(verdict, Verdict)
+    assert verdict.split.side == ("downward" if speed > 0.1 else None)
+    assert verdict.name == ("optimization" if speed > 0.1 else "undecided")
+
+
 @pytest.mark.parametrize(
     ("field", "options"),
     [

@@ -109,7 +109,7 @@ class Book:
         longest = 1.0 if arm == "baseline" else math.inf
         rows = [
             [Path(length, out) for length, out in sorted(self._runs[arm][i].items()) if length <= longest]
-            for i in range(n)
+            for i in range(min(n, len(self.rows(arm))))
         ]
         return frontier_arm(rows, scale)
 
@@ -231,7 +231,7 @@ def _given_up(arm: Arm, settled: int, limit: float) -> bool:
     """Whether one of the first ``settled`` seeds was trained for longest and stayed above the limit."""
     return any(
         arm.finite[row] and arm.reach[row] > limit and arm.paths[row][-1].length >= LONGEST
-        for row in range(settled)
+        for row in range(min(settled, len(arm)))
     )
 
 
@@ -241,25 +241,26 @@ def _full_schedules(
     baseline, variant = (Frontier.start(book, arm, n, scale) for arm in ("baseline", "variant"))
     ends = [known[0] for known in variant.fits]
     if target <= limit:
-        for replicate in range(settled):
+        everyone, earlier = range(len(ends)), range(min(settled, len(ends)))
+        for replicate in earlier:
             variant.climb(replicate, target, request=False)
         in_vain = any(
             variant.rows[replicate][-1].length >= LONGEST and limit < variant.lowest(replicate) < math.inf
-            for replicate in range(settled)
+            for replicate in earlier
         )
-        for replicate in () if in_vain else range(n):
+        for replicate in () if in_vain else everyone:
             variant.climb(replicate, target)
         if variant.wanted:
             return variant.wanted
-    reached = [arm.lowest(i) for arm in (baseline, variant) for i in range(n)]
+    reached = [arm.lowest(i) for arm in (baseline, variant) for i in range(len(arm.rows))]
     level = max(math.log(reference), *(lowest for lowest in reached if lowest < math.inf))
     if level <= limit:
         settle([baseline, variant], level)
     else:
         highest = max(end for end in ends if end < math.inf)
-        for replicate, end in enumerate(ends):
+        for replicate in range(len(baseline.rows)):
             # Without pairs, every baseline is read at every variant's end.
-            at = end if book.design.paired else highest
+            at = ends[replicate] if book.design.paired else highest
             if at < math.inf:
                 baseline.descend(replicate, at)
     return baseline.wanted + variant.wanted or (baseline.made(), variant.made())

@@ -77,8 +77,11 @@ class FitScale:
         return np.maximum(self.best - metric, self.floor)
 
     def target(self, level: float) -> float:
-        """The training loss or metric that a run has to reach for l to be ``level``."""
-        return level if self.on == "train_loss" or self.best is None else self.best - level
+        """The training loss or metric that a run has to reach for l to be ``level``.
+
+        A metric is asked for a hair less, so that rounding does not keep a run from counting as there.
+        """
+        return level if self.on == "train_loss" or self.best is None else self.best - level * (1 + 1e-9)
 
 
 @dataclass(frozen=True, eq=False)

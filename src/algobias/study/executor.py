@@ -140,12 +140,13 @@ class Executor:
         blocks = share_out(missing, max(1, self.workers))
         if not blocks:
             return
+        end = math.inf if deadline is None else deadline
         with ctrl_c() as pressed:
 
             def why_stop() -> type[BaseException] | None:
                 if pressed.is_set() or stopped():
                     return KeyboardInterrupt
-                return OutOfTime if time.monotonic() >= (deadline or math.inf) else None
+                return OutOfTime if time.monotonic() >= end else None
 
             if self.workers == 0:
                 self._run_here(blocks, on_event, why_stop)

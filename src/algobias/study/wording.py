@@ -70,9 +70,11 @@ class Words:
             ):
                 if state == "unknown" and interval is not None and bounds is not None:
                     unknown.append((name, interval, bounds))
-        text = " and ".join(f"{name} is {self._shown(interval)}" for name, interval, _ in unknown)
+        shown = " and ".join(f"{name} is {self._shown(interval)}" for name, interval, _ in unknown)
         limits = f"neither below the tolerance of {self.tolerance:g} nor clear of 0"
-        text = f"After {split.gap.n} seeds {text}: {limits}."
+        known = f"{self._gap()} Of what it consists is open: " if split.gap_state == "present" else ""
+        text = f"{known}after {split.gap.n} seeds {shown}: {limits}."
+        text = text[:1].upper() + text[1:]
         needs = [self._needed(interval, bounds) for _, interval, bounds in unknown]
         if not needs or None in needs:
             return None, f"{text} More than {MOST_SEEDS} seeds would be needed; a larger test set may help."

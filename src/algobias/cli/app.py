@@ -11,7 +11,7 @@ from algobias import __version__
 from algobias.cli.audit import audit
 from algobias.cli.catalogue import levers, tasks
 from algobias.cli.compare import compare
-from algobias.cli.shared import guarded
+from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
 from algobias.cli.studies import report
 
@@ -41,7 +41,7 @@ def _program(
 
 
 for command in (audit, compare, report, tasks, levers):
-    app.command()(command)
+    app.command()(interruptible(command))
 app.add_typer(studies, name="studies")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, ParamSpec
 
 import typer
 from rich.console import Console
@@ -30,7 +31,11 @@ Data = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
-Workers = Annotated[int | None, typer.Option(min=1, help="Processes; default: one per core.")]
+Workers = Annotated[
+    int | None, typer.Option(min=0, help="Processes; default: one per core; 0: train in this one.")
+]
+
+P = ParamSpec("P")
 
 DEFAULT_STORE = Path(".algobias")
 
@@ -81,17 +86,27 @@ def internal(error: BaseException) -> NoReturn:
     raise SystemExit(ExitCode.internal)
 
 
+def interruptible(command: Callable[P, None]) -> Callable[P, None]:
+    """A command that says, when interrupted, how to go on."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt:
+            text = "Interrupted. What is done is stored; the same command goes on from there."
+            messages().print(text, soft_wrap=True)
+            raise SystemExit(ExitCode.interrupted) from None
+
+    return run
+
+
 def guarded(run: Callable[[], None]) -> None:
     """Run a program with the exit codes of the contract."""
     try:
         run()
     except BadInput as error:
         fail(error)
-    except (KeyboardInterrupt, typer.Abort):
-        messages().print(
-            "Interrupted. What is done is stored; the same command goes on from there.", soft_wrap=True
-        )
-        raise SystemExit(ExitCode.interrupted) from None
     except BrokenPipeError:
         # The reader of stdout has gone (``| head``): nothing is wrong.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -110,7 +110,8 @@ def run_audit(
             }
         )
         try:
-            tolerance, why = trainer.tolerance()
+            settled = not_applied is not None or null_failed is not None
+            tolerance, why = trainer.tolerance(measure=not settled)
             progress.message(f"tolerance {tolerance:.3g} ({why})")
             design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
             told = 0

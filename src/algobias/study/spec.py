@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -63,6 +65,16 @@ class StudySpec(Frozen):
             raise ValueError("increasing numbers of seeds, the first at least 2")
         if value[-1] > 10_000:
             raise ValueError("at most 10000 seeds")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _there(cls, value: str) -> str:
+        match = re.fullmatch(r"cpu|cuda(?::(\d+))?", value)
+        if match is None:
+            raise ValueError("cpu, cuda or cuda:N")
+        if value != "cpu" and int(match[1] or 0) >= torch.cuda.device_count():
+            raise ValueError(f"cpu, or one of the {torch.cuda.device_count()} CUDA devices of this machine")
         return value
 
     @field_validator("levels")

@@ -81,13 +81,18 @@ class Trainer:
     ) -> None:
         self.executor.__exit__(kind, error, trace)
 
-    def tolerance(self) -> tuple[float, str]:
+    def tolerance(self, *, measure: bool = True) -> tuple[float, str]:
         """The tolerance as given, or the larger of the field's habit and 1.25 seed standard deviations.
 
         The spread comes from baselines on seeds the audit never uses.
+
+        Args:
+            measure: Train those baselines; False where nothing will be compared.
         """
         if self.arms.spec.tolerance is not None:
             return self.arms.spec.tolerance, "as given"
+        if not measure:
+            return self.arms.task.habit or 1.0, "not needed: nothing is compared"
         self.progress.message(
             f"no tolerance given: {NOISE_SEEDS} baselines on other seeds tell the seed spread"
         )

@@ -168,8 +168,9 @@ class Arm:
         if reached.all() and between.all():
             return column, (before - level) / (before - here)
         weight = np.ones(n)
+        down = np.subtract(before, level, out=np.ones(n), where=between)
         span = np.subtract(before, here, out=np.ones(n), where=between)
-        np.divide(before - level, span, out=weight, where=between)
+        np.divide(down, span, out=weight, where=between)
         weight[~reached | (~between & (here < level - FIRST_POINT))] = math.nan
         return column, weight
 

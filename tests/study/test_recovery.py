@@ -121,6 +121,21 @@ def test_a_broken_treated_baseline_leaves_r() -> None:
     assert found.other.against_treated_baseline is None
 
 
+def test_a_treated_baseline_that_lags_behind_leaves_r() -> None:
+    """Not broken, but above three times L*: R is matched over the other three arms, and R* is not."""
+    b, v, vt = (ends(m, m, m, m + 1) for m in (90, 86, 89))
+    found = recover(b, v, vt, ends(91, 91, 91, 92, loss=0.5), at="matched")
+    assert (found.at, found.level) == ("matched", pytest.approx(0.01))
+    assert found.recovered is not None
+    assert found.recovered.mean == pytest.approx(3 / 4)
+    assert found.against_treated_baseline is None
+    assert found.general is None
+    assert found.reason == "not every seed of the treated baseline reaches a loss of 0.03"
+    assert found.other is not None
+    assert found.other.against_treated_baseline is not None
+    assert found.other.against_treated_baseline.mean == pytest.approx(2 / 4)
+
+
 def test_a_gap_that_is_not_clear_of_zero_has_an_unbounded_fraction() -> None:
     found = recover(ends(90, 86, 91, 85), ends(86, 90, 86, 87), ends(88, 88, 88, 88), ends(90, 90, 90, 90))
     assert found.recovered is not None

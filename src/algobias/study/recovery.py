@@ -68,7 +68,7 @@ def treated_level(
     """log L_R, the lowest loss that all four arms reach (never below the level of the split), or why none.
 
     Args:
-        arms: Baseline, variant, treated variant and (but for a broken one) treated baseline.
+        arms: Baseline, variant, treated variant and, where R* is asked for too, treated baseline.
         reference: L*.
         level: L of the split, where it is on the same fit measure.
     """
@@ -124,9 +124,14 @@ def recovery(
     """
     arms = Four(baseline, variant, treated, treated_baseline)
     terms = _Terms(tolerance, errors, control, pair)
-    # A treated baseline that is broken must not keep R, which does without it, from being matched.
+    # R does without the treated baseline: one that is broken, or lags behind, must not keep R from being matched.
     compared = arms[:3] if treated_baseline_broken else arms
     log_level, no_match = treated_level(compared, reference, level)
+    lagging = None
+    if log_level is None and not treated_baseline_broken:
+        log_level, _ = treated_level(arms[:3], reference, level)
+        if log_level is not None:
+            compared, lagging = arms[:3], no_match
     values = [] if log_level is None else _read([arm.at_level(log_level) for arm in compared], pair)
     if log_level is not None and not values:
         no_match = "too few seeds have checks on both sides of the matched level"
@@ -137,12 +142,15 @@ def recovery(
     matched = None
     if log_level is not None and values:
         matched = _compare(values, log_level, costs_to(treated, log_level), references, terms)
+        if lagging is not None:
+            matched = _without_treated_baseline(matched, lagging)
     first, second = (matched, planned) if at == "matched" and matched is not None else (planned, matched)
     if at == "matched" and matched is None:
         first = _because(first, f"compared at the planned end: {no_match}")
     if treated_baseline_broken is not None:
-        first = _without_treated_baseline(first, treated_baseline_broken)
-        second = None if second is None else _without_treated_baseline(second, treated_baseline_broken)
+        gone = f"the treated baseline is broken: {treated_baseline_broken}"
+        first = _without_treated_baseline(first, gone)
+        second = None if second is None else _without_treated_baseline(second, gone)
     return replace(first, other=second)
 
 
@@ -167,9 +175,8 @@ def _because(found: Recovery, reason: str) -> Recovery:
     return replace(found, reason=reason if found.reason is None else f"{found.reason}; {reason}")
 
 
-def _without_treated_baseline(found: Recovery, broken: str) -> Recovery:
-    gone = replace(found, against_treated_baseline=None, general=None)
-    return _because(gone, f"the treated baseline is broken: {broken}")
+def _without_treated_baseline(found: Recovery, reason: str) -> Recovery:
+    return _because(replace(found, against_treated_baseline=None, general=None), reason)
 
 
 def _compare(

@@ -124,7 +124,7 @@ def recovery(
     """
     arms = Four(baseline, variant, treated, treated_baseline)
     terms = _Terms(tolerance, errors, control, pair)
-    # R does without the treated baseline: one that is broken, or lags behind, must not keep R from being matched.
+    # R does without the treated baseline: a broken one, or one that lags behind, must not keep R unmatched.
     compared = arms[:3] if treated_baseline_broken else arms
     log_level, no_match = treated_level(compared, reference, level)
     lagging = None

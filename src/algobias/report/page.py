@@ -37,23 +37,23 @@ def figure_list(points: Points) -> list[FigureEntry]:
     """The figures that this record has data for."""
     record = points.record
     entries: list[FigureEntry] = []
+    on_axis = points.level is not None and points.scale.on == "train_loss"
     if points.seeds:
         entries += [
             FigureEntry(
                 "seeds",
                 figures.seed_dots,
-                "Test metric of every seed",
+                "Test metric of every seed at its planned end",
                 "One mark per seed. Thin lines join baseline and variant runs of one seed. The bar below "
-                "the marks "
-                "is the mean with its own 95 % interval. Shaded: from the baseline\u2019s mean down to the "
-                "tolerance.",
+                "the marks is the mean with its own 95 % interval. Shaded: from the baseline\u2019s mean "
+                "down to the tolerance.",
             ),
             FigureEntry(
                 "loss",
                 figures.training_loss,
                 "Training loss",
                 "Thin lines are seeds, thick lines geometric means; marks are the planned end. "
-                + ("The dotted line is the matched level." if points.scale.on == "train_loss" else ""),
+                + ("The dotted line is the matched level." if on_axis else ""),
                 _curve_notes(points),
             ),
             FigureEntry("metric", figures.metric_curve, "Test metric", _metric_read(points)),

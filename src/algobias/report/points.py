@@ -1,165 +1,33 @@
-"""From runs to the tables that figures draw: seeds, curves, means, ends. Numpy only."""
+"""From runs to the tables that figures draw: curves, means, ends, the metric against the fit."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
-from algobias.report.record import StudyRecord, number_or_none
+from algobias.report.arms import ArmPoints
 from algobias.report.series import (
     Rows,
     above_zero,
     along,
     first_crossing,
-    planned_metric,
     rows_of,
     short,
     thinned,
     thinned_updates,
 )
-from algobias.report.words import arm_label, mapping
 from algobias.study.design import Run
-from algobias.study.matching import FitScale
 from algobias.training.outcome import Floats, Outcome
 
-_FIRST = ("baseline", "variant", "rate_only")
 _LEVELS = 60
 """Levels at which a mean over seeds at equal fit is drawn."""
 
 
-@dataclass(frozen=True)
-class Points:
-    """All tables of one record. Arms go by their labels; every table is computed once.
-
-    Attributes:
-        record: The record.
-        budget: Largest number of curve points kept in all; long curves are thinned evenly in log updates.
-        lines: Largest number of runs that are drawn as lines of their own; means are over all.
-    """
-
-    record: StudyRecord
-    budget: int = 8_000
-    lines: int = 180
-
-    @cached_property
-    def arms(self) -> list[str]:
-        """Arms that have runs: baseline, variant, rate_only, then the treated ones, then others."""
-        found = dict.fromkeys(run.arm for run in self.record.runs)
-        controls = sorted(
-            (arm for arm in found if "+control" in arm),
-            key=lambda arm: (arm.rpartition(":")[2], arm[0] == "b", arm),
-        )
-        known = [arm for arm in _FIRST if arm in found] + controls
-        return known + sorted(arm for arm in found if arm not in known)
-
-    @cached_property
-    def labels(self) -> dict[str, str]:
-        """Arm -> label; labels are unique."""
-        labels: dict[str, str] = {}
-        for arm in self.arms:
-            label = arm_label(arm, self.record)
-            labels[arm] = label if label not in labels.values() else f"{label} ({arm})"
-        return labels
-
-    @cached_property
-    def scale(self) -> FitScale:
-        """What arms are matched on: the training loss, or the distance of the training metric from "
-        "perfect."""
-        if mapping(self.record.result.get("fit")).get("on") != "train_metric":
-            return FitScale()
-        baselines = [run.outcome for run in self.record.runs if run.arm == "baseline"]
-        return FitScale.of_metric(baselines, None) if baselines else FitScale()
-
-    @cached_property
-    def level(self) -> float | None:
-        """The matched level, where there is one that can be drawn."""
-        level = number_or_none(mapping(self.record.result.get("fit")).get("level"))
-        return level if level is not None and level > 0 else None
-
-    @cached_property
-    def by_length(self) -> bool:
-        """Whether some recipe was run anew for each length, so that runs cut short mean nothing."""
-        planned: dict[tuple[str, int], set[int]] = {}
-        for run in self.record.runs:
-            if not run.outcome.diverged and len(run.outcome.curve):
-                end = int(run.outcome.curve.update[run.outcome.planned])
-                planned.setdefault((run.arm, run.replicate), set()).add(end)
-        return any(len(ends) > 1 for ends in planned.values())
-
-    @cached_property
-    def planned_runs(self) -> dict[str, list[Run]]:
-        """Arm -> for each replicate the run of the planned length, which its score is taken from."""
-        return self._choose(lambda run: -abs(math.log(run.length)) if run.length > 0 else -math.inf)
-
-    @cached_property
-    def drawn_runs(self) -> dict[str, list[Run]]:
-        """Arm -> for each replicate the run whose curve is drawn: the longest that contains the planned "
-        "one."""
-        if self.by_length:
-            return self.planned_runs
-
-        def reach(run: Run) -> tuple[bool, int]:
-            curve = run.outcome.curve
-            return (not run.outcome.diverged, int(curve.update[-1]) if len(curve) else -1)
-
-        return self._choose(reach)
-
-    @cached_property
-    def seeds(self) -> Rows:
-        """One row per arm and replicate: ``arm, seed, replicate, metric, diverged``."""
-        return [
-            {
-                "arm": self.labels[arm],
-                "seed": run.outcome.seed,
-                "replicate": run.replicate,
-                "metric": planned_metric(run.outcome),
-                "diverged": run.outcome.diverged,
-            }
-            for arm, runs in self.planned_runs.items()
-            for run in runs
-        ]
-
-    @cached_property
-    def arm_means(self) -> Rows:
-        """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over "
-        "seeds."""
-        rows: Rows = []
-        for arm, runs in self.planned_runs.items():
-            values = [value for run in runs if (value := planned_metric(run.outcome)) is not None]
-            if not values:
-                continue
-            mean, count = float(np.mean(values)), len(values)
-            row = {"arm": self.labels[arm], "mean": mean, "low": None, "high": None, "n": count}
-            if count > 1:
-                half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-                row.update(low=mean - half, high=mean + half)
-            rows.append(row)
-        return rows
-
-    @cached_property
-    def differences(self) -> Rows:
-        """Baseline minus variant per replicate that both have: ``replicate, value``."""
-        base, changed = (
-            {run.replicate: planned_metric(run.outcome) for run in self.planned_runs.get(arm, [])}
-            for arm in ("baseline", "variant")
-        )
-        rows: Rows = []
-        for replicate in sorted(base.keys() & changed.keys()):
-            one, other = base[replicate], changed[replicate]
-            if one is not None and other is not None:
-                rows.append({"replicate": replicate, "value": one - other})
-        return rows
-
-    @cached_property
-    def lines_per_arm(self) -> int:
-        """Number of seeds of an arm that are drawn as lines of their own, from the first."""
-        return max(2, self.lines // max(1, len(self.arms)))
+class Points(ArmPoints):
+    """All tables of one record that figures draw."""
 
     @cached_property
     def curves(self) -> Rows:
@@ -220,7 +88,7 @@ class Points:
 
         Along the curve of a run; where runs were made anew for each length, one point per run.
         """
-        drawn = [runs for arm in reversed(self.arms) for runs in self._fit_runs[arm][: self.lines_per_arm]]
+        drawn = [runs for arm in self.drawing_order for runs in self._fit_runs[arm][: self.lines_per_arm]]
         each = max(10, self.budget // max(1, len(drawn)))
         return [
             {
@@ -237,7 +105,7 @@ class Points:
     def fit_means(self) -> Rows:
         """Mean test metric of an arm at levels of fit that all its seeds reach: ``arm, fit, metric``."""
         rows: Rows = []
-        for arm in reversed(self.arms):
+        for arm in self.drawing_order:
             paths = self._paths[arm]
             if not paths:
                 continue
@@ -251,15 +119,29 @@ class Points:
 
     @cached_property
     def matched(self) -> Rows:
-        """Mean test metric of baseline and variant at the matched level, where all their seeds reach it."""
+        """Where baseline and variant are compared: ``arm, fit, metric``, means over seeds.
+
+        At the matched level; an arm that does not get there (an upward match) is shown at its planned end.
+        """
         rows: Rows = []
         for arm in [arm for arm in ("baseline", "variant") if arm in self.labels and self.level]:
             target = math.log(self.level or 1.0)
             paths = self._paths[arm]
+            if not paths:
+                continue
             # A level is stored with fewer digits than it was reached with.
-            if paths and all(fit.min() <= target + 1e-3 for fit, _ in paths):
+            if all(fit.min() <= target + 1e-3 for fit, _ in paths):
                 mean = float(np.mean([first_crossing(fit, metric, target) for fit, metric in paths]))
                 rows.append({"arm": self.labels[arm], "fit": self.level, "metric": short(mean)})
+                continue
+            planned = [run.outcome for run in self.planned_runs[arm] if not run.outcome.diverged]
+            ends = [row for one in planned for row in rows_of(one, [one.planned], self.scale) if row["fit"]]
+            if ends:
+                fit = math.exp(float(np.mean([math.log(row["fit"]) for row in ends])))
+                metrics = [row["metric"] for row in ends if row["metric"] is not None]
+                if metrics:
+                    mean = float(np.mean(metrics))
+                    rows.append({"arm": self.labels[arm], "fit": short(fit), "metric": short(mean)})
         return rows
 
     @cached_property
@@ -292,17 +174,8 @@ class Points:
             ]
         return found
 
-    def _choose(self, worth: Callable[[Run], Any]) -> dict[str, list[Run]]:
-        best: dict[tuple[str, int], Run] = {}
-        for run in self.record.runs:
-            key = (run.arm, run.replicate)
-            if key not in best or worth(run) > worth(best[key]):
-                best[key] = run
-        return {arm: [best[key] for key in sorted(best) if key[0] == arm] for arm in self.arms}
-
     def _back_to_front(self) -> list[tuple[str, list[Run]]]:
-        """Arms with baseline and variant last, so that they are drawn over the others."""
-        return [(arm, self.drawn_runs[arm]) for arm in reversed(self.arms)]
+        return [(arm, self.drawn_runs[arm]) for arm in self.drawing_order]
 
     def _trained(self, arm: str) -> list[Outcome]:
         return [

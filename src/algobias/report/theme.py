@@ -91,6 +91,8 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
             "labelSeparation": 8,
         },
         "axisQuantitative": {"tickCount": 7},
+        # On a phone a title centred below a narrow plot would be cut at the right edge.
+        "axisX": {"titleAnchor": "end"},
         "legend": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260, "symbolSize": 70},
         "title": {
             "color": paint["ink"],

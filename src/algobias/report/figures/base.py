@@ -115,17 +115,21 @@ def log_axis(
     domain = [min(values), max(values)] if values else [0.1, 1.0]
     if domain[0] == domain[1]:
         domain = [domain[0] / 2, domain[1] * 2]
-    label = "datum.value === 1 ? '1' : datum.value === 10 ? '10' : datum.label"
-    scale: Spec = {"type": "log", "domain": domain, "nice": False, "padding": 8, "reverse": reverse}
+    # d3 writes 0.1 as 1e-1 and 1 as 1e+0.
+    plain = "datum.value >= 0.01 && datum.value < 1000 ? format(datum.value, '~g') : datum.label"
+    axis: Spec = {
+        "title": title,
+        "values": decades(domain),
+        "format": number,
+        "labelExpr": plain,
+        "grid": grid,
+    }
+    if reverse:
+        # The title stands at the right end, as on every axis: that is where a reversed scale starts.
+        axis.update(titleAnchor="start", titleAlign="right")
     return {
-        "scale": scale,
-        "axis": {
-            "title": title,
-            "values": decades(domain),
-            "format": number,
-            "labelExpr": label,
-            "grid": grid,
-        },
+        "scale": {"type": "log", "domain": domain, "nice": False, "padding": 8, "reverse": reverse},
+        "axis": axis,
     }
 
 

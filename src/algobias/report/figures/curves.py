@@ -54,11 +54,12 @@ def metric_curve(points: Points, width: Width = "container") -> Spec:
     )
 
 
-def metric_window(points: Points) -> tuple[float, float]:
-    """Range of the test metric that the curves are drawn in."""
+def metric_window(points: Points, drawn: Rows | None = None) -> tuple[float, float]:
+    """Range of the test metric in which rows (by default the learning curves) are drawn."""
     known = [row for row in points.seeds if row["metric"] is not None]
     ends = [row["metric"] for row in known if not row["diverged"]] or [row["metric"] for row in known]
-    everything = [row["metric"] for row in points.curves if row["metric"] is not None] + ends
+    shown = points.curves if drawn is None else drawn
+    everything = [row["metric"] for row in shown if row["metric"] is not None] + ends
     return window(ends, everything, number_or_none(points.record.result.get("tolerance")) or 0.0)
 
 
@@ -68,13 +69,13 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     Training runs to the right (the loss falls). Recipes whose learning rate decays have one point per run
     and length; others are drawn along their curves.
     """
-    low, _ = metric_window(points)
+    low, _ = metric_window(points, points.fits)
     measure = FIT_WORDS[points.scale.on]
     level = _level(points)
     # What lies below the window of the metric needs no room to the left either.
     span = [row["fit"] for row in points.fits if row["metric"] >= low] + [row["level"] for row in level]
     x = field("fit", **log_axis(span, f"{measure.capitalize()} (falls to the right)", reverse=True))
-    y = _metric_axis(points)
+    y = _metric_axis(points, points.fits)
     labels = list(points.labels.values())
     color, shape, places = arm_color(labels), arm_shape(labels), decimals(points.record)
     thin = {"type": "line", "strokeWidth": 1, "clip": True}
@@ -138,10 +139,10 @@ def _lines(points: Points, value: str, y: Spec, number: str, width: Width) -> li
     return layers
 
 
-def _metric_axis(points: Points) -> Spec:
+def _metric_axis(points: Points, drawn: Rows | None = None) -> Spec:
     return field(
         "metric",
-        scale={"domain": list(metric_window(points)), "nice": True, "zero": False},
+        scale={"domain": list(metric_window(points, drawn)), "nice": True, "zero": False},
         axis={"title": metric_title(points), "tickCount": 6},
     )
 

@@ -27,7 +27,7 @@ _PAIR = ("baseline", "variant")
 
 def metric_title(points: Points) -> str:
     """``Test accuracy``, with the unit where it is more than 0 to 100 and the name does not say it."""
-    name = shortened(str(points.record.result.get("metric") or "metric").replace("_", " "), 60)
+    name = shortened(str(points.record.result.get("metric") or "metric").replace("_", " "), 40)
     kind = unit(points.record)
     return f"Test {name}" + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
 
@@ -58,9 +58,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
 
     y = field("arm", "nominal", sort=labels, scale={"domain": labels, "paddingInner": 0.1}, axis=_row_axis())
     offset = field("offset", scale={"domain": [-1, 1]})
-    x = field(
-        "metric", title=f"{metric_title(points)} at the planned end", scale={"zero": False, "padding": 12}
-    )
+    x = field("metric", title=metric_title(points), scale={"zero": False, "padding": 12})
     places = decimals(points.record)
     number = f".{places}f"
     color, shape = arm_color(labels), arm_shape(labels)

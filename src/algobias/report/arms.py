@@ -1,0 +1,162 @@
+"""The arms of a record: order, labels, runs, scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from algobias.report.record import StudyRecord, number_or_none
+from algobias.report.series import Rows, planned_metric
+from algobias.report.words import arm_label, mapping
+from algobias.study.design import Run
+from algobias.study.matching import FitScale
+
+_FIRST = ("baseline", "variant", "rate_only")
+
+
+@dataclass(frozen=True)
+class ArmPoints:
+    """Arms and seeds of one record; arms go by their labels, every table is computed once.
+
+    Attributes:
+        record: The record.
+        budget: Largest number of curve points kept in all; long curves are thinned evenly in log updates.
+        lines: Largest number of runs that are drawn as lines of their own; means are over all.
+    """
+
+    record: StudyRecord
+    budget: int = 8_000
+    lines: int = 180
+
+    @cached_property
+    def arms(self) -> list[str]:
+        """Arms that have runs: baseline, variant, rate_only, then the treated ones, then others."""
+        found = dict.fromkeys(run.arm for run in self.record.runs)
+        controls = sorted(
+            (arm for arm in found if "+control" in arm),
+            key=lambda arm: (arm.rpartition(":")[2], arm[0] == "b", arm),
+        )
+        known = [arm for arm in _FIRST if arm in found] + controls
+        return known + sorted(arm for arm in found if arm not in known)
+
+    @cached_property
+    def labels(self) -> dict[str, str]:
+        """Arm -> label; labels are unique."""
+        labels: dict[str, str] = {}
+        for arm in self.arms:
+            label = arm_label(arm, self.record)
+            labels[arm] = label if label not in labels.values() else f"{label} ({arm})"
+        return labels
+
+    @cached_property
+    def scale(self) -> FitScale:
+        """What arms are matched on: the training loss, or the distance of the training metric from "
+        "perfect."""
+        if mapping(self.record.result.get("fit")).get("on") != "train_metric":
+            return FitScale()
+        baselines = [run.outcome for run in self.record.runs if run.arm == "baseline"]
+        return FitScale.of_metric(baselines, None) if baselines else FitScale()
+
+    @cached_property
+    def level(self) -> float | None:
+        """The matched level, where there is one that can be drawn."""
+        level = number_or_none(mapping(self.record.result.get("fit")).get("level"))
+        return level if level is not None and level > 0 else None
+
+    @cached_property
+    def by_length(self) -> bool:
+        """Whether some recipe was run anew for each length, so that runs cut short mean nothing."""
+        planned: dict[tuple[str, int], set[int]] = {}
+        for run in self.record.runs:
+            if not run.outcome.diverged and len(run.outcome.curve):
+                end = int(run.outcome.curve.update[run.outcome.planned])
+                planned.setdefault((run.arm, run.replicate), set()).add(end)
+        return any(len(ends) > 1 for ends in planned.values())
+
+    @cached_property
+    def planned_runs(self) -> dict[str, list[Run]]:
+        """Arm -> for each replicate the run of the planned length, which its score is taken from."""
+        return self._choose(lambda run: -abs(math.log(run.length)) if run.length > 0 else -math.inf)
+
+    @cached_property
+    def drawn_runs(self) -> dict[str, list[Run]]:
+        """Arm -> for each replicate the run whose curve is drawn: the longest that contains the planned "
+        "one."""
+        if self.by_length:
+            return self.planned_runs
+
+        def reach(run: Run) -> tuple[bool, int]:
+            curve = run.outcome.curve
+            return (not run.outcome.diverged, int(curve.update[-1]) if len(curve) else -1)
+
+        return self._choose(reach)
+
+    @cached_property
+    def seeds(self) -> Rows:
+        """One row per arm and replicate: ``arm, seed, replicate, metric, diverged``."""
+        return [
+            {
+                "arm": self.labels[arm],
+                "seed": run.outcome.seed,
+                "replicate": run.replicate,
+                "metric": planned_metric(run.outcome),
+                "diverged": run.outcome.diverged,
+            }
+            for arm, runs in self.planned_runs.items()
+            for run in runs
+        ]
+
+    @cached_property
+    def arm_means(self) -> Rows:
+        """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over "
+        "seeds."""
+        rows: Rows = []
+        for arm, runs in self.planned_runs.items():
+            values = [value for run in runs if (value := planned_metric(run.outcome)) is not None]
+            if not values:
+                continue
+            mean, count = float(np.mean(values)), len(values)
+            row = {"arm": self.labels[arm], "mean": mean, "low": None, "high": None, "n": count}
+            if count > 1:
+                half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
+                row.update(low=mean - half, high=mean + half)
+            rows.append(row)
+        return rows
+
+    @cached_property
+    def differences(self) -> Rows:
+        """Baseline minus variant per replicate that both have: ``replicate, value``."""
+        base, changed = (
+            {run.replicate: planned_metric(run.outcome) for run in self.planned_runs.get(arm, [])}
+            for arm in ("baseline", "variant")
+        )
+        rows: Rows = []
+        for replicate in sorted(base.keys() & changed.keys()):
+            one, other = base[replicate], changed[replicate]
+            if one is not None and other is not None:
+                rows.append({"replicate": replicate, "value": one - other})
+        return rows
+
+    @cached_property
+    def drawing_order(self) -> list[str]:
+        """The other arms first, then the baseline, and the variant over all of them."""
+        return sorted(self.arms, key=lambda arm: (arm == "variant", arm == "baseline", -self.arms.index(arm)))
+
+    @cached_property
+    def lines_per_arm(self) -> int:
+        """Number of seeds of an arm that are drawn as lines of their own, from the first."""
+        return max(2, self.lines // max(1, len(self.arms)))
+
+    def _choose(self, worth: Callable[[Run], Any]) -> dict[str, list[Run]]:
+        best: dict[tuple[str, int], Run] = {}
+        for run in self.record.runs:
+            key = (run.arm, run.replicate)
+            if key not in best or worth(run) > worth(best[key]):
+                best[key] = run
+        return {arm: [best[key] for key in sorted(best) if key[0] == arm] for arm in self.arms}

@@ -57,7 +57,8 @@ def describe(
         else:
             recoveries.append(found)
     if wanted and design.can_extend:
-        return wanted
+        # Two controls may want the same shorter schedule of the baseline.
+        return list(dict.fromkeys(wanted))
     baseline, variant = (book.everything(arm, look, scale) for arm in ("baseline", "variant"))
     levels = [factor * reference for factor in FURTHER] if reference is not None else []
     if scale.on == "train_loss":

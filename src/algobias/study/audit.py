@@ -16,6 +16,7 @@ from algobias.recipe import difference
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.design import Design, Run
+from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress, Silent
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
@@ -26,7 +27,7 @@ from algobias.study.trainer import Options, Trainer
 from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.training.checks import null_check
+from algobias.training.checks import activity_check, null_check
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ def run_audit(
     started = time.monotonic()
     arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
     study = study_id(arms)
-    store.save_study(study, {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task})
-    not_applied, null_failed = pre_checks(arms)
+    question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
+    store.save_study(study, question)
+    not_applied, null_failed = pre_checks(arms, progress)
     runs: list[Run] = []
     with Trainer(arms, store, study, options, progress, started) as trainer:
         progress.start(
@@ -125,6 +127,9 @@ def run_audit(
                 if not isinstance(wanted, list):
                     break
                 runs += trainer.carry_out(wanted)
+        except (KeyboardInterrupt, OutOfTime):
+            store.save_study(study, question, "interrupted")
+            raise
         finally:
             progress.stop()
     result = assemble(study, arms, design, wanted, runs, why)
@@ -141,11 +146,11 @@ def run_audit(
     return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
 
 
-def pre_checks(arms: Arms) -> tuple[str | None, str | None]:
-    """What can be said before anything is paid for.
+def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:
+    """Activity and null check, before anything is paid for.
 
-    A change that acts late (a clip that is not reached at first) trains and is judged by whole runs: the
-    planner calls it not applied where every curve is identical.
+    A change without effect in the first updates may act later (a clip that is not reached at first): that is
+    said, and whole runs decide, since the planner calls a change not applied where every curve is identical.
 
     Returns:
         Why the change is not applied, or None; why a null check failed, or None.
@@ -158,6 +163,8 @@ def pre_checks(arms: Arms) -> tuple[str | None, str | None]:
         failed = null_check(lever, arms.recipes["baseline"], arms.task)
         if failed is not None:
             return None, failed
+    if not activity_check(arms.recipes["baseline"], arms.recipes["variant"], arms.task).active:
+        progress.message("the change has no effect in the first updates; whole runs will tell")
     return None, None
 
 

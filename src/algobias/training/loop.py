@@ -33,7 +33,8 @@ LOOP_REVISION = 1
 
 EVALUATION_BATCH = 500
 ASK_EVERY = 50
-"""Updates between two questions to the observers whether to save or stop."""
+ASK_SECONDS = 0.5
+"""Observers are asked whether to save or stop at every check, and between checks so often at least."""
 
 
 def train(
@@ -192,7 +193,8 @@ def _train_group(
             state, memory = setup.transform.update(grads, memory, state)
             update += 1
             checked = update in setup.horizon.checks or update >= last
-            if update % ASK_EVERY == 0 and not checked and _asked(observers):
+            overdue = update % ASK_EVERY == 0 or time.perf_counter() - clock > ASK_SECONDS
+            if overdue and not checked and _asked(observers):
                 break
         now = time.perf_counter()
         for record in records:

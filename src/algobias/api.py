@@ -13,6 +13,7 @@ from algobias.study.spec import spec_from
 from algobias.study.store import DEFAULT_FOLDER, Store
 from algobias.study.tables import Terms
 from algobias.study.trainer import Options
+from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 
 
@@ -85,7 +86,7 @@ def audit(
     )
     given = None
     if isinstance(task, Task) and task.text is None:
-        task.check()
+        rehearse(task)
         given = task
     options = Options(workers, None if data is None else Path(data), max_time)
     with Store(store) as opened:

@@ -20,6 +20,7 @@ from algobias.tasks import Task, catalogue, load_task
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import TASKS
+from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.words import recipe_from_words
 
 PREFIXES = {"fashion_mnist": "FashionMNIST/raw/", "mnist": "MNIST/raw/"}
@@ -130,7 +131,7 @@ def test_idx_tasks_read_their_files(tmp_path, name):
     write_idx(tmp_path, PREFIXES[name], ("train", "t10k"))
     task = load_task(f"{name}:model=mlp,pool=2,train=40,test=25", tmp_path)
     assert task.name == f"{name}:train=40,test=25,pool=2,model=mlp"
-    task.check()
+    rehearse(task)
     images, labels = images_and_labels(60, 10, 0, 0)
     pooled = images[:40].astype(float).reshape(40, 14, 2, 14, 2).mean(axis=(2, 4)) / 255
     x, y = task.train.data
@@ -151,7 +152,7 @@ def test_idx_tasks_read_their_files(tmp_path, name):
 def test_conv_nets_of_idx_tasks(tmp_path, model, norm):
     write_idx(tmp_path, PREFIXES["fashion_mnist"], ("train", "t10k"))
     task = load_task(f"fashion_mnist:pool=2,model={model}", tmp_path)
-    task.check()
+    rehearse(task)
     assert isinstance(task.build_model()[1], norm)
     recipe = task.recipe()
     assert (recipe.optimizer.lr, recipe.batch, recipe.budget.epochs, recipe.schedule.name) == (
@@ -165,7 +166,7 @@ def test_conv_nets_of_idx_tasks(tmp_path, model, norm):
 def test_emnist_letters_are_upright_and_counted_from_0(tmp_path):
     write_idx(tmp_path, "EMNIST/raw/emnist-letters-", ("train", "test"), classes=26, first=1)
     task = load_task("emnist_letters", tmp_path)
-    task.check()
+    rehearse(task)
     images, labels = images_and_labels(60, 26, 1, 0)
     x, y = task.train.data
     mean, deviation = images.mean(), images.std()
@@ -189,14 +190,14 @@ def test_idx_files_that_do_not_fit_together(tmp_path):
     labels.write_bytes(good)
     with pytest.raises(BadInput, match=r"mnist.train: 61 .*at most 60"):
         load_task("mnist:train=61", tmp_path)
-    with pytest.raises(BadInput, match="batch: 16 .*at most the 12 training examples"):
+    with pytest.raises(BadInput, match=r"batch: 16 .*at most the 12 training examples"):
         load_task("mnist:train=12", tmp_path)
 
 
 def test_cifar10(tmp_path):
     pixels = write_cifar(tmp_path, 30)
     task = load_task("cifar10:depth=8,norm=group", tmp_path)
-    task.check()
+    rehearse(task)
     x, y = task.train.data
     assert x.shape == (150, 3, 32, 32)
     train = pixels[:150].astype(float)
@@ -295,7 +296,7 @@ def test_a_new_task_is_one_entry(monkeypatch):
     )
     monkeypatch.setitem(TASKS, "line", entry)
     task = load_task("line:slope=3")
-    task.check()
+    rehearse(task)
     assert task.recipe().task == "line:slope=3.0"
     assert task.train.data[1][-1] == 3
     assert catalogue()[-1]["options"] == {"slope": 2.0}

@@ -16,6 +16,7 @@ from algobias.recipe import DataSpec, ModelSpec
 from algobias.tasks import Task
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.labels import label_key, stratified, with_labels
+from algobias.tasks.rehearsal import rehearse
 
 RECIPE = {"lr": 0.1, "batch": 4, "epochs": 2}
 
@@ -105,11 +106,11 @@ def test_one_class_and_labels_out_of_range():
 
 def test_rehearsal_finds_the_label_without_an_output():
     x, y = data()
-    make().check()
+    rehearse(make())
     for part in ("train", "test"):
         task = make(**{part: (x, y.index_fill(0, torch.tensor([29]), 3))})
         with pytest.raises(BadInput, match=f"loss on {part}.*Target 3 is out of bounds"):
-            task.check()
+            rehearse(task)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_rehearsal_finds_the_label_without_an_output():
 def test_rehearsal_finds_functions_that_do_not_fit(changes, message):
     task = make(**changes)
     with pytest.raises(BadInput, match=message):
-        task.check()
+        rehearse(task)
 
 
 def test_rehearsal_leaves_the_random_state_alone():
@@ -139,7 +140,7 @@ def test_rehearsal_leaves_the_random_state_alone():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    task.check()
+    rehearse(task)
     task.fingerprint()
     assert torch.equal(torch.rand(1), expected)
 

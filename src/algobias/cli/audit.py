@@ -166,13 +166,13 @@ def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -
     from algobias.report.terminal import LiveView, verdict_panel
     from algobias.study.audit import run_audit
     from algobias.study.executor import OutOfTime
-    from algobias.study.progress import Silent
+    from algobias.study.progress import Progress
     from algobias.study.store import Store
 
     console = messages()
     command = f"algobias {shlex.join(sys.argv[1:])}"
     with Store(store) as opened:
-        view = Silent() if quiet else LiveView(console)
+        view = Progress() if quiet else LiveView(console)
         try:
             finished = run_audit(question, opened, options, view, command=command)
         except OutOfTime:

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from algobias.report.numerals import bounds, duration, fixed, loss, shortened
 from algobias.report.record import Interval, clean_text, number_or_none
+from algobias.study.progress import Progress
 
 PLAIN_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
@@ -42,7 +43,7 @@ class _Run:
         return min(1.0, self.update / self.total) if self.total > 0 else 0.0
 
 
-class LiveView:
+class LiveView(Progress):
     """Shows a study while it runs: arms by seeds, time, the current interval. Writes to stderr only.
 
     On a terminal one region is redrawn a few times a second. Elsewhere (a pipe, a log file) a line is

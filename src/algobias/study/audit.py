@@ -18,7 +18,7 @@ from algobias.study.arms import Arms, build_arms
 from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
-from algobias.study.progress import Progress, Silent
+from algobias.study.progress import Progress
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
@@ -94,7 +94,7 @@ def run_audit(
         KeyboardInterrupt: Interrupted; everything so far is stored.
         OutOfTime: The time is over; everything so far is stored.
     """
-    options, progress = options or Options(), progress or Silent()
+    options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
     arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
     study = study_id(arms)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 
-class Progress(Protocol):
-    """A watcher: the live terminal view, or nothing."""
+class Progress:
+    """A watcher that does nothing with what it is told; the live terminal view is another."""
 
     def start(self, plan: Mapping[str, Any]) -> None:
-        """The study begins; ``plan`` is what ``--plan`` prints."""
+        """The study begins: ``task``, ``change``, ``first_look_seeds`` and ``tolerance``, where given."""
 
     def update(
         self,
@@ -34,33 +34,3 @@ class Progress(Protocol):
 
     def stop(self) -> None:
         """Nothing more will come."""
-
-
-class Silent:
-    """Watches nothing."""
-
-    def start(self, plan: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def update(
-        self,
-        arm: str,
-        seed: int,
-        update: int,
-        total: int,
-        train_loss: float | None,
-        test_metric: float | None,
-    ) -> None:
-        """Nothing."""
-
-    def finished(self, arm: str, seed: int) -> None:
-        """Nothing."""
-
-    def look(self, n: int, interval: tuple[float, float, float], state_text: str) -> None:
-        """Nothing."""
-
-    def message(self, text: str) -> None:
-        """Nothing."""
-
-    def stop(self) -> None:
-        """Nothing."""

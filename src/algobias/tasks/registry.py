@@ -44,7 +44,7 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
         options = parse_options(entry, rest)
         task = entry.build(options, spelling(entry, options), data_dir)
         task.text = task.name
-    task.data_dir = data_dir
+    task.reload = load_task, (task.text, data_dir)
     return task
 
 

@@ -14,7 +14,7 @@ from algobias.errors import BadInput
 from algobias.models.registry import build as build_zoo_model
 from algobias.recipe import DataSpec, ModelSpec, Recipe
 from algobias.tasks import fingerprint
-from algobias.tasks.checks import check_finite, check_labels, first_batch, guarded, rehearse
+from algobias.tasks.checks import check_finite, check_labels, first_batch, guarded
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
 from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
 from algobias.tasks.trees import tensors_in
@@ -57,6 +57,7 @@ class Task:
         test: Test examples.
         validation: Validation examples, or None.
         text: How :func:`~algobias.tasks.registry.load_task` finds it again; None for a task made in Python.
+        reload: The call that makes it again in another process; None likewise.
 
     Loss and metric are called with the model wrapped by ``torch.func.functional_call`` and possibly under
     ``torch.func.vmap`` over seeds: no ``.item()`` and no branch on a tensor's value in them, or use
@@ -114,7 +115,7 @@ class Task:
         check_labels({part: found for part, found in known.items() if found is not None}, classes)
         self._words = dict(recipe) if isinstance(recipe, Mapping) else recipe
         self.text: str | None = None
-        self.data_dir: Path | None = None
+        self.reload: tuple[Callable[..., Task], tuple[Any, ...]] | None = None
         self.files: tuple[Path, ...] = ()
         self._hash: str | None = None
         self.recipe()
@@ -124,11 +125,7 @@ class Task:
 
     def __reduce__(self) -> Any:
         """A task that was loaded by text travels to another process as that text."""
-        if self.text is None:
-            return super().__reduce__()
-        from algobias.tasks.registry import load_task
-
-        return load_task, (self.text, self.data_dir)
+        return super().__reduce__() if self.reload is None else self.reload
 
     def sources(self) -> dict[str, Source]:
         """``train``, ``test`` and, where there is one, ``validation``."""
@@ -251,10 +248,6 @@ class Task:
         if data.pick == "first" or count == n:
             return torch.arange(count)
         return stratified(torch.arange(n), self.all_labels("train"), count, SUBSET_SEED)
-
-    def check(self) -> None:
-        """Try model, loss and metric on a few examples; see :func:`algobias.tasks.checks.rehearse`."""
-        rehearse(self)
 
     def fingerprint(self) -> str:
         """Hash of the data, of the user's code and of the task's revision.

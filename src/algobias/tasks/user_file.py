@@ -15,6 +15,7 @@ from typing import Any
 from algobias.errors import BadInput
 from algobias.tasks.checks import where_and_what
 from algobias.tasks.fingerprint import PACKAGE
+from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 
 _siblings: set[str] = set()
@@ -69,7 +70,7 @@ def load_user_task(text: str, base_dir: Path | None = None) -> Task:
                     f"{path.name}:{name}", type(made).__name__, "a Task, or a function that returns one"
                 )
             made.files = (path, *local_imports(path))
-            made.check()
+            rehearse(made)
         except KeyboardInterrupt:
             raise
         except BadInput as error:

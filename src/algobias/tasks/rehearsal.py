@@ -1,0 +1,78 @@
+"""A rehearsal of a task on a few examples, so that its mistakes show before anything is trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from algobias.errors import BadInput
+from algobias.tasks.checks import FIRST_ITEMS, guarded
+from algobias.tasks.source import Source
+from algobias.tasks.task import Task
+
+
+def rehearse(task: Task) -> None:
+    """Build the network and evaluate loss, its gradient and metric on a few examples, without training.
+
+    The examples are the first ones and those with the smallest and the largest label, so that a label the
+    network has no output for shows here and not in the middle of a run.
+
+    Raises:
+        BadInput: Whatever goes wrong in the user's functions, with file and line; a loss that is not one
+            finite number or that no parameter changes; a metric that is not one value for each example.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = guarded("model", task.model)
+        if not isinstance(net, nn.Module):
+            raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+        net.eval()
+        for name, source in task.sources().items():
+            index = _telling_examples(source, task.all_labels(name))
+            batch = next(source.to("cpu").batches(len(index), index))
+            loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
+            _check_loss(loss, name)
+            if name == "train":
+                parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
+                guarded(
+                    "gradient of the loss",
+                    lambda x=loss, p=parameters: torch.autograd.grad(x, p, allow_unused=True),
+                )
+            with torch.no_grad():
+                values = guarded(
+                    f"metric on {name}", lambda b=batch: task.metric(net, [b] if task.corpus else b)
+                )
+            _check_metric(values, name, len(index), task.corpus)
+
+
+def _telling_examples(source: Source, labels: Tensor | None) -> Tensor:
+    chosen = list(range(min(FIRST_ITEMS, len(source))))
+    if labels is not None:
+        chosen += [int(labels.argmin()), int(labels.argmax())]
+    return torch.tensor(sorted(set(chosen)))
+
+
+def _check_loss(loss: Any, name: str) -> None:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        shown = f"tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+        raise BadInput(f"loss on {name}", shown, "one floating-point number: the mean over the batch")
+    if not bool(torch.isfinite(loss)):
+        raise BadInput(f"loss on {name}", float(loss.detach()), "a finite loss at the initial weights")
+
+
+def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
+    field = f"metric on {name}"
+    if corpus:
+        try:
+            float(values)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                field, type(values).__name__, "one number for the whole set (corpus=True)"
+            ) from error
+    elif not isinstance(values, Tensor) or values.shape != (examples,):
+        shown = f"tensor {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+        raise BadInput(field, shown, f"one value for each example, a tensor [{examples}] (or corpus=True)")
+    if bool(torch.isnan(torch.as_tensor(values)).any()):
+        raise BadInput(field, "nan", "a number at the initial weights")

@@ -4,15 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Real data for the tests, where a sibling folder offers to unpack them; never part of the project.
-SIBLING_DATA := $(firstword $(wildcard ../shared/data/unpack.py))
-DATA_CACHE ?= $(CURDIR)/.data-cache
-ifneq ($(SIBLING_DATA),)
-  ALGOBIAS_DATA ?= $(DATA_CACHE)
-  export ALGOBIAS_DATA
+# Public data sets for the tests: your own ALGOBIAS_DATA, or unpacked once into a cache folder where a sibling
+# folder offers them. Without either the tests that need them are skipped.
+UNPACK := $(firstword $(wildcard ../*/data/unpack.py))
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/algobias/test-data
+ifeq ($(origin ALGOBIAS_DATA),undefined)
+  ifneq ($(UNPACK),)
+    export ALGOBIAS_DATA := $(CACHE)
+    UNPACKED := $(CACHE)/.complete
+  endif
 endif
 
-.PHONY: demo test install data clean
+.PHONY: demo test install clean
 
 install: $(STAMP)
 
@@ -21,18 +24,15 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
-data: $(STAMP)
-ifneq ($(SIBLING_DATA),)
-	@test -f $(ALGOBIAS_DATA)/.complete || { mkdir -p $(ALGOBIAS_DATA) && \
-	  $(BIN)/python $(SIBLING_DATA) $(ALGOBIAS_DATA) mnist fashion cifar10 && touch $(ALGOBIAS_DATA)/.complete; }
-else
-	@echo "no sibling data folder: tests on public data sets will be skipped"
-endif
+$(CACHE)/.complete: | $(STAMP)
+	mkdir -p $(CACHE)
+	$(BIN)/python $(UNPACK) $(CACHE) mnist fashion cifar10
+	touch $@
 
 demo: $(STAMP)
 	$(BIN)/algobias audit digits --change batch:x16,lr=sqrt
 
-test: $(STAMP) data
+test: $(STAMP) $(UNPACKED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -40,4 +40,4 @@ test: $(STAMP) data
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs
 
 clean:
-	rm -rf $(VENV) $(DATA_CACHE) .algobias build dist *.egg-info src/*.egg-info
+	rm -rf $(VENV) .algobias build dist *.egg-info src/*.egg-info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.shared import Json, Quiet, messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, messages, print_json
 from algobias.errors import BadInput
 
 
@@ -44,7 +45,10 @@ def compare(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="The tables have no seeds in common on purpose.")
     ] = False,
-    html: Annotated[Path | None, typer.Option("--report", help="Write the HTML report here.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--report", help="Write the HTML report here; default: into the store.")
+    ] = None,
+    store: StoreFolder = DEFAULT_STORE,
     fail_on: Annotated[str | None, typer.Option(help="Exit with code 1 for these verdicts.")] = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -61,6 +65,7 @@ def compare(
     from algobias.study.compare import compare_tables
     from algobias.study.result import look_entry
     from algobias.study.tables import Terms
+    from algobias.training.checkpoints import disk
 
     failing = verdicts(fail_on)
     given: dict[str, Any] = {
@@ -83,14 +88,24 @@ def compare(
         command=f"algobias {shlex.join(sys.argv[1:])}",
         decisions=[look_entry(look) for look in found.looks],
     )
-    if html is not None:
+    html = html or store / "reports" / f"compare-{_digest(baseline, variant)}.html"
+    with disk(html):
+        html.parent.mkdir(parents=True, exist_ok=True)
         write(record, html)
-        result["report"] = str(html)
+    result["report"] = str(html)
     if json:
         print_json(result)
     if not quiet:
         messages().print(verdict_panel(record))
+        messages().print(f"report: {html}", soft_wrap=True, markup=False)
     fail_on_verdict(result, failing)
+
+
+def _digest(*tables: Path) -> str:
+    """The same tables have the same report."""
+    return hashlib.sha256(
+        b"".join(hashlib.sha256(path.read_bytes()).digest() for path in tables)
+    ).hexdigest()[:12]
 
 
 def _looks(text: str | None) -> tuple[int, ...] | None:

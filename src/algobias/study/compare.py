@@ -122,6 +122,9 @@ def compare_tables(
         ],
         "differences": [],
     }
+    for arm in result["arms"]:
+        # A table tells how many updates were made, and nothing else of what they cost.
+        arm["cost"] = {axis: value if axis == "updates" else None for axis, value in arm["cost"].items()}
     result["warnings"] = [*warnings, *result["warnings"]]
     result.update(store=None, report=None, seconds=time.monotonic() - started)
     return Comparison(result, verdict, design, runs, tuple(looked))

@@ -17,6 +17,7 @@ CASES: dict[str, dict[str, object]] = {
         "rate_only": True,
         "levels": True,
     },
+    "side arm": {"verdict": "bias", "seeds": 6, "rate_only": True, "broken_side_arm": True},
     "decaying": {"verdict": "mixed", "seeds": 6, "decaying": True},
     "diverged": {"verdict": "broken", "seeds": 6, "diverged": 4, "bias_missing": True},
     "all diverged": {"verdict": "broken", "seeds": 4, "diverged": 4},

@@ -114,6 +114,7 @@ def record(
     levels: bool = False,
     unbounded: bool = False,
     alters_loss: bool = False,
+    broken_side_arm: bool = False,
 ) -> StudyRecord:
     """A study that ended with ``verdict``; every number in the result comes from its synthetic runs."""
     shape: dict[str, dict[str, Any]] = {
@@ -157,8 +158,8 @@ def record(
         else:
             extra = {"last": last} if last else {}
             add("variant", seed, **options, **extra, diverges=seed < diverged)
-        if rate_only:
-            add("rate_only", seed, planned=2000, final=3e-4, top=97.6, key=5) if not nats else None
+        if rate_only and not nats:
+            add("rate_only", seed, planned=2000, final=1.5 if broken_side_arm else 3e-4, top=97.6, key=5)
         for index in range(controls):
             treated = {**options, "top": float(options["top"]) + 0.7 - 0.5 * index, "key": 10 + index}
             add(f"variant+control:{index}", seed, **treated)

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Chromium to look at the report; none is installed"
 )
 
-NAMES = ("controls", "diverged", "decaying", "hostile")
+NAMES = ("controls", "side arm", "decaying", "hostile")
 WIDTHS = (390, 1280)
 
 MEASURE = """
@@ -43,7 +43,7 @@ function measure(frame) {
     const key = figure.dataset.figure, picture = figure.querySelector(".live svg");
     if (!picture) { say(`${key}: not drawn`); continue; }
     const box = picture.getBoundingClientRect(), place = figure.getBoundingClientRect();
-    if (box.width < 200 || box.height < 60) say(`${key}: ${box.width} x ${box.height}`);
+    if (box.width < 200 || box.height < 60 || box.height > 700) say(`${key}: ${box.width} x ${box.height}`);
     if (box.right > place.right + 1 || box.left < place.left - 1) say(`${key}: wider than its box`);
     const texts = [...picture.querySelectorAll("text")]
       .filter((text) => text.textContent.trim() && Number(getComputedStyle(text).opacity) > 0)

@@ -120,8 +120,15 @@ def test_case_svg_is_one_small_picture_with_the_verdict(study: StudyRecord) -> N
     svg = figures.case_svg(study)
     text = "".join(ET.fromstring(svg).itertext())
     assert f"Verdict: {str(study.result['verdict']).replace('_', ' ')}" in text
-    assert "Shares of the gap" in text
     assert len(svg) < 250_000
+
+
+def test_case_svg_of_a_study_without_runs_tells_the_reason() -> None:
+    bare = StudyRecord({"verdict": "not_applied", "task": "digits", "reason": "The recipe is the same."})
+    text = "".join(ET.fromstring(figures.case_svg(bare)).itertext())
+    assert "Verdict: not applied" in text
+    assert "The recipe is the same." in text
+    assert "not available" not in text
 
 
 def test_case_svg_shows_each_seed_of_both_arms() -> None:
@@ -220,10 +227,38 @@ def test_log_ticks(domain: tuple[float, float], ticks: list[float]) -> None:
 
 
 def test_window_holds_the_ends_and_never_more_than_the_data() -> None:
-    low, high = window([95.0, 97.0], [10.0, 50.0, 95.0, 97.0], 0.4)
-    assert 92.9 < low < 95.0
+    low, high = window((95.0, 97.0), [10.0, 50.0, 95.0, 97.0], 0.4)
+    assert 93.5 < low < 95.0
     assert high == 97.0
-    assert window([], [], 0.4) == (0.0, 1.0)
+    assert window((95.0, 97.0), [], 0.4) == (95.0, 97.0)
+
+
+def test_a_broken_side_arm_does_not_squash_the_comparison() -> None:
+    runs = [
+        *record("bias", 4).runs,
+        *(Run("rate_only", seed, outcome(seed, planned=2000, final=1.5, key=9)) for seed in range(4)),
+    ]
+    points = Points(StudyRecord({"verdict": "bias", "metric": "accuracy", "tolerance": 0.4}, runs))
+    ends = [row["metric"] for row in points.seeds if row["arm"] != "rate only"]
+    low, high = points.scale_range
+    assert (low, high) == (min(ends), max(ends))
+    assert [(row["arm"], row["count"], row["below"]) for row in points.off_scale] == [("rate only", 4, True)]
+    assert "all seeds off the scale, mean" in figures.svg(figures.seed_dots(points, 600))
+    axis = figures.metric_curve(points)["layer"][0]["encoding"]["y"]["scale"]["domain"]
+    assert axis[0] > low - 3
+
+
+def test_a_broken_variant_is_on_the_scale_with_all_its_seeds() -> None:
+    points = Points(case("diverged"))
+    assert points.scale_range[0] == 10.0
+    assert points.off_scale == []
+
+
+def test_one_diverged_seed_is_named_and_does_not_squash_the_others() -> None:
+    points = Points(record("bias", 9, diverged=1))
+    assert [(row["arm"], row["count"], row["total"]) for row in points.off_scale] == [("variant", 1, 9)]
+    assert points.scale_range[0] > 90
+    assert "1 of 9 seeds off the scale" in figures.svg(figures.seed_dots(points, 600))
 
 
 def test_interval_reads_anything() -> None:

@@ -130,6 +130,62 @@ class ArmPoints:
         return rows
 
     @cached_property
+    def scale_range(self) -> tuple[float, float]:
+        """Range of the test metric that axes are made for, from planned ends.
+
+        The question is baseline against variant: another arm widens the range only where it ends nearby
+        (within their spread, or five tolerances), and diverged seeds likewise.
+        What lies outside is named in the figures (:attr:`off_scale`) and listed in the table.
+        """
+        ended: dict[str, list[float]] = {}
+        diverged: dict[str, list[float]] = {}
+        for arm, runs in self.planned_runs.items():
+            for run in runs:
+                value = planned_metric(run.outcome)
+                if value is not None:
+                    (diverged if run.outcome.diverged else ended).setdefault(arm, []).append(value)
+        pair = [ended.get(arm) or diverged.get(arm) or [] for arm in ("baseline", "variant")]
+        core = [value for values in pair for value in values]
+        core = core or [value for values in (*ended.values(), *diverged.values()) for value in values]
+        if not core:
+            return (0.0, 1.0)
+        low, high = min(core), max(core)
+        near = max(high - low, 5 * self.tolerance)
+        wide = list(core)
+        for values in (*ended.values(), *diverged.values()):
+            if min(values) >= low - near and max(values) <= high + near:
+                wide += values
+        return min(wide), max(wide)
+
+    @cached_property
+    def off_scale(self) -> Rows:
+        """Arms with seeds outside :attr:`scale_range`: ``arm, count, total, mean, below``."""
+        low, high = self.scale_range
+        rows: Rows = []
+        for row in self.arm_means:
+            values = [
+                one["metric"] for one in self.seeds if one["arm"] == row["arm"] and one["metric"] is not None
+            ]
+            outside = [value for value in values if not low <= value <= high]
+            if outside:
+                side = float(np.mean(outside)) < low
+                rows.append(
+                    {
+                        "arm": row["arm"],
+                        "count": len(outside),
+                        "total": len(values),
+                        "mean": row["mean"],
+                        "below": side,
+                    }
+                )
+        return rows
+
+    @cached_property
+    def tolerance(self) -> float:
+        """delta, 0 where it is not known."""
+        return number_or_none(self.record.result.get("tolerance")) or 0.0
+
+    @cached_property
     def differences(self) -> Rows:
         """Baseline minus variant per replicate that both have: ``replicate, value``."""
         base, changed = (

@@ -152,7 +152,7 @@ class LiveView(Progress):
 
     def _run(self, arm: str, seed: int) -> _Run:
         self._stage.add((arm, seed))
-        return self._runs.setdefault(clean_text(arm), {}).setdefault(seed, _Run())
+        return self._runs.setdefault(_name(arm), {}).setdefault(seed, _Run())
 
     def _tick(self) -> None:
         if self._terminal:
@@ -223,10 +223,14 @@ class LiveView(Progress):
         """Time since the start, and how long the runs of this stage will take at their pace so far."""
         now = self._clock()
         text = f"{duration(max(0.0, now - self._begun))} so far"
-        runs = [self._runs[clean_text(arm)][seed] for arm, seed in self._stage]
+        runs = [self._runs[_name(arm)][seed] for arm, seed in self._stage]
         expected = max(len(runs), self._expected)
         share = sum(run.share for run in runs) / expected if expected else 0.0
         spent = now - self._stage_begun
         if 0.02 < share < 1 and spent > 1:
-            text += f", about {duration(spent * (1 - share) / share)} to the next look"
+            text += f", about {duration(max(1, round(spent * (1 - share) / share)))} to the next look"
         return text
+
+
+def _name(arm: str) -> str:
+    return clean_text(arm).replace("_", " ")

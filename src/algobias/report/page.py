@@ -37,6 +37,8 @@ def figure_list(points: Points) -> list[FigureEntry]:
     """The figures that this record has data for."""
     record = points.record
     entries: list[FigureEntry] = []
+    gone = ", ".join(row["arm"] for row in points.off_scale if row["count"] == row["total"])
+    far = (f"Off the scale, chosen for baseline and variant: {gone}.",) if gone else ()
     on_axis = points.level is not None and points.scale.on == "train_loss"
     if points.seeds:
         entries += [
@@ -56,9 +58,9 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 + ("The dotted line is the matched level." if on_axis else ""),
                 _curve_notes(points),
             ),
-            FigureEntry("metric", figures.metric_curve, "Test metric", _metric_read(points)),
+            FigureEntry("metric", figures.metric_curve, "Test metric", _metric_read(points), far),
             FigureEntry(
-                "fit", figures.metric_against_fit, "Test metric at equal training fit", _fit_read(points)
+                "fit", figures.metric_against_fit, "Test metric at equal training fit", _fit_read(points), far
             ),
         ]
     if Interval.read(record.result.get("gap")).known:

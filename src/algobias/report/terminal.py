@@ -14,7 +14,7 @@ from rich.text import Text
 
 from algobias.report import page, tables
 from algobias.report.live import LiveView
-from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened
+from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean, number_or_none
 from algobias.report.words import arm_label, change_text, claim, mapping, verdict_name, verdict_words
 
@@ -84,10 +84,9 @@ class _VerdictPanel:
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
             facts = [("verdict", said), *card["facts"]]
             for place, reference in enumerate(card["costs"]["labels"]):
-                ratios = ", ".join(
-                    f"{row['name'].lower()} {row['cells'][place]}" for row in card["costs"]["rows"]
-                )
-                facts.append((f"cost against {reference}", ratios))
+                cells = [(row["name"].lower(), row["cells"][place]) for row in card["costs"]["rows"]]
+                changed = ", ".join(f"{name} {cell}" for name, cell in cells if cell != times(1))
+                facts.append((f"cost against {reference}", changed or "the same"))
             title = Text(f"{card['name'].capitalize()}: {card['lever']}", style="bold", overflow="fold")
             parts += ["", title, _facts(facts, narrow)]
         return parts

@@ -133,19 +133,17 @@ def log_axis(
     }
 
 
-def window(ends: Sequence[float], everything: Sequence[float], tolerance: float) -> tuple[float, float]:
+def window(ends: tuple[float, float], drawn: Sequence[float], tolerance: float) -> tuple[float, float]:
     """Range of the test metric worth drawing: where the arms end, with room below for how they got there.
 
     From chance to the end a metric moves by far more than the gap in question; an axis of the whole way
-    would make every gap invisible. What lies below is cut, and the page says so.
+    would make every gap invisible. What lies outside is cut, and the page says so.
 
     Args:
-        ends: Metric of each run at its planned end.
-        everything: Metric of all points that will be drawn.
+        ends: Lowest and highest metric at the planned end.
+        drawn: Metric of all points that will be drawn.
         tolerance: delta, in units of the metric (0 where not known).
     """
-    if not everything:
-        return (0.0, 1.0)
-    low, high = (min(ends), max(ends)) if ends else (min(everything), max(everything))
-    span = max(high - low, 5 * tolerance, 1e-9)
-    return max(min(everything), low - 0.6 * span), min(max(everything), high + 0.6 * span)
+    room = 0.6 * max(ends[1] - ends[0], 5 * tolerance, 1e-9)
+    every = [*drawn, *ends]
+    return max(min(every), ends[0] - room), min(max(every), ends[1] + room)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from algobias.report.figures.base import Spec
 from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.render import svg
@@ -10,49 +12,65 @@ from algobias.report.figures.shares import split
 from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import change_text, decimals, unit, verdict_name
+from algobias.report.series import Rows
+from algobias.report.words import change_text, decimals, verdict_name, with_unit
 
 _PANEL = 250
 _HEIGHT = 280
 
 
 def case_spec(record: StudyRecord) -> Spec:
-    """Three panels in a row: every seed, test metric against training loss, shares; the verdict as title."""
+    """Three panels in a row: every seed, test metric against training loss, shares; the verdict as title.
+
+    A panel without data is left out; a study without runs shows its reason.
+    """
     points = Points(_two_arms(record), budget=900)
-    panels = []
-    for title, spec in (
-        ("Every seed", seed_dots(points, _PANEL)),
-        ("At equal fit", metric_against_fit(points, _PANEL)),
-        ("Shares of the gap", split(points, _PANEL)),
-    ):
-        panel = {
-            key: item
-            for key, item in spec.items()
-            if key not in ("params", "padding", "datasets", "description")
-        }
-        panel.update(title=title, height=_HEIGHT)
-        panels.append((panel, spec["datasets"]))
-    datasets = {}
-    for index, (panel, tables) in enumerate(panels):
-        # Panels may use one name for different tables: the names are made unique.
-        datasets.update({f"{name}{index}": rows for name, rows in tables.items()})
-        for one in panel["layer"]:
-            one["data"] = {"name": f"{one['data']['name']}{index}"}
-    result = record.result
-    places, kind = decimals(record), unit(record)
-    tolerance = number_or_none(result.get("tolerance"))
-    gap = Interval.read(result.get("gap"))
-    numbers = f"Gap {estimate(gap, places)}" + (f" {kind}" if kind else "")
-    numbers += f", tolerance {fixed(tolerance, places)}" + (f", {gap.n} seeds" if gap.n else "")
-    asked = shortened(f"{result.get('task')}: {change_text(record)}", 130)
+    drawn: list[tuple[str, Spec]] = []
+    if points.seeds:
+        drawn += [
+            ("Every seed", seed_dots(points, _PANEL)),
+            ("At equal fit", metric_against_fit(points, _PANEL)),
+        ]
+    if Interval.read(record.result.get("gap")).known:
+        drawn.append(("Shares of the gap", split(points, _PANEL)))
+    panels: list[Spec] = []
+    datasets: dict[str, Rows] = {}
+    for index, (title, spec) in enumerate(drawn):
+        # Panels use one name for different tables: the names are made unique.
+        datasets |= {f"{name}{index}": rows for name, rows in spec["datasets"].items()}
+        layers = [{**one, "data": {"name": f"{one['data']['name']}{index}"}} for one in spec["layer"]]
+        panels.append({"title": title, "width": _PANEL, "height": _HEIGHT, "layer": layers})
     return {
-        "title": {"text": f"Verdict: {verdict_name(record)}", "subtitle": [asked, numbers], "fontSize": 16},
+        "title": {"text": f"Verdict: {verdict_name(record)}", "subtitle": _subtitle(record), "fontSize": 16},
         "params": [{"name": "focus", "value": ""}],
         "padding": 12,
         "spacing": 36,
         "datasets": datasets,
-        "hconcat": [panel for panel, _ in panels],
+        "hconcat": panels or [_nothing_to_draw()],
         "resolve": {"scale": dict.fromkeys(("x", "y", "color", "shape", "yOffset"), "independent")},
+    }
+
+
+def _subtitle(record: StudyRecord) -> list[str]:
+    result, places = record.result, decimals(record)
+    asked = ": ".join(part for part in (str(result.get("task") or ""), change_text(record)) if part)
+    gap, tolerance = Interval.read(result.get("gap")), number_or_none(result.get("tolerance"))
+    if not gap.known:
+        return [shortened(asked, 130), *textwrap.wrap(str(result.get("reason") or ""), 110)[:3]]
+    numbers = f"Gap {with_unit(estimate(gap, places), record)}"
+    if tolerance is not None:
+        numbers += f", tolerance {fixed(tolerance, places)}"
+    return [shortened(asked, 130), numbers + (f", {gap.n} seeds" if gap.n else "")]
+
+
+def _nothing_to_draw() -> Spec:
+    words = {"type": "text", "align": "left", "style": "note", "text": "No runs were needed."}
+    return {
+        "data": {"values": [{}]},
+        "mark": words,
+        "width": 400,
+        "height": 30,
+        "encoding": {"x": {"value": 0}},
     }
 
 

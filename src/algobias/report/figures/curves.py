@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from algobias.report.figures.base import (
     Spec,
     Width,
@@ -18,7 +20,6 @@ from algobias.report.figures.base import (
 from algobias.report.figures.seeds import metric_title
 from algobias.report.numerals import loss
 from algobias.report.points import Points
-from algobias.report.record import number_or_none
 from algobias.report.series import Rows
 from algobias.report.words import FIT_WORDS, decimals
 
@@ -56,11 +57,9 @@ def metric_curve(points: Points, width: Width = "container") -> Spec:
 
 def metric_window(points: Points, drawn: Rows | None = None) -> tuple[float, float]:
     """Range of the test metric in which rows (by default the learning curves) are drawn."""
-    known = [row for row in points.seeds if row["metric"] is not None]
-    ends = [row["metric"] for row in known if not row["diverged"]] or [row["metric"] for row in known]
     shown = points.curves if drawn is None else drawn
-    everything = [row["metric"] for row in shown if row["metric"] is not None] + ends
-    return window(ends, everything, number_or_none(points.record.result.get("tolerance")) or 0.0)
+    everything = [row["metric"] for row in shown if row["metric"] is not None]
+    return window(points.scale_range, everything, points.tolerance)
 
 
 def metric_against_fit(points: Points, width: Width = "container") -> Spec:
@@ -69,7 +68,7 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     Training runs to the right (the loss falls). Recipes whose learning rate decays have one point per run
     and length; others are drawn along their curves.
     """
-    low, _ = metric_window(points, points.fits)
+    low, high = metric_window(points, points.fits)
     measure = FIT_WORDS[points.scale.on]
     level = _level(points)
     # What lies below the window of the metric needs no room to the left either.
@@ -101,7 +100,12 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     at = f" At the matched level {loss(points.level)}: {said}." if said else ""
     return frame(
         layers,
-        {"level": level, "fits": points.fits, "means": points.fit_means, "matched": points.matched},
+        {
+            "level": level,
+            "fits": points.fits,
+            "means": points.fit_means,
+            "matched": [row for row in points.matched if _inside(row["metric"], low, high)],
+        },
         width=width,
         height=HEIGHT + 60,
         description=f"{metric_title(points)} against the {measure}.{at}",
@@ -148,11 +152,18 @@ def _metric_axis(points: Points, drawn: Rows | None = None) -> Spec:
 
 
 def _tables(points: Points, curves: Rows, value: str) -> dict[str, Rows]:
-    marks = {"means": points.means, "ends": points.ends, "diverged": points.diverged}
+    marks = {"ends": points.ends, "diverged": points.diverged}
+    low, high = metric_window(points) if value == "metric" else (-math.inf, math.inf)
     return {
         "curves": curves,
-        **{name: [row for row in rows if row[value] is not None] for name, rows in marks.items()},
+        "means": [row for row in points.means if row[value] is not None],
+        # A mark outside the axis is cut, but still stretches the picture.
+        **{name: [row for row in rows if _inside(row[value], low, high)] for name, rows in marks.items()},
     }
+
+
+def _inside(value: float | None, low: float, high: float) -> bool:
+    return value is not None and low <= value <= high
 
 
 def _pointer_targets(x: Spec, y: Spec, tooltip: list[Spec]) -> Spec:

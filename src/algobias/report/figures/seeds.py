@@ -50,18 +50,29 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     means: Rows = [{**row, "offset": 0.62} for row in points.arm_means]
     both = [{row["seed"]: row for row in dots if row["arm"] == points.labels.get(arm)} for arm in _PAIR]
     pairs: Rows = [one[seed] for seed in both[0].keys() & both[1].keys() for one in both]
-    band: Rows = []
-    tolerance = number_or_none(points.record.result.get("tolerance"))
     base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
-    if tolerance is not None and base is not None:
-        band = [{"low": base - tolerance, "high": base}]
+    band: Rows = []
+    if points.tolerance > 0 and base is not None:
+        band = [{"low": base - points.tolerance, "high": base}]
+    domain = _domain(points, band)
+    places = decimals(points.record)
+    outside: Rows = [
+        {"arm": row["arm"], "below": row["below"], "text": _off_scale(row, places)}
+        for row in points.off_scale
+    ]
 
     y = field("arm", "nominal", sort=labels, scale={"domain": labels, "paddingInner": 0.1}, axis=_row_axis())
     offset = field("offset", scale={"domain": [-1, 1]})
-    x = field("metric", title=metric_title(points), scale={"zero": False, "padding": 12})
-    places = decimals(points.record)
+    x = field("metric", title=metric_title(points), scale={"domain": domain, "zero": False})
     number = f".{places}f"
     color, shape = arm_color(labels), arm_shape(labels)
+    # A mark outside the axis is cut, but still stretches the picture.
+    tables: dict[str, Rows] = {
+        "band": band,
+        "pairs": pairs,
+        "dots": [row for row in dots if domain[0] <= row["metric"] <= domain[1]],
+        "means": [row for row in means if domain[0] <= row["mean"] <= domain[1]],
+    }
     layers = [
         layer(
             "band",
@@ -72,7 +83,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         layer("band", {"type": "rule", "style": "tolerance-rule"}, x=field("low")),
         layer(
             "pairs",
-            {"type": "line", "style": "pair"},
+            {"type": "line", "style": "pair", "clip": True},
             x=x,
             y=y,
             yOffset=offset,
@@ -80,7 +91,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         ),
         layer(
             "dots",
-            {"type": "point", "filled": True, "size": 75, "style": "outline"},
+            {"type": "point", "filled": True, "size": 75, "style": "outline", "clip": True},
             x=x,
             y=y,
             yOffset=offset,
@@ -91,7 +102,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         ),
         layer(
             "means",
-            {"type": "rule", "strokeWidth": 2.5},
+            {"type": "rule", "strokeWidth": 2.5, "clip": True},
             x=field("low"),
             x2={"field": "high"},
             y=y,
@@ -101,7 +112,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         ),
         layer(
             "means",
-            {"type": "tick", "thickness": 3.5, "size": 15, "orient": "vertical"},
+            {"type": "tick", "thickness": 3.5, "size": 15, "orient": "vertical", "clip": True},
             x=field("mean"),
             y=y,
             yOffset=offset,
@@ -115,14 +126,43 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             ),
         ),
     ]
+    for below, edge in ((True, 0), (False, "width")):
+        shown = [row for row in outside if row["below"] is below]
+        mark = {
+            "type": "text",
+            "style": "note",
+            "align": "left" if below else "right",
+            "dx": 6 if below else -6,
+        }
+        layers.append(
+            layer("below" if below else "above", mark, x={"value": edge}, y=y, text=field("text", "nominal"))
+        )
+        tables["below" if below else "above"] = shown
     parts = [f"{row['arm']} {fixed(row['mean'], places)} over {row['n']} seeds" for row in means]
     return frame(
         layers,
-        {"band": band, "pairs": pairs, "dots": dots, "means": means},
+        tables,
         width=width,
         height={"step": ROW},
         description=f"{metric_title(points)} of every seed at the planned end. Means: {'; '.join(parts)}.",
     )
+
+
+def _domain(points: Points, band: Rows) -> list[float]:
+    """Range of the axis: planned ends, the tolerance, and the intervals of the arms that are in range."""
+    low, high = points.scale_range
+    room = max(high - low, points.tolerance, 1e-9)
+    bounds = [row[key] for row in points.arm_means for key in ("low", "high") if row[key] is not None]
+    near = [value for value in bounds if low - room / 2 <= value <= high + room / 2]
+    every = [low, high, *near, *(row["low"] for row in band)]
+    return [min(every) - 0.04 * room, max(every) + 0.04 * room]
+
+
+def _off_scale(row: dict[str, Any], places: int) -> str:
+    """``\u25c2 6 seeds off the scale, mean 24.59``."""
+    who = "all seeds" if row["count"] == row["total"] else f"{row['count']} of {row['total']} seeds"
+    text = f"{who} off the scale, mean {fixed(row['mean'], places)}"
+    return f"\u25c2 {text}" if row["below"] else f"{text} \u25b8"
 
 
 def gap_by_look(points: Points, width: Width = "container") -> Spec:

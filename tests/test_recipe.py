@@ -68,7 +68,7 @@ def test_yaml_goes_both_ways():
         schedule={"name": "cosine", "warmup": 0.05},
         parts=[
             {"name": "sam", "options": {"rho": 0.1, "every": 2}},
-            {"name": "clip", "options": {"norm": 1.0}},
+            {"name": "clip", "options": {"bound": 1.0}},
         ],
         data={"fraction": 0.5, "pick": "first"},
     )

@@ -165,7 +165,7 @@ def test_recipe_in_words_becomes_a_recipe():
         0.1,
     )
     assert (recipe.schedule.name, recipe.schedule.warmup) == ("cosine", 5)
-    assert [(part.name, part.options) for part in recipe.parts] == [("clip", {"norm": 1.0})]
+    assert [(part.name, part.options) for part in recipe.parts] == [("clip", {"bound": 1.0})]
     until = make(recipe={"lr": 1, "batch": 4, "until": 0.1, "max_updates": 9}).recipe()
     assert (until.budget.until, until.budget.max_updates, until.optimizer.name) == (0.1, 9, "sgd")
     assert make(recipe={**RECIPE, "momentum": 0.9, "nesterov": True}).recipe().optimizer.nesterov

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BeforeValidator, ValidationError, model_validator
 from torch import nn
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, unknown_name
 from algobias.levers.step import GradFn, Sampler, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe, bad_input_from
 
@@ -249,10 +249,14 @@ def lever_from(cls: type[Lever], options: dict[str, Any]) -> Lever:
     try:
         return cls.model_validate(options)
     except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        value = options.get(key, first["input"])
+        if first["type"] == "literal_error":
+            raise unknown_name(_path(cls, key), str(value), re.findall(r"'(\w+)'", first["msg"])) from error
         problem = bad_input_from(error, cls, cls.name)
-        key = str(error.errors()[0]["loc"][0]) if error.errors()[0]["loc"] else ""
-        value = options.get(key, problem.value)
-        raise BadInput(_path(cls, key), value, problem.allowed, problem.nearest) from error
+        allowed = problem.allowed.removeprefix("Input should be ").partition(",")[0]
+        raise BadInput(_path(cls, key), value, allowed, problem.nearest) from error
 
 
 def _path(cls: type[Lever], key: str) -> str:

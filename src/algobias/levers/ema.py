@@ -48,9 +48,9 @@ class EMA:
         >>> import torch
         >>> net = torch.nn.Linear(2, 1); ema = EMA(net, decay=0.9)
         >>> for step in range(3):
-        ...     with torch.no_grad(): net.bias.fill_(step)   # stands for optimizer.step()
+        ...     _ = net.bias.data.fill_(step)                # stands for optimizer.step()
         ...     ema.update()
-        >>> with ema.applied(): print(round(float(net.bias), 4))
+        >>> with ema.applied(): print(round(net.bias.item(), 4))
         1.0701
     """
 

@@ -38,7 +38,7 @@ def replacements(seed: int, epoch: int, examples: int, classes: int, p: float) -
         >>> drawn = torch.tensor([0, 2, 4, 6])                  # the examples of a batch
         >>> new = replacements(seed=0, epoch=0, examples=8, classes=10, p=0.5)[drawn]
         >>> torch.where(new < 0, labels[drawn], new)
-        tensor([3, 4, 5, 2])
+        tensor([0, 3, 9, 1])
     """
     stream = generator(seed, "label_noise", epoch)
     chosen, label = stream.random(examples) < p, stream.integers(0, classes, examples)

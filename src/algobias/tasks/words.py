@@ -42,7 +42,7 @@ def recipe_from_words(task: str, examples: int, words: Mapping[str, Any]) -> Rec
         "batch": given["batch"],
         "budget": _some(given, BUDGET_WORDS),
         "schedule": {"name": given.get("schedule", "constant"), **_some(given, ("warmup",))},
-        "parts": [{"name": "clip", "options": {"norm": _norm(given["clip"])}}] if "clip" in given else [],
+        "parts": [{"name": "clip", "options": {"bound": _norm(given["clip"])}}] if "clip" in given else [],
     }
     try:
         return recipe_from(data)

@@ -1,0 +1,26 @@
+"""Every example in a docstring of the levers runs and gives what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import pytest
+
+import algobias.levers
+
+MODULES = [info.name for info in pkgutil.iter_modules(algobias.levers.__path__)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"algobias.levers.{name}"))
+    assert result.failed == 0
+
+
+def test_the_building_blocks_have_examples() -> None:
+    finder = doctest.DocTestFinder()
+    for name in ("clip", "ema", "sam", "label_noise", "registry"):
+        module = importlib.import_module(f"algobias.levers.{name}")
+        assert sum(len(test.examples) for test in finder.find(module)) > 0, name

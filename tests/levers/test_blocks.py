@@ -1,0 +1,166 @@
+"""Building blocks in anybody's own loop: SAM, EMA, clipping around ordinary modules and optimizers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from algobias.errors import BadInput
+from algobias.levers.clip import clip_by_norm
+from algobias.levers.ema import EMA
+from algobias.levers.sam import SAM
+
+
+def problem(norm: bool = False, dtype=torch.float64):
+    torch.manual_seed(0)
+    layers = [nn.Linear(3, 4), nn.BatchNorm1d(4)] if norm else [nn.Linear(3, 4)]
+    net = nn.Sequential(*layers, nn.Tanh(), nn.Linear(4, 1)).to(dtype)
+    x, y = torch.randn(12, 3, dtype=dtype), torch.randn(12, 1, dtype=dtype)
+    return net, x, y, lambda rows=slice(None): (net(x[rows]) - y[rows]).square().mean()
+
+
+def by_hand(net, loss, rho, lr):
+    """One SAM update written out with autograd alone."""
+    parameters = list(net.parameters())
+    grads = torch.autograd.grad(loss(), parameters)
+    norm = torch.cat([g.flatten() for g in grads]).norm()
+    kept = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p, g in zip(parameters, grads, strict=True):
+            p.add_(rho * g / norm)
+    grads = torch.autograd.grad(loss(), parameters)
+    return [p - lr * g for p, g in zip(kept, grads, strict=True)]
+
+
+def test_sam_against_the_formula_written_out():
+    net, _, _, loss = problem()
+    expected = by_hand(net, loss, 0.3, 0.1)
+    net, _, _, loss = problem()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    sam = SAM(net, optimizer, rho=0.3)
+    loss().backward()
+    with sam.perturbed():
+        loss().backward()
+    optimizer.step()
+    for p, e in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.detach(), e)
+
+
+def test_sam_with_accumulation_is_sam_on_the_whole_batch():
+    results = []
+    for parts in ([slice(None)], [slice(0, 4), slice(4, 8), slice(8, 12)]):
+        net, _, _, loss = problem()
+        sam = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.3)
+
+        def closure(parts=parts, loss=loss):
+            total = torch.zeros((), dtype=torch.float64)
+            for rows in parts:
+                part = loss(rows) / len(parts)
+                part.backward()
+                total += part.detach()
+            return total
+
+        sam.step(closure)
+        results.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_sam_leaves_batchnorm_statistics_to_the_first_pass():
+    net, x, _, loss = problem(norm=True)
+    reference, _, _, _ = problem(norm=True)
+    reference(x)
+    SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.5).step(lambda: backward(loss))
+    for ours, theirs in zip(net.buffers(), reference.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def backward(loss):
+    value = loss()
+    value.backward()
+    return value
+
+
+def test_sam_with_a_scaler_is_sam_without_and_skips_what_overflowed():
+    net, _, _, loss = problem(dtype=torch.float32)
+    plain = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.3)
+    plain.step(lambda: backward(loss))
+    expected = [p.detach().clone() for p in net.parameters()]
+    net, _, _, loss = problem(dtype=torch.float32)
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    sam = SAM(net, optimizer, rho=0.3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    sam.step(lambda: backward(lambda: scaler.scale(loss())), scaler)
+    scaler.update()
+    for p, e in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.detach(), e)
+    net, _, _, loss = problem(dtype=torch.float32)
+    sam = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.3)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    sam.step(lambda: backward(lambda: scaler.scale(loss() * float("inf"))), scaler)
+    scaler.update()
+    assert all(torch.equal(p.detach(), b) for p, b in zip(net.parameters(), before, strict=True))
+    assert scaler.get_scale() < 2.0**10
+
+
+def test_sam_puts_weights_back_when_the_second_pass_raises():
+    net, _, _, loss = problem()
+    before = [p.detach().clone() for p in net.parameters()]
+    sam = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.3)
+    loss().backward()
+    with pytest.raises(ZeroDivisionError), sam.perturbed():
+        raise ZeroDivisionError
+    assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))
+
+
+def test_sam_every_k_goes_on_from_its_state():
+    runs = []
+    for stop in (None, 4):
+        net, _, _, loss = problem()
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        sam = SAM(net, optimizer, rho=0.3, every=3)
+        for update in range(8):
+            if update == stop:
+                again = SAM(net, optimizer, rho=0.1)
+                again.load_state_dict(sam.state_dict())
+                sam = again
+            sam.step(lambda loss=loss: backward(loss))
+        runs.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    assert torch.equal(runs[0], runs[1])
+
+
+def test_ema_is_the_normalised_weighted_mean():
+    net = nn.Linear(1, 1, bias=False)
+    ema = EMA(net, decay=0.8)
+    values = [3.0, -1.0, 2.0, 5.0]
+    for value in values:
+        net.weight.data.fill_(value)
+        ema.update()
+    weights = [0.8 ** (len(values) - 1 - k) for k in range(len(values))]
+    expected = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+    with ema.applied():
+        assert net.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert net.weight.item() == 5.0
+
+
+@pytest.mark.parametrize("bound", [0.01, 1.0, 1e6])
+def test_clip_agrees_with_torch(bound):
+    grads = []
+    for clip in (clip_by_norm, torch.nn.utils.clip_grad_norm_):
+        net, _, _, loss = problem()
+        loss().backward()
+        clip(net.parameters(), bound)
+        grads.append(torch.cat([p.grad.flatten() for p in net.parameters()]))
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=0)
+
+
+def test_impossible_settings():
+    net, *_ = problem()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    with pytest.raises(BadInput):
+        SAM(net, optimizer, rho=-1)
+    with pytest.raises(BadInput):
+        SAM(net, optimizer, every=0)
+    with pytest.raises(BadInput):
+        EMA(net, decay=1.0)

@@ -20,7 +20,7 @@ from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 
-STACK_PARAMETERS = 300_000
+STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
 
 _LOOPED = (

@@ -14,6 +14,7 @@ from synthetic import outcome, record
 
 from algobias.report import figures
 from algobias.report.figures.base import Spec, decades, window
+from algobias.report.figures.shares import piled
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord
 from algobias.report.series import first_crossing, thinned
@@ -259,6 +260,12 @@ def test_one_diverged_seed_is_named_and_does_not_squash_the_others() -> None:
     assert [(row["arm"], row["count"], row["total"]) for row in points.off_scale] == [("variant", 1, 9)]
     assert points.scale_range[0] > 90
     assert "1 of 9 seeds off the scale" in figures.svg(figures.seed_dots(points, 600))
+
+
+def test_equal_gaps_stand_under_each_other() -> None:
+    gaps = [{"replicate": seed, "value": value} for seed, value in enumerate([0.9, 1.8, 0.9, 0.9])]
+    assert [[row["replicate"] for row in rows] for rows in piled(gaps)] == [[0, 1], [2], [3], []]
+    assert piled([]) == [[], [], [], []]
 
 
 def test_interval_reads_anything() -> None:

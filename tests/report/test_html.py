@@ -110,6 +110,12 @@ def test_no_gap_has_three_faces() -> None:
     assert len(titles) == 3
 
 
+def test_undecided_says_whether_the_gap_itself_is_known() -> None:
+    result = case("undecided").result
+    known = StudyRecord({**result, "gap": {**result["gap"], "state": "present"}})
+    assert verdict_words(known).title != verdict_words(StudyRecord(result)).title
+
+
 def test_page_holds_every_arm_and_seed() -> None:
     text = html.render(case("controls"))
     page = Page(text)

@@ -19,6 +19,7 @@ from algobias.report.series import (
     thinned,
     thinned_updates,
 )
+from algobias.report.words import mapping
 from algobias.study.design import Run
 from algobias.training.outcome import Floats, Outcome
 
@@ -121,8 +122,9 @@ class Points(ArmPoints):
     def matched(self) -> Rows:
         """Where baseline and variant are compared: ``arm, fit, metric``, means over seeds.
 
-        At the matched level; an arm that does not get there (an upward match) is shown at its planned end.
+        At the matched level; in an upward match the variant is shown at its planned end, which defines it.
         """
+        upward = mapping(self.record.result.get("fit")).get("side") == "upward"
         rows: Rows = []
         for arm in [arm for arm in ("baseline", "variant") if arm in self.labels and self.level]:
             target = math.log(self.level or 1.0)
@@ -133,6 +135,8 @@ class Points(ArmPoints):
             if all(fit.min() <= target + 1e-3 for fit, _ in paths):
                 mean = float(np.mean([first_crossing(fit, metric, target) for fit, metric in paths]))
                 rows.append({"arm": self.labels[arm], "fit": self.level, "metric": short(mean)})
+                continue
+            if not upward or arm != "variant":
                 continue
             planned = [run.outcome for run in self.planned_runs[arm] if not run.outcome.diverged]
             ends = [row for one in planned for row in rows_of(one, [one.planned], self.scale) if row["fit"]]

@@ -198,14 +198,22 @@ def decision_table(record: StudyRecord) -> list[dict[str, str]]:
     """The decision log: ``n, gap, states, decided``."""
     places, rows = words.decimals(record), []
     for decision in record.decisions:
-        states = mapping(decision.get("states"))
+        states = _states(mapping(decision.get("states")))
+        decided = str(decision.get("decided") or decision.get("text") or "").replace("_", " ")
         count = number_or_none(decision.get("n"))
         rows.append(
             {
                 "n": str(int(count)) if count is not None else "",
                 "gap": numerals.estimate(Interval.read(decision.get("gap")), places),
-                "states": ", ".join(f"{name.replace('_', ' ')} {state}" for name, state in states.items()),
-                "decided": str(decision.get("decided") or decision.get("text") or "").replace("_", " "),
+                "states": states,
+                # The text of a look may begin with the states, which have a column of their own.
+                "decided": decided.removeprefix(f"{states}: "),
             }
         )
     return rows
+
+
+def _states(states: Mapping[str, Any]) -> str:
+    order = {"gap": 0, "bias_share": 1, "fit_share": 2}
+    names = sorted(states, key=lambda name: order.get(name, len(order)))
+    return ", ".join(f"{name.replace('_', ' ')} {states[name]}" for name in names)

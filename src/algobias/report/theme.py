@@ -12,6 +12,9 @@ Scheme = Literal["light", "dark"]
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', 'Noto Sans', sans-serif"
 
+STATIC_FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
+"""Pictures that cannot be laid out again are measured with this metric; many fonts share it."""
+
 ARM_COLORS: dict[Scheme, tuple[str, ...]] = {
     "light": ("#0b62a8", "#c4480a", "#00795f", "#8b4499", "#8f6a00", "#b0305f", "#5f6771", "#1d7f93"),
     "dark": ("#5cb2f2", "#ff9152", "#3ccfae", "#d59be6", "#e3c14a", "#ff8fb3", "#aab3bd", "#7fd3e3"),

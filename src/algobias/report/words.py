@@ -112,6 +112,14 @@ TOLERABLE = VerdictWords(
     "runs. What the change saves can be kept at that price.",
 )
 
+OPEN_SHARES = VerdictWords(
+    "?",
+    "open",
+    "The loss is real, but what it consists of is not settled",
+    "The variant does worse than the baseline beyond the tolerance. Whether that is the bias, an "
+    "under-trained variant, or both, the seeds so far do not tell.",
+)
+
 BETTER = VerdictWords(
     "+",
     "good",
@@ -175,6 +183,8 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
     name = str(record.result.get("verdict"))
     gap = Interval.read(record.result.get("gap"))
+    if name == "undecided" and mapping(record.result.get("gap")).get("state") == "present":
+        return OPEN_SHARES
     if name == "no_gap" and record.result.get("tolerable"):
         return TOLERABLE
     if name == "no_gap" and gap.high is not None and gap.high < 0:

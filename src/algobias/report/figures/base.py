@@ -34,7 +34,8 @@ def frame(
         "datasets": datasets,
         "layer": list(layers),
         "params": [{"name": "focus", "value": ""}],
-        "padding": {"left": 4, "right": 10, "top": 6, "bottom": 4},
+        # A static picture is measured with one font and may be shown with a wider one.
+        "padding": {"left": 4 if width == "container" else 22, "right": 10, "top": 6, "bottom": 4},
     }
     if width == "container":
         spec["autosize"] = {"type": "fit-x", "contains": "padding"}

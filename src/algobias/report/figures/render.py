@@ -9,7 +9,7 @@ import vl_convert as vlc
 
 from algobias.report.figures.base import Spec
 from algobias.report.record import clean
-from algobias.report.theme import SURFACE, Scheme, vega_config
+from algobias.report.theme import STATIC_FONT, SURFACE, Scheme, vega_config
 
 _PATH = re.compile(r' (?:d="|transform="translate\()[^"]*"')
 _CLIP = re.compile(r'<clipPath id="([^"]+)">(.*?)</clipPath>')
@@ -24,7 +24,7 @@ def svg(spec: Spec, scheme: Scheme = "light") -> str:
 
     Cost: tens of milliseconds.
     """
-    config = {**vega_config(scheme), "background": SURFACE[scheme]["background"]}
+    config = {**vega_config(scheme), "background": SURFACE[scheme]["background"], "font": STATIC_FONT}
     # The renderer measures text as XML and ends the whole process on a character that XML forbids.
     drawn = str(vlc.vegalite_to_svg(clean(spec), config=config, allowed_base_urls=[]))
     return slim(drawn)

@@ -177,7 +177,7 @@ def gap_by_look(points: Points, width: Width = "container") -> Spec:
     places = decimals(record)
     title = "Gap" + (f" ({unit(record)})" if unit(record) else "")
     x = field("n", "ordinal", title="Seeds at the look", axis={"labelAngle": 0})
-    y = field("mean", title=title, scale={"zero": True})
+    y = field("mean", title=title, scale={"zero": True}, axis={"tickCount": 5})
     number = f".{places}f"
     layers = [
         layer("zero", {"type": "rule", "style": "zero-rule"}, y=field("value", title=title)),

@@ -22,6 +22,9 @@ ROW_AXIS = {
 }
 
 
+_DEEPEST = 4
+
+
 def split(points: Points, width: Width = "container") -> Spec:
     """Gap, fit share and bias share as bars with their intervals, against the tolerance."""
     record, places = points.record, decimals(points.record)
@@ -43,7 +46,10 @@ def split(points: Points, width: Width = "container") -> Spec:
     order = [row["row"] for row in rows]
     title = "Baseline minus variant" + (f" ({unit(record)})" if unit(record) else "")
     y = field("row", "nominal", sort=order, scale={"domain": order, "paddingInner": 0.35}, axis=ROW_AXIS)
-    seeds = [{"row": order[0], **row} for row in points.differences]
+    seeds = {
+        f"seeds{depth}": [{"row": order[0], **row} for row in rows]
+        for depth, rows in enumerate(piled(points.differences))
+    }
     number = f".{places}f"
     layers = [
         layer(
@@ -51,12 +57,15 @@ def split(points: Points, width: Width = "container") -> Spec:
         ),
         layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value")),
         layer("tolerance", {"type": "rule", "style": "tolerance-rule"}, x=field("value")),
-        layer(
-            "seeds",
-            {"type": "point", "filled": True, "style": "seed", "yOffset": 12},
-            x=field("value"),
-            y=y,
-            tooltip=tip(("replicate", "Replicate", ""), ("value", "Gap", number)),
+        *(
+            layer(
+                f"seeds{depth}",
+                {"type": "point", "filled": True, "style": "seed", "yOffset": 9 + 5 * depth},
+                x=field("value"),
+                y=y,
+                tooltip=tip(("replicate", "Replicate", ""), ("value", "Gap", number)),
+            )
+            for depth in range(_DEEPEST)
         ),
         *_intervals("shares", y, number),
     ]
@@ -65,13 +74,28 @@ def split(points: Points, width: Width = "container") -> Spec:
         layers,
         {
             "shares": [row for row in rows if row["mean"] is not None],
-            "seeds": seeds,
+            **seeds,
             **tolerance_rules(record.result.get("tolerance")),
         },
         width=width,
         height={"step": 56},
         description=f"The gap and its shares, with 95 % intervals: {said}.",
     )
+
+
+def piled(rows: Rows) -> list[Rows]:
+    """Seed gaps in layers, at most four: equal ones (accuracies come in steps) stand under each other."""
+    layers: list[Rows] = [[] for _ in range(_DEEPEST)]
+    ordered = sorted(rows, key=lambda row: (row["value"], row["replicate"]))
+    if not ordered:
+        return layers
+    near = 0.012 * (ordered[-1]["value"] - ordered[0]["value"])
+    start, depth = ordered[0]["value"], -1
+    for row in ordered:
+        depth = depth + 1 if row["value"] - start <= near else 0
+        start = row["value"] if depth == 0 else start
+        layers[min(depth, _DEEPEST - 1)].append(row)
+    return layers
 
 
 def recovery(points: Points, width: Width = "container") -> Spec:

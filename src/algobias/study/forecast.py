@@ -12,6 +12,7 @@ from algobias.study.arms import NOISE_SEEDS, Arms
 from algobias.study.processes import available_cores
 from algobias.study.result import SCHEMA
 from algobias.training.loop import Setup
+from algobias.training.network import own_randomness
 
 EXTENSION = 8.0
 SHORTER = 0.875
@@ -84,16 +85,22 @@ def _measure(arms: Arms, recipe: Recipe) -> tuple[float, int, bool]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        state = setup.initial((arms.spec.seed,))
+        return _timed(setup, arms.spec.seed)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:
+    with own_randomness():
+        state = setup.initial((seed,))
         memory = setup.transform.init(state)
         times = []
         for update in range(6):
             started = time.perf_counter()
-            batch, key = setup.sampler(update, (arms.spec.seed,))
+            batch, key = setup.sampler(update, (seed,))
             grads, after = setup.grad(state, batch, key)
             setup.transform.update(grads, memory, after)
             times.append(time.perf_counter() - started)
-    finally:
-        torch.set_num_threads(threads)
     size = state.params.nbytes + sum(buffer.nbytes for buffer in state.buffers.values())
+    # The first is slower than the rest; the median of the others is what an update takes.
     return sorted(times[1:])[2], size, setup.network.stacked

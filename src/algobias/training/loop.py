@@ -23,7 +23,7 @@ from algobias.tasks.task import Task
 from algobias.training.cost import StepCost, cost_of, measure_step
 from algobias.training.horizon import Horizon
 from algobias.training.memory import pack, select, unpack
-from algobias.training.network import Network, stack
+from algobias.training.network import Network, own_randomness, stack
 from algobias.training.observers import Check, Interrupted, Observer, Snapshot
 from algobias.training.outcome import Curve, Outcome
 from algobias.training.sampler import build_sampler
@@ -71,9 +71,10 @@ def train(
     resume = resume or {}
     groups = [tuple(seeds)] if setup.network.stacked else [(seed,) for seed in seeds]
     outcomes: dict[int, Outcome] = {}
-    for group in groups:
-        for outcome in _train_group(setup, group, resume, observers):
-            outcomes[outcome.seed] = outcome
+    with own_randomness():
+        for group in groups:
+            for outcome in _train_group(setup, group, resume, observers):
+                outcomes[outcome.seed] = outcome
     return [outcomes[seed] for seed in seeds]
 
 

@@ -33,19 +33,31 @@ _LOOPED = (
 
 
 @contextmanager
-def seeded(seed: int, purpose: str, step: int) -> Iterator[None]:
-    """Python, numpy and torch random numbers as a function of (seed, purpose, step); restored afterwards."""
+def own_randomness() -> Iterator[None]:
+    """Python's, numpy's and torch's global random states are put back afterwards."""
     kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    number = int(generator(seed, purpose, step).integers(2**31))
-    random.seed(number)
-    np.random.seed(number)  # noqa: NPY002 - a user's model may use the global generator
-    torch.manual_seed(number)
     try:
         yield
     finally:
         random.setstate(kept[0])
         np.random.set_state(kept[1])  # noqa: NPY002
         torch.random.set_rng_state(kept[2])
+
+
+def reseed(seed: int, purpose: str, step: int) -> None:
+    """Make all global random numbers a function of (seed, purpose, step)."""
+    number = int(generator(seed, purpose, step).integers(2**31))
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002 - a user's model may use the global generator
+    torch.manual_seed(number)
+
+
+@contextmanager
+def seeded(seed: int, purpose: str, step: int) -> Iterator[None]:
+    """Both: random numbers as a function of (seed, purpose, step), put back afterwards."""
+    with own_randomness():
+        reseed(seed, purpose, step)
+        yield
 
 
 class _Call(nn.Module):
@@ -122,7 +134,8 @@ class Network:
         """Gradient of the batch loss at ``state`` (train mode), [..., P], and the updated buffers.
 
         Stacked runs do not touch each other: the gradient of the summed losses with respect to one
-        run's parameters is that run's gradient.
+        run's parameters is that run's gradient. The global random state is set where runs are not stacked:
+        call it inside :func:`own_randomness`.
         """
         leaves = {
             name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()
@@ -133,8 +146,8 @@ class Network:
             buffers = state.buffers
         else:
             buffers = {name: b.clone() for name, b in state.buffers.items()}
-            with seeded(key.seeds[0], "model", key.update):
-                loss = self._call_loss(leaves, buffers, batch)
+            reseed(key.seeds[0], "model", key.update)
+            loss = self._call_loss(leaves, buffers, batch)
         if loss.dim() != int(self.stacked):
             raise BadInput("loss", tuple(loss.shape), "a scalar: the mean over the batch")
         grads = torch.autograd.grad(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import threading
 
 import pytest
 from rich.console import Console, RenderableType
@@ -124,6 +125,36 @@ def test_live_view_on_a_terminal_draws_and_cleans_up(width: int) -> None:
     assert text.count("\x1b[?25l") == text.count("\x1b[?25h"), "the cursor is given back"
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_nothing_is_printed_with_the_lock_held(terminal: bool) -> None:
+    """Rich holds a lock of its own while it asks for the picture: the two in both orders stop everything."""
+    held: list[bool] = []
+
+    class Watched(Tty):
+        def isatty(self) -> bool:
+            return terminal
+
+        def write(self, text: str) -> int:
+            free: list[bool] = []
+
+            def look() -> None:
+                free.append(view._lock.acquire(timeout=2))
+                if free[0]:
+                    view._lock.release()
+
+            other = threading.Thread(target=look)
+            other.start()
+            other.join()
+            held.append(not free[0])
+            return super().write(text)
+
+    clock = Clock()
+    view = LiveView(Console(file=Watched(), width=80, force_terminal=terminal, _environ={}), clock=clock)
+    play(view, clock)
+    assert held
+    assert not any(held)
+
+
 def test_live_region_shows_arms_seeds_times_and_the_last_interval() -> None:
     file, clock = Tty(), Clock()
     console = Console(file=file, width=100, force_terminal=True, _environ={})
@@ -138,7 +169,7 @@ def test_live_region_shows_arms_seeds_times_and_the_last_interval() -> None:
     text = printed(view._render(), 100)
     view.stop()
     assert "1/3" in text
-    assert "20 s so far, about 10 s to the next look" in text
+    assert "20 s so far, about 10 s left for these runs" in text
     assert "2 seeds: gap 1.00 [0.50, 1.50]; another look" in text.replace("\xa0", " ")
 
 

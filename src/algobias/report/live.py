@@ -99,9 +99,9 @@ class LiveView(Progress):
                 self._places = min(6, max(0, math.ceil(-math.log10(tolerance))) + 1)
             self._begun = self._stage_begun = self._clock()
             self._stopped = False
-            if self._title and not self._terminal:
-                self._say(self._title)
-            self._show()
+        if self._title and not self._terminal:
+            self._say(self._title)
+        self._show()
 
     def update(
         self,
@@ -119,13 +119,13 @@ class LiveView(Progress):
             run.train_loss = number_or_none(train_loss)
             run.test_metric = number_or_none(test_metric)
             run.done = False
-            self._tick()
+        self._tick()
 
     def finished(self, arm: str, seed: int) -> None:
         """One run has ended."""
         with self._lock:
             self._run(arm, seed).done = True
-            self._tick()
+        self._tick()
 
     def look(self, n: int, interval: tuple[float, float, float], state_text: str) -> None:
         """The study was looked at with ``n`` seeds: mean, low and high of the gap, and what followed."""
@@ -135,18 +135,17 @@ class LiveView(Progress):
             gap = f"{fixed(value.mean, self._places)} {bounds(value, self._places)}"
             self._last_look = f"{n} seeds: gap {gap}; {clean_text(state_text)}"
             self._stage, self._expected, self._stage_begun = set(), 0, self._clock()
-            self._say(f"look at {self._last_look}")
+            text = f"look at {self._last_look}"
+        self._say(text)
 
     def message(self, text: str) -> None:
         """One sentence."""
-        with self._lock:
-            self._say(clean_text(text))
+        self._say(clean_text(text))
 
     def stop(self) -> None:
         """Nothing more will come: the region is removed and the cursor given back."""
         with self._lock:
             live, self._live, self._stopped = self._live, None, True
-        # Outside the lock: the refreshing thread may be waiting for it.
         if live is not None:
             live.stop()
 
@@ -154,30 +153,44 @@ class LiveView(Progress):
         self._stage.add((arm, seed))
         return self._runs.setdefault(_name(arm), {}).setdefault(seed, _Run())
 
+    # What follows prints, and is never called with the lock held: rich's refreshing thread holds a lock of
+    # its own while it asks for the picture, and two locks taken in both orders stop everything.
+
     def _tick(self) -> None:
         if self._terminal:
             self._show()
-        elif self._clock() - self._last_line >= PLAIN_EVERY:
-            # The first line waits too: short studies are over before anybody could read it.
-            if self._last_line > -math.inf:
-                done = ", ".join(f"{arm} {self._count(runs)}" for arm, runs in self._runs.items())
-                self._say(f"{done} runs done; {self._times()}")
-            self._last_line = self._clock()
+            return
+        line = ""
+        with self._lock:
+            if self._clock() - self._last_line >= PLAIN_EVERY:
+                # The first line waits too: short studies are over before anybody could read it.
+                if self._last_line > -math.inf:
+                    done = ", ".join(f"{arm} {self._count(runs)}" for arm, runs in self._runs.items())
+                    line = f"{done} runs done; {self._times()}"
+                self._last_line = self._clock()
+        if line:
+            self._say(line)
 
     def _say(self, text: str) -> None:
-        # Without a width: a log file has none, and whoever reads it wraps as they like.
         self._last_line = self._clock()
         if self._terminal:
             self.console.print(Text(text, overflow="fold"))
         else:
+            # Without a width: a log file has none, and whoever reads it wraps as they like.
             self.console.out(text, highlight=False)
 
     def _show(self) -> None:
-        if self._terminal and self._live is None and not self._stopped:
-            self._live = Live(
+        with self._lock:
+            if not self._terminal or self._live is not None or self._stopped:
+                return
+            live = self._live = Live(
                 console=self.console, get_renderable=self._render, transient=True, refresh_per_second=4
             )
-            self._live.start()
+        live.start()
+        with self._lock:
+            ended = self._stopped
+        if ended:
+            live.stop()
 
     def _render(self) -> RenderableType:
         with self._lock:
@@ -228,7 +241,7 @@ class LiveView(Progress):
         share = sum(run.share for run in runs) / expected if expected else 0.0
         spent = now - self._stage_begun
         if 0.02 < share < 1 and spent > 1:
-            text += f", about {duration(max(1, round(spent * (1 - share) / share)))} to the next look"
+            text += f", about {duration(max(1, round(spent * (1 - share) / share)))} left for these runs"
         return text
 
 

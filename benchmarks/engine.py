@@ -61,6 +61,7 @@ class Case:
         stacks: Whether vmap can stack it.
         updates: Updates of one timing, of one seed.
         sizes: Numbers of stacked seeds that are timed.
+        compared: Updates after which weights are compared.
     """
 
     task: str
@@ -69,6 +70,7 @@ class Case:
     stacks: bool
     updates: int
     sizes: tuple[int, ...] = STACKS
+    compared: tuple[int, ...] = (1, 20)
 
 
 FASHION = "fashion_mnist:train=1000,test=4000,pool=2,model="
@@ -77,9 +79,13 @@ CASES = {
     "digits MLP, batch 16": Case("digits", 16, 0.05, True, 100),
     "digits MLP, batch 256": Case("digits", 256, 0.05, True, 20),
     "conv net, GroupNorm, batch 32": Case(FASHION + "convgn", 32, 0.02, True, 20),
+    "conv net, GroupNorm, batch 250": Case(FASHION + "convgn", 250, 0.02, True, 5),
     "conv net, BatchNorm, batch 32": Case(FASHION + "convbn", 32, 0.02, False, 20),
-    "ResNet-20, GroupNorm, batch 32": Case(CIFAR + "group", 32, 0.01, True, 1, (1, 2, 4)),
-    "ResNet-20, BatchNorm, batch 32": Case(CIFAR + "batch", 32, 0.01, False, 1),
+    "conv net on 32x32, GroupNorm, batch 32": Case(
+        CIFAR + "group,model=convnet", 32, 0.02, True, 5, compared=(1, 5)
+    ),
+    "ResNet-20, GroupNorm, batch 32": Case(CIFAR + "group", 32, 0.01, True, 1, (1, 2, 4), (1, 5)),
+    "ResNet-20, BatchNorm, batch 32": Case(CIFAR + "batch", 32, 0.01, False, 1, compared=(1, 5)),
 }
 
 
@@ -239,7 +245,7 @@ def measure(case: Case, rounds: int) -> dict[str, Any]:
         "stacks_by_rule": setup.network.stacked,
         "updates_timed": case.updates,
         "ways": summary(found, "plain"),
-        "agreement": [agreement(task, case, updates) for updates in (1, 20)],
+        "agreement": [agreement(task, case, updates) for updates in case.compared],
     }
 
 
@@ -270,8 +276,8 @@ def widths(rounds: int) -> dict[str, Any]:
             case = Case("digits", batch, 0.05, True, 0, (4, 20))
             ways = ways_of(wide_task(width), case)
             size = setup_of(wide_task(width), batch, 0.05, "looped").network.size
-            # About a tenth of a second of one seed's updates on an idle core.
-            updates = max(2, round(100 / (1 + (size * batch) / 4e5)))
+            # About a twentieth of a second of one seed's updates on an idle core.
+            updates = max(2, round(40 / (1 + (size * batch) / 4e5)))
             found = summary(speeds(ways, updates, rounds), "looped")
             rows.append({"batch": batch, "width": width, "parameters": size, "ways": found})
             shown = {way: one["ratio_to_looped"] for way, one in found.items()}

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -149,14 +150,20 @@ def test_committed_judgement_is_that_of_the_committed_results() -> None:
         assert [(one["what"], one["ours"], one["passed"]) for one in stored[name]["checks"]] == found
 
 
-def rerun(name: str, folder: Path, **changes: Any) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One for all: the baseline's seeds are trained once."""
+    with Store(tmp_path_factory.mktemp("cases") / "store") as opened:
+        yield opened
+
+
+def rerun(name: str, store: Store, **changes: Any) -> dict[str, Any]:
     spec = read_spec(CASES / f"{name}.yaml").model_copy(update=changes)
-    with Store(folder / "store") as store:
-        return run_audit(spec, store, Options(workers=0)).result
+    return run_audit(spec, store, Options(workers=0)).result
 
 
-def test_a_change_that_changes_nothing_again(tmp_path: Path) -> None:
-    result, stored = rerun("lr_x1", tmp_path), benchmark.committed("lr_x1")
+def test_a_change_that_changes_nothing_again(store: Store) -> None:
+    result, stored = rerun("lr_x1", store), benchmark.committed("lr_x1")
     assert result["verdict"] == "not_applied"
     for key in ("seconds", "store", "report"):
         result.pop(key, None)
@@ -164,9 +171,9 @@ def test_a_change_that_changes_nothing_again(tmp_path: Path) -> None:
     assert result == stored
 
 
-def test_an_eighth_of_the_updates_again(tmp_path: Path) -> None:
+def test_an_eighth_of_the_updates_again(store: Store) -> None:
     """P7 with the first four seeds: the same trainings, so the same numbers as in the committed case."""
-    result, stored = rerun("P7", tmp_path, looks=(4,)), benchmark.committed("P7")
+    result, stored = rerun("P7", store, looks=(4,)), benchmark.committed("P7")
     assert result["verdict"] == "optimization"
     assert stored["gap"]["mean"] - 3 < result["gap"]["mean"] < stored["gap"]["mean"] + 3
     arms, before = ({arm["name"]: arm for arm in one["arms"]} for one in (result, stored))
@@ -175,8 +182,8 @@ def test_an_eighth_of_the_updates_again(tmp_path: Path) -> None:
         assert arms[name]["seeds"] == before[name]["seeds"][:4]
 
 
-def test_the_baseline_against_itself_again(tmp_path: Path) -> None:
-    result = rerun("P15", tmp_path, looks=(4,))
+def test_the_baseline_against_itself_again(store: Store) -> None:
+    result = rerun("P15", store, looks=(4,))
     assert result["verdict"] in ("no_gap", "undecided")
     assert abs(result["gap"]["mean"]) < 1
     arms = {arm["name"]: arm["seeds"] for arm in result["arms"]}

@@ -82,8 +82,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 figures.recovery,
                 "Part of the gap that comes back",
                 "0: nothing recovered; 1: all of the gap. R measures against the untreated baseline, R* "
-                "against the "
-                "baseline with the same control. A dashed line is an unbounded interval.",
+                "against the baseline with the same control. A dashed line is an unbounded interval.",
             )
         )
     if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
@@ -241,8 +240,7 @@ def _curve_notes(points: Points) -> tuple[str, ...]:
     }
     notes = [
         f"{count} of {len(points.planned_runs[arm])} seeds of {label} diverged: \u00d7 marks where the "
-        "loss was last "
-        "finite; they are not in the mean line, and score as a predictor that knows nothing."
+        "loss was last finite; they are not in the mean line, and score as a predictor that knows nothing."
         for (arm, label), count in zip(points.labels.items(), gone.values(), strict=True)
         if count
     ]
@@ -255,8 +253,7 @@ def _curve_notes(points: Points) -> tuple[str, ...]:
     if points.by_length:
         notes.append(
             "The learning rate decays, so runs of other lengths are separate full-schedule runs; only the "
-            "planned "
-            "length is drawn here."
+            "planned length is drawn here."
         )
     return tuple(notes)
 
@@ -285,8 +282,8 @@ def _fit_read(points: Points) -> str:
     )
     if side == "upward":
         text += (
-            " The variant does not reach the baseline\u2019s loss, so the arms are compared at the loss that "
-            "the variant ended with."
+            " The variant does not reach the baseline\u2019s loss, so the arms are compared at the loss "
+            "that the variant ended with."
         )
     return text
 

@@ -35,39 +35,33 @@ VERDICTS: dict[str, VerdictWords] = {
         "bad",
         "The change makes training prefer a solution that generalises worse",
         "Both arms are compared where they fit the training data equally well, and the variant still does "
-        "worse "
-        "on unseen data. Training it longer does not close the gap: many solutions fit, and the changed "
-        "algorithm "
-        "prefers another one. What can help is a control, a second change that moves this preference back.",
+        "worse on unseen data. Fitting the data as well does not close the gap: many solutions fit, and the "
+        "changed algorithm prefers another one. What can help is a control, a second change that moves this "
+        "preference back.",
     ),
     "optimization": VerdictWords(
         "O",
         "warn",
         "The variant is under-trained, not biased",
         "The variant is worse because it has fitted the training data less by its planned end. Compared "
-        "where both "
-        "arms fit equally well, no loss beyond the tolerance is left. More updates, or a learning rate "
-        "that suits "
-        "the change, should bring generalisation back.",
+        "where both arms fit equally well, no loss beyond the tolerance is left. More updates, or a "
+        "learning rate that suits the change, should bring generalisation back.",
     ),
     "mixed": VerdictWords(
         "M",
         "bad",
         "The loss is real and has more than one source",
-        "The gap cannot be put down to one share alone: not only to fitting the training data less, and "
-        "not only to "
-        "another preference among the solutions that fit. Look at the two shares below; training longer "
-        "can win back "
-        "the fit share at most.",
+        "The gap cannot be put down to one share alone: not only to fitting the training data less, and not "
+        "only to another preference among the solutions that fit. Look at the two shares below; training "
+        "longer can win back the fit share at most.",
     ),
     "data": VerdictWords(
         "D",
         "bad",
         "The change took information out of the training data",
-        "The variant does worse where both arms fit their training data equally well, and it was given fewer "
-        "examples. That information is gone: a different preference of the algorithm can soften the loss, "
-        "but the "
-        "sure way back is data.",
+        "The variant does worse where both arms fit their training data equally well, and it was given "
+        "fewer examples. That information is gone: a different preference of the algorithm can soften the "
+        "loss, but the sure way back is data.",
     ),
     "no_gap": VerdictWords(
         "=",
@@ -80,26 +74,22 @@ VERDICTS: dict[str, VerdictWords] = {
         "bad",
         "The variant does not train",
         "The runs diverged, stayed near a predictor that knows nothing, or the change fails its own null "
-        "check. "
-        "Before any question of generalisation, training itself has to be repaired: a lower learning rate, "
-        "warm-up "
-        "or gradient clipping are the usual first steps.",
+        "check. Before any question of generalisation, training itself has to be repaired: a lower learning "
+        "rate, warm-up or gradient clipping are the usual first steps.",
     ),
     "not_applied": VerdictWords(
         "0",
         "open",
         "The change did not change anything",
         "Weights, gradients and data are the same with it and without it, so there is nothing to compare. "
-        "Check the "
-        "value of the lever: it may be the one that the recipe already has.",
+        "Check the value of the lever: it may be the one that the recipe already has.",
     ),
     "undecided": VerdictWords(
         "?",
         "open",
         "The runs so far do not settle it",
         "The seeds vary too much for the number that was run. Nothing is claimed either way; the intervals "
-        "below "
-        "show what is still possible.",
+        "below show what is still possible.",
     ),
 }
 
@@ -108,16 +98,15 @@ TOLERABLE = VerdictWords(
     "good",
     "There is a real loss, but it is smaller than the tolerance",
     "The variant is measurably worse than the baseline, and the loss is below what was declared tolerable "
-    "before the "
-    "runs. What the change saves can be kept at that price.",
+    "before the runs. What the change saves can be kept at that price.",
 )
 
 OPEN_SHARES = VerdictWords(
     "?",
     "open",
     "The loss is real, but what it consists of is not settled",
-    "The variant does worse than the baseline beyond the tolerance. Whether that is the bias, an "
-    "under-trained variant, or both, the seeds so far do not tell.",
+    "The variant does worse than the baseline, and the loss may be as large as the tolerance or larger. "
+    "Whether that is the bias, an under-trained variant, or both, the seeds so far do not tell.",
 )
 
 BETTER = VerdictWords(
@@ -146,9 +135,8 @@ CONTROL_VERDICTS: dict[str, str] = {
 GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "algorithmic (implicit) bias",
-        "Many solutions fit the training data. The training algorithm and the model decide which of them "
-        "is found; "
-        "this hidden preference is the algorithmic bias.",
+        "Many solutions fit the training data. The training algorithm and the model decide which of them is "
+        "found; this hidden preference is the algorithmic bias.",
     ),
     ("arm", "One recipe in the study, run with every seed: baseline, variant, and so on."),
     ("baseline, variant", "The recipe as it was, and the same recipe with the change."),
@@ -162,15 +150,14 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "matched fit",
         "The two arms compared at one and the same training loss, so that neither has an advantage from "
-        "fitting the "
-        "training data better.",
+        "fitting the training data better.",
     ),
     ("bias share", "The gap at matched fit: what remains when both arms fit the training data equally well."),
     ("fit share", "The rest of the gap: what comes from the variant fitting the training data less or more."),
     (
         "look",
-        "A point, fixed beforehand, at which the study may stop. The limits of the intervals pay for looking "
-        "several times.",
+        "A point, fixed beforehand, at which the study may stop. The limits of the intervals pay for "
+        "looking several times.",
     ),
     (
         "95 % interval",
@@ -289,9 +276,8 @@ def claim(record: StudyRecord) -> str:
     text = given
     if given == "this test set":
         text = (
-            "About this test set: the interval covers the randomness of training (seeds), not the choice "
-            "of the "
-            "test examples."
+            "About this test set: the interval covers the randomness of training (seeds), not the choice of "
+            "the test examples."
         )
     wider = Interval.read(record.result.get("population"))
     if wider.known:

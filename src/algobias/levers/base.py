@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, ValidationError, model_validator
+from pydantic import model_validator
 from torch import nn
 
-from algobias.errors import BadInput, unknown_name
 from algobias.levers.step import GradFn, Sampler, Transform
-from algobias.recipe import Frozen, PartSpec, Recipe, bad_input_from
+from algobias.recipe import Frozen, PartSpec, Recipe
+from algobias.spelling import Spelled, number
 
 Place = Literal["data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
@@ -55,25 +55,6 @@ class Card:
     alters_loss: bool = False
 
 
-def number(value: float) -> str:
-    """The shortest text that reads back as exactly this number, without a plus sign (``1e16``, ``40``)."""
-    return repr(float(value)).removesuffix(".0").replace("e+", "e")
-
-
-def _whole(value: object) -> object:
-    """Let ``2e4`` and ``40.0`` be whole numbers; everything else is left to the field's own check."""
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return value
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""A whole number, also spelled ``2e4``."""
-
-
 class Amount(Frozen):
     """A number, or a multiple of what is there: ``256`` or ``x16``."""
 
@@ -106,19 +87,21 @@ class Amount(Frozen):
         return f"{'x' if self.relative else ''}{number(self.value)}"
 
 
-class Lever(Frozen):
+class Lever(Spelled):
     """A typed edit of a recipe.
 
     Class attributes:
-        name: Its name on the command line.
-        positional: The field that the value right after the colon sets, or None.
+        card: What a user should know before pulling it.
         revision: Raised by hand when the results it leads to change.
     """
 
-    name: ClassVar[str]
-    positional: ClassVar[str | None] = None
     card: ClassVar[Card]
     revision: ClassVar[int] = 1
+
+    @classmethod
+    def examples(cls) -> tuple[str, ...]:
+        """Spellings from the card."""
+        return cls.card.examples
 
     @classmethod
     def neutral(cls, recipe: Recipe) -> Lever:
@@ -136,25 +119,6 @@ class Lever(Frozen):
     def gradients_per_example(self) -> float:
         """Gradient evaluations per example drawn at this setting; the unchanged recipe has 1."""
         return self.card.gradients
-
-    def spelling(self) -> str:
-        """The lever as one writes it on the command line; defaults are left out.
-
-        Reading it back gives an equal lever.
-        """
-        shown: list[str] = []
-        for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if value == field.default:
-                continue
-            text = number(value) if isinstance(value, float) else str(value)
-            if key == self.positional:
-                shown.insert(0, text)
-            elif isinstance(value, bool):
-                shown.append(key if value else f"{key}=false")
-            else:
-                shown.append(f"{key}={text}")
-        return self.name + (":" + ",".join(shown) if shown else "")
 
 
 class Part(Lever):
@@ -209,70 +173,4 @@ class Context:
     replace_labels: Any = None
 
 
-def options_from(cls: type[Lever], text: str) -> Lever:
-    """Build a lever from what follows its name on the command line.
-
-    Args:
-        cls: The lever's class.
-        text: ``x16,lr=sqrt``: one positional value, ``key=value`` pairs, bare switches.
-
-    Raises:
-        BadInput: Malformed text, an unknown key, a value out of range.
-    """
-    options: dict[str, Any] = {}
-    for position, item in enumerate(text.split(",") if text else []):
-        key, equals, value = item.partition("=")
-        if equals:
-            key = key.strip()
-        elif position == 0 and cls.positional is not None:
-            key, value = cls.positional, item
-        elif item.strip() in cls.model_fields:
-            key, value = item.strip(), "true"
-        else:
-            keys = ", ".join(cls.model_fields) or "none"
-            raise BadInput(cls.name, item, f"key=value with a key of: {keys}")
-        if key in options:
-            raise BadInput(_path(cls, key), value, "each option once")
-        options[key] = value.strip()
-    return lever_from(cls, options)
-
-
-def lever_from(cls: type[Lever], options: dict[str, Any]) -> Lever:
-    """Validate options into a lever, with errors in the words of the command line.
-
-    Raises:
-        BadInput: An unknown option, a missing one, a value out of range.
-    """
-    needed = [key for key, field in cls.model_fields.items() if field.is_required() and key not in options]
-    if needed:
-        raise BadInput(_path(cls, needed[0]), None, f"a value, as in {' or '.join(cls.card.examples)}")
-    try:
-        return cls.model_validate(options)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else ""
-        value = options.get(key, first["input"])
-        if first["type"] == "literal_error":
-            raise unknown_name(_path(cls, key), str(value), re.findall(r"'(\w+)'", first["msg"])) from error
-        problem = bad_input_from(error, cls, cls.name)
-        allowed = problem.allowed.removeprefix("Input should be ").partition(",")[0]
-        raise BadInput(_path(cls, key), value, allowed, problem.nearest) from error
-
-
-def _path(cls: type[Lever], key: str) -> str:
-    """A field in the user's words: the positional one goes by the lever's own name."""
-    return cls.name if key in ("", cls.positional) else f"{cls.name}.{key}"
-
-
-__all__ = [
-    "Amount",
-    "Card",
-    "Context",
-    "Lever",
-    "Part",
-    "Place",
-    "Whole",
-    "lever_from",
-    "number",
-    "options_from",
-]
+__all__ = ["Amount", "Card", "Context", "Lever", "Part", "Place"]

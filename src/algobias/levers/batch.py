@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever, number
+from algobias.levers.base import Amount, Card, Lever
 from algobias.recipe import Recipe
+from algobias.spelling import number
 
 
 class BatchSize(Lever):

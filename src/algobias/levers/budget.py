@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever, Whole, number
+from algobias.levers.base import Amount, Card, Lever
 from algobias.recipe import Budget, Recipe
+from algobias.spelling import Whole, number
 
 MOST_UPDATES = 10**12
 DEFAULT_MAX = 10

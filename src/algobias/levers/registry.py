@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from algobias.errors import BadInput, unknown_name
-from algobias.levers.base import Lever, Part, lever_from, options_from
+from algobias.levers.base import Lever, Part
 from algobias.levers.batch import BatchSize
 from algobias.levers.budget import Length
 from algobias.levers.clip import Clip
@@ -20,6 +20,7 @@ from algobias.levers.sam import SharpnessAware
 from algobias.levers.schedule import ScheduleName, Warmup
 from algobias.levers.weight_decay import WeightDecay
 from algobias.recipe import PartSpec
+from algobias.spelling import parse_options, validate_options
 
 LEVERS: dict[str, type[Lever]] = {
     cls.name: cls
@@ -65,7 +66,7 @@ def parse(text: str) -> Lever:
         'batch:x16,lr=sqrt'
     """
     name, _, options = text.strip().partition(":")
-    return options_from(lever_class(name.strip()), options)
+    return parse_options(lever_class(name.strip()), options)
 
 
 def parse_many(text: str) -> tuple[Lever, ...]:
@@ -93,7 +94,7 @@ def build_part(spec: PartSpec) -> Part:
         raise BadInput(
             f"parts.{spec.name}.revision", spec.revision, f"{cls.revision}, the one of this version"
         )
-    part = lever_from(cls, dict(spec.options))
+    part = validate_options(cls, dict(spec.options))
     assert isinstance(part, Part)
     return part
 

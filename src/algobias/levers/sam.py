@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part, Whole
+from algobias.levers.base import Card, Context, Part
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
 from algobias.recipe import Recipe
+from algobias.spelling import Whole
 
 
 def perturbation(grads: Tensor, rho: float) -> Tensor:

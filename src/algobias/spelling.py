@@ -1,0 +1,124 @@
+"""Objects with a name and options as they are spelled on the command line: ``name:value,key=value``."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import BeforeValidator, ValidationError
+
+from algobias.errors import BadInput, unknown_name
+from algobias.recipe import Frozen, bad_input_from
+
+
+def number(value: float) -> str:
+    """The shortest text that reads back as exactly this number, without a plus sign (``1e16``, ``40``)."""
+    return repr(float(value)).removesuffix(".0").replace("e+", "e")
+
+
+def _whole(value: object) -> object:
+    """Let ``2e4`` and ``40.0`` be whole numbers; everything else is left to the field's own check."""
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number, also spelled ``2e4``."""
+
+
+class Spelled(Frozen):
+    """An object with a name and options; its fields are the options.
+
+    Class attributes:
+        name: Its name on the command line.
+        positional: The field that the value right after the colon sets, or None.
+    """
+
+    name: ClassVar[str]
+    positional: ClassVar[str | None] = None
+
+    @classmethod
+    def examples(cls) -> tuple[str, ...]:
+        """Spellings to show where an option is missing."""
+        return (cls.name,)
+
+    def spelling(self) -> str:
+        """The object as one writes it on the command line; defaults are left out.
+
+        Reading it back gives an equal object.
+        """
+        shown: list[str] = []
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if value == field.default:
+                continue
+            text = number(value) if isinstance(value, float) else str(value)
+            if key == self.positional:
+                shown.insert(0, text)
+            elif isinstance(value, bool):
+                shown.append(key if value else f"{key}=false")
+            else:
+                shown.append(f"{key}={text}")
+        return self.name + (":" + ",".join(shown) if shown else "")
+
+
+S = TypeVar("S", bound=Spelled)
+
+
+def parse_options(cls: type[S], text: str) -> S:
+    """Build an object from what follows its name on the command line.
+
+    Args:
+        cls: The class.
+        text: ``x16,lr=sqrt``: one positional value, ``key=value`` pairs, bare switches.
+
+    Raises:
+        BadInput: Malformed text, an unknown key, a value out of range.
+    """
+    options: dict[str, Any] = {}
+    for position, item in enumerate(text.split(",") if text else []):
+        key, equals, value = item.partition("=")
+        if equals:
+            key = key.strip()
+        elif position == 0 and cls.positional is not None:
+            key, value = cls.positional, item
+        elif item.strip() in cls.model_fields:
+            key, value = item.strip(), "true"
+        else:
+            keys = ", ".join(cls.model_fields) or "none"
+            raise BadInput(cls.name, item, f"key=value with a key of: {keys}")
+        if key in options:
+            raise BadInput(_path(cls, key), value, "each option once")
+        options[key] = value.strip()
+    return validate_options(cls, options)
+
+
+def validate_options(cls: type[S], options: dict[str, Any]) -> S:
+    """Validate options into an object, with errors in the words of the command line.
+
+    Raises:
+        BadInput: An unknown option, a missing one, a value out of range.
+    """
+    needed = [key for key, field in cls.model_fields.items() if field.is_required() and key not in options]
+    if needed:
+        raise BadInput(_path(cls, needed[0]), None, f"a value, as in {' or '.join(cls.examples())}")
+    try:
+        return cls.model_validate(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else ""
+        value = options.get(key, first["input"])
+        if first["type"] == "literal_error":
+            raise unknown_name(_path(cls, key), str(value), re.findall(r"'(\w+)'", first["msg"])) from error
+        problem = bad_input_from(error, cls, cls.name)
+        allowed = problem.allowed.removeprefix("Input should be ").partition(",")[0]
+        raise BadInput(_path(cls, key), value, allowed, problem.nearest) from error
+
+
+def _path(cls: type[Spelled], key: str) -> str:
+    """A field in the user's words: the positional one goes by the object's own name."""
+    return cls.name if key in ("", cls.positional) else f"{cls.name}.{key}"

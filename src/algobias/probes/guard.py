@@ -1,0 +1,143 @@
+"""Nothing altered: the state of a model and of the process is put back after a measurement, and proved so."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from algobias.probes.subject import Mode
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+)
+
+
+class Altered(RuntimeError):
+    """A measurement has changed what it must not change: a defect of the probe; names what."""
+
+
+def fingerprint(model: nn.Module) -> dict[str, str]:
+    """Hashes of everything a measurement could disturb, by what it is.
+
+    Values of parameters, buffers and gradients (every bit), their identity, requires_grad, mode of every
+    module, hooks, random states of Python, numpy and torch (CUDA too), autocast, gradient mode and default
+    type. Cost: one pass over parameters, buffers and gradients on the CPU (a GPU's are copied).
+
+    Args:
+        model: The network.
+    """
+    found: dict[str, str] = {}
+    for name, p in model.named_parameters(remove_duplicate=False):
+        found[f"parameter {name}"] = f"{id(p)} {p.requires_grad} {_digest(p)}"
+        found[f"gradient {name}"] = "none" if p.grad is None else f"{id(p.grad)} {_digest(p.grad)}"
+    for name, b in model.named_buffers(remove_duplicate=False):
+        found[f"buffer {name}"] = f"{id(b)} {_digest(b)}"
+    for name, module in model.named_modules():
+        hooks = [tuple(getattr(module, kind, {})) for kind in _HOOKS]
+        found[f"module {name or '(root)'}"] = f"{module.training} {hooks}"
+    found["random state"] = hashlib.blake2b(repr(_random_states()).encode()).hexdigest()
+    found["autocast"] = f"{torch.is_autocast_enabled('cpu')} {torch.is_autocast_enabled('cuda')}"
+    found["gradient mode"] = f"{torch.is_grad_enabled()} {torch.is_inference_mode_enabled()}"
+    found["default type"] = str(torch.get_default_dtype())
+    return found
+
+
+@contextmanager
+def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> Iterator[None]:
+    """Measure inside: afterwards, also after an exception, everything is as it was.
+
+    Modes are set and put back module by module (a frozen BatchNorm that is in evaluation mode stays there),
+    buffers and random states are put back, gradients are given back as the same objects, autocast is off
+    and gradients can be computed inside. Parameters are never written to by probes, which ``prove`` checks.
+
+    Args:
+        model: The network.
+        mode: Mode of all modules inside; ``as_is`` leaves each as it is.
+        prove: Compare hashes before and after. Cost: two passes over the parameters on the CPU.
+
+    Raises:
+        Altered: Something is not as it was although it was put back.
+    """
+    before = fingerprint(model) if prove else {}
+    try:
+        with _put_back(model, mode):
+            yield
+    finally:
+        after = fingerprint(model) if prove else {}
+        changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+        if changed:
+            raise Altered(f"measuring changed {', '.join(changed[:5])}")
+
+
+@contextmanager
+def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
+    modes = {module: module.training for module in model.modules()}
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    gradients = [(p, p.grad) for p in model.parameters()]
+    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    cuda = _cuda_states() or None
+    dtype = torch.get_default_dtype()
+    try:
+        if mode != "as_is":
+            model.train(mode == "train")
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autocast("cpu", enabled=False),
+            torch.autocast("cuda", enabled=False),
+        ):
+            for p, _ in gradients:
+                p.grad = None
+            yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for b, kept in buffers:
+                if not torch.equal(b, kept):
+                    b.copy_(kept)
+        for p, kept_grad in gradients:
+            p.grad = kept_grad
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+        torch.random.set_rng_state(states[2])
+        if cuda is not None:
+            torch.cuda.set_rng_state_all(cuda)
+        torch.set_default_dtype(dtype)
+
+
+def _digest(tensor: Tensor) -> str:
+    flat = tensor.detach().reshape(-1)
+    if flat.is_complex():
+        flat = torch.view_as_real(flat).reshape(-1)
+    if not flat.numel():
+        return "empty"
+    raw = flat.contiguous().cpu().view(torch.uint8).numpy()
+    return hashlib.blake2b(raw.data, digest_size=16).hexdigest()
+
+
+def _random_states() -> tuple[Any, ...]:
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    return (
+        random.getstate(),
+        tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in numpy_state),
+        torch.random.get_rng_state().numpy().tobytes(),
+        [state.numpy().tobytes() for state in _cuda_states()],
+    )
+
+
+def _cuda_states() -> list[Tensor]:
+    """Random state of every GPU in use; none where CUDA has not been touched."""
+    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return list(torch.cuda.get_rng_state_all()) if initialized else []

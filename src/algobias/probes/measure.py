@@ -1,0 +1,151 @@
+"""Measuring: probes on one subject, inside the guard, with every failure told as a status."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from algobias.probes.base import Probe
+from algobias.probes.guard import untouched
+from algobias.probes.passes import checked, require_graph
+from algobias.probes.reading import Reading, Unavailable
+from algobias.probes.registry import parse_many
+from algobias.probes.subject import Loss, Subject
+from algobias.probes.weights import weighing
+
+ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+"""What a user's model or loss may raise: one probe less is not the end of a measurement."""
+
+
+def measure(
+    model: nn.Module,
+    batches: Iterable[Any],
+    loss: Loss,
+    probes: str | Sequence[str | Probe] = "cheap",
+    **about: Any,
+) -> list[Reading]:
+    """Measure coordinates of the bias of a trained network.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Linear(2, 1, bias=False)
+        >>> _ = torch.nn.init.ones_(net.weight)
+        >>> data = [(torch.eye(2), torch.zeros(2, 1))]
+        >>> def mse(model, batch): return (model(batch[0]) - batch[1]).square().mean()
+        >>> measure(net, data, mse, ["weight_norm"])[0].value  # doctest: +ELLIPSIS
+        1.414...
+
+    Args:
+        model: The network; left exactly as it was.
+        batches: A list of batches or any other re-iterable: what is measured is the loss of all of them.
+        loss: ``loss(model, batch)``, a scalar.
+        probes: A preset (``cheap``, ``standard``, ``full``), or probes by name.
+        about: Further fields of :class:`~algobias.probes.subject.Subject`: ``training``, ``initial``, ...
+
+    Returns:
+        One reading for each probe, in order; where one cannot honestly be given, its status says why.
+
+    Raises:
+        BadInput: An unknown probe or option.
+        Altered: A probe has changed the model: a defect, never the user's doing.
+    """
+    return take(Subject(model, batches, loss, **about), parse_many(probes))
+
+
+def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
+    """Take the readings of one subject; results that several probes need are computed once.
+
+    A shared result is charged to the first probe that asks for it.
+    """
+    with untouched(subject.model, subject.mode):
+        problem = _examine(subject)
+    readings = []
+    for probe in probes:
+        if problem is not None:
+            readings.append(unavailable(probe, problem))
+            continue
+        with untouched(subject.model, subject.mode):
+            readings.append(_read(probe, subject))
+    return readings
+
+
+def unavailable(probe: Probe, reason: str) -> Reading:
+    """The reading of a probe that cannot give a number."""
+    return probe.reading(None, status="unavailable", reason=reason)
+
+
+def _read(probe: Probe, subject: Subject) -> Reading:
+    before, start = subject.meter.cost(), time.perf_counter()
+    missing = [name for name in probe.card.needs if getattr(subject, name) in (None, (), "")]
+    if missing:
+        return unavailable(probe, f"it needs {' and '.join(missing)}")
+    torch.manual_seed(subject.seed)
+    try:
+        reading = probe.read(subject)
+    except Unavailable as error:
+        return unavailable(probe, str(error))
+    except (
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return unavailable(probe, f"{type(error).__name__}: {told}")
+    cost = subject.meter.cost(time.perf_counter() - start) - before
+    if reading.value is not None and not math.isfinite(reading.value):
+        return replace(unavailable(probe, f"the value is {reading.value}"), cost=cost)
+    doubt = weighing(subject).doubt
+    warnings = reading.warnings if doubt is None else (*reading.warnings, doubt)
+    return replace(reading, cost=cost, warnings=warnings)
+
+
+def _examine(subject: Subject) -> str | None:
+    """What makes every reading impossible, or None. Cost: two forward passes of the first batch."""
+    return _reason(lambda: _try_out(subject))
+
+
+def _reason(run: Callable[[], None]) -> str | None:
+    try:
+        run()
+    except Unavailable as error:
+        return str(error)
+    except (
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+    ) as error:
+        told = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"the loss cannot be computed: {type(error).__name__}: {told}"
+    return None
+
+
+def _try_out(subject: Subject) -> None:
+    first = next(iter(subject.batches), None)
+    if first is None:
+        raise Unavailable("there are no batches")
+    subject.trained  # noqa: B018 - raises where there is nothing to measure
+    losses = []
+    for _ in range(2):
+        loss = checked(subject.loss(subject.model, first))
+        require_graph(loss)
+        losses.append(float(loss.detach()))
+    if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[0]) + 1e-12:
+        raise Unavailable(
+            "two passes over the same batch give different losses (dropout or other randomness in the "
+            "forward pass): measure in eval mode, or fix the randomness"
+        )
+    weighing(subject)

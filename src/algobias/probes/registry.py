@@ -1,0 +1,80 @@
+"""The catalogue of probes: one entry for each, and the way from text to objects."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from algobias.errors import BadInput, unknown_name
+from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.spelling import parse_options
+
+_ALL: tuple[type[Probe], ...] = (
+    # norms
+    WeightNorm,
+)
+
+PROBES: dict[str, type[Probe]] = {cls.name: cls for cls in _ALL}
+"""Every probe by its name on the command line."""
+
+
+def parse(text: str) -> Probe:
+    """Read a probe as spelled on the command line: ``top_eigenvalue:tolerance=0.001``.
+
+    Raises:
+        BadInput: Unknown name (the nearest is proposed), malformed text, a value out of range.
+    """
+    name, _, options = text.strip().partition(":")
+    if name.strip() not in PROBES:
+        raise unknown_name("probe", name.strip(), [*PROBES, *PRESETS])
+    return parse_options(PROBES[name.strip()], options)
+
+
+def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
+    """Probes from a preset's name, from names separated by commas (a comma before ``key=`` belongs to the
+    options), or from a sequence of these and of probes. One that is named twice is measured once.
+
+    Raises:
+        BadInput: As :func:`parse`, or nothing is named.
+    """
+    items: list[Probe] = []
+    for one in [text] if isinstance(text, str) else text:
+        if isinstance(one, Probe):
+            items.append(one)
+            continue
+        for piece in re.split(r",(?!\s*\w+=)", one):
+            name = piece.strip()
+            items += preset(name) if name in PRESETS else [parse(name)] if name else []
+    if not items:
+        raise BadInput("probes", text, f"names of probes, or one of {', '.join(PRESETS)}")
+    return tuple(dict.fromkeys(items))
+
+
+def preset(name: Preset) -> list[Probe]:
+    """The probes of a preset, at their defaults, in the order of the catalogue."""
+    sizes = list(PRESETS)
+    wanted = sizes[: sizes.index(name) + 1]
+    return [parse(cls.name) for cls in PROBES.values() if cls.card.preset in wanted]
+
+
+def catalogue() -> list[dict[str, Any]]:
+    """Every probe with its card and its options, JSON types only."""
+    return [_entry(cls) for cls in PROBES.values()]
+
+
+def _entry(cls: type[Probe]) -> dict[str, Any]:
+    card = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
+    }
+    options = [
+        {
+            "name": key,
+            "positional": key == cls.positional,
+            "required": field.is_required(),
+            "default": None if field.is_required() else field.default,
+        }
+        for key, field in cls.model_fields.items()
+    ]
+    return {"name": cls.name, "revision": cls.revision, **card, "options": options}

@@ -9,6 +9,7 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.probes.norms import WeightNorm
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (

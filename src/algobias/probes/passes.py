@@ -65,7 +65,8 @@ def weighed(subject: Subject) -> Iterator[tuple[Any, float, float]]:
     rule = weighing(subject)
     total, count = totals(subject)
     for batch in subject.batches:
-        yield batch, rule.share(batch) / total, examples(batch) / count
+        if rule.weigh(batch) > 0:  # the mean over no token at all is not a number, and counts nothing
+            yield batch, rule.share(batch) / total, examples(batch) / count
 
 
 def totals(subject: Subject) -> tuple[float, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -158,8 +159,7 @@ def _explains(weigh: Weigh, reduction: str, batch: Any, whole: float, single: li
         expected = sum(single)
     else:
         weights = [weigh(example(batch, i)) for i in range(len(single))]
-        # A loss over no token at all is 0/0; it weighs nothing.
-        expected = sum(w * one for w, one in zip(weights, single, strict=True) if w) / max(
-            sum(weights), 1e-30
-        )
+        if sum(weights) == 0:  # a mean over no token at all: zero, or not a number
+            return whole == 0 or math.isnan(whole)
+        expected = sum(w * one for w, one in zip(weights, single, strict=True) if w) / sum(weights)
     return abs(whole - expected) <= 1e-4 * (abs(whole) + 1e-6)

@@ -1,0 +1,158 @@
+"""What is wrong with a model, its data or its loss is told as a status, never as a number or a traceback."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from algobias.errors import BadInput
+from algobias.probes.base import Card, Probe
+from algobias.probes.guard import Altered
+from algobias.probes.measure import measure, take
+from algobias.probes.reading import Interval, Reading, Twin, Unavailable
+from algobias.probes.registry import parse_many
+from algobias.probes.subject import Subject
+
+CARD = Card("s", "norms", "f", "u", "i", "c", ("nobody, 2026",))
+
+
+class Odd(Probe):
+    """A probe with a defect of the test's choice."""
+
+    name: ClassVar[str] = "odd"
+    card: ClassVar[Card] = CARD
+
+    def read(self, subject: Subject) -> Reading:
+        """What the test has put into the memo."""
+        found: Reading = subject.memo["do"](self, subject)
+        return found
+
+
+def _net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+
+
+def _data(count: int = 6) -> list[tuple[Tensor, Tensor]]:
+    torch.manual_seed(1)
+    return [(torch.randn(count, 4), torch.randint(0, 3, (count,)))]
+
+
+def _loss(model: nn.Module, batch: Any) -> Tensor:
+    return functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def _only(model: nn.Module, batches: Any, loss: Any = _loss, **about: Any) -> Reading:
+    return measure(model, batches, loss, ["weight_norm"], **about)[0]
+
+
+def test_nothing_to_measure() -> None:
+    assert "no batches" in str(_only(_net(), []).reason)
+    frozen = _net().requires_grad_(False)
+    assert "no trained parameter" in str(_only(frozen, _data()).reason)
+    assert "does not depend on the trained parameters" in str(
+        _only(_net(), _data(), lambda m, b: b[0].sum()).reason
+    )
+
+
+def test_a_loss_that_is_not_a_finite_scalar() -> None:
+    assert "scalar" in str(_only(_net(), _data(), lambda m, b: m(b[0]).sum(1)).reason)
+    assert "scalar" in str(_only(_net(), _data(), lambda m, b: 1.0).reason)
+    broken = _net()
+    broken[0].weight.data[0, 0] = float("nan")
+    found = _only(broken, _data())
+    assert found.status == "unavailable"
+    assert found.value is None
+    assert "nan" in str(found.reason)
+
+
+def test_a_loss_that_raises_is_told_in_one_line() -> None:
+    found = _only(_net(), _data(), lambda m, b: m(b[0][:, :2]).sum())
+    assert found.status == "unavailable"
+    assert "the loss cannot be computed" in str(found.reason)
+    assert "\n" not in str(found.reason)
+
+
+def test_randomness_in_the_forward_pass_is_noticed() -> None:
+    noisy = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3))
+    assert "different losses" in str(_only(noisy, _data(), mode="train").reason)
+    assert _only(noisy, _data()).status == "ok"
+
+
+def test_mixed_types_are_told() -> None:
+    net = _net()
+    net[0].double()
+    assert "several types" in str(_only(net, _data()).reason)
+
+
+def test_patterns_of_parameters() -> None:
+    net = _net()
+    found = _only(net, _data(), parameters=("2.*",))
+    assert set(found.parts) == {"2.weight", "2.bias"}
+    with pytest.raises(BadInput, match=r"0\.weight"):
+        _only(net, _data(), parameters=("3.*",))
+
+
+def _give_up() -> Reading:
+    raise Unavailable("no way; do this")
+
+
+@pytest.mark.parametrize(
+    ("do", "status", "reason"),
+    [
+        (lambda p, s: p.reading(float("inf"), no_interval="x"), "unavailable", "inf"),
+        (lambda p, s: torch.linalg.cholesky(-torch.eye(2)), "unavailable", "cholesky"),
+        (
+            lambda p, s: (_ for _ in ()).throw(Unavailable("no way; do this")),
+            "unavailable",
+            "no way; do this",
+        ),
+        (lambda p, s: p.reading(1.0, status="not_converged", reason="slow"), "not_converged", "slow"),
+    ],
+)
+def test_failures_of_a_probe_are_statuses(do: Any, status: str, reason: str) -> None:
+    subject = Subject(_net(), _data(), _loss)
+    subject.memo["do"] = do
+    found = take(subject, [Odd(), *parse_many("weight_norm")])
+    assert found[0].status == status
+    assert reason in str(found[0].reason)
+    assert found[1].status == "ok"
+
+
+def test_a_probe_that_writes_to_the_model_is_a_defect_and_no_status() -> None:
+    def write(probe: Probe, subject: Subject) -> Reading:
+        subject.model[0].weight.data.mul_(1.001)  # type: ignore[index,union-attr,operator]
+        return probe.reading(1.0, no_interval="x")
+
+    subject = Subject(_net(), _data(), _loss)
+    subject.memo["do"] = write
+    with pytest.raises(Altered, match=r"parameter 0\.weight"):
+        take(subject, [Odd()])
+
+
+def test_a_reading_adds_up_its_errors_and_is_plain_data() -> None:
+    one = Reading(
+        "p",
+        1.0,
+        "u",
+        numerical=Interval(0.9, 1.2, None, "always"),
+        monte_carlo=Interval(0.5, 1.5, 0.95, "random"),
+        twin=Twin("t", float("inf"), None, None, "scale"),
+    )
+    assert (one.low, one.high) == (pytest.approx(0.4), pytest.approx(1.7))
+    assert one.to_json()["twin"]["value"] is None
+    assert Reading("p", None, "u", "unavailable", "why").to_json()["status"] == "unavailable: why"
+
+
+def test_names_of_probes() -> None:
+    assert [p.name for p in parse_many("weight_norm, weight_norm")] == ["weight_norm"]
+    with pytest.raises(BadInput, match="weight_norm"):
+        parse_many("weigth_norm")
+    with pytest.raises(BadInput, match="probes"):
+        parse_many("")
+    with pytest.raises(BadInput, match="cheap"):
+        parse_many("cheep")

@@ -11,6 +11,7 @@ from algobias.recipe import Recipe
 from algobias.study.arms import NOISE_SEEDS, Arms
 from algobias.study.processes import available_cores
 from algobias.study.result import SCHEMA
+from algobias.training.device import exact_arithmetic, wait_for
 from algobias.training.loop import Setup
 from algobias.training.network import own_randomness
 
@@ -91,7 +92,7 @@ def _measure(arms: Arms, recipe: Recipe) -> tuple[float, int, bool]:
 
 
 def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:
-    with own_randomness():
+    with own_randomness(), exact_arithmetic(setup.network.device):
         state = setup.initial((seed,))
         memory = setup.transform.init(state)
         times = []
@@ -100,6 +101,7 @@ def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:
             batch, key = setup.sampler(update, (seed,))
             grads, after = setup.grad(state, batch, key)
             setup.transform.update(grads, memory, after)
+            wait_for(setup.network.device)
             times.append(time.perf_counter() - started)
     size = state.params.nbytes + sum(buffer.nbytes for buffer in state.buffers.values())
     # The first is slower than the rest; the median of the others is what an update takes.

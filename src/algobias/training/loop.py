@@ -21,6 +21,7 @@ from algobias.levers.step import Batch, GradFn, Sampler, State, Transform, Tree
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.cost import StepCost, cost_of, measure_step
+from algobias.training.device import exact_arithmetic
 from algobias.training.horizon import Horizon
 from algobias.training.memory import pack, select, unpack
 from algobias.training.network import Network, own_randomness, stack
@@ -49,7 +50,8 @@ def train(
     """Train one recipe with each of ``seeds``.
 
     The result of a seed does not depend, on one CPU to the last bit, on which other seeds are trained
-    with it, nor on whether it was interrupted and resumed. Memory: per stacked seed 4 P floats (weights,
+    with it, nor on whether it was interrupted and resumed; on CUDA as far as
+    :func:`~algobias.training.device.exact_arithmetic` goes. Memory: per stacked seed 4 P floats (weights,
     gradient, new weights, momentum; Adam one more) plus the activations of one batch.
 
     Args:
@@ -71,7 +73,7 @@ def train(
     resume = resume or {}
     groups = [tuple(seeds)] if setup.network.stacked else [(seed,) for seed in seeds]
     outcomes: dict[int, Outcome] = {}
-    with own_randomness():
+    with own_randomness(), exact_arithmetic(setup.network.device):
         for group in groups:
             for outcome in _train_group(setup, group, resume, observers):
                 outcomes[outcome.seed] = outcome
@@ -92,8 +94,6 @@ class Setup:
             raise BadInput(
                 "recipe.examples", recipe.examples, f"the {len(task.train)} training examples of the task"
             )
-        if device.type == "cuda":
-            torch.use_deterministic_algorithms(True, warn_only=True)
         self.recipe, self.task = recipe, task
         parts: list[Part] = [build_part(spec) for spec in recipe.parts]
         used = task.used_index(recipe.data)
@@ -101,7 +101,7 @@ class Setup:
         self.network = Network(task, recipe, parts, device)
         source = task.train.to(device)
         self.sampler: Sampler = build_sampler(
-            source, used.to(device), recipe, parts, context, stacked=self.network.stacked
+            source, used, recipe, parts, context, stacked=self.network.stacked
         )
         self.grad: GradFn = self.network.gradient
         self.transform: Transform = build_transform(recipe.optimizer, rate(recipe))

@@ -19,6 +19,7 @@ from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.tasks.trees import to_device
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
@@ -34,14 +35,17 @@ _LOOPED = (
 
 @contextmanager
 def own_randomness() -> Iterator[None]:
-    """Python's, numpy's and torch's global random states are put back afterwards."""
+    """Python's, numpy's and torch's global random states (also CUDA's, if in use) are put back afterwards."""
     kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         random.setstate(kept[0])
         np.random.set_state(kept[1])  # noqa: NPY002
         torch.random.set_rng_state(kept[2])
+        for number, state in enumerate(devices):
+            torch.cuda.set_rng_state(state, number)
 
 
 def reseed(seed: int, purpose: str, step: int) -> None:
@@ -203,7 +207,7 @@ class Network:
         state = stack([self.initial(0), self.initial(1)])
         index = torch.arange(min(2, len(self.task.train)))
         try:
-            batch = self.task.train.gather(index.expand(2, -1), (0, 1), 0)
+            batch = to_device(self.task.train.gather(index.expand(2, -1), (0, 1), 0), self.device)
             self.template.eval()
             params = state.layout.views(state.params)
             vmap(self._call_loss)(params, state.buffers, batch)

@@ -21,7 +21,7 @@ class EpochOrder:
     All arms with the same seed share it whatever their batch size. The last partial batch is dropped.
 
     Args:
-        used: Indices of the training examples in use, [n].
+        used: Indices of the training examples in use, [n], on the CPU, where the order is drawn.
     """
 
     def __init__(self, used: Tensor) -> None:
@@ -45,7 +45,7 @@ def build_sampler(
 
     Args:
         source: Training examples, on the device of the run.
-        used: Indices of those in use, [n].
+        used: Indices of those in use, [n], on the CPU.
         recipe: Its ``batch`` and ``data`` are used.
         parts: Parts in order.
         context: What parts may know.

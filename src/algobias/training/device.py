@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -28,8 +29,8 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         yield
         return
     os.environ.setdefault(WORKSPACE, ":4096:8")
-    cudnn = torch.backends.cudnn
-    products = torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
+    cudnn: Any = torch.backends.cudnn  # torch's stubs lack its parts
+    products: tuple[Any, ...] = torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn
     benchmark, precisions = cudnn.benchmark, [product.fp32_precision for product in products]
     strict = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()

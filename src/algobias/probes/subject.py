@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -184,8 +185,8 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers on the CPU, a function of the seed and the purpose only."""
-        number = int.from_bytes(purpose.encode()[:6], "little")
-        return torch.Generator().manual_seed((self.seed * 1_000_003 + number) % 2**63)
+        digest = hashlib.blake2b(f"{self.seed} {purpose}".encode(), digest_size=7).digest()
+        return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """A result that several probes of one measurement use: made once, kept until the measurement ends."""

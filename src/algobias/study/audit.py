@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -202,7 +203,8 @@ def spoken(arm: str, spec: StudySpec) -> str:
 
 def terms_of(arms: Arms, design: Design, runs: Sequence[Run]) -> Terms:
     """How exported tables of this study are to be compared to get the same verdict."""
-    trivial = [run.outcome.trivial_metric for run in runs if run.arm == "baseline"]
+    scores = (run.outcome.trivial_metric for run in runs if run.arm == "baseline")
+    trivial = [score for score in scores if math.isfinite(score)]
     return Terms(
         tolerance=design.tolerance,
         looks=design.looks,

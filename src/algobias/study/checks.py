@@ -45,7 +45,8 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
     warnings: tuple[str, ...] = ()
     if not ended.all():
         lost = int((~ended).sum())
-        warnings += (f"{lost} of {len(baseline)} baseline seeds diverged and count as knowing nothing",)
+        ends = f"{lost} of {len(baseline)} baseline seeds end with a loss or test metric that is not finite"
+        warnings += (f"{ends} and count as knowing nothing",)
     elif not _mean(baseline.end_metric) > _mean(baseline.trivial) and np.isfinite(baseline.trivial).all():
         warnings += ("the baseline is no better than a predictor that knows nothing",)
     return Checks(broken=broken, warnings=warnings)
@@ -71,7 +72,7 @@ def broken_because(baseline: Arm, arm: Arm) -> str | None:
         return None
     causes = []
     if diverged:
-        causes.append(f"{diverged} of {n} seeds end with a non-finite training loss")
+        causes.append(f"{diverged} of {n} seeds end with a non-finite training loss or test metric")
     if nearer:
         causes.append(
             f"{nearer} of {n} seeds end with a {which} metric nearer to a predictor that knows nothing than "

@@ -1,0 +1,51 @@
+"""Tasks of a sceptical user: metrics that are no number, losses of 0, tiny data, odd budgets."""
+
+from __future__ import annotations
+
+import pytest
+
+TASK = """
+import torch
+from algobias import Task
+
+g = torch.Generator().manual_seed(0)
+x, xt = torch.randn(60, 3, generator=g), torch.randn(60, 3, generator=g)
+y, yt = (x[:, 0] > 0).long(), (xt[:, 0] > 0).long()
+
+
+def model():
+    return torch.nn.Linear(3, 2)
+
+
+def loss(model, batch):
+    return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
+
+
+def metric(model, batch):
+    return 100.0 * (model(batch[0]).argmax(-1) == batch[1])
+
+
+{edit}
+task = Task("mine", (x, y), (xt, yt), model, loss, metric, recipe)
+"""
+RECIPE = 'recipe = {"lr": 0.1, "batch": 8, "updates": 20}\n'
+WORDS = ("--looks", "3", "--tolerance", "1", "--json", "--quiet")
+
+
+@pytest.fixture
+def ask(run, tmp_path):
+    """``ask(edit, change, ...)``: audit the task with some lines put in."""
+
+    def asked(edit, change, *more):
+        (tmp_path / "mine.py").write_text(TASK.format(edit=RECIPE + edit))
+        return run("audit", "mine.py:task", "--change", change, *WORDS, *more)
+
+    return asked
+
+
+def test_a_metric_that_is_no_number_for_some_networks(ask):
+    # Also the untrained network has none: nobody knows what knowing nothing scores.
+    holes = "torch.where(model(batch[0]).abs().sum(-1) > 2.5, float('nan'), 1.0)"
+    result = ask(f"def metric(model, batch):\n    return {holes}\n", "batch:x2")
+    assert result.code == 0, result.err
+    assert "not finite and count as knowing nothing" in " ".join(result.json["warnings"])

@@ -206,8 +206,7 @@ def test_a_baseline_that_learnt_nothing_breaks_nothing() -> None:
 def test_diverged_baselines_are_pointed_out() -> None:
     checks = check_arms(arm_of([GOOD, GOOD, GOOD, GONE]), arm_of([end(89.0, 99.0)] * 4), activity=True)
     assert any(
-        "1 of 4 baseline seeds end with a loss or test metric that is not finite" in warning
-        for warning in checks.warnings
+        "1 of 4 baseline seeds end with a loss or test metric" in warning for warning in checks.warnings
     )
 
 

@@ -270,7 +270,7 @@ def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, st
         counted = together(*ends, split.paired)
         return (
             None,
-            f"only {counted} of {split.gap.n} seeds ended with a finite training loss and test metric in both arms",
+            f"only {counted} of {split.gap.n} seeds ended with finite loss and test metric in both arms",
             False,
         )
     log_level = matched_level(split.reference_level, baseline, variant)

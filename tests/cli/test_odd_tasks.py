@@ -49,3 +49,15 @@ def test_a_metric_that_is_no_number_for_some_networks(ask):
     result = ask(f"def metric(model, batch):\n    return {holes}\n", "batch:x2")
     assert result.code == 0, result.err
     assert "not finite and count as knowing nothing" in " ".join(result.json["warnings"])
+
+
+@pytest.mark.parametrize("control", [False, True])
+def test_arms_with_no_common_measure_are_refused_before_anything_is_trained(refused, tmp_path, control):
+    cosine = ("budget:epochs=1", "schedule:cosine")
+    words = ["audit", "digits", "--base", "budget:until=5e-2,max=600", *WORDS]
+    if control:
+        words += ["--change", "lr:x0.5", "--control", "+".join(cosine)]
+    else:
+        words += ["--change", cosine[0], "--change", cosine[1]]
+    refused(*words, says="full schedules of several lengths")
+    assert not list(tmp_path.glob(".algobias/runs/*"))

@@ -125,4 +125,20 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
             if recipe == recipes[arm]:
                 raise BadInput("control", spec.control[place], f"a control that changes the {arm}'s recipe")
             recipes[f"{arm}+control:{place}"] = recipe
+    _comparable(recipes)
     return Arms(spec, task, recipes, changes, controls)
+
+
+def _comparable(recipes: dict[str, Recipe]) -> None:
+    """Refuse arms that can only be compared by full schedules of other lengths where one has no length."""
+    decaying = [name.partition(":")[0] for name, recipe in recipes.items() if recipe.schedule.decays]
+    for name, recipe in recipes.items():
+        if decaying and recipe.budget.until is not None:
+            why = (
+                f"the learning rate of the {decaying[0]} decays, and such arms are compared by full schedules"
+            )
+            raise BadInput(
+                f"budget of the {name.partition(':')[0]}",
+                f"until a training loss of {recipe.budget.until:g}",
+                f"epochs or updates: {why} of several lengths",
+            )

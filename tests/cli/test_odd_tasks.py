@@ -61,3 +61,22 @@ def test_arms_with_no_common_measure_are_refused_before_anything_is_trained(refu
         words += ["--change", cosine[0], "--change", cosine[1]]
     refused(*words, says="full schedules of several lengths")
     assert not list(tmp_path.glob(".algobias/runs/*"))
+
+
+def test_checks_before_training_use_one_thread(run, monkeypatch):
+    import torch
+
+    from algobias.study import audit
+
+    seen = []
+    check = audit.activity_check
+    monkeypatch.setattr(
+        audit, "activity_check", lambda *given: seen.append(torch.get_num_threads()) or check(*given)
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        run("audit", "digits", "--change", "batch:x2", "--base", "budget:updates=5", *WORDS)
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]

@@ -15,7 +15,7 @@ from algobias.levers.registry import parse
 from algobias.recipe import Budget
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.training.device import exact_arithmetic
+from algobias.training.device import exact_arithmetic, one_thread
 from algobias.training.loop import Setup, train
 from algobias.training.memory import select
 
@@ -98,6 +98,17 @@ def test_settings_of_torch_are_put_back(monkeypatch):
     with exact_arithmetic(torch.device("cuda")):
         assert settings() == (True, True, False, "ieee", "ieee")
     assert settings() == before
+
+
+def test_one_thread_inside_and_as_before_outside():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(RuntimeError, match="inside"), one_thread():
+            raise RuntimeError("inside" if torch.get_num_threads() == 1 else "two threads")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -29,6 +29,7 @@ from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
+from algobias.training.device import one_thread
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def run_audit(
     study = study_id(arms)
     question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
     store.save_study(study, question)
-    not_applied, null_failed = pre_checks(arms, progress)
+    with one_thread():
+        not_applied, null_failed = pre_checks(arms, progress)
     runs: list[Run] = []
     with Trainer(arms, store, study, options, progress, started) as trainer:
         progress.start(

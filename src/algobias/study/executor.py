@@ -13,14 +13,13 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
-import torch
-
 from algobias.errors import BadInput
 from algobias.study.blocks import Block, Event, Job, share_out
 from algobias.study.processes import available_cores, clean_start, ctrl_c
 from algobias.study.store import Store
 from algobias.study.worker import BlockTrainer, Load, Train, finished, serve
 from algobias.tasks.registry import load_task
+from algobias.training.device import one_thread
 from algobias.training.loop import train
 from algobias.training.observers import Interrupted
 
@@ -165,15 +164,12 @@ class Executor:
         on_event: Callable[[Event], None],
         why_stop: Callable[[], type[BaseException] | None],
     ) -> None:
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in a worker: the number of threads can change the last bit
         try:
-            for block in blocks:
-                self._local.run(block, on_event, lambda: why_stop() is not None)
+            with one_thread():  # as in a worker
+                for block in blocks:
+                    self._local.run(block, on_event, lambda: why_stop() is not None)
         except Interrupted:
             raise (why_stop() or KeyboardInterrupt)() from None
-        finally:
-            torch.set_num_threads(threads)
 
     def _run_in_pool(
         self,

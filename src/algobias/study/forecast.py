@@ -11,7 +11,7 @@ from algobias.recipe import Recipe
 from algobias.study.arms import NOISE_SEEDS, Arms
 from algobias.study.processes import available_cores
 from algobias.study.result import SCHEMA
-from algobias.training.device import exact_arithmetic, wait_for
+from algobias.training.device import exact_arithmetic, one_thread, wait_for
 from algobias.training.loop import Setup
 from algobias.training.network import own_randomness
 
@@ -83,12 +83,8 @@ def _factor(name: str, decays: bool) -> float:
 def _measure(arms: Arms, recipe: Recipe) -> tuple[float, int, bool]:
     """Seconds of one update of one run, bytes of its weights, and whether seeds are stacked."""
     setup = Setup(recipe, arms.task, torch.device(arms.spec.device))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _timed(setup, arms.spec.seed)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:

@@ -47,6 +47,21 @@ def exact_arithmetic(device: torch.device) -> Iterator[None]:
         torch.use_deterministic_algorithms(strict, warn_only=warns)
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes on one thread inside; the number it had is put back afterwards.
+
+    Two threads on a small network are many times slower on a busy machine, and the number of threads can
+    change the last bit of a sum.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def wait_for(device: torch.device) -> None:
     """Wait until the device has done all it was given, so that a clock read next tells the time of it."""
     if device.type == "cuda":

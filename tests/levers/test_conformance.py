@@ -48,6 +48,9 @@ class Watcher:
     def on_weights(self, seed, update, tensors):
         self.weights[seed] = tensors
 
+    def wants_weights(self, update):
+        return False
+
     def on_snapshot(self, seed, snapshot):
         self.snapshots[seed] = snapshot
 

@@ -44,6 +44,9 @@ class Recorder:
     def on_weights(self, seed, update, tensors):
         self.weights[seed, update] = tensors
 
+    def wants_weights(self, update):
+        return False
+
     def on_snapshot(self, seed, snapshot):
         self.snapshots[seed] = snapshot
 

@@ -271,6 +271,13 @@ class RunFiles:
         folder = self.folders[seed]
         save_weights(folder.weights_path(update), tensors, address=folder.address, seed=seed, update=update)
 
+    def wants_weights(self, update: int) -> bool:
+        """Never: weights worth keeping come by themselves."""
+        return False
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        """Nothing is kept of what others have asked for."""
+
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         """Replace the run's snapshot."""
         folder, start = self.folders[seed], time.monotonic()

@@ -169,6 +169,12 @@ class _Watch:
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
         pass
 
+    def wants_weights(self, update: int) -> bool:
+        return False
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        pass
+
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         pass
 

@@ -53,6 +53,12 @@ class _Last:
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
         self.weights = tensors
 
+    def wants_weights(self, update: int) -> bool:
+        return False
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        pass
+
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         self.params = snapshot.tensors["params"]
 

@@ -193,6 +193,7 @@ def _train_group(
             grads, state = setup.grad(state, batch, key)
             state, memory = setup.transform.update(grads, memory, state)
             update += 1
+            clock += _show(setup, seeds, update, state, memory, observers)
             checked = update in setup.horizon.checks or update >= last
             overdue = update % ASK_EVERY == 0 or time.perf_counter() - clock > ASK_SECONDS
             if overdue and not checked and _asked(observers):
@@ -238,12 +239,39 @@ def _check(
             observer.on_check(record.seed, check)
         if planned or losses[row] <= record.kept_at / 2 or setup.horizon.next_stop(record.checks) is None:
             record.kept_at = losses[row]
-            one = weights.with_params(weights.params[row]) if setup.network.stacked else weights
-            tensors = {name: view.detach().clone() for name, view in one.layout.views(one.params).items()}
-            for name, buffer in weights.buffers.items():
-                tensors[name] = (buffer[row] if setup.network.stacked else buffer).detach().clone()
+            tensors = _tensors(setup, weights, row)
             for observer in observers:
                 observer.on_weights(record.seed, update, tensors)
+
+
+def _show(
+    setup: Setup,
+    seeds: tuple[int, ...],
+    update: int,
+    state: State,
+    memory: Tree,
+    observers: Sequence[Observer],
+) -> float:
+    """Hand the weights of all runs to the observers that want to see them now; seconds this took."""
+    wanting = [observer for observer in observers if observer.wants_weights(update)]
+    if not wanting:
+        return 0.0
+    start = time.perf_counter()
+    weights = setup.transform.weights(state, memory)
+    for row, seed in enumerate(seeds):
+        tensors = _tensors(setup, weights, row)
+        for observer in wanting:
+            observer.on_live_weights(seed, update, tensors)
+    return time.perf_counter() - start
+
+
+def _tensors(setup: Setup, weights: State, row: int) -> dict[str, Tensor]:
+    """Parameters and buffers of one run by name; copies."""
+    one = weights.with_params(weights.params[row]) if setup.network.stacked else weights
+    tensors = {name: view.detach().clone() for name, view in one.layout.views(one.params).items()}
+    for name, buffer in weights.buffers.items():
+        tensors[name] = (buffer[row] if setup.network.stacked else buffer).detach().clone()
+    return tensors
 
 
 def _save(

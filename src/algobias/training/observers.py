@@ -53,6 +53,12 @@ class Observer(Protocol):
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
         """Weights worth keeping: the training loss has halved, or this is the planned or last update."""
 
+    def wants_weights(self, update: int) -> bool:
+        """Asked after every update: hand the weights of every seed to :meth:`on_live_weights` now?"""
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        """Weights this observer has asked for; the time it takes is not counted as the run's."""
+
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         """A point to resume from."""
 

@@ -1,4 +1,4 @@
-"""Tasks of a sceptical user: metrics that are no number, losses of 0, tiny data, odd budgets."""
+"""Tasks and tables of a sceptical user: metrics that are no number, diverged runs, odd budgets."""
 
 from __future__ import annotations
 
@@ -80,3 +80,31 @@ def test_checks_before_training_use_one_thread(run, monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert seen == [1]
+
+
+def test_a_tolerance_is_not_suggested_from_metrics_that_are_no_numbers(refused, ask, tmp_path):
+    holes = "torch.where(model(batch[0]).abs().sum(-1) > 2.5, float('nan'), 1.0)"
+    ask(f"def metric(model, batch):\n    return {holes}\n", "batch:x2")
+    refused("audit", "mine.py:task", "--change", "batch:x2", "--looks", "3", "--quiet", says="--tolerance")
+
+
+def table(path, ends):
+    rows = [f"{seed},{update},{loss},{ends[seed]}" for seed in ends for update, loss in ((1, 1.0), (2, 0.5))]
+    path.write_text("\n".join(["seed,update,train_loss,test_metric", *rows]) + "\n")
+
+
+@pytest.mark.parametrize("option", [("--tolerance", "-1"), ("--tolerance", "nan"), ("--trivial", "nan")])
+def test_impossible_terms_of_a_comparison(refused, tmp_path, option):
+    for name in ("a.csv", "b.csv"):
+        table(tmp_path / name, {1: 90, 2: 91, 3: 92})
+    refused("compare", "a.csv", "b.csv", *option, says=option[0].removeprefix("--"))
+
+
+def test_a_table_with_a_diverged_baseline_and_no_tolerance(run, tmp_path):
+    table(tmp_path / "a.csv", {1: 90, 2: 91, 3: 92})
+    (tmp_path / "a.csv").write_text((tmp_path / "a.csv").read_text() + "3,3,nan,nan\n")
+    table(tmp_path / "b.csv", {1: 90, 2: 91, 3: 92})
+    result = run("compare", "a.csv", "b.csv", "--json", "--quiet").json
+    # the sample sd of 90, 91 and, for the run that knows nothing, the lowest metric of all
+    assert result["tolerance"] == pytest.approx(1.25 * 3**-0.5, rel=5e-3)
+    assert result["arms"][0]["metric"]["mean"] == pytest.approx((90 + 91 + 90) / 3)

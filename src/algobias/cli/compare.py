@@ -64,7 +64,7 @@ def compare(
     from algobias.report.terminal import verdict_panel
     from algobias.study.compare import compare_tables
     from algobias.study.result import look_entry
-    from algobias.study.tables import Terms
+    from algobias.study.tables import terms_from
     from algobias.training.checkpoints import disk
 
     failing = verdicts(fail_on)
@@ -80,7 +80,7 @@ def compare(
         for key, on in {"alters_data": alters_data, "alters_loss": alters_loss, "decays": decays}.items()
         if on
     }
-    found = compare_tables(baseline, variant, Terms(**given), unpaired=unpaired)
+    found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired)
     result = found.result
     record = StudyRecord(
         result=result,

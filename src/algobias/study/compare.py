@@ -84,11 +84,7 @@ def compare_tables(
     count = min(len(pairs["baseline"]), len(pairs["variant"]))
     tolerance = terms.tolerance
     if tolerance is None:
-        ends = [
-            run.outcome.curve.test_metric[run.outcome.planned]
-            for run in runs
-            if run.arm == "baseline" and run.length == 1
-        ]
+        ends = [run.outcome.end_metric for run in runs if run.arm == "baseline" and run.length == 1]
         tolerance = float(f"{1.25 * float(np.std(ends, ddof=1)):.3g}") or 1e-9
         used = f"{tolerance:g}, 1.25 seed sd of {baseline.name}, is used"
         warnings.append(f"no tolerance was given: {used}; fix it before you look")

@@ -44,15 +44,14 @@ def arm_summary(
 ) -> dict[str, Any]:
     """One entry of ``arms``: the arm at its planned end.
 
-    A diverged run counts with its trivial metric; the cost is the mean over seeds, up to the planned end.
+    A run that diverged by then counts with its trivial metric; the cost is the mean over seeds, up to then.
     """
-    metric = [o.trivial_metric if o.diverged else float(o.curve.test_metric[o.planned]) for o in outcomes]
     return {
         "name": name,
         "recipe": recipe,
         "address": address,
         "seeds": [o.seed for o in outcomes],
-        "metric": spread(metric),
+        "metric": spread([o.end_metric for o in outcomes]),
         "train_metric": spread([float(o.curve.train_metric[o.planned]) for o in outcomes]),
         "train_loss": spread([float(o.curve.train_loss[o.planned]) for o in outcomes]),
         "diverged": sum(o.diverged for o in outcomes),

@@ -68,11 +68,21 @@ def read_terms(folder: Path) -> Terms:
         return Terms()
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        return Terms.model_validate(data)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise BadInput(str(path), " ".join(str(error).split()), "a readable YAML file") from error
+    return terms_from(data, str(path))
+
+
+def terms_from(data: object, source: str = "") -> Terms:
+    """Validate plain data, from a file or from options, into terms.
+
+    Raises:
+        BadInput: An unknown key, or a value that is not possible.
+    """
+    try:
+        return Terms.model_validate(data)
     except ValidationError as error:
-        raise bad_input_from(error, Terms, str(path)) from error
+        raise bad_input_from(error, Terms, source) from error
 
 
 def read_table(path: Path) -> list[Row]:

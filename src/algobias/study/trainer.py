@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 
+from algobias.errors import BadInput
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe
 from algobias.study.archive import Place
@@ -97,10 +98,12 @@ class Trainer:
             f"no tolerance given: {NOISE_SEEDS} baselines on other seeds tell the seed spread"
         )
         runs = self.carry_out([Request(NOISE, replicate) for replicate in range(NOISE_SEEDS)])
-        values = [
-            one.trivial_metric if one.diverged else float(one.curve.test_metric[one.planned])
-            for one in (run.outcome for run in runs)
-        ]
+        values = [run.outcome.end_metric for run in runs]
+        if not np.isfinite(values).all():
+            why = (
+                "a number given with --tolerance: the test metric of some baselines is none, and so is theirs"
+            )
+            raise BadInput("tolerance", None, f"{why} of knowing nothing")
         sd, habit = float(np.std(values, ddof=1)), self.arms.task.habit or 0.0
         if habit >= 1.25 * sd > 0:
             spread = f"1.25 times the seed sd of {NOISE_SEEDS} other baselines is {1.25 * sd:.3g}"

@@ -6,6 +6,7 @@ CSV file, another machine) is invisible to them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -94,3 +95,9 @@ class Outcome:
     trivial_metric: float = 0.0
     cost: Cost = field(default_factory=Cost)
     per_example: NDArray[np.float32] | None = None
+
+    @property
+    def end_metric(self) -> float:
+        """Test metric at the planned end; the trivial one where loss or metric is not finite there."""
+        loss, metric = (float(row[self.planned]) for row in (self.curve.train_loss, self.curve.test_metric))
+        return metric if math.isfinite(loss) and math.isfinite(metric) else self.trivial_metric

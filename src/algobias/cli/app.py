@@ -9,8 +9,9 @@ import typer
 
 from algobias import __version__
 from algobias.cli.audit import audit
-from algobias.cli.catalogue import levers, tasks
+from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
+from algobias.cli.measure import measure
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
 from algobias.cli.studies import report
@@ -40,7 +41,7 @@ def _program(
     del version
 
 
-for command in (audit, compare, report, tasks, levers):
+for command in (audit, compare, measure, report, tasks, levers, probes):
     app.command()(interruptible(command))
 app.add_typer(studies, name="studies")
 

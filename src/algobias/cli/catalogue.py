@@ -1,4 +1,4 @@
-"""``algobias tasks`` and ``algobias levers``: what there is, and the card of each."""
+"""``algobias tasks``, ``levers`` and ``probes``: what there is, and the card of each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,19 @@ def levers(
     _show("lever", catalogue(), name, json)
 
 
-def _show(kind: str, items: list[dict[str, Any]], name: str | None, json: bool) -> None:
+def probes(
+    name: Annotated[str | None, typer.Argument(help="Show one probe's card.")] = None,
+    json: Json = False,
+) -> None:
+    """List the probes: coordinates of the bias that can be measured."""
+    from algobias.probes.registry import catalogue
+
+    _show("probe", catalogue(), name, json, group="family")
+
+
+def _show(
+    kind: str, items: list[dict[str, Any]], name: str | None, json: bool, group: str | None = None
+) -> None:
     if name is not None:
         found = [item for item in items if item["name"] == name]
         if not found:
@@ -53,9 +65,12 @@ def _show(kind: str, items: list[dict[str, Any]], name: str | None, json: bool) 
     if name is None:
         table = Table(box=None, pad_edge=False)
         table.add_column("name", style="bold", no_wrap=True)
+        if group is not None:
+            table.add_column(group)
         table.add_column("what it is")
         for item in items:
-            table.add_row(item["name"], str(item["summary"]))
+            grouped = [] if group is None else [str(item[group])]
+            table.add_row(item["name"], *grouped, str(item["summary"]))
         console.print(table)
         return
     table = Table(box=None, pad_edge=False, show_header=False)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.design import DEFAULT_LOOKS
+from algobias.training.device import known_device
 
 
 class StudySpec(Frozen):
@@ -70,12 +69,7 @@ class StudySpec(Frozen):
     @field_validator("device")
     @classmethod
     def _there(cls, value: str) -> str:
-        match = re.fullmatch(r"cpu|cuda(?::(\d+))?", value)
-        if match is None:
-            raise ValueError("cpu, cuda or cuda:N")
-        if value != "cpu" and int(match[1] or 0) >= torch.cuda.device_count():
-            raise ValueError(f"cpu, or one of the {torch.cuda.device_count()} CUDA devices of this machine")
-        return value
+        return known_device(value)
 
     @field_validator("levels")
     @classmethod

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 
+from algobias.errors import BadInput
+
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+
+
+def known_device(text: str) -> str:
+    """The device, where this machine has it.
+
+    Raises:
+        BadInput: It is neither ``cpu`` nor a CUDA device of this machine.
+    """
+    match = re.fullmatch(r"cpu|cuda(?::(\d{1,3}))?", text)
+    if match is None:
+        raise BadInput("device", text, "cpu, cuda or cuda:N")
+    count = torch.cuda.device_count()
+    if text != "cpu" and int(match[1] or 0) >= count:
+        raise BadInput("device", text, f"cpu, or one of the {count} CUDA devices of this machine")
+    return text
 
 
 @contextmanager

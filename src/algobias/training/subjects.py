@@ -24,6 +24,9 @@ MEASURED_BATCH = 500
 
 MEASURED_SEED = 20_003
 
+WRAPPERS = ("_orig_mod.", "module.", "_orig_mod.")
+"""What ``torch.compile`` and data-parallel wrappers put before every name, in either order."""
+
 
 def subject_of(
     task: Task,
@@ -69,10 +72,14 @@ def subject_of(
     looped = recipe.edit(engine="looped")
     parts = [build_part(spec) for spec in recipe.parts]
     network = Network(task, looped, parts, torch.device(device))
-    if initial is None and seed is not None:
+    model = network.template
+    if initial is not None:
+        initial = _fitted(model, initial, "initial")
+    elif seed is not None:
         state = network.initial(seed)
         initial = {**state.layout.views(state.params), **state.buffers}
-    model = network.template
+    if other is not None:
+        other = _fitted(model, other, "other")
     put_into(model, weights, where or "weights")
     return Subject(
         model,
@@ -139,6 +146,13 @@ def measured_index(task: Task, recipe: Recipe, examples: int | Literal["all"] | 
     return stratified(index, None if labels is None else labels[index], examples, MEASURED_SEED)
 
 
+def _fitted(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
+    """The weights under the network's own names, on its device; the network holds them afterwards."""
+    put_into(model, weights, where)
+    named = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: tensor.detach().clone() for name, tensor in named.items()}
+
+
 def put_into(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Put weights into a network; nothing is changed where they do not fit.
 
@@ -154,7 +168,7 @@ def put_into(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> Non
         BadInput: A name is missing or unknown, or a shape differs.
     """
     own = model.state_dict()
-    given = dict(weights)
+    given = _unwrapped(weights, own)
     for names in _tied(model):
         known = next((name for name in names if name in given), None)
         if known is not None:
@@ -170,6 +184,18 @@ def put_into(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> Non
                     f"shape {tuple(buffer.shape)}, as in this model",
                 )
             buffer.copy_(given[name])
+
+
+def _unwrapped(weights: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Names without what data-parallel or compiled wrappers put before all of them."""
+    for prefix in WRAPPERS:
+        if (
+            weights
+            and all(n.startswith(prefix) for n in weights)
+            and not any(n.startswith(prefix) for n in own)
+        ):
+            weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return dict(weights)
 
 
 def _tied(model: nn.Module) -> list[list[str]]:

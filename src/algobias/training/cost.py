@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,32 +28,69 @@ class StepCost:
     peak_memory: float
 
 
+class _Saved:
+    """Bytes of the storages that autograd holds for backward passes, and the most there were at one time.
+
+    A storage counts once however many tensors lie in it, and no longer when autograd has let go of all of
+    them: its address may then be used again. So the number does not depend on what the allocator does.
+
+    Args:
+        parameters: A tensor whose storage is not counted.
+    """
+
+    def __init__(self, parameters: Tensor) -> None:
+        self._own = parameters.untyped_storage().data_ptr()
+        self._holders: Counter[int] = Counter()
+        self._bytes = 0
+        self.peak = 0
+
+    def pack(self, tensor: Tensor) -> _Held:
+        """Hook for a tensor that is saved; it counts as long as the result is alive."""
+        return _Held(tensor, self)
+
+    def add(self, tensor: Tensor, holders: int) -> None:
+        """One holder of a tensor's storage more (1) or less (-1)."""
+        storage = tensor.untyped_storage()
+        place = storage.data_ptr()
+        if place == self._own:
+            return
+        before = self._holders[place]
+        self._holders[place] = before + holders
+        if (before == 0) != (before + holders == 0):
+            self._bytes += holders * storage.nbytes()
+            self.peak = max(self.peak, self._bytes)
+
+
+class _Held:
+    """A saved tensor; its end tells that autograd has let go of it."""
+
+    def __init__(self, tensor: Tensor, saved: _Saved) -> None:
+        self.tensor, self._saved = tensor, saved
+        saved.add(tensor, 1)
+
+    def __del__(self) -> None:
+        self._saved.add(self.tensor, -1)
+
+
 def measure_step(state: State, sampler: Sampler, grad: GradFn, transform: Transform, seed: int) -> StepCost:
     """Run one gradient evaluation and update on copies, and count.
 
     Floating-point operations are those of matrix products, convolutions and attention (torch's own
-    counter). Saved activations are the distinct tensors that the backward pass needs, without the
+    counter). Saved activations are the most bytes that the backward pass held at one time, without the
     parameters themselves. Cost: two gradient evaluations.
     """
     lead = () if state.params.dim() == 1 else (1,)
     batch, key = sampler(0, (seed,))
     examples = key.index.shape[-1]
-    seen: dict[int, int] = {}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        seen[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    saved = _Saved(state.params)
+    with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
         grads, _ = grad(state, batch, key)
-    seen.pop(state.params.untyped_storage().data_ptr(), None)
     with FlopCounterMode(display=False) as counter:
         grad(state, batch, key)
     memory = transform.init(state)
     held = [state.params, grads, *(leaf for leaf in tree_leaves(memory) if isinstance(leaf, Tensor))]
     assert state.params.shape[:-1] == lead
-    peak = sum(tensor.nbytes for tensor in held) + sum(seen.values())
+    peak = sum(tensor.nbytes for tensor in held) + saved.peak
     return StepCost(counter.get_total_flops() / examples, float(peak))
 
 

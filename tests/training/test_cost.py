@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from algobias.levers.registry import parse
 from algobias.tasks.registry import load_task
 from algobias.training.cost import _Saved
-from algobias.training.loop import Setup
+from algobias.training.loop import Setup, train
 
 
 def peak_of(make) -> int:
@@ -46,3 +47,19 @@ def test_sam_holds_one_more_copy_of_the_weights_every_time_it_is_measured():
         one = Setup(parse("sam:0.1").apply(task.recipe()), task, torch.device("cpu"))
         assert one.step_cost().peak_memory == plain.step_cost().peak_memory + copy
         between.append(torch.randn(1000 * (size + 1)))  # moves what the allocator hands out
+
+
+def test_sam_costs_twice_the_operations_at_every_perturbed_update():
+    task = load_task("digits")
+    budget = parse("budget:updates=8")
+    plain, every, second = (
+        train(budget.apply(recipe), task, [0])[0].cost
+        for recipe in (
+            task.recipe(),
+            *(parse(t).apply(task.recipe()) for t in ("sam:0.1", "sam:0.1,every=2")),
+        )
+    )
+    assert every.gradients == 2 * plain.gradients
+    assert every.flops == pytest.approx(2 * plain.flops)
+    assert second.gradients == 1.5 * plain.gradients
+    assert second.flops == pytest.approx(1.5 * plain.flops)

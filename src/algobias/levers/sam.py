@@ -174,6 +174,7 @@ class SharpnessAware(Part):
     """
 
     name: ClassVar[str] = "sam"
+    revision: ClassVar[int] = 2  # 1 counted the operations of the second pass twice
     positional: ClassVar[str | None] = "rho"
 
     rho: float = Field(ge=0)

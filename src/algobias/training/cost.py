@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,26 +73,42 @@ class _Held:
         self._saved.add(self.tensor, -1)
 
 
-def measure_step(state: State, sampler: Sampler, grad: GradFn, transform: Transform, seed: int) -> StepCost:
+def measure_step(
+    state: State,
+    sampler: Sampler,
+    grad: GradFn,
+    transform: Transform,
+    seed: int,
+    evaluated: Callable[[], int],
+) -> StepCost:
     """Run one gradient evaluation and update on copies, and count.
 
     Floating-point operations are those of matrix products, convolutions and attention (torch's own
     counter). Saved activations are the most bytes that the backward pass held at one time, without the
     parameters themselves. Cost: two gradient evaluations.
+
+    Args:
+        state: One untrained network.
+        sampler: Draws the batch.
+        grad: The gradient, with everything that parts put around it.
+        transform: The update rule.
+        seed: Whose first batch is drawn.
+        evaluated: Gradient evaluations so far, in examples: a part may need several for one update.
     """
     lead = () if state.params.dim() == 1 else (1,)
     batch, key = sampler(0, (seed,))
-    examples = key.index.shape[-1]
     saved = _Saved(state.params)
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
         grads, _ = grad(state, batch, key)
+    before = evaluated()
     with FlopCounterMode(display=False) as counter:
         grad(state, batch, key)
+    evaluations = max(1, evaluated() - before)
     memory = transform.init(state)
     held = [state.params, grads, *(leaf for leaf in tree_leaves(memory) if isinstance(leaf, Tensor))]
     assert state.params.shape[:-1] == lead
     peak = sum(tensor.nbytes for tensor in held) + saved.peak
-    return StepCost(counter.get_total_flops() / examples, float(peak))
+    return StepCost(counter.get_total_flops() / evaluations, float(peak))
 
 
 def cost_of(step: StepCost, *, updates: int, batch: int, numbers: dict[str, Any]) -> Cost:

@@ -122,7 +122,10 @@ class Setup:
     def step_cost(self) -> StepCost:
         """Measured cost of one update of one run; measured once."""
         if self._step_cost is None:
-            self._step_cost = measure_step(self.initial((0,)), self.sampler, self.grad, self.transform, 0)
+            state, network = self.initial((0,)), self.network
+            self._step_cost = measure_step(
+                state, self.sampler, self.grad, self.transform, 0, lambda: network.gradients
+            )
         return self._step_cost
 
 

@@ -10,13 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from algobias.api import audit, compare
+    from algobias.api import audit, compare, lab
     from algobias.errors import BadInput
     from algobias.recipe import Recipe
     from algobias.tasks.task import Task
 
 __version__ = "0.1.0"
-__all__ = ["BadInput", "Recipe", "Task", "audit", "compare"]
+__all__ = ["BadInput", "Recipe", "Task", "audit", "compare", "lab"]
 
 _HOMES = {
     "BadInput": "algobias.errors",
@@ -24,6 +24,7 @@ _HOMES = {
     "Task": "algobias.tasks.task",
     "audit": "algobias.api",
     "compare": "algobias.api",
+    "lab": "algobias.api",
 }
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
+from algobias.labs.base import LabResult
+from algobias.labs.registry import parse as parse_lab
 from algobias.study.audit import Audit, run_audit
 from algobias.study.compare import Comparison, compare_tables
 from algobias.study.design import DEFAULT_LOOKS
@@ -123,6 +126,29 @@ def compare(
     given |= {"alters_data": alters_data or None, "alters_loss": alters_loss or None}
     terms = Terms.model_validate({key: value for key, value in given.items() if value is not None})
     return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired)
+
+
+def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:
+    """Theory and actual training of an exactly solvable case, side by side. See ``algobias lab --help``.
+
+    Args:
+        name: A lab, ``kernel_rich`` or ``delay``, with options if wanted: ``kernel_rich:alpha=0.1``.
+        seed: Seed of what is random in the case.
+        options: Options of the lab as keyword arguments; these win over those in ``name``.
+
+    Returns:
+        Numbers, verdict (``agrees`` or ``disagrees``), pictures, words; ``as_json()`` is what ``--json``
+        prints.
+
+    Raises:
+        BadInput: No such lab, no such option, a value out of range.
+
+    Example:
+        >>> import algobias
+        >>> algobias.lab("kernel_rich", alpha=1.0).verdict
+        'agrees'
+    """
+    return parse_lab(name, options=options).run(seed)
 
 
 def _several(levers: str | Sequence[str]) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from algobias import __version__
 from algobias.cli.audit import audit
 from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
+from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
@@ -41,7 +42,7 @@ def _program(
     del version
 
 
-for command in (audit, compare, measure, report, tasks, levers, probes):
+for command in (audit, compare, lab, measure, report, tasks, levers, probes):
     app.command()(interruptible(command))
 app.add_typer(studies, name="studies")
 

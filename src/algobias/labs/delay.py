@@ -236,7 +236,7 @@ class Delay(Lab):
                 "learning rate; with delay it allows a smaller one.",
             ),
             Panel(
-                "At equal effective learning rate only shifted momentum gains",
+                "With delay, only shifted momentum gains at equal effective rate",
                 Axis("Delay of the gradient (updates)"),
                 Axis("Largest stable lr / (1 − m) × curvature", log=True),
                 drawn((1, effective, effective)),

@@ -171,8 +171,8 @@ class KernelRich(Lab):
             rows=tuple(_rows(alphas, by_theory, by_training, off, updates)),
             checks=(
                 worst("coefficients", np.ones(len(off)), 1 + off, where, TOLERANCE),
-                worst("l1 norm", by_theory[0], by_training[0], where, TOLERANCE),
-                worst("Euclidean norm", by_theory[1], by_training[1], where, TOLERANCE),
+                worst("their l1 norm", by_theory[0], by_training[0], where, TOLERANCE),
+                worst("their Euclidean norm", by_theory[1], by_training[1], where, TOLERANCE),
             ),
             panels=_panels(
                 line, coordinates(smooth), alphas, by_training, (coordinates(l1), coordinates(l2))
@@ -281,11 +281,11 @@ _THEORY = (
 _COLUMNS = (
     Column("alpha", "α", "Initial weight."),
     Column("l1_theory", "l1, theory", "l1 norm over the smallest l1 norm that fits, by the formula."),
-    Column("l1_trained", "trained", "The same, trained."),
+    Column("l1_trained", "l1, trained", "The same, trained."),
     Column("l2_theory", "Euclid, theory", "Euclidean norm over the smallest that fits, by the formula."),
-    Column("l2_trained", "trained", "The same, trained."),
-    Column("distance_theory", "To the truth", "Distance to the truth over its size, by the formula."),
-    Column("distance_trained", "trained", "The same, trained."),
+    Column("l2_trained", "Euclid, trained", "The same, trained."),
+    Column("distance_theory", "To the truth, theory", "Distance to the truth over its size, by the formula."),
+    Column("distance_trained", "To the truth, trained", "The same, trained."),
     Column("off", "Off by", "Largest difference of a coefficient over the largest coefficient."),
-    Column("updates", "Updates", "Updates until the data were fitted.", "updates"),
+    Column("updates", "Updates", "Updates until the data were fitted."),
 )

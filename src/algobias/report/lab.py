@@ -14,7 +14,7 @@ from markupsafe import Markup
 from algobias.errors import BadInput
 from algobias.labs.base import Cell, LabResult
 from algobias.report import figures
-from algobias.report.figures.lab import groups, lab_panel, lab_svg, marks_in_words
+from algobias.report.figures.lab import groups, lab_panel, lab_svg, marks_in_words, scientific
 from algobias.report.html import embedded, pack
 from algobias.report.numerals import MINUS
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
@@ -110,15 +110,7 @@ def render_lab(result: LabResult) -> str:
 
 def check_in_words(largest: float, tolerance: float, where: str) -> str:
     """``off by at most 6.6e-6 of its value, at alpha = 0.1 (tolerance 1e-3)``."""
-    return (
-        f"off by at most {scientific(largest)} of its value, at {where} (tolerance {scientific(tolerance)})"
-    )
-
-
-def scientific(value: float) -> str:
-    """``6.6e-6``."""
-    mantissa, _, exponent = f"{value:.1e}".partition("e")
-    return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if exponent else mantissa
+    return f"off by at most {scientific(largest)} of the theory's value, at {where} (tolerance {scientific(tolerance)})"
 
 
 def cell(value: Cell) -> str:

@@ -16,7 +16,7 @@ from algobias.report.figures.lab import groups
 from algobias.report.lab import cell, check_in_words
 
 _COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red")
-_MARKS = ("●", "■", "▲", "◆", "▼", "+")
+_MARKS = ("●", "■", "▲", "▼", "◆", "+")
 _ROWS = 15
 _WIDEST = 72
 
@@ -118,7 +118,7 @@ def _table(result: LabResult, width: int) -> RenderableType:
             pairs = zip(result.columns[1:], row[1:], strict=True)
             blocks.append(Text(f"{result.columns[0].title} {row[0]}", style="bold"))
             blocks.append(
-                Text("  " + ", ".join(f"{one.title} {shown}" for one, shown in pairs), overflow="fold")
+                Text("  " + "; ".join(f"{one.title}: {shown}" for one, shown in pairs), overflow="fold")
             )
         return Group(*blocks)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -57,7 +57,7 @@ def lab_panel(result: LabResult, panel: Panel, width: Width = "container", *, le
     tooltip = tip(("arm", "", ""), ("x", panel.x.title, ".4~g"), ("y", panel.y.title, ".4~g"))
     line = {"type": "line", "strokeWidth": 2}
     ring = {"type": "point", "filled": False, "size": 170, "strokeWidth": 1.5, "shape": "circle"}
-    mark = {"type": "point", "filled": True, "size": 62, "style": "outline", "opacity": 1}
+    mark = {"type": "point", "filled": True, "size": 80, "style": "outline", "opacity": 1}
     note = {"type": "text", "style": "note", "align": "left", "baseline": "bottom", "dx": 3, "dy": -4}
     layers = [
         layer("limits", {"type": "rule", "style": "tolerance-rule"}, y=y),
@@ -85,7 +85,7 @@ def lab_spec(result: LabResult) -> Spec:
         layers = [{**one, "data": {"name": f"{one['data']['name']}{index}"}} for one in spec["layer"]]
         panels.append({"title": panel.title, "width": _STATIC_WIDTH, "height": HEIGHT, "layer": layers})
     said = "; ".join(
-        f"{check.name}: off by at most {check.largest:.1e}, tolerance {check.tolerance:g}"
+        f"{check.name}: off by at most {scientific(check.largest)}, tolerance {scientific(check.tolerance)}"
         for check in result.checks
     )
     return {
@@ -113,11 +113,18 @@ def marks_in_words(result: LabResult) -> str:
     return " · ".join(words for _, words in result.marks)
 
 
+def scientific(value: float) -> str:
+    """``6.6e-6``."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if exponent else mantissa
+
+
 def _axis(axis: Axis, values: list[float], grid: bool) -> dict[str, Any]:
     if axis.log:
         return log_axis(values, axis.title, grid=grid)
     return {
-        "scale": {"zero": False, "nice": True, "padding": 8},
+        # Round ends are for values; along the bottom they would draw settings that do not exist.
+        "scale": {"zero": False, "nice": grid, "padding": 8},
         "axis": {"title": axis.title, "grid": grid, "tickCount": 6},
     }
 

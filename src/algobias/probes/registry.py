@@ -9,12 +9,19 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
 from algobias.probes.norms import WeightNorm
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (
     # norms
     WeightNorm,
+    # margins
+    MarginFrobenius,
+    MarginRaw,
+    MarginInput,
+    MarginSpectral,
+    MarginLinf,
 )
 
 PROBES: dict[str, type[Probe]] = {cls.name: cls for cls in _ALL}

@@ -13,6 +13,7 @@ from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
+from algobias.cli.selftest import selftest
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
 from algobias.cli.studies import report
@@ -42,7 +43,7 @@ def _program(
     del version
 
 
-for command in (audit, compare, lab, measure, report, tasks, levers, probes):
+for command in (audit, compare, lab, measure, report, tasks, levers, probes, selftest):
     app.command()(interruptible(command))
 app.add_typer(studies, name="studies")
 

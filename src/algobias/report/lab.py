@@ -110,7 +110,8 @@ def render_lab(result: LabResult) -> str:
 
 def check_in_words(largest: float, tolerance: float, where: str) -> str:
     """``off by at most 6.6e-6 of its value, at alpha = 0.1 (tolerance 1e-3)``."""
-    return f"off by at most {scientific(largest)} of the theory's value, at {where} (tolerance {scientific(tolerance)})"
+    off, allowed = scientific(largest), scientific(tolerance)
+    return f"off by at most {off} of the theory's value, at {where} (tolerance {allowed})"
 
 
 def cell(value: Cell) -> str:

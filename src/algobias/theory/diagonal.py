@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import linprog
 
 from algobias.errors import BadInput
@@ -59,7 +59,7 @@ def potential(beta: ArrayLike, alpha: float) -> float:
     square = positive("alpha", alpha) ** 2
     z = array("beta", beta, "d") / square
     # 2 - sqrt(4 + z^2) without its cancellation.
-    return float(square * np.sum(z * np.arcsinh(z / 2) - z**2 / (2 + np.sqrt(4 + z**2))))
+    return float(square * np.sum(z * (np.arcsinh(z / 2) - z / (2 + np.hypot(2, z)))))
 
 
 def diagonal_solution(inputs: ArrayLike, targets: ArrayLike, scale: float) -> DiagonalSolution:
@@ -78,7 +78,8 @@ def diagonal_solution(inputs: ArrayLike, targets: ArrayLike, scale: float) -> Di
         scale: Above 0.
 
     Raises:
-        BadInput: Shapes that do not fit, dependent rows, a scale that is not above 0.
+        BadInput: Shapes that do not fit, dependent rows, a scale not above 0, or one so small that the dual
+            is beyond double precision.
 
     Example:
         >>> found = diagonal_solution([[1.0, 1.0]], [2.0], scale=1e6)
@@ -100,7 +101,7 @@ def diagonal_solution(inputs: ArrayLike, targets: ArrayLike, scale: float) -> Di
         step = -_solve((x * (scale * np.cosh(reach))) @ x.T, residual)
         nu = nu + step / max(1.0, float(np.abs(x.T @ step).max()))
     else:
-        raise ArithmeticError("Newton's method for the diagonal network did not converge")
+        raise BadInput("scale", scale, "a scale at which the dual can be solved in double precision: larger")
     return DiagonalSolution(scale * np.sinh(x.T @ nu), nu, worst)
 
 
@@ -182,4 +183,10 @@ def _problem(inputs: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
 
 
 def _solve(matrix: Array, right: Array) -> Array:
-    return np.asarray(cho_solve(cho_factor(matrix), right))
+    try:
+        return np.asarray(cho_solve(cho_factor(matrix), right))
+    except LinAlgError:
+        # At extreme scales the curvature of the dual spans more than double precision: a ridge at rounding
+        # level shortens the step in directions that no longer count.
+        ridge = np.finfo(float).eps * np.trace(matrix) * np.eye(len(matrix))
+        return np.asarray(cho_solve(cho_factor(matrix + ridge), right))

@@ -100,7 +100,7 @@ def test_every_problem_is_solved(seed: int, n: int, more: int, log_scale: float)
 
 
 def test_weights_multiply_to_alpha_squared_times_the_steps() -> None:
-    """``w_+ w_- = alpha^2 prod(1 - 4 lr^2 g^2)``, exactly, so the solution drifts only through the product."""
+    """``w_+ w_- = alpha^2 prod(1 - 4 lr^2 g^2)``, exactly: the solution drifts only through the product."""
     alpha, lr = 0.3, 0.02
     plus = minus = np.full(X.shape[1], alpha)
     shrunk = np.ones(X.shape[1])

@@ -67,7 +67,7 @@ def test_the_stability_norm_bounds_the_sharpness(seed: int) -> None:
 
 
 def test_the_bound_can_be_nearly_attained() -> None:
-    """The sharpness exceeds 1 by less than 1.05 times 2 S here: a norm 5 % too large would break the bound."""
+    """The sharpness exceeds 1 by less than 1.05 times 2 S here: 5 % more would break the bound."""
     a, w, x = np.array([0.15]), np.array([[0.6]]), np.array([[-0.3], [0.3]])
     excess = sharpness(a, w, np.array([1e-4]), x) - 1
     assert 1 <= excess / (2 * relu_stability_norm(a, w, np.array([0.0]), x).value) < 1.05

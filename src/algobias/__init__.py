@@ -12,19 +12,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from algobias.api import audit, compare, lab
     from algobias.errors import BadInput
+    from algobias.probes.measure import measure
+    from algobias.probes.monitor import Monitor
+    from algobias.probes.reading import Reading
+    from algobias.probes.selftest import selftest
+    from algobias.probes.subject import Training
     from algobias.recipe import Recipe
     from algobias.tasks.task import Task
 
 __version__ = "0.1.0"
-__all__ = ["BadInput", "Recipe", "Task", "audit", "compare", "lab"]
+__all__ = [
+    "BadInput",
+    "Monitor",
+    "Reading",
+    "Recipe",
+    "Task",
+    "Training",
+    "audit",
+    "compare",
+    "lab",
+    "measure",
+    "selftest",
+]
 
 _HOMES = {
     "BadInput": "algobias.errors",
+    "Monitor": "algobias.probes.monitor",
+    "Reading": "algobias.probes.reading",
     "Recipe": "algobias.recipe",
     "Task": "algobias.tasks.task",
+    "Training": "algobias.probes.subject",
     "audit": "algobias.api",
     "compare": "algobias.api",
     "lab": "algobias.api",
+    "measure": "algobias.probes.measure",
+    "selftest": "algobias.probes.selftest",
 }
 
 

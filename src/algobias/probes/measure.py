@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from algobias.probes.base import Probe
+from algobias.probes.batches import lasting
 from algobias.probes.guard import untouched
 from algobias.probes.passes import checked, require_graph
 from algobias.probes.reading import Reading, Unavailable
@@ -43,7 +44,8 @@ def measure(
 
     Args:
         model: The network; left exactly as it was.
-        batches: A list of batches or any other re-iterable: what is measured is the loss of all of them.
+        batches: A list of batches or a data loader (one that shuffles, or anything that can be gone over only
+            once, is read into a list): what is measured is the loss of all of them.
         loss: ``loss(model, batch)``, a scalar.
         probes: A preset (``cheap``, ``standard``, ``full``), or probes by name.
         about: Further fields of :class:`~algobias.probes.subject.Subject`: ``training``, ``initial``, ...
@@ -52,10 +54,10 @@ def measure(
         One reading for each probe, in order; where one cannot honestly be given, its status says why.
 
     Raises:
-        BadInput: An unknown probe or option.
+        BadInput: An unknown probe or option; batches that are none.
         Altered: A probe has changed the model: a defect, never the user's doing.
     """
-    return take(Subject(model, batches, loss, **about), parse_many(probes))
+    return take(Subject(model, lasting(batches), loss, **about), parse_many(probes))
 
 
 def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:

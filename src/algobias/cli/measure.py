@@ -241,7 +241,7 @@ def _tell_plan(subject: Subject, probes: tuple[Probe, ...], about: dict[str, Any
     for item in expected["probes"]:
         console.print(f"{item['probe']}: {item['cost']}", markup=False, highlight=False, soft_wrap=True)
     told = (
-        f"about {expected['gradient_equivalents']:.0f} gradients over {about['examples']} examples, "
-        f"{expected['seconds']:.1f} s (tried on {expected['tried_on']} of them)"
+        f"about {expected['gradient_equivalents']:.1f} gradient-equivalents over {about['examples']} "
+        f"examples, {expected['seconds']:.1f} s (tried on {expected['tried_on']} of them)"
     )
     console.print(told, soft_wrap=True)

@@ -48,7 +48,9 @@ def readings_table(readings: Sequence[Reading], seconds: float) -> RenderableTyp
                 name, _number(twin.value), _interval(twin.low, twin.high), Text(""), Text(""), "", ""
             )
     total = total_cost(readings)
-    told = f"cost: {total.gradient_equivalents:.1f} gradients over the examples read, {seconds:.1f} s"
+    told = (
+        f"cost: {total.gradient_equivalents:.1f} gradient-equivalents over the examples read, {seconds:.1f} s"
+    )
     return Group(table, *_notes(readings), Text(told, style="dim"))
 
 

@@ -213,7 +213,7 @@ class MarginLinf(_OverNorms):
             "Gunasekar et al., Characterizing Implicit Bias in Terms of Optimization Geometry, 2018",
             "Zhang, Zou and Cao, The Implicit Bias of Adam on Separable Data, 2024",
         ),
-        preset="full",
+        preset="standard",
         caution="one large weight decides the norm of its layer; " + CAUTION,
     )
 

@@ -9,19 +9,46 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.probes.function import InputGradientNorm, ShiftConsistency
+from algobias.probes.homogeneous import SmoothedMargin
+from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
 from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
-from algobias.probes.norms import WeightNorm
+from algobias.probes.norms import (
+    DistanceFromInit,
+    DistanceSlope,
+    FrobeniusProduct,
+    SpectralProduct,
+    WeightNorm,
+)
+from algobias.probes.pairs import LossBarrier, PredictionChurn
+from algobias.probes.paths import PathNorm
+from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (
     # norms
     WeightNorm,
+    DistanceFromInit,
+    DistanceSlope,
+    FrobeniusProduct,
+    SpectralProduct,
+    PathNorm,
+    EffectiveLearningRate,
+    AngularUpdate,
     # margins
     MarginFrobenius,
     MarginRaw,
     MarginInput,
     MarginSpectral,
     MarginLinf,
+    SmoothedMargin,
+    # function
+    InputGradientNorm,
+    ShiftConsistency,
+    SecondDerivativeMass,
+    FrequencyContent,
+    PredictionChurn,
+    LossBarrier,
 )
 
 PROBES: dict[str, type[Probe]] = {cls.name: cls for cls in _ALL}

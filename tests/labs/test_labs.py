@@ -116,6 +116,16 @@ def test_training_finds_the_delay_threshold_of_an_easy_case() -> None:
     assert blown.tolist() == [False, False, True, True, True]
 
 
+def test_no_growth_is_too_fast_and_no_decay_too_slow_to_be_seen() -> None:
+    """Up to squares that overflow while the weights do not, and to weights that have fallen to 0."""
+    one = delay.Quadratic(np.eye(1), np.zeros(1), np.ones(1))
+    growing, shrinking = 1 + np.geomspace(1e-3, 30, 300), np.linspace(0.001, 0.999, 300)
+    both = np.concatenate([growing, shrinking])
+    blown = delay.diverges(one, [Algorithm(delay=1)] * len(both), both, 6000)
+    assert blown[:300].all()
+    assert not blown[300:].any()
+
+
 def test_gradient_descent_of_the_rich_lab_is_gradient_descent() -> None:
     """One scale, a handful of updates, against the plain rule with the same learning rates."""
     problem = kernel_rich.sparse_problem(3, 6, 2, seed=0)

@@ -88,9 +88,9 @@ def diverges(
             energy[part + 1] += (weights[place] if part >= 0 else 1.0) * (gradient**2).sum(axis=1)
             velocity = np.where(shifted, stale - older, now - last)
             ring[(t + 1) % len(ring)] = now + momentum * velocity - rate * gradient
-    # Overflow is divergence; what has fallen to rounding error has converged.
-    shrinks = (energy[2] <= energy[1]) | (energy[2] < 1e-18 * energy[0])
-    return np.asarray(~shrinks)
+        # Overflow is divergence; what has fallen to rounding error has converged.
+        shrinks = (energy[2] <= energy[1]) | (energy[2] < 1e-18 * energy[0])
+    return np.asarray(~(shrinks & np.isfinite(energy[2])))
 
 
 def trained_threshold(problem: Quadratic, algorithms: Sequence[Algorithm], steps: int) -> Array:
@@ -105,12 +105,10 @@ def trained_threshold(problem: Quadratic, algorithms: Sequence[Algorithm], steps
     high = np.full(len(algorithms), np.log(_RANGE[1]))
     repeated = [one for one in algorithms for _ in range(_CANDIDATES)]
     each = np.arange(len(algorithms))
-    for number in range(_ROUNDS):
+    for _ in range(_ROUNDS):
         inner = np.arange(1, _CANDIDATES + 1) / (_CANDIDATES + 1)
         tried = low[:, None] + (high - low)[:, None] * inner
-        # Far from the threshold, growth shows early.
-        length = steps // 2 if number < _ROUNDS // 2 else steps
-        blown = diverges(problem, repeated, np.exp(tried).ravel() / top, length).reshape(tried.shape)
+        blown = diverges(problem, repeated, np.exp(tried).ravel() / top, steps).reshape(tried.shape)
         first = np.where(blown.any(axis=1), blown.argmax(axis=1), _CANDIDATES)
         edges = np.column_stack([low, tried, high])
         low, high = edges[each, first], edges[each, first + 1]
@@ -133,7 +131,7 @@ class Delay(Lab):
     def run(self, seed: int) -> LabResult:
         """Thresholds by formula and by training, for delays up to ``longest``.
 
-        Cost: about 6 s on one core at the default; grows with the square of the longest delay, and like
+        Cost: about 8 s on one core at the default; grows with the square of the longest delay, and like
         1 / (1 - momentum) above 0.9.
         """
         started = time.perf_counter()

@@ -108,3 +108,20 @@ def test_a_table_with_a_diverged_baseline_and_no_tolerance(run, tmp_path):
     # the sample sd of 90, 91 and, for the run that knows nothing, the lowest metric of all
     assert result["tolerance"] == pytest.approx(1.25 * 3**-0.5, rel=5e-3)
     assert result["arms"][0]["metric"]["mean"] == pytest.approx((90 + 91 + 90) / 3)
+
+
+@pytest.mark.parametrize(("tolerance", "told"), [(0.01, True), (10.0, False)])
+def test_a_tolerance_far_below_the_seed_spread_is_warned_of(ask, run, tmp_path, tolerance, told):
+    words = ("--looks", "3,5", "--tolerance", tolerance)  # what is said last counts
+    ask("", "batch:x2")
+    result = run("audit", "mine.py:task", "--change", "batch:x2", *words, "--json")
+    warned = [warning for warning in result.json["warnings"] if "it takes many seeds" in warning]
+    assert len(warned) == told
+    assert ("it takes many seeds" in " ".join(result.err.split())) == told
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_numbers_of_any_size_are_readable(ask, scale):
+    edit = f"def metric(model, batch):\n    return -{scale} * (model(batch[0]) ** 2).sum(-1)\n"
+    result = ask(edit, "batch:x2", "--tolerance", scale / 10)
+    assert "000000" not in result.json["reason"]

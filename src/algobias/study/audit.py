@@ -16,6 +16,7 @@ import numpy as np
 from algobias.recipe import difference
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
+from algobias.study.describe import fine_tolerance
 from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
@@ -126,6 +127,9 @@ def run_audit(
                     gap = look.split.gap
                     progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
                     store.save_decision(study, look_entry(look))
+                    if look is looks[0] and look.verdict is None:
+                        for warning in fine_tolerance(tolerance, look.split):
+                            progress.message(warning)
                 told = len(looks)
                 if not isinstance(wanted, list):
                     break

@@ -23,6 +23,9 @@ from algobias.study.verdict import RateOnly, Verdict
 FURTHER = (3.0, 10.0)
 """Besides the matched level the gap is described at these multiples of L*."""
 
+FINE = 0.9
+"""A tolerance below this many seed sd is warned of."""
+
 
 def describe(
     design: Design, book: Book, verdict: Verdict, reference: float | None, scale: FitScale
@@ -72,7 +75,19 @@ def describe(
         rate_only=rate_only,
         recoveries=tuple(recoveries),
         population=_population(design, baseline, variant, verdict.split),
+        warnings=(*verdict.warnings, *fine_tolerance(design.tolerance, verdict.split)),
     )
+
+
+def fine_tolerance(tolerance: float, split: Split) -> tuple[str, ...]:
+    """A warning where the tolerance is below 0.9 of the baseline's seed sd: it takes many seeds to decide."""
+    if len(split.baseline_end) < 2:
+        return ()
+    sd = float(np.std(split.baseline_end, ddof=1))
+    if not tolerance < FINE * sd < math.inf:
+        return ()
+    share = f"{tolerance / sd:.2g} of the baseline's seed sd of {sd:.3g}"
+    return (f"the tolerance of {tolerance:g} is only {share}: it takes many seeds to decide",)
 
 
 def gap_at(baseline: Arm, other: Arm, level: float, split: Split) -> LevelGap:

@@ -19,7 +19,8 @@ class Words:
     def __init__(self, split: Split, tolerance: float) -> None:
         self.split = split
         self.tolerance = tolerance
-        self.places = max(0, 2 - math.ceil(math.log10(tolerance)))
+        places = max(0, 2 - math.ceil(math.log10(tolerance)))
+        self.places = places if 1e-6 <= tolerance < 1e6 else None
 
     def no_gap(self) -> str:
         """The gap is absent."""
@@ -89,7 +90,7 @@ class Words:
         return seeds_needed(interval.mean, sd, self.tolerance, level)
 
     def _number(self, value: float) -> str:
-        return f"{value:.{self.places}f}"
+        return f"{value:.3g}" if self.places is None else f"{value:.{self.places}f}"
 
     def _shown(self, interval: Interval) -> str:
         low, high = self._number(interval.low), self._number(interval.high)

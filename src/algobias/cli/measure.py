@@ -114,7 +114,7 @@ def measure(
     elif not quiet:
         if about.get("changed"):
             messages().print("Mind: the task or the training loop has changed since this run was made")
-        messages().print(readings_table(readings, seconds))
+        messages().print(readings_table(readings, seconds, f"{about['examples']} {on} examples"))
 
 
 def _of_file(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -10,48 +11,52 @@ from rich.text import Text
 
 from algobias.probes.reading import Cost, Reading
 
-KINDS = {"numerical": "numerical bound", "monte_carlo": "random vectors", "subset": "sample of examples"}
-"""Sources of error, in the words of the table."""
+KINDS = {
+    "numerical": ("n", "numerical bound"),
+    "monte_carlo": ("r", "random vectors, 95 %"),
+    "subset": ("s", "sample of examples, 95 %"),
+}
+"""Sources of error: letter in the table, words below it."""
 
 STYLES = {"ok": "green", "not converged": "yellow", "unavailable": "red", "mind": "yellow"}
 
 
-def readings_table(readings: Sequence[Reading], seconds: float) -> RenderableType:
+def readings_table(readings: Sequence[Reading], seconds: float, read: str) -> RenderableType:
     """A row for each reading, its scale-invariant twin below it; then reasons and warnings.
 
     Args:
         readings: What was measured.
         seconds: How long it took, all in all.
+        read: What was read, ``800 training examples``.
     """
-    table = Table(box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    names = [one.probe.partition(":") for one in readings]
+    width = max((len(name) for name, _, _ in names), default=20)
     table.add_column("probe", style="bold", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("interval", no_wrap=True)
-    table.add_column("error from")
-    table.add_column("unit")
-    table.add_column("status", no_wrap=True)
+    table.add_column("unit", overflow="fold")
+    table.add_column("status", overflow="fold")
     table.add_column("cost", justify="right", no_wrap=True)
-    for one in readings:
+    for one, (name, colon, options) in zip(readings, names, strict=True):
         table.add_row(
-            Text(one.probe),
+            Text(name + (f"{colon}\n  {options}" if colon else "")),
             _number(one.value),
-            _interval(one.low, one.high),
-            Text(_sources(one)),
+            _interval(one.low, one.high, _letters(one)),
             Text(one.unit),
             Text(one.status.replace("_", " "), style=STYLES[one.status.replace("_", " ")]),
             f"{one.cost.gradient_equivalents:.1f}",
         )
         if one.twin is not None:
             twin = one.twin
-            name = Text(f"  {twin.name}", style="not bold dim", overflow="fold", no_wrap=False)
-            table.add_row(
-                name, _number(twin.value), _interval(twin.low, twin.high), Text(""), Text(""), "", ""
-            )
+            below = Text(textwrap.fill(f"- {twin.name}", max(width, 20)), style="not bold dim")
+            table.add_row(below, _number(twin.value), _interval(twin.low, twin.high, ""), "", "", "")
     total = total_cost(readings)
-    told = (
-        f"cost: {total.gradient_equivalents:.1f} gradient-equivalents over the examples read, {seconds:.1f} s"
-    )
-    return Group(table, *_notes(readings), Text(told, style="dim"))
+    told = f"cost: {total.gradient_equivalents:.1f} gradient-equivalents over {read}, {seconds:.1f} s"
+    used = "".join(_letters(one) for one in readings)
+    legend = ", ".join(f"{letter}: {words}" for letter, words in KINDS.values() if letter in used)
+    errors = [Text(f"error from {legend}", style="dim")] if legend else []
+    return Group(table, *errors, *_notes(readings), Text(told, style="dim"))
 
 
 def total_cost(readings: Sequence[Reading]) -> Cost:
@@ -81,17 +86,15 @@ def _notes(readings: Sequence[Reading]) -> list[RenderableType]:
     ]
 
 
-def _sources(one: Reading) -> str:
-    if one.value is None:
-        return ""
-    return " + ".join(words for field, words in KINDS.items() if getattr(one, field) is not None)
+def _letters(one: Reading) -> str:
+    return "".join(letter for field, (letter, _) in KINDS.items() if getattr(one, field) is not None)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _interval(low: float | None, high: float | None) -> Text:
+def _interval(low: float | None, high: float | None, letters: str) -> Text:
     if low is None or high is None:
         return Text("")
-    return Text(f"{low:.4g} to {high:.4g}")
+    return Text(f"{low:.3g} to {high:.3g} {letters}".rstrip())

@@ -362,3 +362,20 @@ def test_training_from_adam_has_the_corrected_second_moment_in_the_order_of_name
     wanted = torch.tensor([v["a"], v["a"], v["b"], v["b"]]) / (1 - 0.9**2)
     assert torch.allclose(found.second_moment, wanted)
     assert found.second_moment.shape == Subject(nn.ParameterDict(ps), [], loss).flat().shape
+
+
+def test_measuring_what_can_be_gone_over_only_once_reads_all_of_it():
+    model, batches = net(), [data(), data(10, 1)]
+    kept = measure(model, batches, loss, [Outputs()])[0]
+    assert kept.value == 46
+    assert measure(model, iter(batches), loss, [Outputs()])[0].value == 46
+
+
+class Outputs(Probe):
+    """Counts the examples it finds."""
+
+    name: ClassVar[str] = "outputs"
+    card: ClassVar[Card] = Card("", "norms", "", "", "", "", ())
+
+    def read(self, subject):
+        return self.reading(float(sum(len(batch[1]) for batch in subject.batches)))

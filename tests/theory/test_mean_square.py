@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse.linalg import LinearOperator, eigsh
 
 from algobias.errors import BadInput
 from algobias.theory.stability import (
@@ -97,6 +98,33 @@ def test_the_gram_matrix_is_enough(n: int, parameters: int, batch: int, replacem
         assert getattr(small, field) == pytest.approx(getattr(full, field), rel=1e-9), field
 
 
+@pytest.mark.parametrize(("n", "outputs", "parameters"), [(5, 3, 4), (6, 2, 20), (1, 3, 5), (12, 3, 8)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_gram_matrix_of_several_outputs(n: int, outputs: int, parameters: int, batch: int) -> None:
+    jacobians = np.random.default_rng(n).standard_normal((n, outputs, parameters))
+    rows = jacobians.reshape(n * outputs, parameters)
+    hessians = jacobians.transpose(0, 2, 1) @ jacobians
+    small = mean_square_threshold_from_gram(rows @ rows.T, min(batch, n), outputs=outputs)
+    full = mean_square_threshold(hessians, min(batch, n))
+    for field in ("rate", "top_bound", "identity_bound", "full_batch"):
+        assert getattr(small, field) == pytest.approx(getattr(full, field), rel=1e-9), field
+
+
+def test_the_second_moment_of_a_hundred_and_fifty_examples_stays_where_it_is() -> None:
+    """Top eigenvalue of the update ``E[A x A]`` itself, by a general solver: 1 at the threshold."""
+    g, batch = gradients(7, 150, 30), 4
+    found = mean_square_threshold_from_gram(g @ g.T, batch)
+    p, h, lr = found.single_weight, g.T @ g / 150, found.rate
+
+    def update(flat: np.ndarray) -> np.ndarray:
+        x = flat.reshape(30, 30)
+        single = g.T @ (((g @ x) * g).sum(axis=1)[:, None] * g) / 150
+        return (x - lr * (h @ x + x @ h) + lr**2 * ((1 - p) * h @ x @ h + p * single)).ravel()
+
+    top = eigsh(LinearOperator((900, 900), matvec=update), k=1, which="LA", return_eigenvectors=False)
+    assert top[0] == pytest.approx(1, abs=1e-9)
+
+
 def test_the_iteration_for_larger_ranks_agrees_with_the_dense_matrix(monkeypatch) -> None:
     hessians = full_rank_hessians(5, 7, 6)
     dense = [mean_square_threshold(hessians, batch).rate for batch in (1, 3, 7)]
@@ -155,6 +183,8 @@ def test_what_cannot_be_answered_is_refused() -> None:
         with pytest.raises(BadInput) as refused:
             mean_square_threshold(given_, **options)
         assert refused.value.field == field
+    with pytest.raises(BadInput, match="divisor"):
+        mean_square_threshold_from_gram(np.eye(4), 1, outputs=3)
     for gram in (np.zeros((2, 2)), [[1.0, 2.0], [2.0, 1.0]], [[1.0, 0.5], [0.0, 1.0]], [[1.0, 2.0]]):
         with pytest.raises(BadInput):
             mean_square_threshold_from_gram(gram, 1)

@@ -11,14 +11,15 @@ over symmetric X on the range of H, ``p = (n - B) / (B (n - 1))`` for batches of
 from n examples and ``p = 1 / B`` with replacement. With B = n the threshold is ``2 / lambda_max(H)``; it
 never falls as B grows.
 
-In the eigenbasis of H, C is diagonal. For one gradient per example (``H_i = g_i g_i^T``, a scalar output with
-squared loss) all of it lives in the span of the g_i, so that their Gram matrix is enough.
+In the eigenbasis of H, C is diagonal. Where every H_i is made of a few gradients (one for each output of the
+model: ``H_i = g_i g_i^T`` for one output) all of it lives in their span, and their Gram matrix is enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -133,23 +134,25 @@ def mean_square_threshold(
 
 
 def mean_square_threshold_from_gram(
-    gram: ArrayLike, batch: int, *, replacement: bool = False
+    gram: ArrayLike, batch: int, *, outputs: int = 1, replacement: bool = False
 ) -> MeanSquareThreshold:
-    """The exact threshold from the Gram matrix of per-example gradients, ``H_i = g_i g_i^T``.
+    """The exact threshold from the Gram matrix of the gradients of the outputs, ``H_i = sum_c g_ic g_ic^T``.
 
-    g_i is the gradient of the model's scalar *output* for example i with ``loss = mean of (f - y)^2 / 2`` at
-    interpolation; for a loss of curvature c_i in the output, of ``sqrt(c_i) f``. In the eigenbasis of
-    ``H = mean g_i g_i^T`` the operator D is diagonal but for n rank-one terms, so mu is where the largest
-    eigenvalue of an n x n matrix F(mu) is 1; F has no negative entries (its kernel 1 / (s_a + s_b) is
-    positive definite), its largest eigenvalue falls with mu, and its derivative comes for free: Newton's
-    method on mu around a Lanczos iteration on F, which is never formed.
+    g_ic is the gradient of output c for example i with ``loss = mean over examples of |f - y|^2 / 2`` at
+    interpolation; for another loss, of output c times a square root of the loss's curvature in the outputs
+    (Gauss-Newton). In the eigenbasis of H the operator D is diagonal but for a part of low rank, so mu is
+    where the largest eigenvalue of an operator F(mu) on one k x k block for each example is 1. F keeps the
+    cone of positive semi-definite blocks (its kernel 1 / (s_a + s_b) is positive definite), its largest
+    eigenvalue falls with mu, and the derivative comes for free: Newton's method on mu around a Lanczos
+    iteration on F, which is never formed.
 
-    Cost: one eigendecomposition of the Gram matrix, O(n^3), then some tens of products of O(n r^2), r <= n
-    its rank. Memory: a few arrays of n x r. One core: 1 s at n = 300, about a minute at n = 2,000.
+    Cost: one eigendecomposition of the Gram matrix, O(m^3) with m = n k, then some tens of products of O(m
+    r^2), r <= m its rank. Memory: a few arrays of m x r. One core: 0.2 s at m = 300, a minute at m = 2,000.
 
     Args:
-        gram: ``g_i . g_j``, [n, n].
+        gram: Inner products of all g_ic, [n k, n k]; the outputs of one example next to each other.
         batch: B.
+        outputs: k, outputs of each example.
         replacement: Batches are drawn with replacement.
 
     Raises:
@@ -162,7 +165,9 @@ def mean_square_threshold_from_gram(
         0.8
     """
     given = array("gram", gram, "nn")
-    n = len(given)
+    if len(given) % whole("outputs", outputs, 1):
+        raise BadInput("outputs", outputs, f"a divisor of the {len(given)} rows of the Gram matrix")
+    n = len(given) // outputs
     p = single_weight(n, batch, replacement)
     scale = np.abs(given).max()
     if scale == 0:
@@ -170,15 +175,18 @@ def mean_square_threshold_from_gram(
     if np.abs(given - given.T).max() > 1e-8 * scale:
         raise BadInput("gram", "not symmetric", "a matrix of inner products")
     curvature, basis = _range_of((given + given.T) / (2 * n), field="gram")
-    # Gradients in the eigenbasis of H, [n, r]: H = mean of their outer products = diag(curvature).
-    coordinates = basis * np.sqrt(n * curvature)
-    norms = (coordinates**2).sum(axis=1)
+    # Gradients in the eigenbasis of H, [n, k, r]: the mean of their outer products is diag(curvature).
+    blocks = (basis * np.sqrt(n * curvature)).reshape(n, outputs, -1)
+    trace, square = float(curvature.sum()), float((curvature**2).sum())
+    along_top = float(np.mean((blocks[:, :, -1] ** 2).sum(axis=1) ** 2))
+    sizes = float(((blocks @ blocks.transpose(0, 2, 1)) ** 2).sum() / n)
+    top_bound = _bound(curvature[-1], curvature[-1] ** 2, along_top, p)
+    identity_bound = _bound(trace, square, sizes, p)
+    lower = 2 / min(top_bound, identity_bound)
     return _ordered(
-        rate=2 / _largest_of_rank_one(curvature, coordinates, p),
-        top_bound=_bound(curvature[-1], curvature[-1] ** 2, float(np.mean(coordinates[:, -1] ** 4)), p),
-        identity_bound=_bound(
-            float(curvature.sum()), float((curvature**2).sum()), float(np.mean(norms**2)), p
-        ),
+        rate=2 / _largest_of_low_rank(curvature, blocks, p, lower),
+        top_bound=top_bound,
+        identity_bound=identity_bound,
         full_batch=float(2 / curvature[-1]),
         single_weight=p,
     )
@@ -226,45 +234,35 @@ def _largest(curvature: Array, p: float, single: Callable[[Array], Array], rotat
     return _top(apply, rank**2, np.eye(rank).ravel())[0]
 
 
-def _largest_of_rank_one(curvature: Array, coordinates: Array, p: float) -> float:
-    """mu for H_i = g_i g_i^T: the root of (largest eigenvalue of F(mu)) = 1."""
-    n = len(coordinates)
+def _largest_of_low_rank(curvature: Array, blocks: Array, p: float, lower: float) -> float:
+    """mu for H_i = A_i^T A_i, A_i = blocks[i]: the root of (largest eigenvalue of F(mu)) = 1.
+
+    F takes blocks V_i to ``p/n A_i Y A_i^T``, Y_ab = (sum_j A_j^T V_j A_j)_ab / (c_ab mu - (1-p) l_a l_b),
+    with c the diagonal of C and l the curvatures.
+    """
+    n, outputs, rank = blocks.shape
     if p == 0:
         return float(curvature[-1])
+    rows = blocks.reshape(n * outputs, rank)
     pair = (curvature[:, None] + curvature[None, :]) / 2
     full = (1 - p) * np.outer(curvature, curvature)
 
-    def middle(vector: Array) -> Array:
-        """A^T diag(v) A, [r, r], as one symmetric product: v has no negative entries but for rounding."""
-        scaled = coordinates * np.sqrt(np.maximum(vector, 0))[:, None]
-        lowered = coordinates * np.sqrt(np.maximum(-vector, 0))[:, None]
-        found = scaled.T @ scaled
-        return found if not lowered.any() else found - lowered.T @ lowered
+    def divided(vector: Array, mu: float) -> Array:
+        mixed = (vector.reshape(n, outputs, outputs) @ blocks).reshape(rows.shape)
+        return np.asarray((rows.T @ mixed) / (pair * mu - full))
 
-    def at(mu: float, start: Array) -> tuple[float, float, Array]:
-        kernel = pair * mu - full
+    def apply(vector: Array, mu: float) -> Array:
+        seen = (rows @ divided(vector, mu)).reshape(blocks.shape)
+        return np.asarray(p / n * (seen @ blocks.transpose(0, 2, 1)).ravel())
 
-        def apply(vector: Array) -> Array:
-            return np.asarray(
-                p / n * np.einsum("nr,nr->n", coordinates @ (middle(vector) / kernel), coordinates)
-            )
-
-        value, vector = _top(apply, n, start)
-        vector = np.abs(vector)
-        slope = -p / n * float((pair * (middle(vector) / kernel) ** 2).sum())
-        return value, slope, vector
-
-    # The bounds of X = v v^T and X = I lie below mu; from below, Newton on 1 / value, which is nearly a
-    # straight line in mu, steps to mu at once and never far beyond.
-    norms = (coordinates**2).sum(axis=1)
-    lower = max(
-        ((1 - p) * curvature[-1] ** 2 + p * np.mean(coordinates[:, -1] ** 4)) / curvature[-1],
-        ((1 - p) * (curvature**2).sum() + p * np.mean(norms**2)) / curvature.sum(),
-    )
-    mu, vector = float(lower), np.ones(n) / np.sqrt(n)
+    # The cheap bounds give a mu that is not above the root. From there Newton's method on 1 / value, which
+    # is nearly a straight line in mu, needs a handful of steps.
+    mu = lower
+    vector = np.tile(np.eye(outputs).ravel(), n)
     for _ in range(60):
-        value, slope, vector = at(mu, vector)
-        after = max(mu + value * (1 - value) / slope if slope else mu, float(lower))
+        value, vector = _top(partial(apply, mu=mu), len(vector), vector)
+        slope = -p / n * float((pair * divided(vector, mu) ** 2).sum())
+        after = max(float(mu + value * (1 - value) / slope), lower)
         if abs(after - mu) <= 1e-12 * mu:
             return after
         mu = after

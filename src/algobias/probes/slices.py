@@ -140,7 +140,7 @@ class _OnSlices(Probe):
     """
 
     slices: Annotated[Whole, Field(ge=1)] = 32
-    points: Annotated[Whole, Field(ge=16, multiple_of=4)] = 256
+    points: Annotated[Whole, Field(ge=16, multiple_of=4)] = 512
 
     def _interval(self, values: Floats) -> Interval | None:
         found = mean_interval(values)
@@ -160,7 +160,7 @@ class SecondDerivativeMass(_OnSlices):
         ),
         unit="outputs per input unit",
         invariances="every rescaling of weights that leaves the function as it is; adding an affine function",
-        cost="32 x 260 forward passes of one example",
+        cost="32 x 515 forward passes of one example",
         references=(
             "Savarese et al., How do infinite width bounded norm networks look in function space?, 2019",
             "Ongie et al., A Function Space View of Bounded Norm Infinite Width ReLU Nets, 2020",
@@ -168,7 +168,7 @@ class SecondDerivativeMass(_OnSlices):
         preset="standard",
         twin="over the mean slope along the same lines",
         caution="grows with the scale of the logits: read the twin beside it",
-        examples=("second_derivative_mass", "second_derivative_mass:slices=64,points=512"),
+        examples=("second_derivative_mass", "second_derivative_mass:slices=64,points=1024"),
     )
 
     def read(self, subject: Subject) -> Reading:
@@ -235,7 +235,7 @@ class FrequencyContent(_OnSlices):
         ),
         unit="cycles per input unit",
         invariances="a common factor on all outputs, adding an affine function to them",
-        cost="32 x 260 forward passes of one example, shared with second_derivative_mass",
+        cost="32 x 515 forward passes of one example, shared with second_derivative_mass",
         references=("Rahaman et al., On the Spectral Bias of Neural Networks, 2019",),
         preset="full",
         caution="frequencies below one cycle per line cannot be told apart",

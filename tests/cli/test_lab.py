@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 QUICK = "kernel_rich:alpha=1,samples=4,features=8"
@@ -69,3 +72,19 @@ def test_bad_input(refused, words, says) -> None:
 def test_a_place_that_cannot_be_written_to(refused, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
     refused("lab", QUICK, "--out", "file/lab.svg", says="--out")
+
+
+def test_the_documented_json_is_the_json(run) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "labs.md").read_text(encoding="utf-8")
+    table = text.partition("## The JSON")[2].partition("## ")[0]
+    keys = [cell for line in table.splitlines() if line.startswith("| `") for cell in [line.split("|")[1]]]
+    documented = {key for cell in keys for key in re.findall(r"`(\w+)`", cell)}
+    told = run("lab", QUICK, "--quiet", "--json").json
+    assert documented == set(told)
+    for name, entry in (
+        ("checks", told["checks"][0]),
+        ("columns", told["columns"][0]),
+        ("panels", told["panels"][0]),
+    ):
+        line = next(line for line in table.splitlines() if line.startswith(f"| `{name}`"))
+        assert set(entry) <= set(re.findall(r"`(\w+)`", line)), name

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from algobias.cli.shared import Json, messages, print_json
 from algobias.errors import unknown_name
@@ -46,11 +47,11 @@ def probes(
     """List the probes: coordinates of the bias that can be measured."""
     from algobias.probes.registry import catalogue
 
-    _show("probe", catalogue(), name, json, group="family")
+    _show("probe", catalogue(), name, json, columns=("family", "preset"))
 
 
 def _show(
-    kind: str, items: list[dict[str, Any]], name: str | None, json: bool, group: str | None = None
+    kind: str, items: list[dict[str, Any]], name: str | None, json: bool, columns: tuple[str, ...] = ()
 ) -> None:
     if name is not None:
         found = [item for item in items if item["name"] == name]
@@ -65,19 +66,17 @@ def _show(
     if name is None:
         table = Table(box=None, pad_edge=False)
         table.add_column("name", style="bold", no_wrap=True)
-        if group is not None:
-            table.add_column(group)
-        table.add_column("what it is")
+        for column in (*columns, "what it is"):
+            table.add_column(column)
         for item in items:
-            grouped = [] if group is None else [str(item[group])]
-            table.add_row(item["name"], *grouped, str(item["summary"]))
+            table.add_row(item["name"], *(_words(item[key]) for key in columns), Text(str(item["summary"])))
         console.print(table)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("field", style="bold", no_wrap=True)
     table.add_column("value")
     for key, value in items[0].items():
-        table.add_row(key.replace("_", " "), _words(value))
+        table.add_row(key.replace("_", " "), Text(_words(value)))
     console.print(table)
 
 
@@ -86,4 +85,4 @@ def _words(value: Any) -> str:
         return "\n".join(f"{key}: {_words(item)}" for key, item in value.items()) or "none"
     if isinstance(value, list | tuple):
         return "\n".join(_words(item) for item in value) or "none"
-    return str(value)
+    return "none" if value is None else str(value)

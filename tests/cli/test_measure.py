@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from algobias.study.store import Store
 from algobias.study.stored import find_run
 from algobias.tasks.registry import load_task
 from algobias.training.checkpoints import load_weights, save_weights
+from algobias.training.subjects import subject_of
 
 TASK = """
 import torch
@@ -149,7 +151,7 @@ def test_the_plan_measures_nothing_else(run, weights):
 @pytest.fixture
 def study(run):
     """A study of four tiny runs, in the store of this folder."""
-    words = ("--looks", 2, "--tolerance", "0.4", "--base", "budget:updates=30", "--seed", 7, "--json", "-q")
+    words = ("--looks", 2, "--tolerance", "0.4", "--base", "budget:updates=60", "--seed", 7, "--json", "-q")
     result = run("audit", "digits", "--change", "batch:x4", *words)
     assert result.code == 0, result.err
     return result.json["study"]
@@ -162,7 +164,7 @@ def test_a_run_of_the_store(run, study, tmp_path):
     with Store(tmp_path / ".algobias") as store:
         stored = find_run(store, f"{study[:6]}:variant:8")
     assert found["run"] == {"study": study, "arm": "variant", "seed": 8, "update": stored.update}
-    assert stored.update == max(stored.weights) >= 30
+    assert stored.update == max(stored.weights) >= 60
     assert stored.recipe.batch == 64
     assert found["changed"] is False
     kept = load_weights(stored.weights[stored.update])
@@ -172,7 +174,28 @@ def test_a_run_of_the_store(run, study, tmp_path):
     assert again["run"]["update"] == first
     assert again["readings"][0]["value"] == pytest.approx(norm(load_weights(stored.weights[first])))
     planned = run("measure", "--run", "last:variant:8:planned", "--probes", "weight_norm", "--json").json
-    assert planned["run"]["update"] == 30
+    assert planned["run"]["update"] == 60
+
+
+def test_a_run_of_the_store_knows_its_start_its_past_and_its_rate(run, study, tmp_path):
+    probes = "distance_from_init,distance_slope,prediction_churn"
+    words = ("--other", "last:baseline:8", "--probes", probes, "--json")
+    readings = run("measure", "--run", "last:variant:8", *words).json["readings"]
+    assert [one["status"] for one in readings] == ["ok"] * 3
+    with Store(tmp_path / ".algobias") as store:
+        one, two = find_run(store, "last:variant:8"), find_run(store, "last:baseline:8")
+    task = load_task("digits")
+    start = subject_of(task, one.recipe, load_weights(one.weights[60]), seed=8)
+    kept = {update: load_weights(path) for update, path in one.weights.items()}
+    moved = [math.dist(start.flat(weights), start.flat(start.initial)) for weights in kept.values()]
+    assert readings[0]["value"] == pytest.approx(moved[-1], rel=1e-5)
+    slope = np.polyfit(np.log(list(kept)), moved, 1)[0]
+    assert readings[1]["value"] == pytest.approx(slope, rel=1e-4)
+    x = torch.cat([batch[0] for batch in start.batches])
+    said = start.model(x).argmax(1)
+    start.model.load_state_dict(load_weights(two.weights[two.update]))
+    differ = (said != start.model(x).argmax(1)).double().mean()
+    assert readings[2]["value"] == pytest.approx(float(differ))
 
 
 def test_runs_that_are_not_there(refused, study, tmp_path):
@@ -186,7 +209,7 @@ def test_runs_that_are_not_there(refused, study, tmp_path):
         "last:baseline:3": "a seed of baseline: 7, 8",
         "last:baseline:x": "a seed of baseline: 7, 8",
         "last:baseline:7:2:1": "STUDY:ARM:SEED",
-        "last:baseline:7:29": kept,
+        "last:baseline:7:59": kept,
         "last:baseline:7:final": kept,
     }.items():
         refused("measure", "--run", text, says=says)
@@ -217,6 +240,7 @@ def test_runs_that_are_not_there(refused, study, tmp_path):
         (("digits", "--checkpoint", "W", "--initial", "seed:x"), "seed:N"),
         (("digits", "--checkpoint", "W", "--initial", "other.pt"), "checkpoint initial: "),
         (("digits", "--checkpoint", "W", "--other", "other.pt"), "checkpoint other: "),
+        (("digits", "--checkpoint", "W", "--other", "last:baseline:0"), "which has none yet"),
         (("digits", "--checkpoint", "W", "--initial", "gone.pt"), "gone.pt"),
         (("digits", "--checkpoint", "W", "--device", "cdua"), "cpu"),
         (("digits", "--checkpoint", "W", "--updates", "-1"), "--updates"),

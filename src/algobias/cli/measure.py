@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,8 @@ from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, m
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from algobias.probes.base import Probe
     from algobias.probes.subject import Subject
     from algobias.recipe import Recipe
@@ -41,7 +43,8 @@ def measure(
         str | None, typer.Option(help="Weights before training: a file, or seed:3 for the network of a seed.")
     ] = None,
     other: Annotated[
-        Path | None, typer.Option(help="Weights of another run of the same network, to compare with.")
+        str | None,
+        typer.Option(help="Weights of another run of the same network: a file, or STUDY:ARM:SEED[:UPDATE]."),
     ] = None,
     probes: Annotated[
         list[str] | None,
@@ -81,13 +84,14 @@ def measure(
     wanted = parse_many(probes or "cheap")
     measured = {"examples": _examples(examples), "part": on, "device": known_device(device)}
     load = partial(_load, data=data, quiet=quiet)
+    compared = _other(other, store)
     if run is not None:
         beside = {"task": task, "--checkpoint": checkpoint, "--initial": initial, "--base": base}
         _nothing_beside(beside | {"--updates": updates})
-        about, recipe, subject = _of_run(run, other, store, load, measured)
+        about, recipe, subject = _of_run(run, compared, store, load, measured)
     else:
         about, recipe, subject = _of_file(
-            task, checkpoint, initial, other, base or [], updates, load, measured
+            task, checkpoint, initial, compared, base or [], updates, load, measured
         )
     subject = replace(subject, seed=seed)
     with exact_arithmetic(subject.device):
@@ -121,7 +125,7 @@ def _of_file(
     text: str | None,
     checkpoint: Path | None,
     initial: str | None,
-    other: Path | None,
+    other: Mapping[str, Tensor] | None,
     base: list[str],
     updates: int | None,
     load: Callable[[str], Task],
@@ -149,7 +153,7 @@ def _of_file(
         load_weights(checkpoint),
         seed=start if isinstance(start, int) else None,
         initial=load_weights(start) if isinstance(start, Path) else None,
-        other=None if other is None else load_weights(other),
+        other=other,
         updates=updates,
         where=str(checkpoint),
         **measured,
@@ -158,7 +162,11 @@ def _of_file(
 
 
 def _of_run(
-    run: str, other: Path | None, store: Path, load: Callable[[str], Task], measured: dict[str, Any]
+    run: str,
+    other: Mapping[str, Tensor] | None,
+    store: Path,
+    load: Callable[[str], Task],
+    measured: dict[str, Any],
 ) -> Aim:
     """A moment of a run in the store, with what is known of the run."""
     from algobias.study.store import Store
@@ -176,7 +184,7 @@ def _of_run(
         load_weights(found.weights[found.update]),
         seed=found.seed,
         history=[(update, load_weights(path)) for update, path in found.earlier],
-        other=None if other is None else load_weights(other),
+        other=other,
         updates=found.update,
         where=run,
         **measured,
@@ -213,6 +221,21 @@ def _start(text: str | None) -> int | Path | None:
     if not number.isdecimal():
         raise BadInput("--initial", text, "a file of weights, or seed:N with a seed N of 0 or more")
     return int(number)
+
+
+def _other(text: str | None, store: Path) -> Mapping[str, Tensor] | None:
+    """Weights of another run: from a file, or from the store."""
+    from algobias.study.store import Store
+    from algobias.study.stored import find_run
+    from algobias.training.checkpoints import load_weights
+
+    if text is None:
+        return None
+    if ":" not in text or Path(text).exists():
+        return load_weights(Path(text))
+    with Store(store) as opened:
+        found = find_run(opened, text)
+    return load_weights(found.weights[found.update])
 
 
 def _examples(text: str | None) -> int | Literal["all"] | None:

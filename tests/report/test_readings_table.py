@@ -61,6 +61,16 @@ def test_kinds_of_error_reasons_and_warnings():
     assert "over 800 train examples, 1.5 s" in text
 
 
+def test_parts_where_they_are_asked_for():
+    reading = Reading("a", 1.0, "x", parts={"layer.weight": 0.25, "layer.bias": 0.75})
+    assert "layer" not in shown([reading])
+    console = Console(file=io.StringIO(), width=80)
+    console.print(readings_table([reading], 0.1, "3 examples", parts=True))
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["layer.weight", "0.25"] in lines
+    assert ["layer.bias", "0.75"] in lines
+
+
 def test_costs_add_up():
     readings = [
         Reading("a", 1.0, "x", cost=Cost(3, 2, 1, 0.5)),

@@ -65,6 +65,9 @@ def measure(
     updates: Annotated[
         int | None, typer.Option(min=0, help="Updates made, where the checkpoint is from within a schedule.")
     ] = None,
+    parts: Annotated[
+        bool, typer.Option("--parts", help="Also list the parts of each reading: by layer, or by quantile.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the random vectors that some probes draw.")] = 0,
     device: Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")] = "cpu",
     plan: Annotated[bool, typer.Option("--plan", help="Print the estimated cost; measure nothing.")] = False,
@@ -118,7 +121,8 @@ def measure(
     elif not quiet:
         if about.get("changed"):
             messages().print("Mind: the task or the training loop has changed since this run was made")
-        messages().print(readings_table(readings, seconds, f"{about['examples']} {on} examples"))
+        read = f"{about['examples']} {on} examples"
+        messages().print(readings_table(readings, seconds, read, parts=parts))
 
 
 def _of_file(

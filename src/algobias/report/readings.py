@@ -21,13 +21,16 @@ KINDS = {
 STYLES = {"ok": "green", "not converged": "yellow", "unavailable": "red", "mind": "yellow"}
 
 
-def readings_table(readings: Sequence[Reading], seconds: float, read: str) -> RenderableType:
+def readings_table(
+    readings: Sequence[Reading], seconds: float, read: str, *, parts: bool = False
+) -> RenderableType:
     """A row for each reading, its scale-invariant twin below it; then reasons and warnings.
 
     Args:
         readings: What was measured.
         seconds: How long it took, all in all.
         read: What was read, ``800 training examples``.
+        parts: Also a row for each part: by layer, or by quantile.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     names = [one.probe.partition(":") for one in readings]
@@ -51,6 +54,8 @@ def readings_table(readings: Sequence[Reading], seconds: float, read: str) -> Re
             twin = one.twin
             below = Text(textwrap.fill(f"- {twin.name}", max(width, 20)), style="not bold dim")
             table.add_row(below, _number(twin.value), _interval(twin.low, twin.high, ""), "", "", "")
+        for part, value in one.parts.items() if parts else ():
+            table.add_row(Text(f"  {part}", style="not bold dim"), _number(value), "", "", "", "")
     total = total_cost(readings)
     told = f"cost: {total.gradient_equivalents:.1f} gradient-equivalents over {read}, {seconds:.1f} s"
     used = "".join(_letters(one) for one in readings)

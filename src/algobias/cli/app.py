@@ -44,7 +44,7 @@ def _program(
 
 
 for command in (audit, compare, lab, measure, report, tasks, levers, probes, selftest):
-    app.command()(interruptible(command))
+    app.command()(interruptible(command, resumes=command is audit))
 app.add_typer(studies, name="studies")
 
 

@@ -86,15 +86,22 @@ def internal(error: BaseException) -> NoReturn:
     raise SystemExit(ExitCode.internal)
 
 
-def interruptible(command: Callable[P, None]) -> Callable[P, None]:
-    """A command that says, when interrupted, how to go on."""
+def interruptible(command: Callable[P, None], *, resumes: bool = False) -> Callable[P, None]:
+    """A command that says, when interrupted, how to go on.
+
+    Args:
+        command: The command.
+        resumes: It has stored what was done, and goes on from there.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **options: P.kwargs) -> None:
         try:
             command(*args, **options)
         except KeyboardInterrupt:
-            text = "Interrupted. What is done is stored; the same command goes on from there."
+            text = "Interrupted."
+            if resumes:
+                text += " What is done is stored; the same command goes on from there."
             messages().print(text, soft_wrap=True)
             raise SystemExit(ExitCode.interrupted) from None
 

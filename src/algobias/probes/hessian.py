@@ -1,0 +1,172 @@
+"""Hessian-vector products: exact by double backward where that exists, else by finite differences, visibly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from algobias.probes.linear import Operator
+from algobias.probes.passes import checked, flatten, loss_at, require_graph, weighed
+from algobias.probes.reading import Unavailable
+from algobias.probes.subject import Subject
+
+KEPT_BYTES = 2**28
+"""Graphs of the gradient are kept between products where all batches together need at most so much (256 MB)."""
+
+STEP = 1e-3
+"""Finite differences move the weights by this share of their norm, and by half of it as a check."""
+
+AGREEMENT = 0.02
+"""Relative difference up to which products with both steps are one and the same."""
+
+STRAIGHT = 0.99
+"""Least cosine between the direction asked for and the one that rounding of the weights leaves."""
+
+
+class Hessian(Operator):
+    """Hessian of the loss of all examples with respect to the trained parameters.
+
+    Rungs, from the top; a rung that fails is left for good, and ``rung`` says where one stands:
+
+    1. ``exact``: ``grad(grad(loss) . v)``. Where the graphs of the gradient fit into 256 MB over all batches,
+       they are kept and a product costs one backward pass (about one gradient); else two gradients.
+    2. ``exact (math attention)``: the same with torch's plain attention; fused attention has no second derivative.
+    3. ``finite differences``: ``(g(w + h v) - g(w - h v)) / 2h`` at two step sizes that must agree.
+
+    Memory: P numbers for the result, P for a gradient, plus the graphs.
+
+    Args:
+        subject: Model, batches, loss.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject.size, subject.dtype, subject.device, "exact")
+        self.subject = subject
+        self._params = list(subject.trained.values())
+        self._kept: list[tuple[Tensor, float, float]] | None = None
+        self._ways: list[tuple[str, Callable[[Tensor], Tensor]]] = [
+            ("exact", self._exact),
+            ("exact (math attention)", self._with_math_attention),
+            ("finite differences", self._differences),
+        ]
+        self.why_not_exact: str | None = None
+
+    def product(self, v: Tensor) -> Tensor:
+        """``H v``.
+
+        Raises:
+            Unavailable: Not even finite differences give a product.
+        """
+        while True:
+            self.rung, way = self._ways[0]
+            try:
+                return way(v)
+            except (RuntimeError, NotImplementedError) as error:
+                self._kept = None
+                if len(self._ways) == 1:
+                    raise
+                self.why_not_exact = str(error).splitlines()[0]
+                self._ways.pop(0)
+
+    def release(self) -> None:
+        """Let go of the graphs; the next product makes them anew."""
+        self._kept = None
+
+    def _exact(self, v: Tensor) -> Tensor:
+        total = torch.zeros_like(v)
+        for gradient, factor, share in self._gradients():
+            # The loss may be linear in every parameter: then its gradient has no graph, and no curvature.
+            if gradient.requires_grad:
+                back = torch.autograd.grad(gradient, self._params, v, retain_graph=True, allow_unused=True)
+                total.add_(flatten(back, self._params), alpha=factor)
+            self.subject.meter.products += share
+        return total
+
+    def _with_math_attention(self, v: Tensor) -> Tensor:
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._exact(v)
+
+    def _gradients(self) -> Iterator[tuple[Tensor, float, float]]:
+        """Gradient of each batch with its graph; kept from the first product on where that is small enough."""
+        if self._kept is not None:
+            yield from self._kept
+            return
+        kept: list[tuple[Tensor, float, float]] | None = []
+        held = 0
+        for batch, factor, share in weighed(self.subject):
+            seen: dict[int, int] = {}
+
+            def note(tensor: Tensor, seen: dict[int, int] = seen) -> Tensor:
+                storage = tensor.untyped_storage()
+                seen[storage.data_ptr()] = storage.nbytes()
+                return tensor
+
+            with torch.autograd.graph.saved_tensors_hooks(note, _same):
+                loss = checked(self.subject.loss(self.subject.model, batch))
+                require_graph(loss)
+                grads = torch.autograd.grad(loss, self._params, create_graph=True, allow_unused=True)
+            found = flatten(grads, self._params), factor, share
+            held += sum(seen.values())
+            if kept is not None and held <= KEPT_BYTES:
+                kept.append(found)
+            else:
+                kept = None
+            yield found
+        self._kept = kept
+
+    def _differences(self, v: Tensor) -> Tensor:
+        length = float(torch.linalg.vector_norm(v))
+        if length == 0:
+            return torch.zeros_like(v)
+        weights = self.subject.flat()
+        wide = weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
+        if wide.dtype != weights.dtype:
+            # The model computes in its own type: a step that its weights cannot hold is not the step asked for.
+            self._refuse_rounding(weights, v)
+        reach = float(torch.linalg.vector_norm(wide)) or 1.0
+        found = [self._difference(weights, v, share * STEP * reach / length) for share in (1.0, 0.5)]
+        size = float(torch.linalg.vector_norm(found[1]))
+        if float(torch.linalg.vector_norm(found[0] - found[1])) > AGREEMENT * size + 1e-12:
+            raise Unavailable(
+                "the second derivative does not exist in this model "
+                f"({self.why_not_exact}), and finite differences with two step sizes disagree: measure "
+                "critical_sharpness, which needs forward passes only"
+            )
+        return found[1]
+
+    def _difference(self, weights: Tensor, v: Tensor, step: float) -> Tensor:
+        total = torch.zeros_like(v)
+        for sign in (1.0, -1.0):
+            moved = (weights + sign * step * v).requires_grad_()
+            for batch, factor, share in weighed(self.subject):
+                loss = checked(loss_at(self.subject, self.subject.views(moved), batch))
+                total.add_(torch.autograd.grad(loss, moved)[0], alpha=sign * factor / (2 * step))
+                self.subject.meter.gradients += share
+        return total
+
+    def _refuse_rounding(self, weights: Tensor, v: Tensor) -> None:
+        step = (
+            STEP
+            * float(torch.linalg.vector_norm(weights.float()))
+            / float(torch.linalg.vector_norm(v.float()))
+        )
+        applied = (weights + (step * v).to(weights.dtype)).float() - weights.float()
+        cosine = float(torch.nn.functional.cosine_similarity(applied, v.float(), dim=0))
+        if not cosine >= STRAIGHT:
+            raise Unavailable(
+                f"weights in {str(weights.dtype).removeprefix('torch.')} cannot be moved in the direction asked for "
+                f"(cosine {cosine:.2f}): measure a float32 copy of the model"
+            )
+
+
+def _same(tensor: Any) -> Any:
+    return tensor
+
+
+def hessian(subject: Subject) -> Hessian:
+    """Hessian of the subject's loss, [P, P]."""
+    return Hessian(subject)

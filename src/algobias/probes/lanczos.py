@@ -1,0 +1,203 @@
+"""Lanczos process: extreme eigenvalues with error bounds, and Gauss quadrature over the spectrum.
+
+The basis is orthogonalised twice against all of its vectors, so there are no ghost eigenvalues. Memory: one
+vector of P numbers for each step, and three more.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from algobias.probes.linear import Operator
+from algobias.probes.reading import Unavailable
+
+FIRST_ROWS = 16
+"""The basis starts with room for so many vectors and doubles."""
+
+LEAST = 3
+"""Products before a start from nowhere may stop: below, a small residual can be an accident of the start."""
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """Extreme eigenvalues of a symmetric matrix.
+
+    Attributes:
+        values: From the most extreme inwards, [k].
+        vectors: Unit Ritz vectors, [k, P].
+        residuals: ``||A x - theta x||``: within so much of each value lies an eigenvalue, [k].
+        products: Products made.
+        converged: Every residual is within the tolerance.
+        exhausted: The Krylov space holds all that the start can reach: the values are exact eigenvalues.
+    """
+
+    values: Tensor
+    vectors: Tensor
+    residuals: Tensor
+    products: int
+    converged: bool
+    exhausted: bool
+
+
+class Krylov:
+    """The Krylov space of a matrix and a start, grown one product at a time.
+
+    ``A V = V T + beta v e'``, T tridiagonal with ``alphas`` and ``betas``.
+
+    Args:
+        operator: The matrix.
+        start: First direction, [P]; need not be of unit length.
+
+    Raises:
+        Unavailable: The start is zero or not finite.
+    """
+
+    def __init__(self, operator: Operator, start: Tensor) -> None:
+        self.operator = operator
+        self.alphas: list[float] = []
+        self.betas: list[float] = []
+        norm = float(torch.linalg.vector_norm(start))
+        if not (norm > 0 and math.isfinite(norm)):
+            raise Unavailable("the direction to start from is zero or not finite")
+        rows = min(FIRST_ROWS, operator.size)
+        self._basis = torch.empty(rows, operator.size, dtype=operator.dtype, device=operator.device)
+        self._basis[0] = start / norm
+        self.closed = False
+
+    @property
+    def steps(self) -> int:
+        """Products made, m."""
+        return len(self.alphas)
+
+    @property
+    def basis(self) -> Tensor:
+        """Orthonormal vectors, [m, P]."""
+        return self._basis[: self.steps]
+
+    @property
+    def last_beta(self) -> float:
+        """Length of what the last product adds to the space; zero once it is invariant."""
+        return 0.0 if self.closed else self.betas[-1]
+
+    def grow(self) -> None:
+        """One more product.
+
+        Raises:
+            Unavailable: It is not finite.
+        """
+        m = self.steps
+        product = self.operator @ self._basis[m]
+        before = float(torch.linalg.vector_norm(product))
+        if not math.isfinite(before):
+            raise Unavailable("a product with the curvature matrix is not finite")
+        self.alphas.append(float(self._basis[m] @ product))
+        for _ in range(2):
+            product -= self._basis[: m + 1].T @ (self._basis[: m + 1] @ product)
+        beta = float(torch.linalg.vector_norm(product))
+        size = max(map(abs, [*self.alphas, *self.betas]), default=0.0)
+        rounding = torch.finfo(product.dtype).eps * math.sqrt(self.operator.size)
+        if beta <= rounding * max(size, before) or m + 1 == self.operator.size:
+            self.closed = True
+            return
+        self.betas.append(beta)
+        if m + 1 == len(self._basis):
+            wider = self._basis.new_empty(min(2 * len(self._basis), self.operator.size), self.operator.size)
+            wider[: m + 1] = self._basis
+            self._basis = wider
+        self._basis[m + 1] = product / beta
+
+    def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Eigenvalues (rising) and eigenvectors (columns) of T."""
+        off = self.betas[: self.steps - 1]
+        full = np.diag(self.alphas) + np.diag(off, 1) + np.diag(off, -1)
+        values, vectors = np.linalg.eigh(full)
+        return values, vectors
+
+
+def random_start(operator: Operator, generator: torch.Generator) -> Tensor:
+    """A Gaussian direction, [P], drawn on the CPU so that every device starts alike."""
+    return torch.randn(operator.size, generator=generator, dtype=torch.float64).to(
+        operator.device, operator.dtype
+    )
+
+
+def extreme(
+    operator: Operator,
+    k: int = 1,
+    *,
+    largest: bool = True,
+    tolerance: float = 0.01,
+    most: int = 100,
+    start: Tensor | None = None,
+    generator: torch.Generator,
+) -> Extreme:
+    """The k largest (or smallest) algebraic eigenvalues.
+
+    Stops where every residual ``|beta s|`` is at most the tolerance times the size of its value (for values
+    near zero: times a hundredth of the spectrum seen). The error of an isolated extreme Ritz value is of the
+    order of the squared residual over the distance to the next eigenvalue, far below the residual.
+
+    Args:
+        operator: The matrix.
+        k: How many.
+        largest: From the top, else from the bottom.
+        tolerance: Relative residual.
+        most: Products at most.
+        start: Direction to start from, [P]; a random one without it.
+        generator: Source of the random direction.
+
+    Raises:
+        Unavailable: A product is not finite.
+    """
+    k = min(k, operator.size)
+    before = operator.products
+    space = Krylov(operator, random_start(operator, generator) if start is None else start)
+    least = k if start is not None else max(LEAST, k)
+    while True:
+        space.grow()
+        values, vectors = space.ritz()
+        order = np.argsort(values)[:: -1 if largest else 1][:k]
+        residuals = np.abs(space.last_beta * vectors[-1, order])
+        floor = 0.01 * float(np.abs(values).max())
+        within = residuals <= tolerance * np.maximum(np.abs(values[order]), floor)
+        done = len(order) == k and space.steps >= least and bool(within.all())
+        if done or space.closed or space.steps >= min(most, operator.size):
+            break
+    chosen = torch.from_numpy(np.ascontiguousarray(vectors[:, order].T)).to(space.basis)
+    found = chosen @ space.basis
+    return Extreme(
+        torch.from_numpy(values[order].copy()),
+        found / torch.linalg.vector_norm(found, dim=1, keepdim=True),
+        torch.from_numpy(residuals.copy()),
+        operator.products - before,
+        done or space.closed,
+        space.closed,
+    )
+
+
+def quadrature(
+    operator: Operator, steps: int, start: Tensor
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Nodes and weights of Gauss quadrature: ``v' f(A) v ~ sum_i weights_i f(nodes_i)`` for unit v = start.
+
+    Exact for polynomials of degree up to ``2 steps - 1`` (Golub and Welsch 1969). Weights sum to one.
+    """
+    space = Krylov(operator, start)
+    while space.steps < steps and not space.closed:
+        space.grow()
+    values, vectors = space.ritz()
+    return values, vectors[0] ** 2
+
+
+def tridiagonal(operator: Operator, start: Tensor, steps: int) -> tuple[list[float], list[float]]:
+    """Diagonal and off-diagonal of T after so many products (fewer where the space is exhausted)."""
+    space = Krylov(operator, start)
+    while space.steps < steps and not space.closed:
+        space.grow()
+    return space.alphas, space.betas

@@ -1,0 +1,71 @@
+"""Curvature matrices known by their products with a vector: the base, and what is made of others."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+
+class Operator(ABC):
+    """A symmetric matrix, [P, P], that is never formed.
+
+    Anything with ``size``, ``dtype``, ``device`` and ``@`` can stand in for it.
+
+    Attributes:
+        size: P.
+        dtype: Type of its vectors.
+        device: Where its vectors live.
+        products: Products made so far.
+        rung: How products are made: ``exact``, ``exact (math attention)``, ``finite differences``, ``dense``.
+    """
+
+    def __init__(self, size: int, dtype: torch.dtype, device: torch.device, rung: str) -> None:
+        self.size, self.dtype, self.device, self.rung = size, dtype, device, rung
+        self.products = 0
+
+    def __matmul__(self, v: Tensor) -> Tensor:
+        """The product with a vector, [P] -> [P]; counted."""
+        self.products += 1
+        return self.product(v)
+
+    @abstractmethod
+    def product(self, v: Tensor) -> Tensor:
+        """The product with a vector, not counted."""
+
+
+class Dense(Operator):
+    """An explicit symmetric matrix, [P, P]."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__(len(matrix), matrix.dtype, matrix.device, "dense")
+        self.matrix = matrix
+
+    def product(self, v: Tensor) -> Tensor:
+        """``A v``."""
+        return self.matrix @ v
+
+
+class Scaled(Operator):
+    """``diag(d) A diag(d)``: with ``d = 1 / sqrt(p)`` it has the eigenvalues of ``diag(1/p) A``."""
+
+    def __init__(self, inner: Operator, d: Tensor) -> None:
+        super().__init__(inner.size, inner.dtype, inner.device, inner.rung)
+        self.inner, self.d = inner, d
+
+    def product(self, v: Tensor) -> Tensor:
+        """``d * (A (d * v))``."""
+        found = self.d * (self.inner @ (self.d * v))
+        self.rung = self.inner.rung
+        return found
+
+
+def explicit(matrix: Tensor) -> Operator:
+    """An explicit symmetric matrix as an operator."""
+    return Dense(matrix)
+
+
+def scaled(operator: Operator, d: Tensor) -> Operator:
+    """``diag(d) A diag(d)`` for a vector d, [P]."""
+    return Scaled(operator, d)

@@ -1,4 +1,4 @@
-"""Hessian-vector products: exact by double backward where that exists, else by finite differences, visibly."""
+"""Hessian-vector products: exact by double backward where that exists, else by finite differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
 KEPT_BYTES = 2**28
-"""Graphs of the gradient are kept between products where all batches together need at most so much (256 MB)."""
+"""Graphs of the gradient are kept between products where all batches need at most so much (256 MB)."""
 
 STEP = 1e-3
 """Finite differences move the weights by this share of their norm, and by half of it as a check."""
@@ -34,7 +34,7 @@ class Hessian(Operator):
 
     1. ``exact``: ``grad(grad(loss) . v)``. Where the graphs of the gradient fit into 256 MB over all batches,
        they are kept and a product costs one backward pass (about one gradient); else two gradients.
-    2. ``exact (math attention)``: the same with torch's plain attention; fused attention has no second derivative.
+    2. ``exact (math attention)``: with torch's plain attention, as the fused one has no second derivative.
     3. ``finite differences``: ``(g(w + h v) - g(w - h v)) / 2h`` at two step sizes that must agree.
 
     Memory: P numbers for the result, P for a gradient, plus the graphs.
@@ -91,7 +91,7 @@ class Hessian(Operator):
             return self._exact(v)
 
     def _gradients(self) -> Iterator[tuple[Tensor, float, float]]:
-        """Gradient of each batch with its graph; kept from the first product on where that is small enough."""
+        """Gradient of each batch with its graph; kept from the first product on where it is small."""
         if self._kept is not None:
             yield from self._kept
             return
@@ -125,7 +125,7 @@ class Hessian(Operator):
         weights = self.subject.flat()
         wide = weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
         if wide.dtype != weights.dtype:
-            # The model computes in its own type: a step that its weights cannot hold is not the step asked for.
+            # A step that the weights' type cannot hold is not the step asked for.
             self._refuse_rounding(weights, v)
         reach = float(torch.linalg.vector_norm(wide)) or 1.0
         found = [self._difference(weights, v, share * STEP * reach / length) for share in (1.0, 0.5)]
@@ -149,17 +149,16 @@ class Hessian(Operator):
         return total
 
     def _refuse_rounding(self, weights: Tensor, v: Tensor) -> None:
-        step = (
-            STEP
-            * float(torch.linalg.vector_norm(weights.float()))
-            / float(torch.linalg.vector_norm(v.float()))
+        reach = torch.linalg.vector_norm(weights.float()) / torch.linalg.vector_norm(v.float())
+        moved = weights + (STEP * reach * v.float()).to(weights.dtype)
+        cosine = float(
+            torch.nn.functional.cosine_similarity(moved.float() - weights.float(), v.float(), dim=0)
         )
-        applied = (weights + (step * v).to(weights.dtype)).float() - weights.float()
-        cosine = float(torch.nn.functional.cosine_similarity(applied, v.float(), dim=0))
         if not cosine >= STRAIGHT:
+            kind = str(weights.dtype).removeprefix("torch.")
             raise Unavailable(
-                f"weights in {str(weights.dtype).removeprefix('torch.')} cannot be moved in the direction asked for "
-                f"(cosine {cosine:.2f}): measure a float32 copy of the model"
+                f"weights in {kind} cannot be moved in the direction asked for (cosine {cosine:.2f}): "
+                "measure a float32 copy of the model"
             )
 
 

@@ -9,6 +9,13 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.probes.curvature import (
+    BottomEigenvalue,
+    EffectiveSharpness,
+    GaussNewtonTop,
+    TopEigenvalue,
+    TopEigenvalues,
+)
 from algobias.probes.function import InputGradientNorm, ShiftConsistency
 from algobias.probes.homogeneous import SmoothedMargin
 from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
@@ -23,9 +30,18 @@ from algobias.probes.norms import (
 from algobias.probes.pairs import LossBarrier, PredictionChurn
 from algobias.probes.paths import PathNorm
 from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
+from algobias.probes.traces import FisherTrace, Trace
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (
+    # curvature
+    TopEigenvalue,
+    BottomEigenvalue,
+    TopEigenvalues,
+    Trace,
+    GaussNewtonTop,
+    FisherTrace,
+    EffectiveSharpness,
     # norms
     WeightNorm,
     DistanceFromInit,

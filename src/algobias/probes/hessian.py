@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algobias.probes.linear import Operator
-from algobias.probes.passes import checked, flatten, loss_at, require_graph, weighed
+from algobias.probes.passes import checked, flatten, gradient_at, require_graph, weighed
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
@@ -139,14 +139,8 @@ class Hessian(Operator):
         return found[1]
 
     def _difference(self, weights: Tensor, v: Tensor, step: float) -> Tensor:
-        total = torch.zeros_like(v)
-        for sign in (1.0, -1.0):
-            moved = (weights + sign * step * v).requires_grad_()
-            for batch, factor, share in weighed(self.subject):
-                loss = checked(loss_at(self.subject, self.subject.views(moved), batch))
-                total.add_(torch.autograd.grad(loss, moved)[0], alpha=sign * factor / (2 * step))
-                self.subject.meter.gradients += share
-        return total
+        ahead, behind = (gradient_at(self.subject, weights + sign * step * v) for sign in (1.0, -1.0))
+        return (ahead - behind) / (2 * step)
 
     def _refuse_rounding(self, weights: Tensor, v: Tensor) -> None:
         reach = torch.linalg.vector_norm(weights.float()) / torch.linalg.vector_norm(v.float())

@@ -137,6 +137,23 @@ def gradient(subject: Subject) -> Tensor:
     return found
 
 
+def gradient_at(subject: Subject, weights: Tensor) -> Tensor:
+    """Gradient of the loss of all examples at other weights, [P] -> [P]; the model is not written to.
+
+    Cost: one gradient.
+
+    Raises:
+        Unavailable: A loss is not finite there.
+    """
+    leaf = weights.detach().requires_grad_()
+    total = torch.zeros_like(weights)
+    for batch, factor, share in weighed(subject):
+        loss = checked(loss_at(subject, subject.views(leaf), batch))
+        total.add_(torch.autograd.grad(loss, leaf)[0], alpha=factor)
+        subject.meter.gradients += share
+    return total
+
+
 def require_graph(loss: Tensor) -> None:
     """Raise where the loss does not depend on any parameter."""
     if not loss.requires_grad:

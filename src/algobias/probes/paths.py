@@ -44,7 +44,7 @@ class PathNorm(Probe):
         ),
         unit="product of weights",
         invariances="every rescaling of units that leaves a ReLU network as it is; permutations of units",
-        cost="four forward passes of one example",
+        cost="five forward passes of one example",
         references=("Neyshabur et al., Path-SGD: Path-Normalized Optimization in Deep Networks, 2015",),
         preset="standard",
         caution=(
@@ -66,16 +66,16 @@ class PathNorm(Probe):
             )
         batch = example(next(iter(subject.batches)), 0)
         squared = {name: p.detach().double().square() for name, p in subject.model.named_parameters()}
-        zero, one, two, mixed = (self._sum(subject, squared, batch, fill) for fill in (0.0, 1.0, 2.0, None))
-        scale = max(abs(x) for x in (zero, one, two, mixed))
+        ones, striped = (1.0, 1.0), (1.0, 2.0)
+        zero, one, three, up, down = (
+            self._sum(subject, squared, batch, *fill)
+            for fill in ((0.0, 0.0), ones, (3.0, 3.0), striped, striped[::-1])
+        )
+        scale = max(abs(x) for x in (zero, one, three, up, down))
         if not math.isfinite(scale):
             raise Unavailable("the sum over paths is too large for a number")
-        # With squared weights a ReLU network is linear on positive inputs; anything else in it shows here.
-        if max(abs(two - 2 * one + zero), max(zero - one, 0.0), max(-zero, 0.0)) > 1e-6 * scale:
-            raise Unavailable(
-                "the network with squared weights is not linear: something in it is no ReLU path"
-            )
-        if not min(one, two) - 1e-6 * scale <= mixed <= max(one, two) + 1e-6 * scale:
+        # With squared weights a ReLU network is affine on positive inputs; anything else in it shows here.
+        if max(abs(three - 3 * one + 2 * zero), abs(up + down - three - zero)) > 1e-6 * scale:
             raise Unavailable(
                 "the network with squared weights is not linear: something in it is no ReLU path"
             )
@@ -85,12 +85,14 @@ class PathNorm(Probe):
             details={"from_biases": math.sqrt(max(zero, 0.0))},
         )
 
-    def _sum(self, subject: Subject, squared: dict[str, Tensor], batch: Any, fill: float | None) -> float:
+    def _sum(
+        self, subject: Subject, squared: dict[str, Tensor], batch: Any, even: float, odd: float
+    ) -> float:
+        """Sum of the outputs where the input's numbers are ``even`` and ``odd`` in turn."""
+
         def change(x: Tensor) -> Tensor:
-            if fill is not None:
-                return torch.full_like(x, fill, dtype=torch.float64)
             places = torch.arange(x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
-            return 1 + places % 2
+            return even + (odd - even) * (places % 2)
 
         with torch.no_grad(), captured(subject.model, change=change) as call:
             loss_at(subject, squared, batch)

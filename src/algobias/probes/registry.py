@@ -29,7 +29,9 @@ from algobias.probes.norms import (
 )
 from algobias.probes.pairs import LossBarrier, PredictionChurn
 from algobias.probes.paths import PathNorm
+from algobias.probes.sharpness import AverageSharpness, CriticalSharpness, WorstCaseSharpness
 from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
+from algobias.probes.spectrum import SpectralDensity
 from algobias.probes.traces import FisherTrace, Trace
 from algobias.spelling import parse_options
 
@@ -42,6 +44,10 @@ _ALL: tuple[type[Probe], ...] = (
     GaussNewtonTop,
     FisherTrace,
     EffectiveSharpness,
+    SpectralDensity,
+    CriticalSharpness,
+    WorstCaseSharpness,
+    AverageSharpness,
     # norms
     WeightNorm,
     DistanceFromInit,

@@ -263,6 +263,14 @@ class Square(nn.Module):
         return self.scale * x**2
 
 
+@pytest.mark.parametrize("points", [16, 64, 512])
+def test_the_bound_holds_for_a_smooth_function(points: int) -> None:
+    # The mass on a line of length 3 is 6; the first and last half steps are not seen.
+    found = read(f"second_derivative_mass:points={points}", Square(), ends(-1.0, 2.0), squared)
+    assert found.value == pytest.approx(6 * (1 - 1 / points), rel=1e-6)
+    assert found.numerical.high == pytest.approx(6, rel=1e-6)
+
+
 def test_mass_interval_covers_the_population_of_pairs() -> None:
     # f'' = 2 everywhere: the mass is twice the distance of the ends, on average 2 / 3.
     hits, generator = [], torch.Generator().manual_seed(0)

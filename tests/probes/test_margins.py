@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from tests.probes.patterns import PATTERNS, cross_entropy, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from algobias.probes.margins import MarginSpectral, _OverNorms, _Scale
 from algobias.probes.measure import measure, take
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse_many
@@ -313,3 +315,43 @@ def test_a_preset_makes_each_pass_once() -> None:
     )
     assert sum(one.cost.forwards for one in found) == pytest.approx(1)
     assert sum(one.cost.gradients for one in found) == pytest.approx(1)
+
+
+def test_spectral_margin_of_a_convolution_has_a_numerical_bound() -> None:
+    torch.manual_seed(0)
+    conv = nn.Conv2d(2, 4, 3, padding=1, bias=False)
+    model = nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(4 * 144, 3)).double()
+    x, y = torch.randn(50, 2, 12, 12, dtype=torch.float64), torch.randint(0, 3, (50,))
+    with torch.no_grad():
+        columns = conv(torch.eye(288, dtype=torch.float64).reshape(288, 2, 12, 12)).reshape(288, -1)
+        norms = [np.linalg.norm(matrix.numpy(), 2) for matrix in (columns, model[3].weight)]
+    for quantile in (0.2, 0.9):  # a negative and a positive margin: their bounds lie on different sides
+        raw, found = readings(model, [(x, y)], [f"margin_raw:{quantile}", f"margin_spectral:{quantile}"])
+        truth = raw.value / math.prod(norms)
+        assert (truth > 0) == (quantile == 0.9)
+        assert found.value == pytest.approx(truth, rel=1e-4)
+        assert found.numerical is not None
+        slack = 1e-9 * abs(truth)
+        assert found.numerical.low - slack <= truth <= found.numerical.high + slack
+        assert abs(found.numerical.high - found.numerical.low) < 1e-2 * abs(truth)
+
+
+class UncertainNorm(_OverNorms):
+    """A norm that may be twice as large as found."""
+
+    name = "uncertain"
+    card = MarginSpectral.card
+
+    def _scale(self, subject: Subject) -> _Scale:
+        return _Scale(math.log(4.0), math.log(8.0), {"weight": 4.0})
+
+
+def test_an_uncertain_norm_moves_the_margin_towards_zero() -> None:
+    subject = Subject(relu_net(), [data(60)], cross_entropy)
+    for quantile in (0.2, 0.9):
+        raw = readings(relu_net(), [data(60)], [f"margin_raw:{quantile}"])[0].value
+        found = UncertainNorm(quantile=quantile).read(subject)
+        assert found.value == pytest.approx(raw / 4)
+        bounds = sorted([raw / 4, raw / 8])
+        assert [found.numerical.low, found.numerical.high] == pytest.approx(bounds)
+        assert found.low <= found.value <= found.high

@@ -271,18 +271,40 @@ def test_path_norm_of_a_convolution_and_a_skip_connection() -> None:
     assert read("path_norm", model, data(2, 4, 4)).value == pytest.approx(math.sqrt(total), rel=1e-5)
 
 
-class Softmaxed(nn.Module):
-    def __init__(self) -> None:
+class Coded(nn.Module):
+    """Two linear layers with a function in between that no module shows."""
+
+    def __init__(self, between: Any) -> None:
         super().__init__()
         self.first = nn.Linear(5, 6)
         self.second = nn.Linear(6, 3)
+        self.between = between
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(functional.softmax(self.first(x), -1))
+        return self.second(self.between(self.first(x)))
+
+
+class PoolFirst(nn.Module):
+    """Largest of neighbours, in the forward code of a module with a weight of its own below."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 5)
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.eye(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.max_pool1d(self.layer(x)[:, None], 2)[:, 0]
 
 
 @pytest.mark.parametrize(
-    ("model", "reason"), [(mlp(5, 6, 3, act=nn.Tanh), "not Tanh"), (Softmaxed(), "not linear")]
+    ("model", "reason"),
+    [
+        (mlp(5, 6, 3, act=nn.Tanh), "not Tanh"),
+        (Coded(lambda x: functional.softmax(x, -1)), "not linear"),
+        (Coded(torch.square), "not linear"),
+        (nn.Sequential(PoolFirst(), nn.Linear(2, 3)), "not linear"),
+    ],
 )
 def test_path_norm_of_other_networks_has_a_reason(model: nn.Module, reason: str) -> None:
     assert reason in str(read("path_norm", model, data(5)).reason)

@@ -160,3 +160,22 @@ def test_the_sink_is_told_the_seed():
     )
     train(recipe, task, [3], observers=[probing])
     assert seen == [(3, 1), (3, 5)]
+
+
+def test_a_warm_start_costs_less_and_finds_the_same():
+    task, recipe = CASES["stacked"]()
+    recipe = recipe.edit(budget=Budget(updates=43))
+    kept = Kept(at=(1, 40, 41, 42))
+    warm = Probing(task, recipe, "top_eigenvalue", cadence=Cadence(every=1), examples=100)
+    warm.wants_weights = lambda update: update in kept.at  # close to each other, as late in training
+    train(recipe, task, [2], observers=[warm, kept])
+    products = []
+    for measured in warm.readings[2]:
+        subject = subject_of(task, recipe, kept.weights[2, measured.update], seed=2, examples=100)
+        cold = take(subject, parse_many("top_eigenvalue"))[0]
+        (live,) = measured.readings
+        assert live.status == "ok"
+        assert live.value == pytest.approx(cold.value, rel=0.02)
+        products.append((live.cost.products, cold.cost.products))
+    assert products[0][0] == products[0][1]
+    assert sum(live for live, _ in products[1:]) < sum(cold for _, cold in products[1:])

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.lanczos import Extreme, extreme
+from algobias.probes.lanczos import Asymmetric, Extreme, extreme
 from algobias.probes.operator import Hessian, Operator, gauss_newton, hessian, scaled
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject, Training
@@ -57,15 +57,13 @@ def solve(
 ) -> Extreme:
     """Extreme eigenvalues, from the direction of the last reading where there is one; the new one is kept."""
     start, kept = started(subject, key, operator)
-    found = extreme(
-        operator,
-        k,
-        largest=largest,
-        tolerance=tolerance,
-        most=most,
-        start=start,
-        generator=subject.generator(key),
-    )
+    options: dict[str, Any] = {"largest": largest, "tolerance": tolerance, "most": most, "start": start}
+    try:
+        found = extreme(operator, k, **options, generator=subject.generator(key))
+    except Asymmetric:
+        if not operator.step_down():
+            raise
+        found = extreme(operator, k, **options, generator=subject.generator(key))
     if kept is not None:
         kept["vector"] = found.vectors[0].clone()
         kept["readings"] += 1
@@ -163,7 +161,7 @@ class TopEigenvalue(Probe):
         caution="goes with the learning rate more than with generalisation; compare at equal training loss",
         examples=("top_eigenvalue", "top_eigenvalue:tolerance=0.001", "top_eigenvalue:per_layer"),
     )
-    tolerance: float = Field(default=0.03, gt=0, le=0.5)
+    tolerance: float = Field(default=0.01, gt=0, le=0.5)
     most: Whole = Field(default=100, ge=2)
     per_layer: bool = False
 
@@ -205,7 +203,7 @@ class BottomEigenvalue(Probe):
         twin="times the squared weight norm",
         caution="close to the bulk of the spectrum, so it converges more slowly than the largest",
     )
-    tolerance: float = Field(default=0.03, gt=0, le=0.5)
+    tolerance: float = Field(default=0.01, gt=0, le=0.5)
     most: Whole = Field(default=100, ge=2)
 
     def read(self, subject: Subject) -> Reading:
@@ -277,7 +275,7 @@ class GaussNewtonTop(Probe):
         twin="times the squared weight norm",
         caution="equals the top of the Hessian only where residuals are small or the network is linear",
     )
-    tolerance: float = Field(default=0.03, gt=0, le=0.5)
+    tolerance: float = Field(default=0.01, gt=0, le=0.5)
     most: Whole = Field(default=100, ge=2)
 
     def read(self, subject: Subject) -> Reading:
@@ -308,7 +306,7 @@ class EffectiveSharpness(Probe):
         needs=("training",),
         caution="the threshold depends on momentum, batch size and delay: see stability_margin",
     )
-    tolerance: float = Field(default=0.03, gt=0, le=0.5)
+    tolerance: float = Field(default=0.01, gt=0, le=0.5)
     most: Whole = Field(default=100, ge=2)
 
     def read(self, subject: Subject) -> Reading:

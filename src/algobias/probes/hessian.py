@@ -23,6 +23,9 @@ STEP = 1e-3
 AGREEMENT = 0.02
 """Relative difference up to which products with both steps are one and the same."""
 
+ERROR_NODE = "torch::autograd::Error"
+"""What torch puts into a graph behind a function that is differentiable once only."""
+
 STRAIGHT = 0.99
 """Least cosine between the direction asked for and the one that rounding of the weights leaves."""
 
@@ -53,6 +56,7 @@ class Hessian(Operator):
             ("exact (math attention)", self._with_math_attention),
             ("finite differences", self._differences),
         ]
+        self._looked = False
         self.why_not_exact: str | None = None
 
     def product(self, v: Tensor) -> Tensor:
@@ -71,6 +75,15 @@ class Hessian(Operator):
                     raise
                 self.why_not_exact = str(error).splitlines()[0]
                 self._ways.pop(0)
+
+    def step_down(self) -> bool:
+        """Leave the present rung for the next one below; False where there is none."""
+        if self.rung == "finite differences":
+            return False
+        self.why_not_exact = "its products are not symmetric"
+        self._kept = None
+        self._ways = self._ways[-1:]
+        return True
 
     def release(self) -> None:
         """Let go of the graphs; the next product makes them anew."""
@@ -110,25 +123,24 @@ class Hessian(Operator):
                 require_graph(loss)
                 grads = torch.autograd.grad(loss, self._params, create_graph=True, allow_unused=True)
             found = flatten(grads, self._params), factor, share
+            if not self._looked:
+                _refuse_broken_graph(found[0])
             held += sum(seen.values())
             if kept is not None and held <= KEPT_BYTES:
                 kept.append(found)
             else:
                 kept = None
             yield found
-        self._kept = kept
+        self._kept, self._looked = kept, True
 
     def _differences(self, v: Tensor) -> Tensor:
         length = float(torch.linalg.vector_norm(v))
         if length == 0:
             return torch.zeros_like(v)
         weights = self.subject.flat()
-        wide = weights.float() if weights.dtype in (torch.float16, torch.bfloat16) else weights
-        if wide.dtype != weights.dtype:
-            # A step that the weights' type cannot hold is not the step asked for.
-            self._refuse_rounding(weights, v)
-        reach = float(torch.linalg.vector_norm(wide)) or 1.0
-        found = [self._difference(weights, v, share * STEP * reach / length) for share in (1.0, 0.5)]
+        reach = float(torch.linalg.vector_norm(weights.float())) or 1.0
+        self._refuse_rounding(weights, v, STEP * reach / length)
+        found = [self._difference(weights, v, part * STEP * reach / length) for part in (1.0, 0.5)]
         size = float(torch.linalg.vector_norm(found[1]))
         if float(torch.linalg.vector_norm(found[0] - found[1])) > AGREEMENT * size + 1e-12:
             raise Unavailable(
@@ -142,18 +154,34 @@ class Hessian(Operator):
         ahead, behind = (gradient_at(self.subject, weights + sign * step * v) for sign in (1.0, -1.0))
         return (ahead - behind) / (2 * step)
 
-    def _refuse_rounding(self, weights: Tensor, v: Tensor) -> None:
-        reach = torch.linalg.vector_norm(weights.float()) / torch.linalg.vector_norm(v.float())
-        moved = weights + (STEP * reach * v.float()).to(weights.dtype)
-        cosine = float(
-            torch.nn.functional.cosine_similarity(moved.float() - weights.float(), v.float(), dim=0)
-        )
+    def _refuse_rounding(self, weights: Tensor, v: Tensor, step: float) -> None:
+        """Raise where the weights' type cannot hold the step: the direction probed would be another one."""
+        applied = (weights + (step * v.float()).to(weights.dtype)).float() - weights.float()
+        cosine = float(torch.nn.functional.cosine_similarity(applied, v.float(), dim=0))
         if not cosine >= STRAIGHT:
             kind = str(weights.dtype).removeprefix("torch.")
             raise Unavailable(
                 f"weights in {kind} cannot be moved in the direction asked for (cosine {cosine:.2f}): "
                 "measure a float32 copy of the model"
             )
+
+
+def _refuse_broken_graph(gradient: Tensor) -> None:
+    """Raise where a part of the gradient's graph ends in an error node.
+
+    A product asks for the way to the parameters alone, so torch never runs such a node: the part of the
+    Hessian behind it would silently be missing.
+    """
+    seen: set[Any] = set()
+    todo = [gradient.grad_fn]
+    while todo:
+        node = todo.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == ERROR_NODE:
+            raise NotImplementedError("a function in it is marked as differentiable once only")
+        seen.add(node)
+        todo += [following for following, _ in node.next_functions]
 
 
 def _same(tensor: Any) -> Any:

@@ -24,6 +24,20 @@ LEAST = 3
 """Products before a start from nowhere may stop: below, a small residual can be an accident of the start."""
 
 
+SYMMETRIC = 1e-3
+"""Largest part of a product that may lie where a symmetric matrix has none, relative to the spectrum."""
+
+
+class Asymmetric(Unavailable):
+    """Products are not those of a symmetric matrix: a part of the model's second derivative is missing."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "products with the curvature matrix are not symmetric: a part of the model has no second "
+            "derivative (a backward pass of its own?), or its forward pass is not deterministic"
+        )
+
+
 @dataclass(frozen=True)
 class Extreme:
     """Extreme eigenvalues of a symmetric matrix.
@@ -96,9 +110,11 @@ class Krylov:
         before = float(torch.linalg.vector_norm(product))
         if not math.isfinite(before):
             raise Unavailable("a product with the curvature matrix is not finite")
-        self.alphas.append(float(self._basis[m] @ product))
-        for _ in range(2):
-            product -= self._basis[: m + 1].T @ (self._basis[: m + 1] @ product)
+        within = self._basis[: m + 1] @ product
+        self.alphas.append(float(within[m]))
+        self._check_symmetry(within[:m], before)
+        product = product - self._basis[: m + 1].T @ within
+        product -= self._basis[: m + 1].T @ (self._basis[: m + 1] @ product)
         beta = float(torch.linalg.vector_norm(product))
         size = max(map(abs, [*self.alphas, *self.betas]), default=0.0)
         rounding = torch.finfo(product.dtype).eps * math.sqrt(self.operator.size)
@@ -111,6 +127,16 @@ class Krylov:
             wider[: m + 1] = self._basis
             self._basis = wider
         self._basis[m + 1] = product / beta
+
+    def _check_symmetry(self, above: Tensor, size: float) -> None:
+        """``V' A v`` above the diagonal must mirror what is below it: the last beta, and zeros."""
+        if not len(above):
+            return
+        expected = torch.zeros_like(above)
+        expected[-1] = self.betas[-1]
+        scale = max(size, *map(abs, self.alphas), *self.betas)
+        if float((above - expected).abs().max()) > SYMMETRIC * scale:
+            raise Asymmetric
 
     def ritz(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Eigenvalues (rising) and eigenvectors (columns) of T."""

@@ -30,6 +30,10 @@ class Operator(ABC):
         self.products += 1
         return self.product(v)
 
+    def step_down(self) -> bool:
+        """Make products in a safer way from now on; False where there is none."""
+        return False
+
     @abstractmethod
     def product(self, v: Tensor) -> Tensor:
         """The product with a vector, not counted."""

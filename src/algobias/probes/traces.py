@@ -13,6 +13,7 @@ from torch import Tensor
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.curvature import times_norm
+from algobias.probes.lanczos import SYMMETRIC, Asymmetric
 from algobias.probes.operator import Operator, hessian
 from algobias.probes.passes import per_example
 from algobias.probes.reading import Interval, Reading
@@ -21,9 +22,11 @@ from algobias.probes.subject import Subject
 from algobias.spelling import Whole
 
 LOOKS = (6, 12, 24, 48, 96)
-"""Random vectors after which the half-width is looked at; each look takes its share of the 5 %."""
+"""Random vectors after which the half-width is looked at."""
 
 LEVEL = 0.95
+LEVEL_OF_A_LOOK = 0.975
+"""Five looks at this level cover in 95 to 97.5 % (tests), where the first look stops and where none does."""
 
 
 def hutch_plus_plus(
@@ -33,7 +36,7 @@ def hutch_plus_plus(
 
     With Q an orthonormal basis of ``A S`` for a random S, ``tr A = tr(Q'AQ) + E[g'(I - QQ')A(I - QQ')g]``.
     The interval is the t-interval of the second term over random sign vectors g, which are independent of
-    Q; it is looked at after 6, 12, 24, ... vectors, and the levels of all looks add up to 5 %.
+    Q; it is looked at after 6, 12, 24, ... vectors, each time at 97.5 %, which makes at least 95 % in all.
 
     Args:
         operator: The matrix.
@@ -54,16 +57,21 @@ def hutch_plus_plus(
     if sketch:
         image = torch.stack([operator @ _signs(operator, generator) for _ in range(sketch)], 1)
         basis = _orthonormal(image)
+        images = []
         for column in basis.T:
             product = operator @ column
-            exact += float(column @ product)
+            images.append(basis.T @ product)
             diagonal += column * product
+        small = torch.stack(images)
+        if float((small - small.T).abs().max()) > SYMMETRIC * float(small.abs().max()):
+            raise Asymmetric
+        exact = float(small.trace())
     if basis.shape[1] >= size:
         return exact, None, diagonal, 0
     looks = [look for look in LOOKS if look <= most] or [most]
     values: list[float] = []
     rest = torch.zeros_like(diagonal)
-    level = 1 - (1 - LEVEL) / len(looks)
+    level = LEVEL_OF_A_LOOK
     mean = half = math.nan
     for look in looks:
         while len(values) < look:

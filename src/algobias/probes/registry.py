@@ -20,6 +20,14 @@ from algobias.probes.function import InputGradientNorm, ShiftConsistency
 from algobias.probes.homogeneous import SmoothedMargin
 from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
 from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
+from algobias.probes.noise import (
+    GradientNoiseScale,
+    GradientNorm,
+    GradientSnr,
+    GradientVariance,
+    NoiseCurvatureAlignment,
+    NoiseTopEigenvalue,
+)
 from algobias.probes.norms import (
     DistanceFromInit,
     DistanceSlope,
@@ -48,6 +56,13 @@ _ALL: tuple[type[Probe], ...] = (
     CriticalSharpness,
     WorstCaseSharpness,
     AverageSharpness,
+    # noise
+    GradientVariance,
+    GradientNorm,
+    GradientSnr,
+    GradientNoiseScale,
+    NoiseTopEigenvalue,
+    NoiseCurvatureAlignment,
     # norms
     WeightNorm,
     DistanceFromInit,

@@ -11,7 +11,7 @@ from algobias.probes.base import Card, Probe
 from algobias.probes.passes import captured, labels_in, logits_in, single_call, totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.rows import NEEDS_LABELS, slope_rows
-from algobias.probes.samples import mean_interval, share_interval, subset
+from algobias.probes.samples import mean_interval, quantile, share_interval, subset
 from algobias.probes.subject import Subject
 from algobias.probes.weights import examples, weighing
 
@@ -50,7 +50,7 @@ class InputGradientNorm(Probe):
             raise Unavailable("there are no input gradients")
         return self.reading(
             float(slopes.mean()),
-            parts={f"p{q}": float(torch.from_numpy(slopes).quantile(q / 100)) for q in (10, 50, 90)},
+            parts={f"p{100 * q:g}": quantile(slopes, q) for q in (0.1, 0.5, 0.9)},
             details={"rows": len(slopes), "with_respect_to": rows.source},
             warnings=rows.warnings,
             **subset(mean_interval(slopes), len(slopes)),

@@ -62,7 +62,7 @@ def hutch_plus_plus(
             product = operator @ column
             images.append(basis.T @ product)
             diagonal += column * product
-        small = torch.stack(images)
+        small = torch.stack(images) if images else basis.new_zeros(1, 1)
         if float((small - small.T).abs().max()) > SYMMETRIC * float(small.abs().max()):
             raise Asymmetric
         exact = float(small.trace())

@@ -33,6 +33,7 @@ def audit(
     levels: Sequence[float] = (),
     device: str = "cpu",
     engine: str = "auto",
+    probes: str | Sequence[str] = "cheap",
     store: str | PathLike[str] = DEFAULT_FOLDER,
     data: str | PathLike[str] | None = None,
     workers: int | None = None,
@@ -60,6 +61,7 @@ def audit(
         levels: Further training losses at which to describe the gap.
         device: Torch device.
         engine: ``auto``, ``stacked`` or ``looped``.
+        probes: Coordinates read after the verdict: ``cheap``, ``standard``, ``full``, names, or ``none``.
         store: Workspace folder.
         data: Folder of the public data sets.
         workers: Processes.
@@ -85,6 +87,7 @@ def audit(
             "levels": tuple(levels),
             "device": device,
             "engine": engine,
+            "probes": probes,
         }
     )
     given = None

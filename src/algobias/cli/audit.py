@@ -62,6 +62,14 @@ def audit(
     device: Annotated[
         str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="cpu")
     ] = None,
+    probes: Annotated[
+        str | None,
+        typer.Option(
+            help="Coordinates of the bias to read after the verdict: cheap, standard, full, names "
+            "(top_eigenvalue,trace), or none.",
+            show_default="cheap",
+        ),
+    ] = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing."),
@@ -101,6 +109,7 @@ def audit(
         seed=seed,
         engine=engine,
         device=device,
+        probes=probes,
     )
     told = describe_user_task(question.task)
     if told is not None and not quiet:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from algobias.recipe import difference
-from algobias.study.archive import Archive, environment
+from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
 from algobias.study.describe import fine_tolerance
 from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress
+from algobias.study.readings import read_study, wanted_probes
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
@@ -67,7 +68,7 @@ def prepare(spec: StudySpec, data: Path | None = None) -> Arms:
 
 def study_id(arms: Arms) -> str:
     """Id of a study: the same question about the same data has the same id, and so is resumed."""
-    question = arms.spec.model_dump(mode="json", exclude={"task"})
+    question = arms.spec.model_dump(mode="json", exclude={"task", "probes"})
     recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
     digest = hashlib.sha256(json.dumps([question, recipes], sort_keys=True).encode()).hexdigest()
     return digest[:12]
@@ -103,6 +104,7 @@ def run_audit(
     study = study_id(arms)
     question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
     store.save_study(study, question)
+    probes = wanted_probes(spec.probes, earlier_result(store, study))
     with one_thread():
         not_applied, null_failed = pre_checks(arms, progress)
     runs: list[Run] = []
@@ -134,12 +136,22 @@ def run_audit(
                 if not isinstance(wanted, list):
                     break
                 runs += trainer.carry_out(wanted)
+            readings = read_study(
+                trainer,
+                design,
+                wanted,
+                runs,
+                probes,
+                wanted.split.errors.printed,
+                lambda arm: spoken(arm, spec),
+            )
         except (KeyboardInterrupt, OutOfTime):
             store.save_study(study, question, "interrupted")
             raise
         finally:
             progress.stop()
     result = assemble(study, arms, design, wanted, runs, why)
+    result |= {"moved": readings.moved(), "readings": readings.summary()}
     result["seconds"] = time.monotonic() - started
     archive = Archive(
         result=result,
@@ -151,6 +163,12 @@ def run_audit(
     )
     store.save_result(study, archive.stored())
     return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
+
+
+def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
+    """The result object of the study if it has been answered before."""
+    row = store.find_study(study)
+    return None if row.result is None else read_archive(row).result
 
 
 def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:

@@ -52,6 +52,11 @@ class Block:
     seeds: tuple[int, ...]
 
     @property
+    def device(self) -> str:
+        """Where it is trained."""
+        return self.job.device
+
+    @property
     def cost(self) -> float:
         """Relative time: updates times the cost of one update of so many seeds."""
         seeds = len(self.seeds)
@@ -69,7 +74,8 @@ class Event:
 
     Attributes:
         kind: ``progress`` (a check), ``resumed`` (from a snapshot), ``waiting`` (another process trains it),
-            ``finished`` (its outcome is in the store, perhaps from earlier).
+            ``finished`` (its outcome is in the store, perhaps from earlier), ``measured`` (readings of one of
+            its moments are).
         arm: The job's arm.
         seed: The run's seed.
         update: Updates made.
@@ -78,7 +84,7 @@ class Event:
         test_metric: At the last check, if known; when finished, at the planned end.
     """
 
-    kind: Literal["progress", "resumed", "waiting", "finished"]
+    kind: Literal["progress", "resumed", "waiting", "finished", "measured"]
     arm: str
     seed: int
     update: int

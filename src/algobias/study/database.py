@@ -13,9 +13,18 @@ from filelock import FileLock
 from algobias.errors import BadInput
 from algobias.training.checkpoints import disk
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x616C6762  # "algb", so that another program's database is recognised
 BUSY_SECONDS = 60.0
+
+READINGS = (
+    "CREATE TABLE readings (address TEXT, seed INTEGER, at INTEGER, probe TEXT, revision INTEGER, "
+    "reading TEXT, PRIMARY KEY (address, seed, at, probe, revision)) WITHOUT ROWID"
+)
+"""What probes found after ``at`` updates of a run; the only difference from schema 1."""
+
+MIGRATIONS = {1: (READINGS,)}
+"""Schema -> statements that make the next one of it; they only ever add."""
 
 SCHEMA = (
     "CREATE TABLE studies (id TEXT PRIMARY KEY, created REAL, used REAL, status TEXT, spec TEXT, "
@@ -27,6 +36,7 @@ SCHEMA = (
     "CREATE INDEX study_runs_by_run ON study_runs (address, seed)",
     "CREATE TABLE decisions (study TEXT, place INTEGER, look TEXT, PRIMARY KEY (study, place), "
     "UNIQUE (study, look))",
+    READINGS,
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
@@ -53,6 +63,7 @@ class Database:
             if self._pragma("user_version") == 0:
                 self._create(after_creation)
             self._check()
+            self._migrate()
             self.execute("PRAGMA synchronous = NORMAL")
         except BaseException:
             self.close()
@@ -116,9 +127,19 @@ class Database:
         if self._pragma("application_id") != APPLICATION_ID:
             raise self._foreign()
         version = self._pragma("user_version")
-        if version != SCHEMA_VERSION:
+        if not 1 <= version <= SCHEMA_VERSION:
             allowed = f"schema {SCHEMA_VERSION}: update algobias, or use another --store"
             raise BadInput("store", f"{self.path} with schema {version}", allowed)
+
+    def _migrate(self) -> None:
+        """Bring a file of an earlier schema to this one; what is in it stays as it is."""
+        if self._pragma("user_version") == SCHEMA_VERSION:
+            return
+        with self.transaction():  # another process may do the same: only one of them at a time
+            for version in range(self._pragma("user_version"), SCHEMA_VERSION):
+                for statement in MIGRATIONS[version]:
+                    self.execute(statement)
+                self.execute(f"PRAGMA user_version = {version + 1}")
 
     def _pragma(self, name: str) -> int:
         return int(self.rows(f"PRAGMA {name}")[0][0])

@@ -17,7 +17,7 @@ from algobias.errors import BadInput
 from algobias.study.blocks import Block, Event, Job, share_out
 from algobias.study.processes import available_cores, clean_start, ctrl_c
 from algobias.study.store import Store
-from algobias.study.worker import BlockTrainer, Load, Train, finished, serve
+from algobias.study.worker import BlockTrainer, Load, Train, Work, finished, serve
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 from algobias.training.loop import train
@@ -50,7 +50,7 @@ class _AsShown(str):
 class _Worker:
     process: SpawnProcess
     connection: Connection
-    block: Block | None = None
+    block: Work | None = None
 
 
 class Executor:
@@ -136,7 +136,16 @@ class Executor:
                 if outcome is not None:
                     on_event(finished(Block(job, (seed,)), seed, outcome))
             missing.append(replace(job, seeds=tuple(s for s, o in outcomes.items() if o is None)))
-        blocks = share_out(missing, max(1, self.workers))
+        self.carry_out(share_out(missing, max(1, self.workers)), on_event, deadline, stopped)
+
+    def carry_out(
+        self,
+        blocks: Sequence[Work],
+        on_event: Callable[[Event], None] = lambda event: None,
+        deadline: float | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Train or measure blocks; arguments and errors as for :meth:`run`."""
         if not blocks:
             return
         end = math.inf if deadline is None else deadline
@@ -160,20 +169,20 @@ class Executor:
 
     def _run_here(
         self,
-        blocks: Sequence[Block],
+        blocks: Sequence[Work],
         on_event: Callable[[Event], None],
         why_stop: Callable[[], type[BaseException] | None],
     ) -> None:
         try:
             with one_thread():  # as in a worker
                 for block in blocks:
-                    self._local.run(block, on_event, lambda: why_stop() is not None)
+                    self._local.carry_out(block, on_event, lambda: why_stop() is not None)
         except Interrupted:
             raise (why_stop() or KeyboardInterrupt)() from None
 
     def _run_in_pool(
         self,
-        blocks: list[Block],
+        blocks: Sequence[Work],
         on_event: Callable[[Event], None],
         why_stop: Callable[[], type[BaseException] | None],
     ) -> None:
@@ -201,12 +210,12 @@ class Executor:
         if ending is not None:
             raise ending
 
-    def _hand_out(self, todo: list[Block]) -> None:
+    def _hand_out(self, todo: list[Work]) -> None:
         """Give blocks to idle processes, starting more where there is work for them."""
         for block in list(todo):
-            on_accelerator = block.job.device.partition(":")[0] != "cpu"
+            on_accelerator = block.device.partition(":")[0] != "cpu"
             busy = [worker for worker in self._pool if worker.block is not None]
-            if on_accelerator and any(w.block and w.block.job.device == block.job.device for w in busy):
+            if on_accelerator and any(w.block and w.block.device == block.device for w in busy):
                 continue  # one process at a time: two would only take each other's memory
             idle = next((worker for worker in self._pool if worker.block is None), None)
             if idle is None and len(self._pool) < self.workers:
@@ -235,10 +244,10 @@ class Executor:
             return BadInput(field, _AsShown(shown), allowed, nearest)
         if kind == "error":
             summary, trace = content
-            return InternalError(f"training {block} failed: {summary}\n\nIn the worker process:\n{trace}")
+            return InternalError(f"{block} failed: {summary}\n\nIn the worker process:\n{trace}")
         return None
 
-    def _bury(self, worker: _Worker, block: Block) -> WorkerDied:
+    def _bury(self, worker: _Worker, block: Work) -> WorkerDied:
         self._pool.remove(worker)
         worker.connection.close()
         worker.process.join()
@@ -246,7 +255,7 @@ class Executor:
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         hint = " (often: too little memory; use fewer processes)" if code == -9 else ""
         return WorkerDied(
-            f"the process training {block} {how}{hint}; the store is in order, "
+            f"the process for {block} {how}{hint}; the store is in order, "
             "and the same command goes on from there"
         )
 

@@ -11,9 +11,12 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
+from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
+
+NO_PROBES = "none"
 
 
 class StudySpec(Frozen):
@@ -31,6 +34,8 @@ class StudySpec(Frozen):
         levels: Further training losses at which the gap is described.
         device: Torch device.
         engine: ``auto``, ``stacked`` or ``looped``.
+        probes: Coordinates that are read after the verdict, which they never touch: ``cheap``, ``standard``,
+            ``full``, names separated by commas, or ``none``.
     """
 
     task: str = Field(min_length=1)
@@ -44,11 +49,24 @@ class StudySpec(Frozen):
     levels: tuple[float, ...] = ()
     device: str = "cpu"
     engine: str = "auto"
+    probes: str = "cheap"
 
     @field_validator("base", "change", "control", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return ",".join(str(name) for name in value) if isinstance(value, list | tuple) else value
+
+    @field_validator("probes")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value.strip() != NO_PROBES:
+            parse_many(value)
+        return value.strip()
 
     @field_validator("looks", mode="before")
     @classmethod

@@ -148,6 +148,37 @@ class Store:
             folder.mkdir(exist_ok=True)
         return FileLock(folder / f"{address}-{seed}.lock")
 
+    # Readings
+
+    def reading(
+        self, address: str, seed: int, update: int, probe: str, revision: int
+    ) -> dict[str, Any] | None:
+        """What a probe found after so many updates of a run, or None where it has not been measured.
+
+        Args:
+            address: Address of the run's recipe.
+            seed: The run's seed.
+            update: Updates made.
+            probe: The probe as spelled.
+            revision: Its revision.
+        """
+        where = "address = ? AND seed = ? AND at = ? AND probe = ? AND revision = ?"
+        key = (address, seed, update, probe, revision)
+        rows = self._db.rows(f"SELECT reading FROM readings WHERE {where}", key)
+        try:
+            return dict(json.loads(rows[0][0])) if rows else None
+        except (ValueError, TypeError) as error:
+            raise self._db.damaged(f"reading {probe} of run {address[:12]} seed {seed}: {error}") from error
+
+    def save_reading(
+        self, address: str, seed: int, update: int, probe: str, revision: int, reading: Mapping[str, Any]
+    ) -> None:
+        """Store a reading, in place of an earlier one of the same key. Readings go with their run."""
+        self._db.execute(
+            "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?)",
+            (address, seed, update, probe, revision, json.dumps(dict(reading), allow_nan=False)),
+        )
+
     # Studies
 
     def studies(self) -> list[StudyRow]:
@@ -283,14 +314,18 @@ class Store:
                 shutil.rmtree(path)
             with contextlib.suppress(OSError):  # other seeds are still there
                 path.parent.rmdir()
-            self._db.execute("DELETE FROM runs WHERE address = ? AND seed = ?", (address, seed))
+            for table in ("runs", "readings"):
+                self._db.execute(f"DELETE FROM {table} WHERE address = ? AND seed = ?", (address, seed))
         finally:
             lock.release()
         return True
 
     def _study(self, id: str) -> StudyRow:
         query = "SELECT id, created, used, status, spec, result FROM studies WHERE id = ?"
-        name, created, used, status, spec, result = self._db.rows(query, (id,))[0]
+        found = self._db.rows(query, (id,))
+        if not found:  # its index names a study that its table does not have
+            raise self._db.damaged(f"study {id} is named but not there")
+        name, created, used, status, spec, result = found[0]
         looks = self._db.rows("SELECT look FROM decisions WHERE study = ? ORDER BY place", (id,))
         try:
             answer = None if result is None else json.loads(result)

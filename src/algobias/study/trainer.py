@@ -19,6 +19,7 @@ from algobias.study.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
 from algobias.study.blocks import Event, Job
 from algobias.study.design import Request, Run
 from algobias.study.executor import Executor
+from algobias.study.measuring import Measuring
 from algobias.study.progress import Progress
 from algobias.study.store import Store
 from algobias.training.network import Network
@@ -133,6 +134,10 @@ class Trainer:
             if request.arm != NOISE:
                 self.places.append(Place(request.arm, request.replicate, request.length, address, seed))
         return runs
+
+    def measure(self, blocks: Sequence[Measuring]) -> None:
+        """Measure moments of runs that are in the store; on return all readings are there."""
+        self.executor.carry_out(blocks, deadline=self.deadline, stopped=self.stopped)
 
     def _locate(self, request: Request) -> tuple[Recipe, str, int]:
         """Recipe, address and seed of a run."""

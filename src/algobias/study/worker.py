@@ -1,4 +1,4 @@
-"""Training one block of seeds, with locks, files and progress; and the process that does so when told."""
+"""Training or measuring one block of seeds, with locks, files and progress; and the process that does so."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.study.blocks import Block, Event
+from algobias.study.measuring import Measuring, Target, measure_moments
 from algobias.study.runfiles import RunFiles
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task
@@ -34,6 +35,7 @@ POLL_SECONDS = 0.2
 
 Train = Callable[..., list[Outcome]]
 Load = Callable[[str, Path | None], Task]
+Work = Block | Measuring
 
 
 class BlockTrainer:
@@ -51,6 +53,18 @@ class BlockTrainer:
     ) -> None:
         self.store, self.data_dir, self._train, self._load = store, data_dir, train, load
         self._tasks: dict[str, Task] = {}
+
+    def carry_out(self, work: Work, emit: Callable[[Event], None], should_stop: Callable[[], bool]) -> None:
+        """Train or measure, whichever it is."""
+        if isinstance(work, Block):
+            self.run(work, emit, should_stop)
+            return
+
+        def told(target: Target) -> None:
+            emit(Event("measured", work.arm, target.seed, target.update, target.update, target.train_loss))
+
+        task = self._task(work.task, work.fingerprint)
+        measure_moments(work, self.store, task, should_stop, told)
 
     def run(self, block: Block, emit: Callable[[Event], None], should_stop: Callable[[], bool]) -> None:
         """Train what is missing of a block; wait for runs that another process is training.
@@ -188,12 +202,12 @@ class _Watch:
 def serve(connection: Connection, store: Path, data_dir: Path | None, train: Train, load: Load) -> None:
     """Main function of a worker process: train blocks until told to leave, or until the parent is gone.
 
-    Messages in: ``("block", Block)``, ``("stop",)``, ``("leave",)``. Messages out: ``("event", Event)`` and,
+    Messages in: ``("block", Work)``, ``("stop",)``, ``("leave",)``. Messages out: ``("event", Event)`` and,
     once per block, ``("done",)``, ``("stopped",)``, ``("bad_input", ...)`` or ``("error", summary, trace)``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(1)
-    blocks: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+    blocks: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
     stop = threading.Event()
 
     def listen() -> None:
@@ -216,7 +230,7 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
         reply: tuple[Any, ...]
         try:
             trainer = trainer or BlockTrainer(Store(store), data_dir, train, load)
-            trainer.run(block, lambda event: connection.send(("event", event)), stop.is_set)
+            trainer.carry_out(block, lambda event: connection.send(("event", event)), stop.is_set)
             reply = ("done",)
         except Interrupted:
             reply = ("stopped",)

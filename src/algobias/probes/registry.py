@@ -17,6 +17,7 @@ from algobias.probes.curvature import (
     TopEigenvalues,
 )
 from algobias.probes.function import InputGradientNorm, ShiftConsistency
+from algobias.probes.function_space import FunctionSpaceNorm
 from algobias.probes.homogeneous import SmoothedMargin
 from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
 from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
@@ -40,6 +41,7 @@ from algobias.probes.paths import PathNorm
 from algobias.probes.sharpness import AverageSharpness, CriticalSharpness, WorstCaseSharpness
 from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
 from algobias.probes.spectrum import SpectralDensity
+from algobias.probes.stability import BatchSharpness, SgdStability, StabilityMargin
 from algobias.probes.traces import FisherTrace, Trace
 from algobias.spelling import parse_options
 
@@ -56,6 +58,11 @@ _ALL: tuple[type[Probe], ...] = (
     CriticalSharpness,
     WorstCaseSharpness,
     AverageSharpness,
+    # stability
+    StabilityMargin,
+    SgdStability,
+    BatchSharpness,
+    FunctionSpaceNorm,
     # noise
     GradientVariance,
     GradientNorm,

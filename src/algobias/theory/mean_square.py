@@ -134,7 +134,7 @@ def mean_square_threshold(
 
 
 def mean_square_threshold_from_gram(
-    gram: ArrayLike, batch: int, *, outputs: int = 1, replacement: bool = False
+    gram: ArrayLike, batch: int, *, outputs: int = 1, replacement: bool = False, population: int | None = None
 ) -> MeanSquareThreshold:
     """The exact threshold from the Gram matrix of the gradients of the outputs, ``H_i = sum_c g_ic g_ic^T``.
 
@@ -154,6 +154,8 @@ def mean_square_threshold_from_gram(
         batch: B.
         outputs: k, outputs of each example.
         replacement: Batches are drawn with replacement.
+        population: n that batches are drawn from, where the Gram matrix is of a sample of them: the mean
+            over examples is then estimated by the sample's, p is the population's; None: all are given.
 
     Raises:
         BadInput: Wrong shape, not symmetric, not positive semi-definite, all zero, impossible batch.
@@ -168,7 +170,7 @@ def mean_square_threshold_from_gram(
     if len(given) % whole("outputs", outputs, 1):
         raise BadInput("outputs", outputs, f"a divisor of the {len(given)} rows of the Gram matrix")
     n = len(given) // outputs
-    p = single_weight(n, batch, replacement)
+    p = single_weight(n if population is None else population, batch, replacement)
     scale = np.abs(given).max()
     if scale == 0:
         raise BadInput("gram", "all zero", "at least one gradient that is not: every rate is stable here")

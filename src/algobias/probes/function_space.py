@@ -28,7 +28,8 @@ class FunctionSpaceNorm(Probe):
         family="stability",
         formula="S = sum_j |a_j| |w_j| min(rho(u_j, c_j), rho(-u_j, -c_j)), u_j = w_j / |w_j|, "
         "c_j = -b_j / |w_j|, rho(u, c) = P(u.X > c)^2 E[u.X - c | u.X > c] "
-        "sqrt(1 + |E[X | u.X > c]|^2) over the inputs X; stable only where S <= 1 / (lr s) - 1/2, s second derivative of the loss in the output",
+        "sqrt(1 + |E[X | u.X > c]|^2) over the inputs X; stable only where "
+        "S <= 1 / (lr s) - 1/2, s second derivative of the loss in the output",
         unit="curvature of the loss",
         invariances="rescaling a neuron, (a, w, b) -> (a / s, s w, s b); batching, order and duplication of "
         "the data; orthogonal maps of the inputs together with the first layer",

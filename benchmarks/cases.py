@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 CASES = HERE.parent / "cases"
 RESULTS = HERE / "results" / "cases.json"
 RULES_RESULTS = HERE / "results" / "rules.json"
-ORDER = ("lr_x1", "P7", "P15", "P6", "X1", "P12", "P13", "P2", "P3", "P1", "C1o")
+ORDER = ("lr_x1", "P7", "P15", "P6", "X1", "P12", "P13", "P2", "P3", "P1", "P1c", "C1o")
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,17 @@ def estimate(interval: Interval, places: int, signed: bool = False) -> str:
     return f"{fixed(interval.mean, places, signed)} {bounds(interval, places)}"
 
 
+def significant(value: float | None, digits: int = 3) -> str:
+    """A number of any size with so many significant digits: ``0.0632``, ``1.2e5``."""
+    if value is None:
+        return MISSING
+    text = f"{value:.{digits}g}"
+    if "e" in text:
+        mantissa, exponent = text.split("e")
+        text = f"{mantissa}e{int(exponent)}"
+    return text.replace("-", MINUS)
+
+
 def loss(value: float | None) -> str:
     """A training loss with two significant digits: ``2.5e-4``, ``0.31``."""
     if value is None:

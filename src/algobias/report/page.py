@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from algobias.report import figures, numerals, tables, words
 from algobias.report.figures.base import Spec
+from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 from algobias.report.words import mapping
+
+AGAINST: tuple[Against, ...] = ("updates", "loss")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "against the baseline with the same control. A dashed line is an unbounded interval.",
             )
         )
+    entries += moved_figures(points)
     if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
         entries.append(
             FigureEntry(
@@ -97,11 +102,47 @@ def figure_list(points: Points) -> list[FigureEntry]:
     return entries
 
 
+def moved_figures(points: Points) -> list[FigureEntry]:
+    """What moved, and the coordinates that moved most along training."""
+    if not figures.drawable(points):
+        return []
+    moved = [mapping(item) for item in points.record.result.get("moved") or []]
+    left_out = (
+        f"The {len(moved) - MOST_ROWS} smallest are only in the table.",
+    ) if len(moved) > MOST_ROWS else ()  # fmt: skip
+    entries = [
+        FigureEntry(
+            "forest",
+            figures.forest,
+            "Coordinates of the bias at matched fit",
+            "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
+            "for all coordinates together. Filled circles moved, open circles were not shown to "
+            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant.",
+            left_out,
+        )
+    ]
+    for probe in figures.along_probes(points):
+        name = probe.replace("_", " ")
+        limit = " Dashed: stability threshold." if figures.has_threshold(points, probe) else ""
+        for against in AGAINST:
+            entries.append(
+                FigureEntry(
+                    f"along-{against}-{probe.partition(':')[0]}",
+                    partial(figures.along, probe=probe, against=against),
+                    f"{name[:1].upper()}{name[1:]} along training, against "
+                    + ("updates" if against == "updates" else "training loss"),
+                    f"Runs of two seeds of each arm, up to where they are compared.{limit}",
+                )
+            )
+    return entries
+
+
 def content(points: Points) -> dict[str, Any]:
     """Everything the template prints besides figures."""
     record = points.record
     result = record.result
     seconds = number_or_none(result.get("seconds"))
+    readings = mapping(result.get("readings"))
     return {
         "verdict": words.verdict_words(record),
         "verdict_name": words.verdict_name(record),
@@ -122,6 +163,9 @@ def content(points: Points) -> dict[str, Any]:
         "rate_only": tables.rate_only(record),
         "levels": tables.level_table(record),
         "moved": tables.moved_table(record),
+        "moved_text": tables.moved_text(record),
+        "moved_notes": [numerals.sentence(str(note)) for note in readings.get("notes") or []],
+        "readings": tables.readings_table(record),
         "differences": record.differences,
         "decisions": tables.decision_table(record),
         "command": record.command,

@@ -179,7 +179,7 @@ def level_table(record: StudyRecord) -> list[dict[str, str]]:
 
 
 def moved_table(record: StudyRecord) -> list[dict[str, str]]:
-    """Coordinates of the bias that moved: ``probe, effect, status``."""
+    """Coordinates of the bias: ``probe, effect, status, baseline, variant, unit, note``, largest first."""
     rows = []
     for item in record.result.get("moved") or []:
         entry = mapping(item)
@@ -189,9 +189,54 @@ def moved_table(record: StudyRecord) -> list[dict[str, str]]:
                 "probe": str(entry.get("probe") or "").replace("_", " "),
                 "effect": numerals.estimate(value, 1, signed=True),
                 "status": str(entry.get("status") or "").replace("_", " "),
+                "baseline": _mean_and_sd(entry.get("baseline")),
+                "variant": _mean_and_sd(entry.get("variant")),
+                "unit": str(entry.get("unit") or ""),
+                "note": str(entry.get("reason") or ""),
             }
         )
     return rows
+
+
+def _mean_and_sd(data: object) -> str:
+    mean, sd = (number_or_none(mapping(data).get(key)) for key in ("mean", "sd"))
+    if mean is None:
+        return ""
+    spread = "" if sd is None else f" \u00b1 {numerals.significant(sd, 2)}"
+    return numerals.significant(mean) + spread
+
+
+def readings_table(record: StudyRecord) -> dict[str, Any]:
+    """Mean of every coordinate in every arm: header and rows; only where there are more than two arms."""
+    arms = [mapping(arm) for arm in mapping(record.result.get("readings")).get("arms") or []]
+    names = dict.fromkeys(name for arm in arms for name in mapping(arm.get("values")))
+    if len(arms) < 3:
+        return {"labels": [], "rows": []}
+    rows = [
+        {
+            "name": name.replace("_", " "),
+            "cells": [_mean_and_sd(mapping(arm.get("values")).get(name)) for arm in arms],
+        }
+        for name in names
+    ]
+    labels = []
+    for arm in arms:
+        label = words.arm_label(str(arm.get("name")), record)
+        labels.append(label if arm.get("matched") else f"{label} (not at matched fit)")
+    losses = [numerals.loss(number_or_none(arm.get("train_loss"))) for arm in arms]
+    return {"labels": labels, "rows": [{"name": "training loss there", "cells": losses}, *rows]}
+
+
+def moved_text(record: StudyRecord) -> str:
+    """What moved, in a sentence; or why nothing was read."""
+    readings = mapping(record.result.get("readings"))
+    if readings.get("probes"):
+        return str(readings.get("summary") or "")
+    if "readings" in record.result:
+        why = str(readings.get("reason") or "")
+        said = f": {why}" if why else ""
+        return f"No coordinates of the bias were read{said}."
+    return "No coordinates of the bias were read: only the curves of these runs are here, not their weights."
 
 
 def decision_table(record: StudyRecord) -> list[dict[str, str]]:

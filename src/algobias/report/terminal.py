@@ -60,6 +60,8 @@ class _VerdictPanel:
         if page.would_decide(record):
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
+        if "readings" in result:
+            parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
         if costs is not None:

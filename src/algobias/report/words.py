@@ -155,6 +155,15 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("bias share", "The gap at matched fit: what remains when both arms fit the training data equally well."),
     ("fit share", "The rest of the gap: what comes from the variant fitting the training data less or more."),
     (
+        "coordinate, moved",
+        "A number that describes the solution found, like sharpness or a margin. It moved where the interval "
+        "of its difference leaves out 0, at a level shared over all that were read; that names no cause.",
+    ),
+    (
+        "seed sd",
+        "Spread between seeds: the root mean square of both arms\u2019 standard deviations.",
+    ),
+    (
         "look",
         "A point, fixed beforehand, at which the study may stop. The limits of the intervals pay for "
         "looking several times.",

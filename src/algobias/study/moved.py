@@ -174,10 +174,10 @@ def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) 
         f"{'up' if (one.effect or 0) > 0 else 'down'} by {abs(one.effect or 0):.1f} seed sd"
         for one in moved[:3]
     ]
-    rest = f" ({len(moved)} coordinates in all)" if len(moved) > 3 else ""
+    rest = f" ({len(moved)} coordinates moved in all)" if len(moved) > 3 else ""
     return (
-        f"At matched fit {_listed(told)} moved{rest}. This says what differs between the arms, not what "
-        "caused the gap."
+        f"At matched fit, what moved most: {_listed(told)}{rest}. This says how the solutions differ, not "
+        "what caused the gap."
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
@@ -67,7 +68,8 @@ class Readings:
 
     def summary(self) -> dict[str, Any]:
         """``readings`` of the result object: arms, trajectories, notes; JSON types only."""
-        names = {probe.spelling(): probe.spelling().replace("_", " ") for probe in self.probes}
+        read = self.probes if self.matched.moments else ()
+        names = {probe.spelling(): probe.spelling().replace("_", " ") for probe in read}
         costs = [
             _reading(self.values, moment, probe)["cost"]["gradient_equivalents"]
             for replicates in self.matched.moments.values()
@@ -192,16 +194,16 @@ def coordinates(
         return []
     baseline, variant = matched.moments["baseline"], matched.moments["variant"]
     replicates = sorted(baseline.keys() | variant.keys())
-    found = []
-    for probe in probes:
-        for twin in (False, True):
+    found: list[Coordinate] = []
+    for twin in (False, True):
+        for probe in probes:
             pairs = [
                 [_value(values, arm.get(i, ()), probe, twin) for arm in (baseline, variant)]
                 for i in replicates
             ]
             numbers = np.array([[value for value, _ in pair] for pair in pairs], dtype=np.float64)
-            if twin and not np.isfinite(numbers).any():
-                continue
+            if twin and (not np.isfinite(numbers).any() or any(_same(numbers, one) for one in found)):
+                continue  # no twin, or one that is a probe of its own
             reasons = [reason for pair in pairs for _, reason in pair if reason]
             name = probe.spelling() + (TWIN if twin else "")
             unit = _twin_name(values, probe) if twin else probe.card.unit
@@ -209,6 +211,12 @@ def coordinates(
                 Coordinate(name, unit, numbers[:, 0], numbers[:, 1], twin, reasons[0] if reasons else None)
             )
     return found
+
+
+def _same(numbers: NDArray[np.float64], other: Coordinate) -> bool:
+    """Whether both columns are those of another coordinate, up to rounding."""
+    known = np.stack([other.baseline, other.variant], axis=1)
+    return bool(np.allclose(numbers, known, rtol=1e-6, atol=0, equal_nan=True))
 
 
 def _twin_name(values: Mapping[tuple[Moment, str], Mapping[str, Any]], probe: Probe) -> str:

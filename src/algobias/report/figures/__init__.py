@@ -2,15 +2,21 @@
 
 from algobias.report.figures.case import case_spec, case_svg
 from algobias.report.figures.curves import metric_against_fit, metric_curve, metric_window, training_loss
+from algobias.report.figures.moved import along, along_probes, drawable, forest, has_threshold
 from algobias.report.figures.render import bundle, svg
 from algobias.report.figures.seeds import gap_by_look, metric_title, seed_dots
 from algobias.report.figures.shares import recovery, split
 
 __all__ = [
+    "along",
+    "along_probes",
     "bundle",
     "case_spec",
     "case_svg",
+    "drawable",
+    "forest",
     "gap_by_look",
+    "has_threshold",
     "metric_against_fit",
     "metric_curve",
     "metric_title",

@@ -1,0 +1,191 @@
+"""What moved: effects with their intervals, ranked; and coordinates along training with their thresholds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from algobias.report.figures.base import (
+    Spec,
+    Width,
+    arm_color,
+    arm_shape,
+    field,
+    focus_opacity,
+    frame,
+    layer,
+    log_axis,
+    tip,
+)
+from algobias.report.figures.shares import ROW_AXIS
+from algobias.report.numerals import significant
+from algobias.report.points import Points
+from algobias.report.record import number_or_none
+from algobias.report.series import Rows
+from algobias.report.words import arm_label, mapping
+
+MOST_ROWS = 14
+"""Coordinates in the picture; the table has all."""
+
+MOST_ALONG = 3
+HEIGHT = 230
+LEAST_RANGE = 3.0
+
+MARKS: dict[str, Spec] = {
+    "moved": {"type": "point", "filled": True, "style": "moved", "shape": "circle"},
+    "not_moved": {"type": "point", "filled": False, "style": "not-moved", "shape": "circle"},
+    "not_comparable": {"type": "point", "filled": False, "style": "not-comparable", "shape": "cross"},
+}
+
+Against = Literal["updates", "loss"]
+
+
+def forest(points: Points, width: Width = "container") -> Spec:
+    """Difference of the arms in units of the seed sd, one row for each coordinate, largest first."""
+    rows: Rows = []
+    for item in (points.record.result.get("moved") or [])[:MOST_ROWS]:
+        entry = mapping(item)
+        effect = number_or_none(entry.get("effect"))
+        if effect is None:
+            continue
+        arms = (
+            significant(number_or_none(mapping(entry.get(arm)).get("mean")))
+            for arm in ("baseline", "variant")
+        )
+        name = str(entry.get("probe") or "").replace("_", " ")
+        rows.append(
+            {
+                "row": f"{name}\n{' to '.join(arms)}",
+                "effect": effect,
+                "low": number_or_none(entry.get("low")),
+                "high": number_or_none(entry.get("high")),
+                "status": str(entry.get("status") or ""),
+            }
+        )
+    reach = max([LEAST_RANGE, *(1.6 * abs(row["effect"]) for row in rows)])
+    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
+    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
+    order = [row["row"] for row in rows]
+    x = field(
+        "effect",
+        title="Variant minus baseline, in seed sd",
+        scale={"domain": domain, "nice": False},
+    )
+    y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
+    tooltip = tip(("effect", "Effect", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f"))
+    layers = [layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value"))]
+    for status, mark in MARKS.items():
+        style = mark["style"]
+        interval = {"type": "rule", "style": f"{style}-interval", "clip": True}
+        layers += [
+            layer(status, interval, x=field("low"), x2={"field": "high"}, y=y),
+            layer(status, {**mark, "clip": True}, x=x, y=y, tooltip=tooltip),
+        ]
+    said = "; ".join(
+        f"{row['row'].partition(chr(10))[0]} {row['effect']:.1f} ({row['status'].replace('_', ' ')})"
+        for row in rows
+    )
+    return frame(
+        layers,
+        {
+            "zero": [{"value": 0}],
+            **{status: [row for row in rows if row["status"] == status] for status in MARKS},
+        },
+        width=width,
+        height={"step": 40},
+        description=f"Difference of each coordinate in units of the seed sd, at matched fit: {said}.",
+    )
+
+
+def along_probes(points: Points) -> list[str]:
+    """Probes drawn along training: those with the largest effects."""
+    readings = mapping(points.record.result.get("readings"))
+    there = dict.fromkeys(str(mapping(one).get("probe")) for one in readings.get("trajectories") or [])
+    ranked = [str(mapping(one).get("probe")) for one in points.record.result.get("moved") or []]
+    return [name for name in ranked if name in there][:MOST_ALONG]
+
+
+def along(points: Points, width: Width = "container", *, probe: str, against: Against) -> Spec:
+    """One coordinate along training, a line for each run, with the stability threshold where there is one."""
+    rows, limits, unit = _along_rows(points, probe, against)
+    labels = list(points.labels.values())
+    color, shape, bright = arm_color(labels), arm_shape(labels), focus_opacity(1)
+    values = [row["value"] for row in rows] + [row["value"] for row in limits]
+    name = probe.replace("_", " ")
+    positive = min(values, default=1.0) > 0
+    y = (
+        field("value", **log_axis(values, name, grid=True))
+        if positive
+        else field("value", axis={"title": name, "tickCount": 5, "grid": True})
+    )
+    where = [row["at"] for row in rows]
+    if against == "updates":
+        x = field("at", **log_axis(where, "Updates", number="~s"))
+    else:
+        x = field("at", **log_axis(where, "Training loss (training runs to the right)", reverse=True))
+    run = field("run", "nominal")
+    tooltip = tip(
+        ("arm", "Arm", ""), ("seed", "Seed", ""), ("at", against.capitalize(), "~g"), ("value", name, ".3g")
+    )
+    dashed: Spec = {"type": "line", "strokeDash": [5, 4], "strokeWidth": 1.5}
+    dot: Spec = {"type": "point", "filled": True, "size": 50}
+    drawn = {"x": x, "y": y, "color": color, "opacity": bright}
+    layers = [
+        layer("limits", dashed, **drawn),
+        layer("along", {"type": "line", "strokeWidth": 1.5}, detail=run, **drawn),
+        layer("along", dot, shape=shape, tooltip=tooltip, **drawn),
+    ]
+    ends = {}
+    for row in rows:
+        ends[row["run"]] = f"{row['arm']}, seed {row['seed']}, ends at {significant(row['value'])}"
+    return frame(
+        layers,
+        {"along": rows, "limits": limits},
+        width=width,
+        height=HEIGHT,
+        description=f"{name} ({unit}) along training against {against}: {'; '.join(ends.values())}.",
+    )
+
+
+def _along_rows(points: Points, probe: str, against: Against) -> tuple[Rows, Rows, str]:
+    rows: Rows = []
+    limits: dict[tuple[str, float], dict[str, Any]] = {}
+    unit = ""
+    readings = mapping(points.record.result.get("readings"))
+    for item in readings.get("trajectories") or []:
+        one = mapping(item)
+        if one.get("probe") != probe:
+            continue
+        unit = str(one.get("unit") or "")
+        arm = arm_label(str(one.get("arm")), points.record)
+        for point in _read_points(one):
+            at = point["update"] if against == "updates" else point["loss"]
+            if at is None or at <= 0 or point["value"] is None:
+                continue
+            run = f"{arm}/{one.get('seed')}"
+            rows.append({"arm": arm, "run": run, "seed": one.get("seed"), "at": at, "value": point["value"]})
+            if point["limit"] is not None and point["limit"] > 0:
+                limits[arm, at] = {"arm": arm, "at": at, "value": point["limit"]}
+    ordered = sorted(limits.values(), key=lambda row: (row["arm"], row["at"]))
+    return rows, ordered, unit
+
+
+def _read_points(one: Mapping[str, Any]) -> list[dict[str, float | None]]:
+    names = ("update", "loss", "value", "limit")
+    found = []
+    for point in one.get("points") or []:
+        if isinstance(point, list | tuple) and len(point) == len(names):
+            found.append({name: number_or_none(item) for name, item in zip(names, point, strict=True)})
+    return found
+
+
+def has_threshold(points: Points, probe: str) -> bool:
+    """Whether a stability threshold is drawn with the coordinate."""
+    return bool(_along_rows(points, probe, "updates")[1])
+
+
+def drawable(points: Points) -> bool:
+    """Whether there is anything to draw a forest of."""
+    effects = (number_or_none(mapping(one).get("effect")) for one in points.record.result.get("moved") or [])
+    return any(effect is not None and math.isfinite(effect) for effect in effects)

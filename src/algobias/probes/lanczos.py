@@ -1,7 +1,7 @@
 """Lanczos process: extreme eigenvalues with error bounds, and Gauss quadrature over the spectrum.
 
 The basis is orthogonalised twice against all of its vectors, so there are no ghost eigenvalues. Memory: one
-vector of P numbers for each step, and three more.
+vector of P numbers for each step, rounded up to a multiple of 8, and three more beside those of the operator.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from algobias.probes.linear import Operator
 from algobias.probes.reading import Unavailable
 
-FIRST_ROWS = 16
-"""The basis starts with room for so many vectors and doubles."""
+BLOCK_ROWS = 8
+"""The basis grows by so many vectors at a time; none is ever copied."""
 
 LEAST = 3
 """Products before a start from nowhere may stop: below, a small residual can be an accident of the start."""
@@ -58,6 +58,11 @@ class Extreme:
     converged: bool
     exhausted: bool
 
+    @property
+    def steps(self) -> int:
+        """Dimension of the Krylov space: one product each."""
+        return self.products
+
 
 class Krylov:
     """The Krylov space of a matrix and a start, grown one product at a time.
@@ -79,9 +84,8 @@ class Krylov:
         norm = float(torch.linalg.vector_norm(start))
         if not (norm > 0 and math.isfinite(norm)):
             raise Unavailable("the direction to start from is zero or not finite")
-        rows = min(FIRST_ROWS, operator.size)
-        self._basis = torch.empty(rows, operator.size, dtype=operator.dtype, device=operator.device)
-        self._basis[0] = start / norm
+        self._blocks: list[Tensor] = []
+        self._append(start.to(operator.device, operator.dtype), norm)
         self.closed = False
 
     @property
@@ -91,13 +95,38 @@ class Krylov:
 
     @property
     def basis(self) -> Tensor:
-        """Orthonormal vectors, [m, P]."""
-        return self._basis[: self.steps]
+        """Orthonormal vectors, [m, P]; a copy."""
+        return torch.cat(self._blocks)[: self.steps]
 
     @property
     def last_beta(self) -> float:
         """Length of what the last product adds to the space; zero once it is invariant."""
         return 0.0 if self.closed else self.betas[-1]
+
+    def vector(self, place: int) -> Tensor:
+        """One vector of the basis (or the next one, which has no product yet), [P]."""
+        return self._blocks[place // BLOCK_ROWS][place % BLOCK_ROWS]
+
+    def coefficients(self, v: Tensor, count: int | None = None) -> Tensor:
+        """``V' v`` for the first ``count`` vectors of the basis (all of them without it), [count]."""
+        count = self.steps if count is None else count
+        return torch.cat([block @ v for block in self._cut(count)])
+
+    def combined(self, coefficients: Tensor) -> Tensor:
+        """``V c``: [m] -> [P], [k, m] -> [k, P]."""
+        count = coefficients.shape[-1]
+        total = coefficients.new_zeros(*coefficients.shape[:-1], self.operator.size)
+        for place, block in enumerate(self._cut(count)):
+            part = coefficients[..., place * BLOCK_ROWS :][..., :BLOCK_ROWS]
+            if coefficients.dim() == 1:
+                total.addmv_(block.T, part)
+            else:
+                total.addmm_(part, block)
+        return total
+
+    def without(self, v: Tensor) -> Tensor:
+        """``(I - V V') v``: the part of a vector outside the space, [P]."""
+        return v - self.combined(self.coefficients(v))
 
     def grow(self) -> None:
         """One more product.
@@ -106,15 +135,15 @@ class Krylov:
             Unavailable: It is not finite.
         """
         m = self.steps
-        product = self.operator @ self._basis[m]
+        product = self.operator @ self.vector(m)
         before = float(torch.linalg.vector_norm(product))
         if not math.isfinite(before):
             raise Unavailable("a product with the curvature matrix is not finite")
-        within = self._basis[: m + 1] @ product
+        within = self.coefficients(product, m + 1)
         self.alphas.append(float(within[m]))
         self._check_symmetry(within[:m], before)
-        product = product - self._basis[: m + 1].T @ within
-        product -= self._basis[: m + 1].T @ (self._basis[: m + 1] @ product)
+        product = product.sub(self.combined(within))
+        product -= self.combined(self.coefficients(product, m + 1))
         beta = float(torch.linalg.vector_norm(product))
         size = max(map(abs, [*self.alphas, *self.betas]), default=0.0)
         rounding = torch.finfo(product.dtype).eps * math.sqrt(self.operator.size)
@@ -122,11 +151,19 @@ class Krylov:
             self.closed = True
             return
         self.betas.append(beta)
-        if m + 1 == len(self._basis):
-            wider = self._basis.new_empty(min(2 * len(self._basis), self.operator.size), self.operator.size)
-            wider[: m + 1] = self._basis
-            self._basis = wider
-        self._basis[m + 1] = product / beta
+        self._append(product, beta)
+
+    def _append(self, v: Tensor, length: float) -> None:
+        place = self.steps
+        if place % BLOCK_ROWS == 0:
+            rows = min(BLOCK_ROWS, self.operator.size - place)
+            self._blocks.append(v.new_empty(rows, self.operator.size))
+        torch.div(v, length, out=self.vector(place))
+
+    def _cut(self, count: int) -> list[Tensor]:
+        """The blocks that hold the first ``count`` vectors, the last one cut."""
+        starts = range(0, count, BLOCK_ROWS)
+        return [block[: count - start] for start, block in zip(starts, self._blocks, strict=False)]
 
     def _check_symmetry(self, above: Tensor, size: float) -> None:
         """``V' A v`` above the diagonal must mirror what is below it: the last beta, and zeros."""
@@ -195,11 +232,11 @@ def extreme(
         done = len(order) == k and space.steps >= least and bool(within.all())
         if done or space.closed or space.steps >= min(most, operator.size):
             break
-    chosen = torch.from_numpy(np.ascontiguousarray(vectors[:, order].T)).to(space.basis)
-    found = chosen @ space.basis
+    chosen = torch.from_numpy(np.ascontiguousarray(vectors[:, order].T))
+    found = space.combined(chosen.to(operator.device, operator.dtype))
     return Extreme(
         torch.from_numpy(values[order].copy()),
-        found / torch.linalg.vector_norm(found, dim=1, keepdim=True),
+        found.div_(torch.linalg.vector_norm(found, dim=1, keepdim=True)),
         torch.from_numpy(residuals.copy()),
         operator.products - before,
         done or space.closed,

@@ -126,7 +126,19 @@ def test_the_commands_run(tmp_path, monkeypatch, capfd):
     names = {}
     exec(compile(TEMPLATE, "my_task.py", "exec"), names)
     torch.save(names["task"]().build_model().state_dict(), "weights.pt")
-    quick = ["--base", "budget:updates=20", "--looks", "2", "--tolerance", "0.4", "--workers", "0", "-q"]
+    quick = [
+        "--base",
+        "budget:updates=20",
+        "--looks",
+        "2",
+        "--tolerance",
+        "0.4",
+        "--workers",
+        "0",
+        "--probes",
+        "none",
+        "-q",
+    ]
     call(["algobias", "audit", "digits", "--change", "batch:x4", *quick])
     commands = [line.split("  #")[0].split(" # ")[0].strip() for line in "".join(blocks("sh")).splitlines()]
     assert len(commands) >= 6

@@ -175,7 +175,9 @@ def test_a_warm_start_costs_less_and_finds_the_same():
         cold = take(subject, parse_many("top_eigenvalue"))[0]
         (live,) = measured.readings
         assert live.status == "ok"
-        assert live.value == pytest.approx(cold.value, rel=0.02)
+        assert live.value == pytest.approx(cold.value, rel=0.04)  # the second eigenvalue is 7 % away
+        assert live.low <= cold.high
+        assert cold.low <= live.high
         products.append((live.cost.products, cold.cost.products))
     assert products[0][0] == products[0][1]
     assert sum(live for live, _ in products[1:]) < sum(cold for _, cold in products[1:])

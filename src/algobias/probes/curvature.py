@@ -20,7 +20,7 @@ from algobias.theory.stability import adam_threshold_sharpness, threshold_sharpn
 COLD_EVERY = 5
 """Every fifth reading of a run starts from nowhere: another eigenvalue may have become the largest."""
 
-MIXED = 0.05
+MIXED = 0.02
 """Length of the random component that is added to the direction of the last reading."""
 
 LANCZOS = "Lanczos, An iteration method for the solution of the eigenvalue problem, 1950"
@@ -87,6 +87,7 @@ def told(found: Extreme, operator: Operator, largest: bool = True) -> dict[str, 
         "details": {
             "products": found.products,
             "residual": residual,
+            "estimated_error": float(found.errors[0]),
             "rung": operator.rung,
             "exhausted": found.exhausted,
         },

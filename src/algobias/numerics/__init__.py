@@ -1,0 +1,1 @@
+"""Number formats, rounding, masks: pure functions of tensors."""

@@ -30,7 +30,7 @@ class Result:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
     """``run("audit", "digits", ...)`` in an empty folder: exit code, stdout, stderr.
 
-    Audits train in this process (``--workers 0``) unless told otherwise.
+    Audits train in this process (``--workers 0``) and read no coordinates unless told otherwise.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
@@ -39,6 +39,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
         given = [str(word) for word in words]
         if given[0] == "audit" and "--workers" not in given:
             given += ["--workers", "0"]
+        if given[0] == "audit" and "--probes" not in given:
+            given += ["--probes", "none"]
         monkeypatch.setattr(sys, "argv", ["algobias", *given])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:

@@ -109,6 +109,15 @@ class _PlanPanel:
             ("time at worst", amount("seconds", number_or_none(plan.get("worst_case_seconds")))),
             ("disk at worst", amount("peak_memory", number_or_none(plan.get("worst_case_bytes")))),
         ]
+        readings = mapping(plan.get("readings"))
+        if readings.get("probes"):
+            cost = number_or_none(readings.get("gradient_equivalents")) or 0.0
+            said = (
+                f"{len(readings['probes'])} coordinates at up to {readings.get('moments')} moments, about "
+                f"{cost:.0f} gradient-equivalents each; at worst "
+                f"{amount('seconds', number_or_none(readings.get('worst_case_seconds')))}, counted below"
+            )
+            totals.insert(2, ("readings", said))
         rows = []
         for arm in plan.get("arms") or []:
             seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))

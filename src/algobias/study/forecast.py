@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 
+from algobias.probes.measure import take
+from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe
 from algobias.study.arms import NOISE_SEEDS, Arms
+from algobias.study.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
 from algobias.study.processes import available_cores
+from algobias.study.readings import along_training
 from algobias.study.result import SCHEMA
+from algobias.study.spec import NO_PROBES
 from algobias.training.device import exact_arithmetic, one_thread, wait_for
 from algobias.training.loop import Setup
 from algobias.training.network import own_randomness
+from algobias.training.subjects import subject_of
 
 EXTENSION = 8.0
 SHORTER = 0.875
@@ -57,6 +63,7 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
         seconds = first["seconds_per_update"] * first["updates"] * NOISE_SEEDS / workers
         noise = {"name": "noise", "seeds": NOISE_SEEDS, "worst_case_updates": first["updates"]}
         rows.append({**first, **noise, "worst_case_seconds": seconds})
+    readings = _readings(arms, rows, workers)
     return {
         "schema": SCHEMA,
         "task": arms.recipes["baseline"].task,
@@ -66,8 +73,37 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
         "workers": workers,
         "arms": rows,
         "worst_case_updates": sum(row["worst_case_updates"] * row["seeds"] for row in rows),
-        "worst_case_seconds": sum(row["worst_case_seconds"] for row in rows),
+        "readings": readings,
+        "worst_case_seconds": sum(row["worst_case_seconds"] for row in rows) + readings["worst_case_seconds"],
         "worst_case_bytes": sum(row["worst_case_bytes"] for row in rows),
+    }
+
+
+def _readings(arms: Arms, rows: list[dict[str, Any]], workers: int) -> dict[str, Any]:
+    """What the readings cost at worst: the probes on every run, two runs of two arms along training, replays.
+
+    The cost of the probes is measured on the untrained network; a trained one may ask for more or fewer
+    products. A run whose weights at the matched check were not kept is trained again up to there.
+    """
+    spec = arms.spec
+    if spec.probes == NO_PROBES:
+        return {"probes": [], "gradient_equivalents": 0.0, "moments": 0, "worst_case_seconds": 0.0}
+    probes, recipe = parse_many(spec.probes), arms.recipes["baseline"]
+    with one_thread(), own_randomness(), exact_arithmetic(torch.device(spec.device)):
+        network = Setup(recipe.edit(engine="looped"), arms.task, torch.device(spec.device)).network
+        state = network.initial(spec.seed)
+        weights = {**state.layout.views(state.params), **state.buffers}
+        subject = subject_of(arms.task, recipe, weights, seed=spec.seed, updates=0, device=spec.device)
+        costs = [reading.cost for reading in take(subject, probes)]
+    seeds, decays = spec.looks[-1], any(one.schedule.decays for one in arms.recipes.values())
+    along = 2 * TRAJECTORY_SEEDS * TRAJECTORY_MOMENTS if along_training(probes) else 0
+    moments = seeds * len(arms.recipes) * (2 if decays else 1) + along
+    again = 0.0 if decays else sum(row["worst_case_seconds"] for row in rows if row["name"] != "noise")
+    return {
+        "probes": [probe.spelling() for probe in probes],
+        "gradient_equivalents": sum(cost.gradient_equivalents for cost in costs),
+        "moments": moments,
+        "worst_case_seconds": moments * sum(cost.seconds for cost in costs) / workers + again,
     }
 
 

@@ -18,7 +18,7 @@ from algobias.probes.reading import Reading
 from algobias.probes.sharpness import AverageSharpness
 from algobias.probes.spectrum import ratio_interval, smoothed
 from algobias.probes.subject import Training
-from algobias.probes.traces import hutch_plus_plus
+from algobias.probes.traces import deflated_trace
 
 
 class Quadratic(nn.Module):
@@ -128,7 +128,7 @@ def test_trace_interval_covers(sketch: int) -> None:
     exact, hits, repeats, diagonals = float(spectrum.sum()), 0, 600, []
     for seed in range(repeats):
         draw = torch.Generator().manual_seed(seed)
-        _, interval, diagonal, _ = hutch_plus_plus(operator, sketch, 0.02, 48, draw)
+        _, interval, diagonal, _ = deflated_trace(operator, sketch, 0.02, 48, draw)
         assert interval is not None
         hits += interval.low <= exact <= interval.high
         diagonals.append(float(diagonal.sum()))
@@ -139,10 +139,23 @@ def test_trace_interval_covers(sketch: int) -> None:
 
 def test_a_sketch_of_the_whole_space_is_exact() -> None:
     operator = explicit(torch.diag(SPECTRUM.double()))
-    value, interval, diagonal, _ = hutch_plus_plus(operator, 20, 0.1, 48, torch.Generator().manual_seed(0))
+    value, interval, diagonal, _ = deflated_trace(operator, 20, 0.1, 48, torch.Generator().manual_seed(0))
     assert interval is None or interval.high - interval.low < 1e-6
     assert value == pytest.approx(8.0, abs=1e-6)
     assert float(diagonal.sum()) == pytest.approx(8.0, abs=1e-6)
+
+
+def test_the_diagonal_is_exact_in_the_whole_space_and_unbiased_in_a_part_of_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(12, 12, generator=generator, dtype=torch.float64)
+    matrix = matrix + matrix.T
+    whole = deflated_trace(explicit(matrix), 12, 0.1, 48, generator)
+    assert whole[1] is None
+    assert whole[0] == pytest.approx(float(matrix.trace()))
+    assert torch.allclose(whole[2], matrix.diagonal(), atol=1e-9)
+    parts = torch.stack([deflated_trace(explicit(matrix), 5, 0.5, 12, generator)[2] for _ in range(400)])
+    error = parts.std(0) / 20
+    assert bool(((parts.mean(0) - matrix.diagonal()).abs() < 4.5 * error).all())
 
 
 def test_blocks_of_the_trace_and_of_the_top_eigenvalue() -> None:

@@ -40,7 +40,7 @@ class Hessian(Operator):
     2. ``exact (math attention)``: with torch's plain attention, as the fused one has no second derivative.
     3. ``finite differences``: ``(g(w + h v) - g(w - h v)) / 2h`` at two step sizes that must agree.
 
-    Memory: P numbers for the result, P for a gradient, plus the graphs.
+    Memory of a product: five to six vectors of P numbers beside its argument, plus the graphs.
 
     Args:
         subject: Model, batches, loss.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from algobias.probes.linear import Operator
-from algobias.probes.passes import gradient, per_example, totals
+from algobias.probes.passes import counted, gradient, per_example, totals
 from algobias.probes.reading import Unavailable
 from algobias.probes.samples import Floats
 from algobias.probes.subject import Subject
@@ -72,7 +72,7 @@ def contributions(subject: Subject) -> Iterator[Tensor]:
     Raises:
         Unavailable: There is one example only, or an example cannot be taken alone.
     """
-    weight, count = totals(subject)
+    (weight, _), count = totals(subject), counted(subject)
     if count < 2:
         raise Unavailable("the spread of gradients needs two examples or more")
     mean = gradient(subject)
@@ -131,7 +131,7 @@ class Covariance(Operator):
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject.size, subject.dtype, subject.device, "exact")
         self.subject = subject
-        _, self.count = totals(subject)
+        self.count = counted(subject)
         self._fits = self.count * subject.size * subject.dtype.itemsize <= KEPT_BYTES
         self._kept: Tensor | None = None
 

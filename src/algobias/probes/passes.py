@@ -86,6 +86,20 @@ def totals(subject: Subject) -> tuple[float, int]:
     return found
 
 
+def counted(subject: Subject) -> int:
+    """Number of examples that :func:`per_example` gives: those with a weight, not masked throughout."""
+
+    def count() -> int:
+        rule = weighing(subject)
+        if rule.unit == "examples":
+            return totals(subject)[1]
+        places = ((batch, place) for batch in subject.batches for place in range(examples(batch)))
+        return sum(rule.weigh(example(batch, place)) > 0 for batch, place in places)
+
+    found: int = subject.shared("counted", count)
+    return found
+
+
 def checked(loss: Tensor) -> Tensor:
     """The loss, where it is a finite scalar.
 
@@ -186,7 +200,8 @@ class PerExample:
 def per_example(subject: Subject) -> Iterator[PerExample]:
     """Gradients example by example, in the order of the data, streamed in chunks.
 
-    ``gradient = sum_i weights_i grads_i / sum_i weights_i``. Vectorised where ``vmap`` can, else one by
+    ``gradient = sum_i weights_i grads_i / sum_i weights_i``; examples that weigh nothing (every token masked)
+    are left out. Vectorised where ``vmap`` can, else one by
     one. Cost: one gradient. Memory: chunk times P.
 
     Raises:
@@ -201,6 +216,9 @@ def per_example(subject: Subject) -> Iterator[PerExample]:
         n = examples(batch)
         for start in range(0, n, chunk):
             part = [example(batch, i) for i in range(start, min(start + chunk, n))]
+            part = [one for one in part if rule.weigh(one) > 0]
+            if not part:
+                continue
             grads, losses = _gradients_of(subject, part)
             if not bool(torch.isfinite(losses).all()):
                 raise Unavailable("the loss of an example is not finite")

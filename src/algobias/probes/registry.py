@@ -9,6 +9,7 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
+from algobias.probes.collapse import NeuralCollapse
 from algobias.probes.curvature import (
     BottomEigenvalue,
     EffectiveSharpness,
@@ -16,10 +17,12 @@ from algobias.probes.curvature import (
     TopEigenvalue,
     TopEigenvalues,
 )
+from algobias.probes.features import DormantUnits, DuplicateFeatures, EffectiveRank, StableRank
 from algobias.probes.function import InputGradientNorm, ShiftConsistency
 from algobias.probes.function_space import FunctionSpaceNorm
 from algobias.probes.homogeneous import SmoothedMargin
 from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
+from algobias.probes.kernel import KernelDrift, KernelLabelAlignment, RelativeWeightChange
 from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
 from algobias.probes.noise import (
     GradientNoiseScale,
@@ -86,6 +89,15 @@ _ALL: tuple[type[Probe], ...] = (
     MarginSpectral,
     MarginLinf,
     SmoothedMargin,
+    # features
+    StableRank,
+    EffectiveRank,
+    DormantUnits,
+    DuplicateFeatures,
+    NeuralCollapse,
+    KernelDrift,
+    KernelLabelAlignment,
+    RelativeWeightChange,
     # function
     InputGradientNorm,
     ShiftConsistency,

@@ -18,7 +18,7 @@ from algobias.probes.measure import measure
 from algobias.probes.operator import explicit, fisher, gauss_newton, hessian, scaled
 from algobias.probes.passes import Evaluated, per_example, weighed
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Subject
+from algobias.probes.subject import Subject, Training
 
 
 def _wide(batch: Any) -> Any:
@@ -174,14 +174,41 @@ def _custom(dtype: torch.dtype = torch.float32) -> tuple[nn.Module, list[Any]]:
     return net, [(torch.randn(n, 5, dtype=dtype), torch.randint(0, 3, (n,))) for n in (9, 3)]
 
 
-def test_without_second_derivatives_finite_differences_say_so() -> None:
-    net, batches = _custom()
-    same = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
-    same.load_state_dict(net.state_dict())
-    exact, found = (measure(model, batches, cross_entropy, ["top_eigenvalue"])[0] for model in (same, net))
-    assert found.details["rung"] == "finite differences"
-    assert "finite differences" in found.warnings[0]
-    assert found.value == pytest.approx(exact.value, rel=0.02)
+class _Silent(torch.autograd.Function):
+    """tanh whose derivative takes its output for a constant: a part of the second derivative is missing."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.y = torch.tanh(x)
+        return ctx.y.clone()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        return g * (1 - ctx.y * ctx.y)
+
+
+class _SilentTanh(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _Silent.apply(x)
+
+
+@pytest.mark.parametrize("function", [_Custom, _SilentTanh])
+def test_without_second_derivatives_finite_differences_say_so(function: type[nn.Module]) -> None:
+    _, batches = _custom()
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Linear(5, 6), act(), nn.Linear(6, 3)) for act in (nn.Tanh, function)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    names = ["top_eigenvalue", "bottom_eigenvalue", "trace", "spectral_density:vectors=2"]
+    names += ["effective_sharpness"]
+    size = sum(p.numel() for p in nets[0].parameters())
+    adam = Training(lr=0.1, name="adam", second_moment=torch.linspace(0.5, 2, size))
+    exact, found = (measure(net, batches, cross_entropy, names, training=adam) for net in nets)
+    for one, other in zip(exact, found, strict=True):
+        assert one.details["rung"] == "exact"
+        assert one.warnings == ()
+        assert other.details["rung"] == "finite differences"
+        assert "finite differences" in other.warnings[0]
+        assert other.value == pytest.approx(one.value, rel=0.02)
 
 
 @pytest.mark.parametrize("step", [1e-9, 3.0])

@@ -10,8 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.lanczos import Asymmetric, Extreme, extreme
-from algobias.probes.operator import Hessian, Operator, gauss_newton, hessian, scaled
+from algobias.probes.lanczos import Extreme, extreme, stepping_down
+from algobias.probes.operator import Operator, gauss_newton, hessian, scaled
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject, Training
 from algobias.spelling import Whole
@@ -58,12 +58,7 @@ def solve(
     """Extreme eigenvalues, from the direction of the last reading where there is one; the new one is kept."""
     start, kept = started(subject, key, operator)
     options: dict[str, Any] = {"largest": largest, "tolerance": tolerance, "most": most, "start": start}
-    try:
-        found = extreme(operator, k, **options, generator=subject.generator(key))
-    except Asymmetric:
-        if not operator.step_down():
-            raise
-        found = extreme(operator, k, **options, generator=subject.generator(key))
+    found = stepping_down(operator, lambda: extreme(operator, k, **options, generator=subject.generator(key)))
     if kept is not None:
         kept["vector"] = found.vectors[0].clone()
         kept["readings"] += 1
@@ -92,8 +87,8 @@ def told(found: Extreme, operator: Operator, largest: bool = True) -> dict[str, 
             "exhausted": found.exhausted,
         },
     }
-    if isinstance(operator, Hessian) and operator.rung == "finite differences":
-        fields["warnings"] = (f"second derivatives by finite differences: {operator.why_not_exact}",)
+    if operator.warnings():
+        fields["warnings"] = operator.warnings()
     if not found.converged:
         fields["status"] = "not_converged"
         fields["reason"] = (
@@ -254,7 +249,8 @@ class TopEigenvalues(Probe):
             "missed",
         )
         if len(values) < self.k:
-            fields.setdefault("warnings", (f"only {len(values)} directions matter to the loss",))
+            few = f"only {len(values)} directions matter to the loss"
+            fields["warnings"] = (*fields.get("warnings", ()), few)
         return self.reading(sum(values), parts={f"{i + 1}": v for i, v in enumerate(values)}, **fields)
 
 

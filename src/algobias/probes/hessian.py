@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import BackwardCFunction
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algobias.probes.linear import Operator
@@ -40,6 +41,8 @@ class Hessian(Operator):
     2. ``exact (math attention)``: with torch's plain attention, as the fused one has no second derivative.
     3. ``finite differences``: ``(g(w + h v) - g(w - h v)) / 2h`` at two step sizes that must agree.
 
+    Where a function brings its own backward pass, the first product is compared with finite differences.
+
     Memory of a product: five to six vectors of P numbers beside its argument, plus the graphs.
 
     Args:
@@ -56,7 +59,7 @@ class Hessian(Operator):
             ("exact (math attention)", self._with_math_attention),
             ("finite differences", self._differences),
         ]
-        self._looked = False
+        self._looked = self._own_backward = False
         self.why_not_exact: str | None = None
 
     def product(self, v: Tensor) -> Tensor:
@@ -68,7 +71,10 @@ class Hessian(Operator):
         while True:
             self.rung, way = self._ways[0]
             try:
-                return way(v)
+                found = way(v)
+                if not self._own_backward or self._agrees(v, found):
+                    return found
+                self._last_rung("a function with a backward pass of its own leaves out a part of it")
             except (RuntimeError, NotImplementedError) as error:
                 self._kept = None
                 if len(self._ways) == 1:
@@ -80,10 +86,14 @@ class Hessian(Operator):
         """Leave the present rung for the next one below; False where there is none."""
         if self.rung == "finite differences":
             return False
-        self.why_not_exact = "its products are not symmetric"
-        self._kept = None
-        self._ways = self._ways[-1:]
+        self._last_rung("its products are not symmetric")
         return True
+
+    def warnings(self) -> tuple[str, ...]:
+        """That products are finite differences, and why."""
+        if self.rung != "finite differences":
+            return ()
+        return (f"second derivatives by finite differences: {self.why_not_exact}",)
 
     def release(self) -> None:
         """Let go of the graphs; the next product makes them anew."""
@@ -124,7 +134,7 @@ class Hessian(Operator):
                 grads = torch.autograd.grad(loss, self._params, create_graph=True, allow_unused=True)
             found = flatten(grads, self._params), factor, share
             if not self._looked:
-                _refuse_broken_graph(found[0])
+                self._own_backward |= _has_own_backward(found[0])
             held += sum(seen.values())
             if kept is not None and held <= KEPT_BYTES:
                 kept.append(found)
@@ -132,6 +142,21 @@ class Hessian(Operator):
                 kept = None
             yield found
         self._kept, self._looked = kept, True
+
+    def _agrees(self, v: Tensor, found: Tensor) -> bool:
+        """Whether a product is what finite differences say, where they say anything; asked once."""
+        self._own_backward = False
+        try:
+            expected = self._differences(v)
+        except Unavailable:
+            return True
+        apart, length = (float(torch.linalg.vector_norm(one)) for one in (found - expected, expected))
+        return apart <= 2 * AGREEMENT * length + 1e-12
+
+    def _last_rung(self, why: str) -> None:
+        self.why_not_exact = why
+        self._kept = None
+        self._ways = self._ways[-1:]
 
     def _differences(self, v: Tensor) -> Tensor:
         length = float(torch.linalg.vector_norm(v))
@@ -166,12 +191,17 @@ class Hessian(Operator):
             )
 
 
-def _refuse_broken_graph(gradient: Tensor) -> None:
-    """Raise where a part of the gradient's graph ends in an error node.
+def _has_own_backward(gradient: Tensor) -> bool:
+    """Whether a function with a hand-written backward pass is in the gradient's graph.
 
-    A product asks for the way to the parameters alone, so torch never runs such a node: the part of the
-    Hessian behind it would silently be missing.
+    Such a pass may treat as a constant what is none: its products are compared once with finite differences.
+
+    Raises:
+        NotImplementedError: A part of the graph ends in an error node. A product asks for the way to the
+            parameters alone, so torch never runs such a node: the part of the Hessian behind it would
+            silently be missing.
     """
+    found = False
     seen: set[Any] = set()
     todo = [gradient.grad_fn]
     while todo:
@@ -181,7 +211,9 @@ def _refuse_broken_graph(gradient: Tensor) -> None:
         if node.name() == ERROR_NODE:
             raise NotImplementedError("a function in it is marked as differentiable once only")
         seen.add(node)
+        found |= isinstance(node, BackwardCFunction)
         todo += [following for following, _ in node.next_functions]
+    return found
 
 
 def _same(tensor: Any) -> Any:

@@ -7,7 +7,9 @@ vector of P numbers for each step, rounded up to a multiple of 8, and three more
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from algobias.probes.linear import Operator
 from algobias.probes.reading import Unavailable
+
+T = TypeVar("T")
 
 BLOCK_ROWS = 8
 """The basis grows by so many vectors at a time; none is ever copied."""
@@ -187,6 +191,16 @@ class Krylov:
         full = np.diag(self.alphas) + np.diag(off, 1) + np.diag(off, -1)
         values, vectors = np.linalg.eigh(full)
         return values, vectors
+
+
+def stepping_down(operator: Operator, run: Callable[[], T]) -> T:
+    """What ``run`` gives; where products turn out not to be symmetric, once more, made in a safer way."""
+    try:
+        return run()
+    except Asymmetric:
+        if not operator.step_down():
+            raise
+        return run()
 
 
 def random_start(operator: Operator, generator: torch.Generator) -> Tensor:

@@ -34,6 +34,10 @@ class Operator(ABC):
         """Make products in a safer way from now on; False where there is none."""
         return False
 
+    def warnings(self) -> tuple[str, ...]:
+        """What to mind about the way products are made."""
+        return ()
+
     @abstractmethod
     def product(self, v: Tensor) -> Tensor:
         """The product with a vector, not counted."""
@@ -63,6 +67,14 @@ class Scaled(Operator):
         found = self.d * (self.inner @ (self.d * v))
         self.rung = self.inner.rung
         return found
+
+    def step_down(self) -> bool:
+        """As the matrix inside does."""
+        return self.inner.step_down()
+
+    def warnings(self) -> tuple[str, ...]:
+        """Those of the matrix inside."""
+        return self.inner.warnings()
 
 
 def explicit(matrix: Tensor) -> Operator:

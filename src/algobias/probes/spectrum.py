@@ -11,7 +11,7 @@ from pydantic import Field
 from scipy import stats
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.lanczos import quadrature, random_start
+from algobias.probes.lanczos import quadrature, random_start, stepping_down
 from algobias.probes.operator import hessian
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -51,8 +51,13 @@ class SpectralDensity(Probe):
     def read(self, subject: Subject) -> Reading:
         """Quadrature from several random vectors; the interval is over them."""
         operator = hessian(subject)
-        draw = subject.generator(self.name)
-        found = [quadrature(operator, self.steps, random_start(operator, draw)) for _ in range(self.vectors)]
+
+        def run() -> list[tuple[Floats, Floats]]:
+            draw = subject.generator(self.name)
+            starts = (random_start(operator, draw) for _ in range(self.vectors))
+            return [quadrature(operator, self.steps, start) for start in starts]
+
+        found = stepping_down(operator, run)
         operator.release()
         negative = np.array([float(-(nodes * weights)[nodes < 0].sum()) for nodes, weights in found])
         total = np.array([float((np.abs(nodes) * weights).sum()) for nodes, weights in found])
@@ -65,6 +70,7 @@ class SpectralDensity(Probe):
         return self.reading(
             value,
             monte_carlo=interval,
+            warnings=operator.warnings(),
             details={
                 "products": operator.products,
                 "rung": operator.rung,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.curvature import times_norm
-from algobias.probes.lanczos import Krylov, random_start
+from algobias.probes.lanczos import Krylov, random_start, stepping_down
 from algobias.probes.operator import Operator, hessian
 from algobias.probes.passes import per_example
 from algobias.probes.reading import Interval, Reading
@@ -115,12 +115,15 @@ class Trace(Probe):
     def read(self, subject: Subject) -> Reading:
         """Exactly in a Krylov space, at random outside of it, with a t-interval over random vectors."""
         operator = hessian(subject)
-        draw = subject.generator(self.name)
-        value, interval, diagonal, used = deflated_trace(
-            operator, self.sketch, self.tolerance, self.most, draw
-        )
+
+        def run() -> tuple[float, Interval | None, Tensor, int]:
+            draw = subject.generator(self.name)
+            return deflated_trace(operator, self.sketch, self.tolerance, self.most, draw)
+
+        value, interval, diagonal, used = stepping_down(operator, run)
         operator.release()
         fields: dict[str, Any] = {
+            "warnings": operator.warnings(),
             "parts": {name: float(part.sum()) for name, part in subject.views(diagonal).items()},
             "details": {"products": operator.products, "random_vectors": used, "rung": operator.rung},
         }

@@ -36,10 +36,12 @@ CASES: dict[str, dict[str, object]] = {
 @cache
 def case(name: str) -> StudyRecord:
     """One synthetic study by name."""
+    if name == "moved":
+        return synthetic.with_readings(case("side arm"))
     return synthetic.hostile() if name == "hostile" else synthetic.record(**CASES[name])  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=[*CASES, "hostile"])
+@pytest.fixture(params=[*CASES, "moved", "hostile"])
 def study(request: pytest.FixtureRequest) -> StudyRecord:
     """Every synthetic study in turn."""
     return case(request.param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -382,3 +383,68 @@ def hostile() -> StudyRecord:
             }
         ],
     )
+
+
+def with_readings(study: StudyRecord) -> StudyRecord:
+    """The same study with coordinates read: some moved, some not, one not comparable; two along training."""
+
+    def entry(probe: str, effect: float | None, half: float, status: str, **more: Any) -> dict[str, Any]:
+        ends = (None, None) if effect is None else (effect - half, effect + half)
+        return {
+            "probe": probe,
+            "effect": effect,
+            "low": ends[0],
+            "high": ends[1],
+            "status": status,
+            "reason": None,
+            "twin": "(twin)" in probe,
+            "unit": "loss per squared parameter",
+            "baseline": {"mean": 0.0631, "sd": 0.011},
+            "variant": {"mean": 1.2e-7, "sd": 3.4e-9},
+            "difference": {"mean": 0.1, "low": 0.0, "high": 0.2, "n": 9},
+            "level": 0.999,
+            **more,
+        }
+
+    moved = [
+        entry("margin_input", -9.7, 1.3, "moved"),
+        entry("top_eigenvalue", 6.1, 2.4, "moved"),
+        entry("top_eigenvalue (twin)", 5.2, 2.6, "moved", unit="top eigenvalue times squared weight norm"),
+        entry("distance_from_init", -1.2, 2.2, "not_moved"),
+        entry("margin_frobenius", 0.4, 2.1, "not_moved"),
+        entry("gradient_variance", 2.0, 40.0, "not_comparable", reason="only 3 of 9 seeds have a value"),
+        entry("trace", None, 0.0, "not_comparable", reason="only 0 of 9 seeds have a value in both arms"),
+    ]
+    along = [
+        {
+            "probe": probe,
+            "unit": "loss per squared parameter",
+            "arm": arm,
+            "seed": seed,
+            "points": [[10**k, 2.0 / 10**k, sign * value * (seed + k + 1), limit] for k in range(4)],
+        }
+        for probe, value, sign in (("top_eigenvalue", 3.0, 1), ("margin_input", 0.1, -1))
+        for arm, limit in (("baseline", 76.0 if sign > 0 else None), ("variant", 19.0 if sign > 0 else None))
+        for seed in (0, 1)
+    ]
+    arms = [
+        {
+            "name": name,
+            "matched": name != "rate_only",
+            "train_loss": 4e-4,
+            "values": {one["probe"]: {"mean": 0.1, "sd": 0.01, "n": 9} for one in moved},
+        }
+        for name in ("baseline", "variant", "rate_only")
+    ]
+    readings = {
+        "probes": ["margin_input", "top_eigenvalue"],
+        "matched": True,
+        "reason": None,
+        "summary": "At matched fit, what moved most: margin input down by 9.7 seed sd.",
+        "notes": ["weight decay differs"],
+        "gradient_equivalents": 1000.0,
+        "arms": arms,
+        "trajectories": along,
+    }
+    result = {**study.result, "moved": moved, "readings": readings}
+    return replace(study, result=result)

@@ -56,11 +56,11 @@ def significant(value: float | None, digits: int = 3) -> str:
     """A number of any size with so many significant digits: ``0.0632``, ``1.2e5``."""
     if value is None:
         return MISSING
-    text = f"{value:.{digits}g}"
+    text = f"{abs(value):.{digits}g}"
     if "e" in text:
         mantissa, exponent = text.split("e")
         text = f"{mantissa}e{int(exponent)}"
-    return text.replace("-", MINUS)
+    return f"{MINUS}{text}" if value < 0 else text
 
 
 def loss(value: float | None) -> str:

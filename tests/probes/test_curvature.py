@@ -296,3 +296,24 @@ def test_the_default_of_one_eigenvalue_is_accurate_on_every_pattern() -> None:
         assert quick.status == "ok", pattern.name
         assert quick.value == pytest.approx(exact.value, rel=0.01), pattern.name
         assert quick.details["products"] <= 20, pattern.name
+
+
+def test_batching_order_and_duplication_change_nothing() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3))
+    x, y = torch.randn(130, 5), torch.randint(0, 3, (130,))
+    fine = "tolerance=1e-4"
+    names = [f"{one}:{fine}" for one in ("top_eigenvalue", "bottom_eigenvalue", "gauss_newton_top")]
+    names += [f"top_eigenvalues:k=3,{fine}", "trace", "fisher_trace", "spectral_density:vectors=2"]
+    names += ["critical_sharpness", "worst_case_sharpness", "average_sharpness:sigma=0.1"]
+    mixed = torch.randperm(130)
+    whole = [(x, y)]
+    others = {
+        "128 + 2": [(x[:128], y[:128]), (x[128:], y[128:])],
+        "permuted": [(x[mixed], y[mixed])],
+        "twice": [(x, y), (x, y)],
+    }
+    expected = _read(net, *names, data=whole, loss=cross_entropy)
+    for name, data in others.items():
+        for one, other in zip(expected, _read(net, *names, data=data, loss=cross_entropy), strict=True):
+            assert other.value == pytest.approx(one.value, rel=2e-3), (name, one.probe)

@@ -20,6 +20,7 @@ from algobias.probes.curvature import (
 from algobias.probes.features import DormantUnits, DuplicateFeatures, EffectiveRank, StableRank
 from algobias.probes.function import InputGradientNorm, ShiftConsistency
 from algobias.probes.function_space import FunctionSpaceNorm
+from algobias.probes.gradient_rounding import GradientToNoise, QuantisedGradientBias
 from algobias.probes.homogeneous import SmoothedMargin
 from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
 from algobias.probes.kernel import KernelDrift, KernelLabelAlignment, RelativeWeightChange
@@ -41,11 +42,13 @@ from algobias.probes.norms import (
 )
 from algobias.probes.pairs import LossBarrier, PredictionChurn
 from algobias.probes.paths import PathNorm
+from algobias.probes.representation import LognormalFit, MaskFlips, Sqnr, UnderflowRate
 from algobias.probes.sharpness import AverageSharpness, CriticalSharpness, WorstCaseSharpness
 from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
 from algobias.probes.spectrum import SpectralDensity
 from algobias.probes.stability import BatchSharpness, SgdStability, StabilityMargin
 from algobias.probes.traces import FisherTrace, Trace
+from algobias.probes.workers import ReplicaDispersion
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (
@@ -105,6 +108,14 @@ _ALL: tuple[type[Probe], ...] = (
     FrequencyContent,
     PredictionChurn,
     LossBarrier,
+    # numerics and workers
+    QuantisedGradientBias,
+    GradientToNoise,
+    Sqnr,
+    UnderflowRate,
+    LognormalFit,
+    MaskFlips,
+    ReplicaDispersion,
 )
 
 PROBES: dict[str, type[Probe]] = {cls.name: cls for cls in _ALL}

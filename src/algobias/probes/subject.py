@@ -90,6 +90,7 @@ class Subject:
         history: Earlier weights of the same run, (update, weights by name), in order.
         updates: Updates made when the weights were taken.
         other: Weights (and buffers) of another run of the same network, by name.
+        replicas: Weights of the workers that train copies of this network, by name.
         seed: Of random vectors; the same seed gives the same reading.
         warm: Kept between readings of one run by whoever measures repeatedly: directions to start from.
         meter: Counts passes.
@@ -109,6 +110,7 @@ class Subject:
     history: Sequence[tuple[int, Mapping[str, Tensor]]] = ()
     updates: int | None = None
     other: Mapping[str, Tensor] | None = None
+    replicas: Sequence[Mapping[str, Tensor]] = ()
     seed: int = 0
     warm: dict[str, Any] | None = None
     meter: Meter = field(default_factory=Meter)

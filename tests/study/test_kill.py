@@ -24,6 +24,8 @@ POOL_KILLS = 2
 TIMES = {"seconds", "report", "store"}
 # The smaller rate learns more slowly: runs are extended from snapshots of their parents.
 STUDY = ["audit", "digits", "--change", "lr:x0.4", "--base", "budget:updates=30"]
+# Readings too: of kept weights, and of moments that are trained again.
+STUDY += ["--probes", "weight_norm,margin_input"]
 OPTIONS = ["--looks", "4", "--tolerance", "0.5", "--json", "--quiet"]
 PATIENCE = 120.0
 

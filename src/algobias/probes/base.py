@@ -13,7 +13,7 @@ Family = Literal["curvature", "stability", "noise", "margins", "norms", "feature
 Preset = Literal["cheap", "standard", "full"]
 
 PRESETS: dict[Preset, str] = {
-    "cheap": "about 60 gradient-equivalents on the examples read: what moves with the bias most often",
+    "cheap": "about 80 gradient-equivalents on the examples read: what moves with the bias most often",
     "standard": "a few hundred gradient-equivalents: every family, whole-network numbers",
     "full": "thousands of gradient-equivalents: everything that needs nothing but the model and data",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,7 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
             torch.enable_grad(),
             torch.autocast("cpu", enabled=False),
             torch.autocast("cuda", enabled=False),
+            _differentiable(model),
         ):
             for p, _ in gradients:
                 p.grad = None
@@ -115,6 +116,17 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
         if cuda is not None:
             torch.cuda.set_rng_state_all(cuda)
         torch.set_default_dtype(dtype)
+
+
+def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
+    """Recurrent layers on a GPU without cuDNN, which has no backward pass in evaluation mode nor a second one."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    if not recurrent or not any(p.is_cuda for p in model.parameters()):
+        return nullcontext()
+    cudnn = torch.backends.cudnn
+    kept = {name: getattr(cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")}
+    flags: AbstractContextManager[None] = cudnn.flags(enabled=False, **kept)
+    return flags
 
 
 def _digest(tensor: Tensor) -> str:

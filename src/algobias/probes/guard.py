@@ -119,7 +119,7 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
-    """Recurrent layers on a GPU without cuDNN, which has no backward pass in evaluation mode nor a second one."""
+    """Recurrent layers on a GPU without cuDNN, which cannot go backwards in evaluation mode, nor twice."""
     recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
     if not recurrent or not any(p.is_cuda for p in model.parameters()):
         return nullcontext()

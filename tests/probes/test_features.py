@@ -124,13 +124,20 @@ def test_dormant_units_are_counted_layer_by_layer() -> None:
     reading = one(planted, [(X, Y)], cross_entropy, "dormant_units")
     assert reading.value == 0.3
     assert reading.details == {"units": 10, "exactly_zero": 3}
-    # A unit at a tenth of the mean of the others: dormant at 0.2, not at 0.05, whatever the layer's scale.
+    # Around the size of the smallest unit that lives, whatever the layer's scale.
+    weight[9] *= 0.1
     size = (X @ weight.T).relu().mean(0)
-    weight[9] *= 0.1 * float(size[:9].sum()) / 9 / float(size[9])
+    share = float(size[9] / size.mean())
     for scale in (1.0, 100.0):
-        planted = Planted(scale * weight, relu=True)
-        assert value(planted, [(X, Y)], cross_entropy, "dormant_units:0.2") == 0.4
-        assert value(planted, [(X, Y)], cross_entropy, "dormant_units:0.05") == 0.3
+        net = Planted(scale * weight, relu=True)
+        assert value(net, [(X, Y)], cross_entropy, f"dormant_units:{1.01 * share}") == 0.4
+        assert value(net, [(X, Y)], cross_entropy, f"dormant_units:{0.99 * share}") == 0.3
+
+
+def test_units_of_both_signs_are_not_dormant_because_they_average_to_zero() -> None:
+    both = torch.cat([X, -X])
+    labels = torch.cat([Y, Y])
+    assert value(Planted(rand(10, 6)), [(both, labels)], cross_entropy, "dormant_units") == 0.0
 
 
 def test_duplicate_units_are_found_up_to_scale_and_sign() -> None:

@@ -87,6 +87,15 @@ def test_stochastic_rounding_has_no_bias_and_the_variance_of_o17() -> None:
     assert nearest**2 == pytest.approx(expected / 2, rel=0.05)  # MSE: 1/12 against 1/6
 
 
+def test_cosine_and_projection_leave_out_the_noise_of_the_mean() -> None:
+    g = torch.full((200, 200), 0.2)
+    g[0, 0] = 7.0  # rounded to 0 or 1: variance four times the signal, which four repetitions halve only
+    found = planted(g, "quantised_gradient_bias:int4,rounding=stochastic,repeats=4")
+    assert found.parts["cosine"] == pytest.approx(1.0, abs=0.03)
+    assert found.parts["projection"] == pytest.approx(0.0, abs=0.03)
+    assert found.parts["variance"] == pytest.approx(4.0, rel=0.05)
+
+
 class Shifted(QuantisedGradientBias):
     """Rounding with a planted bias and noise."""
 

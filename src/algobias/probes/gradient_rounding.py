@@ -63,7 +63,7 @@ class QuantisedGradientBias(Formatted):
         size = sum(one.squared for one in found.values())
         bias = sum(one.bias for one in found.values())
         projection = sum(one.projection for one in found.values())
-        mean = sum(one.mean_squared for one in found.values())
+        mean = bias + 2 * projection - size  # |E Q(g)|^2, without the noise of the mean
         told: Interval | None = None
         if self.rounding == "stochastic":
             half = Z * math.sqrt(sum(one.bias_variance for one in found.values()))
@@ -72,7 +72,7 @@ class QuantisedGradientBias(Formatted):
         parts = {
             "variance": sum(one.variance for one in found.values()) / size,
             "projection": projection / size - 1,
-            **({"cosine": projection / math.sqrt(size * mean)} if mean > 0 else {}),
+            **({"cosine": min(1.0, projection / math.sqrt(size * mean))} if mean > 0 else {}),
         }
         return self.reading(
             _root(bias, size),

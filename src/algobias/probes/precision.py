@@ -84,7 +84,6 @@ class Repeated:
         bias_variance: Estimated variance of that estimate.
         variance: Unbiased estimate of ``sum_k Var Q(g)_k``.
         projection: ``<mean Q(g), g>``.
-        mean_squared: ``|mean Q(g)|^2``.
         noise: ``|Q(g) - g|^2`` of each repetition.
     """
 
@@ -93,7 +92,6 @@ class Repeated:
     bias_variance: float
     variance: float
     projection: float
-    mean_squared: float
     noise: tuple[float, ...]
 
 
@@ -112,8 +110,7 @@ def repeat(probe: Formatted, x: Tensor, repeats: int, generator: torch.Generator
         e = probe.quantised(x, generator).double() - g
         mean = g + e
         bias = float(e.square().sum())
-        projection, size = float((mean * g).sum()), float(mean.square().sum())
-        return Repeated(float(g.square().sum()), bias, 0.0, 0.0, projection, size, (bias,))
+        return Repeated(float(g.square().sum()), bias, 0.0, 0.0, float((mean * g).sum()), (bias,))
     sums = [torch.zeros_like(g), torch.zeros_like(g)]
     squares = [torch.zeros_like(g), torch.zeros_like(g)]
     noise = []
@@ -137,6 +134,5 @@ def repeat(probe: Formatted, x: Tensor, repeats: int, generator: torch.Generator
         max(0.0, spread) + drift,
         float(variance.sum()),
         float((mean * g).sum()),
-        float(mean.square().sum()),
         tuple(noise),
     )

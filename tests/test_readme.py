@@ -15,6 +15,7 @@ from algobias.cli import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SHORT = ["--base", "budget:updates=30", "--tolerance", "0.4", "--looks", "3", "--workers", "0", "--quiet"]
+SHORT += ["--probes", "weight_norm"]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 LINES = [
     line.split("  #")[0].strip()

@@ -35,6 +35,7 @@ def _subject(pattern: Pattern, **about: Any) -> Subject:
         history=[(1, elsewhere), (10, weights)],
         updates=20,
         other=elsewhere,
+        replicas=(weights, elsewhere),
         **about,
     )
 

@@ -161,7 +161,8 @@ class GradientNoiseScale(Probe):
         cost="two gradients, one shared with other probes",
         references=(MCCANDLISH, "Fieller, Some problems in interval estimation, 1954"),
         preset="standard",
-        caution="late in training the gradient drowns in noise; then there is no number, only a lower bound",
+        caution="late in training the gradient drowns in noise; then there is no number, only a lower bound; "
+        "training has fitted the mean gradient of its own examples, so that there the signal reads too small",
     )
 
     def read(self, subject: Subject) -> Reading:

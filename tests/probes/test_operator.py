@@ -16,8 +16,9 @@ from algobias.probes import hessian as hessian_module
 from algobias.probes.guard import untouched
 from algobias.probes.measure import measure
 from algobias.probes.operator import explicit, fisher, gauss_newton, hessian, scaled
-from algobias.probes.passes import Evaluated, per_example, weighed
+from algobias.probes.passes import Evaluated, weighed
 from algobias.probes.reading import Unavailable
+from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject, Training
 
 

@@ -10,9 +10,11 @@ from tests.probes.patterns import PATTERNS, Pattern, cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes import passes
-from algobias.probes.passes import captured, gradient, logits_in, loss_at, mean_loss, outputs, per_example
+from algobias.probes import singles
+from algobias.probes.calls import captured, logits_in, outputs
+from algobias.probes.passes import gradient, loss_at, mean_loss
 from algobias.probes.reading import Unavailable
+from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject
 from algobias.probes.weights import example, examples
 
@@ -49,7 +51,7 @@ def test_gradients_of_examples_are_those_of_backward_and_add_up(pattern: Pattern
 
 def test_chunks_do_not_change_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = torch.cat([one.grads for one in per_example(_subject(PATTERNS[0]))])
-    monkeypatch.setattr(passes, "CHUNK_NUMBERS", 2 * _subject(PATTERNS[0]).size)
+    monkeypatch.setattr(singles, "CHUNK_NUMBERS", 2 * _subject(PATTERNS[0]).size)
     parts = list(per_example(_subject(PATTERNS[0])))
     assert {len(one.grads) for one in parts} == {1, 2}
     assert torch.allclose(torch.cat([one.grads for one in parts]), whole, atol=1e-7)

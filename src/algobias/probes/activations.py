@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algobias.probes.calls import captured
 from algobias.probes.layers import CONVOLUTIONS
-from algobias.probes.passes import captured, totals
+from algobias.probes.passes import totals
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.probes.weights import IGNORED, examples, token_labels

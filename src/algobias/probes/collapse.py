@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from algobias.probes.activations import layers
 from algobias.probes.base import Card, Probe
-from algobias.probes.passes import captured, labels_in, logits_in, single_call, totals
+from algobias.probes.calls import captured, labels_in, logits_in, single_call
+from algobias.probes.passes import totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.rows import NEEDS_LABELS
 from algobias.probes.subject import Subject

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.passes import captured, labels_in, logits_in, single_call, totals
+from algobias.probes.calls import captured, labels_in, logits_in, single_call
+from algobias.probes.passes import totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.rows import NEEDS_LABELS, slope_rows
 from algobias.probes.samples import mean_interval, quantile, share_interval, subset

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from algobias.probes.base import Card, Probe
+from algobias.probes.calls import captured, logits_in, single_call
 from algobias.probes.output_rows import curved
-from algobias.probes.passes import captured, logits_in, single_call, totals
+from algobias.probes.passes import totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.probes.weights import example, examples

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from algobias.probes.calls import captured, logits_in, single_call
 from algobias.probes.linear import Operator
-from algobias.probes.passes import captured, checked, flatten, logits_in, per_example, single_call, weighed
+from algobias.probes.passes import checked, flatten, weighed
 from algobias.probes.reading import Unavailable
+from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject
 from algobias.tasks.trees import map_trees
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.passes import captured, logits_in, loss_at, mean_loss, single_call, totals
+from algobias.probes.calls import captured, logits_in, single_call
+from algobias.probes.passes import loss_at, mean_loss, totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.rows import margin_rows
 from algobias.probes.subject import Subject

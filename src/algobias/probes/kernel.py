@@ -13,9 +13,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from algobias.probes.base import Card, Probe
+from algobias.probes.calls import captured, labels_in, logits_in, single_call
 from algobias.probes.draws import random_batches
-from algobias.probes.passes import captured, labels_in, logits_in, per_example, single_call, totals
+from algobias.probes.passes import totals
 from algobias.probes.reading import Reading, Unavailable
+from algobias.probes.singles import per_example
 from algobias.probes.states import other_state
 from algobias.probes.subject import Subject
 from algobias.probes.weights import IGNORED, weighing

@@ -92,23 +92,20 @@ def _read(probe: Probe, subject: Subject) -> Reading:
         reading = probe.read(subject)
     except Unavailable as error:
         return unavailable(probe, str(error))
-    except (
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return unavailable(probe, f"{type(error).__name__}: {told}")
+    except ANY_FAILURE as error:
+        return unavailable(probe, told(error))
     cost = subject.meter.cost(time.perf_counter() - start) - before
     if reading.value is not None and not math.isfinite(reading.value):
         return replace(unavailable(probe, f"the value is {reading.value}"), cost=cost)
     doubt = weighing(subject).doubt
     warnings = reading.warnings if doubt is None else (*reading.warnings, doubt)
     return replace(reading, cost=cost, warnings=warnings)
+
+
+def told(error: Exception) -> str:
+    """An exception in one line."""
+    text = str(error)
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
 def _examine(subject: Subject) -> str | None:
@@ -121,17 +118,8 @@ def _reason(run: Callable[[], None]) -> str | None:
         run()
     except Unavailable as error:
         return str(error)
-    except (
-        RuntimeError,
-        NotImplementedError,
-        ValueError,
-        TypeError,
-        IndexError,
-        KeyError,
-        AttributeError,
-    ) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return f"the loss cannot be computed: {type(error).__name__}: {told}"
+    except ANY_FAILURE as error:
+        return f"the loss cannot be computed: {told(error)}"
     return None
 
 

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from algobias.probes.linear import Operator
-from algobias.probes.passes import counted, gradient, per_example, totals
+from algobias.probes.passes import counted, gradient, totals
 from algobias.probes.reading import Unavailable
 from algobias.probes.samples import Floats
+from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject
 
 KEPT_BYTES = 2**28

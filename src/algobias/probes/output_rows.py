@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from algobias.probes.passes import captured, checked, flatten, logits_in, single_call, totals
+from algobias.probes.calls import captured, logits_in, single_call
+from algobias.probes.passes import checked, flatten, totals
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.probes.weights import example, examples, weighing

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.passes import captured, logits_in, loss_at, single_call, totals
+from algobias.probes.calls import captured, logits_in, single_call
+from algobias.probes.passes import loss_at, totals
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.probes.weights import example

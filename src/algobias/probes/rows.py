@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.passes import Call, captured, labels_in, logits_in, single_call, totals
+from algobias.probes.calls import Call, captured, labels_in, logits_in, single_call
+from algobias.probes.passes import totals
 from algobias.probes.reading import Unavailable
 from algobias.probes.samples import Floats, Groups
 from algobias.probes.subject import Subject

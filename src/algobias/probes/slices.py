@@ -12,7 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.passes import captured, logits_in, single_call, totals
+from algobias.probes.calls import captured, logits_in, single_call
+from algobias.probes.passes import totals
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.samples import Floats, mean_interval
 from algobias.probes.states import State, loss_with, own_state

@@ -15,9 +15,9 @@ from algobias.probes.base import Card, Probe
 from algobias.probes.curvature import times_norm
 from algobias.probes.lanczos import Krylov, random_start, stepping_down
 from algobias.probes.operator import Operator, hessian
-from algobias.probes.passes import per_example
 from algobias.probes.reading import Interval, Reading
 from algobias.probes.samples import mean_interval
+from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
 

@@ -77,6 +77,16 @@ def write(record: StudyRecord, path: Path) -> Path:
         OSError: The file cannot be written.
     """
     text = render(record)
+    put(path, text)
+    return path
+
+
+def put(path: Path, text: str) -> None:
+    """Write a file whole or not at all, its folder made where absent.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     try:
@@ -84,7 +94,6 @@ def write(record: StudyRecord, path: Path) -> Path:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path
 
 
 def pack(spec: Spec, tables: dict[str, Any]) -> Spec:

@@ -15,7 +15,7 @@ from algobias.errors import BadInput
 from algobias.labs.base import Cell, LabResult
 from algobias.report import figures
 from algobias.report.figures.lab import groups, lab_panel, lab_svg, marks_in_words, scientific
-from algobias.report.html import embedded, pack
+from algobias.report.html import embedded, pack, put
 from algobias.report.numerals import MINUS
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
 
@@ -41,13 +41,7 @@ def write_lab(result: LabResult, path: Path) -> Path:
         OSError: The file cannot be written.
     """
     text = render_lab(result) if output_kind(path) == ".html" else lab_svg(result)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    put(path, text)
     return path
 
 

@@ -232,6 +232,42 @@ def negative() -> Problem:
     return Problem("negative curvature", model, batches, lambda out, _: -(out.square()).mean())
 
 
+class _TanhOnce(torch.autograd.Function):
+    """tanh as many hand-written kernels have it: its derivative cannot be derived again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.tanh(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return g * (1 - y * y)
+
+
+class TanhOnce(nn.Module):
+    """The activation with that function."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return _TanhOnce.apply(x)
+
+
+def once() -> tuple[Problem, Problem]:
+    """A network with an activation that is differentiable once, and the same one with torch's own tanh."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+    x, y = _digits((64,))
+    _train(plain, x[:800], y[:800], functional.cross_entropy, 200, 32)
+    model = nn.Sequential(plain[0], TanhOnce(), plain[2])
+    batches = _batches(x[:256], y[:256], 128)
+    name = "activation differentiable once"
+    return tuple(Problem(name, one, batches, functional.cross_entropy) for one in (model, plain))  # type: ignore[return-value]
+
+
 def series(checkpoints: int = 20, every: int = 8) -> list[Problem]:
     """Checkpoints of one training of the MLP, ``every`` SGD updates apart."""
     start = mlp()

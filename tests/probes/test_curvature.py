@@ -11,14 +11,14 @@ from scipy import stats
 from tests.probes.patterns import PATTERNS, cross_entropy
 from torch import Tensor, nn
 
-from algobias.probes.curvature import COLD_EVERY
+from algobias.probes.families.curvature import COLD_EVERY
+from algobias.probes.families.sharpness import AverageSharpness
+from algobias.probes.families.spectrum import ratio_interval, smoothed
+from algobias.probes.families.traces import deflated_trace
+from algobias.probes.matrices.operator import explicit
 from algobias.probes.measure import measure
-from algobias.probes.operator import explicit
 from algobias.probes.reading import Reading
-from algobias.probes.sharpness import AverageSharpness
-from algobias.probes.spectrum import ratio_interval, smoothed
 from algobias.probes.subject import Training
-from algobias.probes.traces import deflated_trace
 
 
 class Quadratic(nn.Module):

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from algobias.probes import hessian as hessian_module
+from algobias.probes.families.traces import deflated_trace
 from algobias.probes.guard import untouched
-from algobias.probes.lanczos import extreme
+from algobias.probes.matrices import hessian as hessian_module
+from algobias.probes.matrices.lanczos import extreme
+from algobias.probes.matrices.operator import Operator, hessian
 from algobias.probes.measure import measure
-from algobias.probes.operator import Operator, hessian
 from algobias.probes.subject import Subject
-from algobias.probes.traces import deflated_trace
 
 SIDE = 1000
 

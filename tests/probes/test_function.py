@@ -12,10 +12,10 @@ from tests.probes.patterns import PATTERNS, cross_entropy, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.function import InputGradientNorm
+from algobias.probes.families.function import InputGradientNorm
+from algobias.probes.families.slices import SecondDerivativeMass
 from algobias.probes.measure import measure
 from algobias.probes.reading import Reading
-from algobias.probes.slices import SecondDerivativeMass
 from algobias.probes.subject import Subject
 
 

@@ -12,7 +12,7 @@ from tests.probes.patterns import cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.homogeneous import homogeneity
+from algobias.probes.families.homogeneous import homogeneity
 from algobias.probes.measure import measure
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject

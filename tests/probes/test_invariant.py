@@ -10,7 +10,7 @@ import torch
 from tests.probes.patterns import cross_entropy
 from torch import Tensor, nn
 
-from algobias.probes.invariant import angle, scale_invariant
+from algobias.probes.families.invariant import angle, scale_invariant
 from algobias.probes.measure import measure
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject, Training

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from algobias.probes.lanczos import Asymmetric, Krylov, extreme, quadrature, tridiagonal
-from algobias.probes.operator import explicit
+from algobias.probes.matrices.lanczos import Asymmetric, Krylov, extreme, quadrature, tridiagonal
+from algobias.probes.matrices.operator import explicit
 from algobias.probes.reading import Unavailable
 
 

@@ -14,7 +14,7 @@ from tests.probes.patterns import PATTERNS, cross_entropy, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.margins import MarginSpectral, _OverNorms, _Scale
+from algobias.probes.families.margins import MarginSpectral, _OverNorms, _Scale
 from algobias.probes.measure import measure, take
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse_many

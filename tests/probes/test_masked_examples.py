@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from algobias.probes.measure import measure
-from algobias.probes.passes import gradient
-from algobias.probes.singles import per_example
+from algobias.probes.passes.losses import gradient
+from algobias.probes.passes.singles import per_example
 from algobias.probes.subject import Subject
 
 IGNORED = -100

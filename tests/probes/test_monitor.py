@@ -16,11 +16,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from algobias.errors import BadInput
 from algobias.probes.base import Card, Probe
-from algobias.probes.batches import lasting
 from algobias.probes.cadence import Cadence
 from algobias.probes.measure import measure
 from algobias.probes.monitor import Monitor, thinned
 from algobias.probes.optimizers import training_from
+from algobias.probes.passes.batches import lasting
 from algobias.probes.subject import Subject
 
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.linear import explicit
+from algobias.probes.families.noise import alignment
+from algobias.probes.matrices.linear import explicit
+from algobias.probes.matrices.moments import Covariance, moments
 from algobias.probes.measure import measure, take
-from algobias.probes.moments import Covariance, moments
-from algobias.probes.noise import alignment
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Subject
@@ -207,7 +207,7 @@ def test_the_covariance_that_is_streamed_is_the_one_that_is_kept(monkeypatch: py
     net, batches = _planted(_gaussian(20, 1.0, 3), (11, 9))
     v = torch.randn(5, dtype=torch.float64)
     kept = Covariance(Subject(net, batches, _linear)) @ v
-    monkeypatch.setattr("algobias.probes.moments.KEPT_BYTES", 0)
+    monkeypatch.setattr("algobias.probes.matrices.moments.KEPT_BYTES", 0)
     streamed = Covariance(Subject(net, batches, _linear)) @ v
     torch.testing.assert_close(kept, streamed)
     torch.testing.assert_close(kept, torch.cov(torch.cat([b[0] for b in batches]).T) @ v)
@@ -272,3 +272,10 @@ def test_the_passes_are_counted_and_shared() -> None:
     net, batches = _planted(_gaussian(20, 1.0, 3), (11, 9))
     found = take(Subject(net, batches, _linear), parse_many(ALL))
     assert [one.cost.gradients for one in found] == pytest.approx([2, 0, 0, 0, 1])
+
+
+@pytest.mark.parametrize(("count", "warned"), [(40, True), (200, False)])
+def test_few_examples_are_warned_of(count: int, warned: bool) -> None:
+    net, batches = _planted(_gaussian(count, 1.0, 3), (count,))
+    reading = measure(net, batches, _linear, ["gradient_variance"])[0]
+    assert any("fewer than 100" in warning for warning in reading.warnings) == warned

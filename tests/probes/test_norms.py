@@ -13,9 +13,9 @@ from tests.probes.patterns import cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.layers import convolution_norm, matrix_norm
+from algobias.probes.families.norms import DistanceSlope
 from algobias.probes.measure import measure
-from algobias.probes.norms import DistanceSlope
+from algobias.probes.passes.layers import convolution_norm, matrix_norm
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject
 

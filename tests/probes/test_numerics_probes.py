@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.numerics.formats import quantise
-from algobias.probes.gradient_rounding import GradientToNoise, QuantisedGradientBias
+from algobias.probes.families.gradient_rounding import GradientToNoise, QuantisedGradientBias
 from algobias.probes.measure import measure
-from algobias.probes.passes import gradient
-from algobias.probes.precision import repeat
+from algobias.probes.passes.losses import gradient
+from algobias.probes.passes.precision import repeat
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse
 from algobias.probes.subject import Subject

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from algobias.probes import hessian as hessian_module
 from algobias.probes.guard import untouched
+from algobias.probes.matrices import hessian as hessian_module
+from algobias.probes.matrices.operator import explicit, fisher, gauss_newton, hessian, scaled
 from algobias.probes.measure import measure
-from algobias.probes.operator import explicit, fisher, gauss_newton, hessian, scaled
-from algobias.probes.passes import Evaluated, weighed
+from algobias.probes.passes.losses import Evaluated, weighed
+from algobias.probes.passes.singles import per_example
 from algobias.probes.reading import Unavailable
-from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject, Training
 
 

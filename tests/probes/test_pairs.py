@@ -11,8 +11,8 @@ from tests.probes.patterns import cross_entropy, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
+from algobias.probes.families.pairs import LossBarrier
 from algobias.probes.measure import measure
-from algobias.probes.pairs import LossBarrier
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject
 

@@ -10,13 +10,13 @@ from tests.probes.patterns import PATTERNS, Pattern, cross_entropy
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes import singles
-from algobias.probes.calls import captured, logits_in, outputs
-from algobias.probes.passes import gradient, loss_at, mean_loss
+from algobias.probes.passes import singles
+from algobias.probes.passes.calls import captured, logits_in, outputs
+from algobias.probes.passes.losses import gradient, loss_at, mean_loss
+from algobias.probes.passes.singles import per_example
+from algobias.probes.passes.weighing import example, examples
 from algobias.probes.reading import Unavailable
-from algobias.probes.singles import per_example
 from algobias.probes.subject import Subject
-from algobias.probes.weights import example, examples
 
 EVAL = [pattern for pattern in PATTERNS if not pattern.train_mode]
 

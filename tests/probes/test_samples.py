@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from algobias.probes.samples import (
+from algobias.probes.passes.samples import (
     Interval,
     mean_interval,
     quantile,

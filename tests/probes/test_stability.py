@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.draws import random_batches
 from algobias.probes.measure import measure
-from algobias.probes.output_rows import gram
+from algobias.probes.passes.draws import random_batches
+from algobias.probes.passes.output_rows import gram
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse
 from algobias.probes.subject import Subject, Training

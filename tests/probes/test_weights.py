@@ -10,10 +10,10 @@ from tests.probes.patterns import PATTERNS, Attention, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.passes import gradient, mean_loss
+from algobias.probes.passes.losses import gradient, mean_loss
+from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.probes.weights import weighing
 
 
 def _tokens(masked: float) -> list[tuple[Tensor, Tensor]]:

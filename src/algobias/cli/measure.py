@@ -251,7 +251,7 @@ def _examples(text: str | None) -> int | Literal["all"] | None:
 
 
 def _about(task: str, checkpoint: str, subject: Subject, measured: dict[str, Any]) -> dict[str, Any]:
-    from algobias.probes.weights import examples
+    from algobias.probes.passes.weighing import examples
 
     count = sum(examples(batch) for batch in subject.batches)
     return {"task": task, "checkpoint": checkpoint, "on": measured["part"], "examples": count}

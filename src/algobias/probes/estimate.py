@@ -10,10 +10,10 @@ from typing import Any
 from algobias.probes.base import Probe
 from algobias.probes.guard import untouched
 from algobias.probes.measure import take
-from algobias.probes.passes import gradient
+from algobias.probes.passes.losses import gradient
+from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Meter, Subject
-from algobias.probes.weights import examples
 from algobias.tasks.trees import map_trees
 
 TRIED = 32

@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from algobias.probes.base import Probe
-from algobias.probes.batches import lasting
 from algobias.probes.guard import untouched
-from algobias.probes.passes import checked, require_graph
+from algobias.probes.passes.batches import lasting
+from algobias.probes.passes.losses import checked, require_graph
+from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
-from algobias.probes.weights import weighing
 
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""

@@ -17,10 +17,10 @@ from torch.optim import Optimizer
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import Probe
-from algobias.probes.batches import lasting
 from algobias.probes.cadence import Cadence
 from algobias.probes.measure import take
 from algobias.probes.optimizers import training_from
+from algobias.probes.passes.batches import lasting
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import PROBES, parse_many
 from algobias.probes.subject import Loss, Subject

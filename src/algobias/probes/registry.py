@@ -9,23 +9,29 @@ from typing import Any
 
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
-from algobias.probes.collapse import NeuralCollapse
-from algobias.probes.curvature import (
+from algobias.probes.families.collapse import NeuralCollapse
+from algobias.probes.families.curvature import (
     BottomEigenvalue,
     EffectiveSharpness,
     GaussNewtonTop,
     TopEigenvalue,
     TopEigenvalues,
 )
-from algobias.probes.features import DormantUnits, DuplicateFeatures, EffectiveRank, StableRank
-from algobias.probes.function import InputGradientNorm, ShiftConsistency
-from algobias.probes.function_space import FunctionSpaceNorm
-from algobias.probes.gradient_rounding import GradientToNoise, QuantisedGradientBias
-from algobias.probes.homogeneous import SmoothedMargin
-from algobias.probes.invariant import AngularUpdate, EffectiveLearningRate
-from algobias.probes.kernel import KernelDrift, KernelLabelAlignment, RelativeWeightChange
-from algobias.probes.margins import MarginFrobenius, MarginInput, MarginLinf, MarginRaw, MarginSpectral
-from algobias.probes.noise import (
+from algobias.probes.families.features import DormantUnits, DuplicateFeatures, EffectiveRank, StableRank
+from algobias.probes.families.function import InputGradientNorm, ShiftConsistency
+from algobias.probes.families.function_space import FunctionSpaceNorm
+from algobias.probes.families.gradient_rounding import GradientToNoise, QuantisedGradientBias
+from algobias.probes.families.homogeneous import SmoothedMargin
+from algobias.probes.families.invariant import AngularUpdate, EffectiveLearningRate
+from algobias.probes.families.kernel import KernelDrift, KernelLabelAlignment, RelativeWeightChange
+from algobias.probes.families.margins import (
+    MarginFrobenius,
+    MarginInput,
+    MarginLinf,
+    MarginRaw,
+    MarginSpectral,
+)
+from algobias.probes.families.noise import (
     GradientNoiseScale,
     GradientNorm,
     GradientSnr,
@@ -33,22 +39,22 @@ from algobias.probes.noise import (
     NoiseCurvatureAlignment,
     NoiseTopEigenvalue,
 )
-from algobias.probes.norms import (
+from algobias.probes.families.norms import (
     DistanceFromInit,
     DistanceSlope,
     FrobeniusProduct,
     SpectralProduct,
     WeightNorm,
 )
-from algobias.probes.pairs import LossBarrier, PredictionChurn
-from algobias.probes.paths import PathNorm
-from algobias.probes.representation import LognormalFit, MaskFlips, Sqnr, UnderflowRate
-from algobias.probes.sharpness import AverageSharpness, CriticalSharpness, WorstCaseSharpness
-from algobias.probes.slices import FrequencyContent, SecondDerivativeMass
-from algobias.probes.spectrum import SpectralDensity
-from algobias.probes.stability import BatchSharpness, SgdStability, StabilityMargin
-from algobias.probes.traces import FisherTrace, Trace
-from algobias.probes.workers import ReplicaDispersion
+from algobias.probes.families.pairs import LossBarrier, PredictionChurn
+from algobias.probes.families.paths import PathNorm
+from algobias.probes.families.representation import LognormalFit, MaskFlips, Sqnr, UnderflowRate
+from algobias.probes.families.sharpness import AverageSharpness, CriticalSharpness, WorstCaseSharpness
+from algobias.probes.families.slices import FrequencyContent, SecondDerivativeMass
+from algobias.probes.families.spectrum import SpectralDensity
+from algobias.probes.families.stability import BatchSharpness, SgdStability, StabilityMargin
+from algobias.probes.families.traces import FisherTrace, Trace
+from algobias.probes.families.workers import ReplicaDispersion
 from algobias.spelling import parse_options
 
 _ALL: tuple[type[Probe], ...] = (

@@ -80,7 +80,7 @@ class Subject:
         model: The network; probes never write to it (other weights go through ``functional_call``).
         batches: A re-iterable of batches: tensors, tuples, dicts, model-specific mappings.
         loss: ``loss(model, batch)``, a scalar, as it is trained.
-        weigh: Weight of a batch; None: found by :func:`algobias.probes.weights.weighing`.
+        weigh: Weight of a batch; None: found by :func:`algobias.probes.passes.weighing.weighing`.
         reduction: Whether ``loss`` is a mean or a sum over the batch; None: found out likewise.
         labels: batch -> class labels, [B] or [B, T]; None: found in the batch.
         parameters: Shell patterns of parameter names to restrict curvature to; empty: all that are trained.

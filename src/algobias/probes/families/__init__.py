@@ -1,0 +1,1 @@
+"""The probes themselves, one file for each concept."""

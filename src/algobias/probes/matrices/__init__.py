@@ -1,0 +1,1 @@
+"""Curvature matrices as products with a vector, and what is learnt from such products."""

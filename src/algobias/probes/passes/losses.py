@@ -1,0 +1,174 @@
+"""Passes over the data: loss and gradient, here and at other weights, streamed over batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from algobias.probes.passes.weighing import example, examples, weighing
+from algobias.probes.reading import Unavailable
+from algobias.probes.subject import Loss, Subject
+
+
+class Evaluated(nn.Module):
+    """Holds the model under one name, so that ``functional_call`` can swap its weights around any loss."""
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+
+    def forward(self, batch: Any) -> Tensor:
+        """The loss of a batch."""
+        return self.loss(self.model, batch)
+
+
+def loss_at(subject: Subject, params: Mapping[str, Tensor], batch: Any) -> Tensor:
+    """Loss of one batch with some parameters replaced; the model is not written to.
+
+    Buffers that a forward pass in train mode would update are copies.
+
+    Args:
+        subject: The subject.
+        params: Tensors for (some) parameters by name.
+        batch: The batch.
+    """
+    swapped = {f"model.{name}": tensor for name, tensor in params.items()}
+    swapped |= {f"model.{name}": b.detach().clone() for name, b in subject.model.named_buffers()}
+    value: Tensor = functional_call(
+        Evaluated(subject.model, subject.loss), swapped, (batch,), tie_weights=True
+    )
+    return value
+
+
+def weighed(subject: Subject) -> Iterator[tuple[Any, float, float]]:
+    """Every batch with what its loss is multiplied with, summing to the loss of all, and its share of a pass.
+
+    ``loss = sum_b factor_b loss(model, b)``.
+
+    Raises:
+        Unavailable: There are no batches, or they weigh nothing.
+    """
+    rule = weighing(subject)
+    total, count = totals(subject)
+    for batch in subject.batches:
+        if rule.weigh(batch) > 0:  # the mean over no token at all is not a number, and counts nothing
+            yield batch, rule.share(batch) / total, examples(batch) / count
+
+
+def totals(subject: Subject) -> tuple[float, int]:
+    """Sum of the weights of all batches, and the number of examples, N. Cost: one pass without the model."""
+
+    def count() -> tuple[float, int]:
+        rule = weighing(subject)
+        pairs = [(rule.weigh(batch), examples(batch)) for batch in subject.batches]
+        weight, number = sum(w for w, _ in pairs), sum(n for _, n in pairs)
+        if not pairs or number == 0:
+            raise Unavailable("there are no batches")
+        if not weight > 0:
+            raise Unavailable("the batches weigh nothing: every token is masked")
+        return weight, number
+
+    found: tuple[float, int] = subject.shared("totals", count)
+    return found
+
+
+def counted(subject: Subject) -> int:
+    """Number of examples that :func:`per_example` gives: those with a weight, not masked throughout."""
+
+    def count() -> int:
+        rule = weighing(subject)
+        if rule.unit == "examples":
+            return totals(subject)[1]
+        places = ((batch, place) for batch in subject.batches for place in range(examples(batch)))
+        return sum(rule.weigh(example(batch, place)) > 0 for batch, place in places)
+
+    found: int = subject.shared("counted", count)
+    return found
+
+
+def checked(loss: Tensor) -> Tensor:
+    """The loss, where it is a finite scalar.
+
+    Raises:
+        Unavailable: It is not.
+    """
+    if not isinstance(loss, Tensor) or loss.dim() != 0:
+        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise Unavailable(f"the loss must be a scalar tensor, not {shape}")
+    if not math.isfinite(float(loss.detach())):
+        raise Unavailable(f"the loss is {float(loss.detach())}: weights or data are not finite")
+    return loss
+
+
+@torch.no_grad()
+def mean_loss(subject: Subject, params: Mapping[str, Tensor] | None = None) -> float:
+    """Loss of all examples, with some parameters replaced. Cost: one forward pass.
+
+    Raises:
+        Unavailable: It is not finite.
+    """
+    total = 0.0
+    for batch, factor, share in weighed(subject):
+        loss = subject.loss(subject.model, batch) if params is None else loss_at(subject, params, batch)
+        total += factor * float(checked(loss))
+        subject.meter.forwards += share
+    return total
+
+
+def gradient(subject: Subject) -> Tensor:
+    """Gradient of the loss of all examples, [P]. Cost: one gradient; made once for each measurement.
+
+    Raises:
+        Unavailable: The loss does not depend on the trained parameters, or is not finite.
+    """
+
+    def compute() -> Tensor:
+        params = list(subject.trained.values())
+        total = torch.zeros(subject.size, dtype=subject.dtype, device=subject.device)
+        for batch, factor, share in weighed(subject):
+            loss = checked(subject.loss(subject.model, batch))
+            require_graph(loss)
+            grads = torch.autograd.grad(loss, params, allow_unused=True)
+            total += factor * flatten(grads, params)
+            subject.meter.gradients += share
+        return total
+
+    found: Tensor = subject.shared("gradient", compute)
+    return found
+
+
+def gradient_at(subject: Subject, weights: Tensor) -> Tensor:
+    """Gradient of the loss of all examples at other weights, [P] -> [P]; the model is not written to.
+
+    Cost: one gradient.
+
+    Raises:
+        Unavailable: A loss is not finite there.
+    """
+    leaf = weights.detach().requires_grad_()
+    total = torch.zeros_like(weights)
+    for batch, factor, share in weighed(subject):
+        loss = checked(loss_at(subject, subject.views(leaf), batch))
+        total.add_(torch.autograd.grad(loss, leaf)[0], alpha=factor)
+        subject.meter.gradients += share
+    return total
+
+
+def require_graph(loss: Tensor) -> None:
+    """Raise where the loss does not depend on any parameter."""
+    if not loss.requires_grad:
+        raise Unavailable(
+            "the loss does not depend on the trained parameters: compute it with the model it is given"
+        )
+
+
+def flatten(grads: Any, params: list[nn.Parameter]) -> Tensor:
+    """Gradients (None where a parameter is unused) as one vector, [P]."""
+    pairs = zip(grads, params, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).reshape(-1) for g, p in pairs])

@@ -31,7 +31,7 @@ def test_directions_and_rough_sizes(name: str) -> None:
             assert one["status"] == "not_moved", probe
             continue
         assert one["status"] == "moved", probe
-        # The reference's trace is from five random vectors: their noise is in its seed sd, which ours is free of.
+        # The reference's trace is from five random vectors, whose noise is in its seed sd.
         most = 3.0 if probe == "trace" else 2.1
         assert 0.5 <= one["effect"] / reference <= most, (probe, one["effect"], reference)
 

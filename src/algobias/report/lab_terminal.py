@@ -112,7 +112,9 @@ def _table(result: LabResult, width: int) -> RenderableType:
         max(len(text) for text in (*filled, *column.title.split()))
         for column, filled in zip(result.columns, columns, strict=True)
     ]
-    if sum(needed) + 2 * len(needed) > width:
+    # rich keeps one column of room for each cell besides the padding
+    gap = next((one for one in (2, 1) if sum(needed) + (one + 1) * len(needed) <= width), 0)
+    if not gap:
         blocks = []
         for row in rows:
             pairs = zip(result.columns[1:], row[1:], strict=True)
@@ -121,7 +123,7 @@ def _table(result: LabResult, width: int) -> RenderableType:
                 Text("  " + "; ".join(f"{one.title}: {shown}" for one, shown in pairs), overflow="fold")
             )
         return Group(*blocks)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for place, column in enumerate(result.columns):
         text = isinstance(result.rows[0].get(column.name), str)
         table.add_column(column.title, justify="left" if text else "right", min_width=needed[place])

@@ -176,6 +176,25 @@ def _dicts() -> Any:
     return WithOutputObject(), batches, loss
 
 
+class WithTuple(nn.Module):
+    """Returns logits and hidden values together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(5, 6)
+        self.head = nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        hidden = torch.tanh(self.body(x))
+        return self.head(hidden), hidden
+
+
+def _tuples() -> Any:
+    torch.manual_seed(0)
+    batches = [[torch.randn(n, 5), torch.randint(0, CLASSES, (n,))] for n in (7, 2)]
+    return WithTuple(), batches, lambda model, batch: functional.cross_entropy(model(batch[0])[0], batch[1])
+
+
 def _regression() -> Any:
     torch.manual_seed(0)
     batches = [(torch.randn(n, 3), torch.randn(n, 1)) for n in (8, 3)]
@@ -236,6 +255,7 @@ PATTERNS = (
     Pattern("attention, embedding, masked tokens", _tokens),
     Pattern("tied, frozen, unused", _tied),
     Pattern("dict batches, output object", _dicts),
+    Pattern("tuple output, batches as lists", _tuples),
     Pattern("regression Softplus", _regression),
     Pattern("sum reduction", _summed),
 )

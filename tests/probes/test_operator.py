@@ -25,8 +25,8 @@ from algobias.probes.subject import Subject, Training
 def _wide(batch: Any) -> Any:
     if isinstance(batch, dict):
         return {key: _wide(value) for key, value in batch.items()}
-    if isinstance(batch, tuple):
-        return tuple(_wide(value) for value in batch)
+    if isinstance(batch, tuple | list):
+        return type(batch)(_wide(value) for value in batch)
     return batch.double() if batch.is_floating_point() else batch
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
@@ -89,13 +89,15 @@ def test_the_potential_has_its_two_limits() -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(426, 4, 0, 0.0)  # nearly dependent rows: large coefficients that cancel
 @given(st.integers(0, 10_000), st.integers(1, 6), st.integers(0, 8), st.floats(-8, 4))
 def test_every_problem_is_solved(seed: int, n: int, more: int, log_scale: float) -> None:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal((n, n + more))
     y = rng.standard_normal(n) * 10 ** rng.uniform(-3, 3)
     found = diagonal_solution(x, y, 10**log_scale)
-    assert found.residual <= 1e-9 * np.abs(y).max()
+    summed = (np.abs(x) @ np.abs(found.beta)).max()
+    assert found.residual <= 1e-12 * summed + 1e-9 * np.abs(y).max()
     assert 10**log_scale * np.sinh(x.T @ found.dual) == pytest.approx(found.beta)
 
 

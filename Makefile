@@ -33,8 +33,8 @@ demo: $(STAMP)
 	$(BIN)/algobias audit digits --change batch:x16,lr=sqrt
 
 test: $(STAMP) $(UNPACKED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs

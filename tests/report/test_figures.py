@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import case
 from synthetic import outcome, record
 
 from algobias.report import figures
@@ -21,6 +20,7 @@ from algobias.report.series import first_crossing, thinned
 from algobias.report.words import arm_label
 from algobias.study.design import Run
 from algobias.training.outcome import Curve, Outcome
+from conftest import case
 
 DRAWINGS: list[Callable[..., Spec]] = [
     figures.seed_dots,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import case
 from synthetic import HOSTILE, VERDICTS, hostile, record
 
 from algobias.report import html
@@ -21,6 +20,7 @@ from algobias.report.words import verdict_words
 from algobias.study.design import Design
 from algobias.study.plan import plan
 from algobias.study.result import arm_summary, outcomes_of, verdict_result
+from conftest import case
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from conftest import case
 from rich.console import Console
 
 from algobias.report import figures, html, page, tables
@@ -15,6 +14,7 @@ from algobias.report.numerals import significant
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.terminal import verdict_panel
+from conftest import case
 
 
 def changed(**result) -> StudyRecord:

@@ -31,7 +31,9 @@ class OptimizerSpec(Frozen):
     """The optimizer and its numbers, with PyTorch's conventions.
 
     ``sgd``: ``v = momentum v + g + weight_decay w; w -= lr v``. ``adam`` has the coupled and ``adamw``
-    the decoupled weight decay; ``sign`` is sign descent, ``w -= lr sign(v)``.
+    the decoupled weight decay; ``sign`` is sign descent, ``w -= lr sign(v)``. ``decay`` says which parameters
+    weight decay acts on: ``all``, or ``matrices``, those with two or more dimensions (no biases, no gains of
+    normalisation layers). It is left out of an address where it is ``all``.
     """
 
     name: Literal["sgd", "adam", "adamw", "sign"] = "sgd"
@@ -39,6 +41,7 @@ class OptimizerSpec(Frozen):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
+    decay: Literal["all", "matrices"] = Field(default="all", exclude_if=lambda value: value == "all")
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
     eps: float = Field(default=1e-8, gt=0)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
@@ -39,6 +40,7 @@ def build_transform(spec: OptimizerSpec, rate: Callable[[int], float]) -> Transf
 
 def _descent(spec: OptimizerSpec, rate: Callable[[int], float]) -> Transform:
     momentum, decay, nesterov, sign = spec.momentum, spec.weight_decay, spec.nesterov, spec.name == "sign"
+    decayed = _decayed(spec)
 
     def init(state: State) -> Tree:
         memory: dict[str, Any] = {"count": 0}
@@ -49,7 +51,7 @@ def _descent(spec: OptimizerSpec, rate: Callable[[int], float]) -> Transform:
     def update(grads: Grads, memory: Tree, state: State) -> tuple[State, Tree]:
         after = {"count": memory["count"] + 1}
         if decay:
-            grads = torch.add(grads, state.params, alpha=decay)
+            grads = torch.add(grads, decayed(state), alpha=decay)
         step = grads
         if momentum:
             step = after["velocity"] = torch.add(grads, memory["velocity"], alpha=momentum)
@@ -70,16 +72,19 @@ def _adam(spec: OptimizerSpec, rate: Callable[[int], float]) -> Transform:
         spec.weight_decay,
         spec.name == "adamw",
     )
+    decayed = _decayed(spec)
 
     def init(state: State) -> Tree:
         return {"count": 0, "mean": torch.zeros_like(state.params), "square": torch.zeros_like(state.params)}
 
     def update(grads: Grads, memory: Tree, state: State) -> tuple[State, Tree]:
         eta, count, params = rate(memory["count"]), memory["count"] + 1, state.params
-        if decay and decoupled:
+        if decay and decoupled and spec.decay == "all":
             params = params * (1 - eta * decay)
+        elif decay and decoupled:
+            params = torch.add(params, decayed(state), alpha=-eta * decay)
         elif decay:
-            grads = torch.add(grads, params, alpha=decay)
+            grads = torch.add(grads, decayed(state), alpha=decay)
         mean = torch.lerp(memory["mean"], grads, 1 - beta1)
         square = (memory["square"] * beta2).addcmul_(grads, grads, value=1 - beta2)
         # Both corrections as scalars: m/c1 / (sqrt(s/c2) + eps) = sqrt(c2)/c1 m / (sqrt(s) + sqrt(c2) eps).
@@ -89,6 +94,22 @@ def _adam(spec: OptimizerSpec, rate: Callable[[int], float]) -> Transform:
         return state.with_params(params), {"count": count, "mean": mean, "square": square}
 
     return Transform(init, update)
+
+
+def _decayed(spec: OptimizerSpec) -> Callable[[State], Tensor]:
+    """The parameters that weight decay acts on, [..., P]; zero in the places of the others."""
+    if spec.decay == "all":
+        return lambda state: state.params
+    masks: dict[tuple[torch.device, torch.dtype], Tensor] = {}
+
+    def matrices(state: State) -> Tensor:
+        kind = state.params.device, state.params.dtype
+        if kind not in masks:
+            ones = [torch.full((shape.numel(),), float(len(shape) > 1)) for shape in state.layout.shapes]
+            masks[kind] = torch.cat(ones).to(*kind)
+        return state.params * masks[kind]
+
+    return matrices
 
 
 class Optimizer(Lever):
@@ -169,6 +190,7 @@ class Optimizer(Lever):
             "name": self.kind if self.kind not in ("momentum", "nesterov") else "sgd",
             "lr": now.lr if self.lr is None else self.lr.of(now.lr),
             "weight_decay": now.weight_decay if self.weight_decay is None else self.weight_decay,
+            "decay": now.decay,
         }
         if adaptive:
             for key in ("beta1", "beta2", "eps"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,14 @@ from algobias.tasks.task import Task
 
 
 class Options(Frozen):
-    """Options of a built-in task; each task has its own subclass."""
+    """Options of a built-in task; each task has its own subclass.
+
+    Attributes:
+        preset: Which set of values the others start from, and which recipe: ``default``, or one of the
+            task's presets, written as a bare first word (``gtsrb:reference``).
+    """
+
+    preset: str = "default"
 
 
 @dataclass(frozen=True)
@@ -28,6 +35,8 @@ class BuiltIn:
         trivial: What the trivial predictor is, in words.
         files: Files wanted, relative to the data folder; empty where the data ship with a dependency.
         source: Public site that has the files.
+        presets: Values of options by name of the preset: ``reference`` (a recipe with published figures),
+            ``full`` (the full-size recipe, for a GPU). What the user gives besides overrides them.
     """
 
     name: str
@@ -38,3 +47,4 @@ class BuiltIn:
     trivial: str
     files: tuple[str, ...] = field(default=())
     source: str = ""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

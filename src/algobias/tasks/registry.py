@@ -26,8 +26,8 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
     """Find and build a task.
 
     Args:
-        text: ``digits``, ``fashion_mnist:train=1000,model=convbn``, or ``path/to/file.py:name``, where
-            ``name`` is a :class:`Task` or a function that returns one. A user's file is executed.
+        text: ``digits``, ``fashion_mnist:train=1000,model=convbn``, ``gtsrb:reference``, or
+            ``path/to/file.py:name``, where ``name`` is a :class:`Task` or a function that returns one. A user's file is executed.
         data_dir: Folder of the data sets (``--data``); then ``ALGOBIAS_DATA`` and the user's cache folder.
         base_dir: Folder that a relative path to a file starts from; the current one without it.
 
@@ -49,14 +49,16 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
 
 
 def parse_options(entry: BuiltIn, text: str) -> Options:
-    """Read ``key=value,key=value``.
+    """Read ``key=value,key=value``, or a preset's name and then such pairs.
 
     Raises:
         BadInput: Malformed text, an unknown key, or a value that is not allowed.
     """
-    given: dict[str, str | int] = {}
-    known = list(entry.options.model_fields)
-    for item in text.split(",") if text.strip() else []:
+    given: dict[str, Any] = {}
+    known = [key for key in entry.options.model_fields if key != "preset"]
+    items = text.split(",") if text.strip() else []
+    preset = _preset(entry, items[0].strip()) if items and "=" not in items[0] else "default"
+    for item in items[preset != "default" :]:
         key, equals, value = (piece.strip() for piece in item.partition("="))
         if key not in known:
             raise (
@@ -70,7 +72,7 @@ def parse_options(entry: BuiltIn, text: str) -> Options:
             raise BadInput(f"{entry.name}.{key}", value, "each option once")
         given[key] = int(value) if re.fullmatch(r"[+-]?\d{1,18}", value) else value
     try:
-        return entry.options.model_validate(given)
+        return entry.options.model_validate({**entry.presets.get(preset, {}), **given, "preset": preset})
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "literal_error":
@@ -80,13 +82,26 @@ def parse_options(entry: BuiltIn, text: str) -> Options:
         raise bad_input_from(error, entry.options, entry.name) from error
 
 
+def _preset(entry: BuiltIn, word: str) -> str:
+    """The preset a bare first word names; ``default`` where the word can only be a mistaken option."""
+    if word in entry.presets:
+        return word
+    if word in entry.options.model_fields or not entry.presets:
+        return "default"  # told as an option without a value, or as an unknown one
+    raise unknown_name(
+        f"task {entry.name}", word, [*entry.presets, *(f"{key}=..." for key in entry.options.model_fields)]
+    )
+
+
 def spelling(entry: BuiltIn, options: Options) -> str:
-    """The task as one writes it, defaults left out and options in the catalogue's order."""
-    fields = type(options).model_fields
-    shown = [
+    """The task as one writes it, what is usual left out and options in the catalogue's order."""
+    usual = {key: field.default for key, field in type(options).model_fields.items()}
+    usual |= entry.presets.get(options.preset, {})
+    shown = [] if options.preset == "default" else [options.preset]
+    shown += [
         f"{key}={_text(getattr(options, key))}"
-        for key, field in fields.items()
-        if getattr(options, key) != field.default
+        for key, value in usual.items()
+        if key != "preset" and getattr(options, key) != value
     ]
     return entry.name + (":" + ",".join(shown) if shown else "")
 
@@ -97,7 +112,10 @@ def catalogue() -> list[dict[str, Any]]:
         {
             "name": entry.name,
             "summary": entry.summary,
-            "options": {key: field.default for key, field in entry.options.model_fields.items()},
+            "options": {
+                key: field.default for key, field in entry.options.model_fields.items() if key != "preset"
+            },
+            "presets": {name: dict(values) for name, values in entry.presets.items()},
             "about_options": inspect.cleandoc(entry.options.__doc__ or ""),
             "files": list(entry.files),
             "source": entry.source,

@@ -8,7 +8,7 @@ from typing import Any
 from algobias.errors import BadInput, unknown_name
 from algobias.recipe import Recipe, recipe_from
 
-OPTIMIZER_WORDS = ("lr", "momentum", "weight_decay", "nesterov", "beta1", "beta2", "eps")
+OPTIMIZER_WORDS = ("lr", "momentum", "weight_decay", "decay", "nesterov", "beta1", "beta2", "eps")
 BUDGET_WORDS = ("epochs", "updates", "until", "max_updates")
 WORDS = ("optimizer", *OPTIMIZER_WORDS, "schedule", "warmup", "clip", "batch", *BUDGET_WORDS)
 
@@ -19,7 +19,7 @@ def recipe_from_words(task: str, examples: int, words: Mapping[str, Any]) -> Rec
     Args:
         task: Name of the task.
         examples: Number of training examples.
-        words: ``optimizer, lr, momentum, weight_decay, nesterov, beta1, beta2, eps, schedule``
+        words: ``optimizer, lr, momentum, weight_decay, decay, nesterov, beta1, beta2, eps, schedule``
             (``constant`` or ``cosine``), ``warmup, clip, batch`` and one of ``epochs``, ``updates``,
             ``until`` (with ``max_updates``). ``lr``, ``batch`` and the budget are needed.
 

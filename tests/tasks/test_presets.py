@@ -1,4 +1,4 @@
-"""Presets of built-in tasks: a bare first word, values that the user's own override, one spelling for each task."""
+"""Presets of built-in tasks: a bare first word, values that the user's own override, one spelling."""
 
 from __future__ import annotations
 

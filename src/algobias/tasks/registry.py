@@ -27,7 +27,8 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
 
     Args:
         text: ``digits``, ``fashion_mnist:train=1000,model=convbn``, ``gtsrb:reference``, or
-            ``path/to/file.py:name``, where ``name`` is a :class:`Task` or a function that returns one. A user's file is executed.
+            ``path/to/file.py:name``, where ``name`` is a :class:`Task` or a function that returns one.
+            A user's file is executed.
         data_dir: Folder of the data sets (``--data``); then ``ALGOBIAS_DATA`` and the user's cache folder.
         base_dir: Folder that a relative path to a file starts from; the current one without it.
 

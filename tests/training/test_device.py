@@ -69,8 +69,8 @@ def test_every_tensor_of_a_step_and_a_check_is_on_the_device(name, levers, reque
     for found in (
         weights.params,
         *weights.buffers.values(),
-        setup.network.loss(weights, setup.fit_batches),
-        setup.network.metric(weights, setup.test_batches),
+        setup.network.loss(weights, setup.fit_examples),
+        setup.network.metric(weights, setup.test_examples),
     ):
         assert found.device == META
 

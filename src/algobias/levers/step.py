@@ -70,12 +70,15 @@ class Key:
         epoch: Pass over the data, from 0.
         seeds: Seed of each stacked run, or the one seed.
         index: Training examples drawn, [..., B].
+        weights: How much each example's gradient counts in the batch's mean, [..., B]: the gradient is
+            ``sum_i weights_i g_i / B``; None means 1 for all. An example of weight 0 is left out.
     """
 
     update: int
     epoch: int
     seeds: tuple[int, ...]
     index: Tensor
+    weights: Tensor | None = None
 
 
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]

@@ -40,7 +40,13 @@ def plain(value: float) -> float | str:
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """An outcome without its per-example metrics, as plain JSON data."""
     curve = outcome.curve
+    shown: dict[str, Any] = {}
+    if outcome.also:
+        shown["also"] = {name: plain(value) for name, value in outcome.also.items()}
+    if outcome.sample is not None:
+        shown["sample"] = outcome.sample
     return {
+        **shown,
         "seed": int(outcome.seed),
         "planned": int(outcome.planned),
         "diverged": bool(outcome.diverged),
@@ -83,6 +89,8 @@ def outcome_from(data: Mapping[str, Any], per_example: NDArray[np.float32] | Non
         trivial_metric=float(data["trivial_metric"]),
         cost=Cost(**{key: float(value) for key, value in data["cost"].items()}),
         per_example=per_example,
+        also={name: float(value) for name, value in data.get("also", {}).items()},
+        sample=data.get("sample"),
     )
 
 

@@ -50,6 +50,13 @@ class Task:
         habit: The field's habitual tolerance in units of the metric (0.4 on digits, 0.8 on other small image
             sets, 0.01 nats), or None.
         classes: Number of classes; found from the labels where they are known.
+        weight: ``weight(batch)``, how much each example counts in the loss's mean over a batch, [B] (unmasked
+            target tokens, say); None means alike. Loss and metric over many batches are weighted by it.
+        also: Further metrics by name, ``function(model, batches)`` -> one number, of the test set at the
+            planned end. They are shown and decide nothing.
+        sample: ``sample(model)``, a text that shows what the network does; shown in the report. Randomness in
+            it follows the seed.
+        fit_examples: Training loss and metric are taken on at most so many training examples.
         revision: Raised by hand when the task's results change.
 
     Attributes:
@@ -85,11 +92,18 @@ class Task:
         *,
         habit: float | None = None,
         classes: int | None = None,
+        weight: Callable[[Any], Tensor] | None = None,
+        also: Mapping[str, Callable[[nn.Module, Any], Any]] | None = None,
+        sample: Callable[[nn.Module], str] | None = None,
+        fit_examples: int = FIT_EXAMPLES,
         revision: int = 1,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise BadInput("name", name, "a name")
-        for field, function in {"model": model, "loss": loss, "metric": metric}.items():
+        functions = {"model": model, "loss": loss, "metric": metric}
+        functions |= {f"also[{key!r}]": function for key, function in (also or {}).items()}
+        functions |= {key: f for key, f in (("weight", weight), ("sample", sample)) if f is not None}
+        for field, function in functions.items():
             if not callable(function):
                 raise BadInput(field, type(function).__name__, "a function")
         if isinstance(model, nn.Module):
@@ -99,6 +113,10 @@ class Task:
         self.name, self.metric_name = name, metric_name
         self.model, self.loss, self.metric, self.collate = model, loss, metric, collate
         self.corpus, self.trivial, self.habit, self.revision = corpus, trivial, habit, revision
+        self.weight, self.also, self.sample = weight, dict(also or {}), sample
+        if isinstance(fit_examples, bool) or not 1 <= fit_examples <= FIT_EXAMPLES:
+            raise BadInput("fit_examples", fit_examples, f"a whole number from 1 to {FIT_EXAMPLES}")
+        self.fit_examples = fit_examples
         self.train: Source = source_from(train, "train", collate)
         self.test: Source = source_from(test, "test", collate)
         self.validation: Source | None = (
@@ -226,16 +244,17 @@ class Task:
     def fit_index(self, used: Tensor | None = None) -> Tensor:
         """Training examples on which loss and metric are taken for matched fit, sorted.
 
-        All used examples up to 2,000, else a fixed 2,000 stratified over classes where they are known.
+        All used examples up to ``fit_examples`` (2,000), else a fixed so many, stratified over classes where
+        they are known.
 
         Args:
             used: Training examples in use, [M]; all of them without it.
         """
         used = torch.arange(len(self.train)) if used is None else used
-        if len(used) <= FIT_EXAMPLES:
+        if len(used) <= self.fit_examples:
             return used.sort().values
         labels = self.all_labels("train")
-        return stratified(used, None if labels is None else labels[used], FIT_EXAMPLES, FIT_SEED)
+        return stratified(used, None if labels is None else labels[used], self.fit_examples, FIT_SEED)
 
     def used_index(self, data: DataSpec) -> Tensor:
         """Training examples that a recipe uses, sorted, [M].
@@ -260,7 +279,10 @@ class Task:
             digest = hashlib.sha256(f"task revision {self.revision} corpus {self.corpus}".encode())
             for part, source in self.sources().items():
                 digest.update(f"{part} {fingerprint.hash_source(source)}".encode())
-            functions = (self.model, self.loss, self.metric, self.collate)
+            functions: list[Callable[..., Any] | None] = [self.model, self.loss, self.metric, self.collate]
+            functions += [self.weight, self.sample, *self.also.values()]
+            if self.fit_examples != FIT_EXAMPLES:
+                digest.update(f"fit examples {self.fit_examples}".encode())
             digest.update(fingerprint.hash_code(functions, self.files).encode())
             with torch.random.fork_rng(devices=[]):
                 digest.update(fingerprint.hash_structure(self.build_model()).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,12 @@ from algobias.levers.base import Context, Part
 from algobias.levers.optimizer import build_transform
 from algobias.levers.registry import build_part
 from algobias.levers.schedule import rate
-from algobias.levers.step import Batch, GradFn, Sampler, State, Transform, Tree
+from algobias.levers.step import GradFn, Sampler, State, Transform, Tree
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.cost import StepCost, cost_of, measure_step
 from algobias.training.device import exact_arithmetic
+from algobias.training.evaluation import EvaluationSet
 from algobias.training.horizon import Horizon
 from algobias.training.memory import pack, select, unpack
 from algobias.training.network import Network, own_randomness, stack
@@ -32,7 +33,6 @@ from algobias.training.sampler import build_sampler
 LOOP_REVISION = 1
 """Raised by hand when the loop leads to other results; part of every run's address."""
 
-EVALUATION_BATCH = 500
 ASK_EVERY = 50
 ASK_SECONDS = 0.5
 """Observers are asked whether to save or stop at every check, and between checks so often at least."""
@@ -109,8 +109,8 @@ class Setup:
             self.grad = part.gradient(self.grad, context)
             self.transform = part.update(self.transform, context)
         fit = task.fit_index(used)
-        self.fit_batches = _with_lengths(source.batches(EVALUATION_BATCH, fit), len(fit))
-        self.test_batches = _with_lengths(task.test.to(device).batches(EVALUATION_BATCH), len(task.test))
+        self.fit_examples = EvaluationSet.of(source, fit, task.weight)
+        self.test_examples = EvaluationSet.of(task.test.to(device), None, task.weight)
         self.horizon = Horizon(recipe)
         self._step_cost: StepCost | None = None
 
@@ -140,6 +140,8 @@ class _Record:
     gradients: int = 0
     seconds: float = 0.0
     per_example: Tensor | None = None
+    also: dict[str, float] = field(default_factory=dict)
+    sample: str | None = None
 
     def numbers(self) -> dict[str, Any]:
         return {
@@ -147,6 +149,8 @@ class _Record:
             "trivial": self.trivial,
             "gradients": self.gradients,
             "seconds": self.seconds,
+            "also": self.also,
+            "sample": self.sample,
         }
 
 
@@ -190,6 +194,7 @@ def _train_group(
         last = min(stop for stop in stops if stop is not None)
 
         before = setup.network.gradients
+        setup.network.left_out = 0
         checked = False
         while not checked:
             batch, key = setup.sampler(update, seeds)
@@ -202,8 +207,9 @@ def _train_group(
             if overdue and not checked and _asked(observers):
                 break
         now = time.perf_counter()
-        for record in records:
-            record.gradients += setup.network.gradients - before
+        left_out = torch.as_tensor(setup.network.left_out).expand(len(records)).tolist()
+        for record, skipped in zip(records, left_out, strict=True):
+            record.gradients += setup.network.gradients - before - skipped
             record.seconds += (now - clock) / len(records)
         clock = now
 
@@ -224,9 +230,9 @@ def _check(
     setup: Setup, records: Sequence[_Record], update: int, weights: State, observers: Sequence[Observer]
 ) -> None:
     """Evaluate all runs, add a row to each curve, and keep weights that are worth it."""
-    loss = setup.network.loss(weights, setup.fit_batches)
-    metric = setup.network.metric(weights, setup.fit_batches)
-    test = setup.network.metric(weights, setup.test_batches)
+    loss = setup.network.loss(weights, setup.fit_examples)
+    metric = setup.network.metric(weights, setup.fit_examples)
+    test = setup.network.metric(weights, setup.test_examples)
     losses = loss.reshape(-1).tolist()
     train_metrics = metric.mean(-1).reshape(-1).tolist()
     test_metrics = test.mean(-1).reshape(-1).tolist()
@@ -238,6 +244,8 @@ def _check(
         record.checks.append(check)
         if planned:
             record.per_example = test.reshape(-1, test.shape[-1])[row].float().cpu()
+            one = _one(setup, weights, row)
+            record.also, record.sample = setup.network.describe(one, setup.test_examples, record.seed)
         for observer in observers:
             observer.on_check(record.seed, check)
         if planned or losses[row] <= record.kept_at / 2 or setup.horizon.next_stop(record.checks) is None:
@@ -270,11 +278,17 @@ def _show(
 
 def _tensors(setup: Setup, weights: State, row: int) -> dict[str, Tensor]:
     """Parameters and buffers of one run by name; copies."""
-    one = weights.with_params(weights.params[row]) if setup.network.stacked else weights
+    one = _one(setup, weights, row)
     tensors = {name: view.detach().clone() for name, view in one.layout.views(one.params).items()}
-    for name, buffer in weights.buffers.items():
-        tensors[name] = (buffer[row] if setup.network.stacked else buffer).detach().clone()
-    return tensors
+    return tensors | {name: buffer.detach().clone() for name, buffer in one.buffers.items()}
+
+
+def _one(setup: Setup, weights: State, row: int) -> State:
+    """One run's state, params [P]."""
+    if not setup.network.stacked:
+        return weights
+    buffers = {name: buffer[row] for name, buffer in weights.buffers.items()}
+    return State(weights.params[row], buffers, weights.layout)
 
 
 def _save(
@@ -307,6 +321,8 @@ def _restore(
         record.gradients = snapshot.numbers["gradients"]
         record.seconds = snapshot.numbers["seconds"]
         record.per_example = snapshot.tensors.get("per_example")
+        record.also = dict(snapshot.numbers.get("also", {}))
+        record.sample = snapshot.numbers.get("sample")
     state, memory = unpack(snapshots, state, memory, setup.network.stacked)
     return updates.pop(), state, memory
 
@@ -317,7 +333,7 @@ def _trivial(setup: Setup, state: State) -> list[float]:
     rows = state.params.shape[0] if setup.network.stacked else 1
     if given is not None:
         return [float(given)] * rows
-    test = setup.network.metric(state, setup.test_batches)
+    test = setup.network.metric(state, setup.test_examples)
     values: list[float] = test.mean(-1).reshape(-1).tolist()
     return values
 
@@ -340,11 +356,6 @@ def _outcome(setup: Setup, step_cost: StepCost, record: _Record) -> Outcome:
         trivial_metric=record.trivial,
         cost=cost,
         per_example=None if record.per_example is None else record.per_example.numpy(),
+        also=record.also,
+        sample=record.sample,
     )
-
-
-def _with_lengths(batches: Iterable[Batch], total: int) -> list[tuple[Batch, int]]:
-    kept = list(batches)
-    lengths = [EVALUATION_BATCH] * len(kept)
-    lengths[-1] = total - EVALUATION_BATCH * (len(kept) - 1)
-    return list(zip(kept, lengths, strict=True))

@@ -19,10 +19,14 @@ from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
-from algobias.tasks.trees import to_device
+from algobias.tasks.trees import map_trees, to_device
+from algobias.training.evaluation import EvaluationSet
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
+
+SAMPLE_CHARACTERS = 2_000
+"""A task's sample is cut to so many characters."""
 
 _LOOPED = (
     nn.modules.conv._ConvNd,
@@ -76,10 +80,40 @@ class _Call(nn.Module):
         return self.function(self.model, batch)
 
 
+class _Scaled(nn.Module):
+    """A model whose outputs are the same, and whose gradients of row i are multiplied by ``weights[i]``."""
+
+    def __init__(self, model: nn.Module, weights: Tensor) -> None:
+        super().__init__()
+        self._model, self._row_weights = (model,), weights
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        return map_trees(self._scale, self._model[0](*inputs, **named))
+
+    def _scale(self, output: Tensor) -> Tensor:
+        weights = self._row_weights
+        if not output.is_floating_point():
+            return output
+        if output.dim() == 0 or output.shape[0] != weights.shape[0]:
+            allowed = f"outputs with one row for each of the {weights.shape[0]} examples of the batch"
+            raise BadInput("model", tuple(output.shape), allowed)
+        still = output.detach()
+        # the difference is exactly zero, so that the value is the same to the last bit
+        return still + weights.view(-1, *(1,) * (output.dim() - 1)).to(output.dtype) * (output - still)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.__dict__["_model"][0], name)
+
+
 class Network:
     """Loss, gradient and metric of a task's model at given flat parameters.
 
-    Memory: the template module, plus whatever the state holds; nothing is kept between calls.
+    Memory: the template module, plus whatever the state holds; nothing is kept between calls but
+    ``gradients``, evaluations so far in examples of one run, and ``left_out``, those of them whose weight was
+    0, for each run.
 
     Args:
         task: The task.
@@ -109,7 +143,9 @@ class Network:
         self.layout = Layout(tuple(trained), shapes, tuple(int(offset) for offset in offsets))
         self.fixed = tuple(name for name, p in self.template.named_parameters() if not p.requires_grad)
         self.gradients = 0
-        self._loss = _Call(self.template, task.loss)
+        self.left_out: Tensor | int = 0
+        self._weights: Tensor | None = None
+        self._loss = _Call(self.template, self._weighted_loss)
         self._metric = _Call(self.template, task.metric)
         self.stacked = self._stacks() if recipe.engine == "auto" else recipe.engine == "stacked"
 
@@ -141,51 +177,137 @@ class Network:
         run's parameters is that run's gradient. The global random state is set where runs are not stacked:
         call it inside :func:`own_randomness`.
         """
+        rows = None
+        if key.weights is not None:
+            kept = key.weights != 0
+            self.left_out = self.left_out + (~kept).sum(-1)
+            if self.stacked:
+                rows = self._row_weights(batch, key.weights, kept)
+            else:
+                batch, rows = self._kept_only(batch, key.weights, kept)
+        self.gradients += key.index.shape[-1]
+        if rows is not None and rows.shape[-1] == 0:
+            return torch.zeros_like(state.params), state
         leaves = {
             name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()
         }
         self.template.train()
         if self.stacked:
-            loss = vmap(self._call_loss)(leaves, state.buffers, batch)
+            loss = vmap(self._call_loss, in_dims=(0, 0, 0, None if rows is None else 0))(
+                leaves, state.buffers, batch, rows
+            )
             buffers = state.buffers
         else:
             buffers = {name: b.clone() for name, b in state.buffers.items()}
             reseed(key.seeds[0], "model", key.update)
-            loss = self._call_loss(leaves, buffers, batch)
+            loss = self._call_loss(leaves, buffers, batch, rows)
         if loss.dim() != int(self.stacked):
             raise BadInput("loss", tuple(loss.shape), "a scalar: the mean over the batch")
         grads = torch.autograd.grad(
             loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
         )
         lead = state.params.shape[:-1]
-        self.gradients += key.index.shape[-1]
         return torch.cat([g.reshape(*lead, -1) for g in grads], -1), replace(state, buffers=buffers)
 
-    def _call_loss(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
-        result: Tensor = functional_call(self._loss, _prefixed(params, buffers), (batch,))
+    def _row_weights(self, batch: Batch, weights: Tensor, kept: Tensor) -> Tensor:
+        """Factors of the examples' gradients in the gradient of the whole batch's loss, [..., B].
+
+        The loss is a mean over the batch in which example i counts c_i (the task's ``weight``; else 1), and
+        what is left of the batch is to be such a mean again: ``weights_i (k / B) sum c / sum_kept c`` for k
+        examples kept, which is ``weights_i`` where all count alike.
+        """
+        if self.task.weight is None:
+            return weights
+        share = kept.sum(-1, keepdim=True) / kept.shape[-1]
+        counts = vmap(self.task.weight)(batch).to(weights)
+        left = (counts * kept).sum(-1, keepdim=True)
+        return weights * share * counts.sum(-1, keepdim=True) / left.clamp(min=torch.finfo(left.dtype).tiny)
+
+    def _kept_only(self, batch: Batch, weights: Tensor, kept: Tensor) -> tuple[Batch, Tensor | None]:
+        """The examples whose weight is not 0, as the only ones that the network sees, and their factors."""
+        k = int(kept.sum())
+        if k < len(kept):
+            index = kept.nonzero()[:, 0]
+            batch = map_trees(lambda leaf: leaf[index.to(leaf.device)] if leaf.dim() else leaf, batch)
+        factors = weights[kept] * (k / len(kept))
+        return batch, factors if k == 0 or not torch.allclose(factors, torch.ones_like(factors)) else None
+
+    def _weighted_loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The task's loss; gradients of single examples are scaled on their way back through the outputs."""
+        if self._weights is None:
+            return self.task.loss(model, batch)
+        return self.task.loss(_Scaled(model, self._weights), batch)
+
+    def _call_loss(
+        self,
+        params: dict[str, Tensor],
+        buffers: dict[str, Tensor],
+        batch: Batch,
+        weights: Tensor | None = None,
+    ) -> Tensor:
+        self._weights = weights
+        try:
+            result: Tensor = functional_call(self._loss, _prefixed(params, buffers), (batch,))
+        finally:
+            self._weights = None
         return result
 
     @torch.no_grad()
-    def loss(self, state: State, batches: Sequence[tuple[Batch, int]]) -> Tensor:
-        """Mean loss in evaluation mode over ``batches`` (each with its length), [...]."""
-        losses = [
-            self._evaluate(self._call_loss, state, batch).double() * length for batch, length in batches
-        ]
-        return torch.stack(losses).sum(0) / sum(length for _, length in batches)
+    def loss(self, state: State, examples: EvaluationSet) -> Tensor:
+        """Mean loss in evaluation mode over ``examples``, [...]."""
+        return examples.mean([self._evaluate(self._call_loss, state, row.batch) for row in examples.batches])
 
     @torch.no_grad()
-    def metric(self, state: State, batches: Sequence[tuple[Batch, int]]) -> Tensor:
-        """Metric in evaluation mode of every example, [..., n]; of a corpus, one value, [..., 1]."""
+    def metric(self, state: State, examples: EvaluationSet) -> Tensor:
+        """Metric in evaluation mode of every example, [..., n]; of a corpus, one value, [..., 1].
+
+        Where examples count differently, values are scaled so that their plain mean is the weighted one.
+        """
         if self.task.corpus:
-            value = self._evaluate(self._call_metric, state, [batch for batch, _ in batches])
+            value = self._evaluate(self._call_metric, state, [row.batch for row in examples.batches])
             return torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
         metrics = []
-        for batch, length in batches:
-            metric = self._evaluate(self._call_metric, state, batch)
-            if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
-                raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({length},)")
-            metrics.append(metric.double())
-        return torch.cat(metrics, -1)
+        for row in examples.batches:
+            metric = self._evaluate(self._call_metric, state, row.batch)
+            if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != row.length:
+                raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({row.length},)")
+            metrics.append(metric)
+        return examples.contributions(metrics)
+
+    @torch.no_grad()
+    def describe(
+        self, state: State, examples: EvaluationSet, seed: int
+    ) -> tuple[dict[str, float], str | None]:
+        """The task's further metrics and its sample, of one run in evaluation mode.
+
+        Args:
+            state: Of one run, params [P].
+            examples: What the metrics are of.
+            seed: Randomness of a sample follows it.
+
+        Raises:
+            BadInput: A further metric is not one number, or the sample is not text.
+        """
+        if not self.task.also and self.task.sample is None:
+            return {}, None
+        params = _prefixed(state.layout.views(state.params), state.buffers)
+        self.template.eval()
+        batches = [row.batch for row in examples.batches]
+        found: dict[str, float] = {}
+        for name, function in self.task.also.items():
+            value = functional_call(_Call(self.template, function), params, (batches,))
+            try:
+                found[name] = float(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise BadInput(f"also[{name!r}]", type(value).__name__, "one number") from error
+        if self.task.sample is None:
+            return found, None
+        sample = self.task.sample
+        with seeded(seed, "sample", 0):
+            text = functional_call(_Call(self.template, lambda model, _: sample(model)), params, (None,))
+        if not isinstance(text, str):
+            raise BadInput("sample", type(text).__name__, "a function that returns a text")
+        return found, text[:SAMPLE_CHARACTERS]
 
     def _evaluate(self, call: Callable[..., Tensor], state: State, batch: Batch) -> Tensor:
         self.template.eval()

@@ -86,6 +86,8 @@ class Outcome:
         trivial_metric: Test metric of a predictor that knows nothing.
         cost: Cost up to the last row of ``curve``.
         per_example: Test metric of every test example at the planned end, or None.
+        also: Further metrics of the test set at the planned end, by name; they decide nothing.
+        sample: A text that shows what the network does (generated text, translations), or None.
     """
 
     seed: int
@@ -95,6 +97,8 @@ class Outcome:
     trivial_metric: float = 0.0
     cost: Cost = field(default_factory=Cost)
     per_example: NDArray[np.float32] | None = None
+    also: dict[str, float] = field(default_factory=dict)
+    sample: str | None = None
 
     @property
     def end_metric(self) -> float:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_studies import case
 
 from algobias.report import html
-from conftest import case
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),

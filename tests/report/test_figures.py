@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from made_studies import case
 from synthetic import outcome, record
 
 from algobias.report import figures
@@ -20,7 +21,6 @@ from algobias.report.series import first_crossing, thinned
 from algobias.report.words import arm_label
 from algobias.study.design import Run
 from algobias.training.outcome import Curve, Outcome
-from conftest import case
 
 DRAWINGS: list[Callable[..., Spec]] = [
     figures.seed_dots,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_studies import case
 from synthetic import HOSTILE, VERDICTS, hostile, record
 
 from algobias.report import html
@@ -20,7 +21,6 @@ from algobias.report.words import verdict_words
 from algobias.study.design import Design
 from algobias.study.plan import plan
 from algobias.study.result import arm_summary, outcomes_of, verdict_result
-from conftest import case
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from made_studies import case
 from rich.console import Console
 
 from algobias.report import figures, html, page, tables
@@ -14,7 +15,6 @@ from algobias.report.numerals import significant
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.terminal import verdict_panel
-from conftest import case
 
 
 def changed(**result) -> StudyRecord:

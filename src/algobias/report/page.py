@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from algobias.report import figures, numerals, tables, words
+from algobias.report import besides, figures, numerals, tables, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.points import Points
@@ -158,6 +158,8 @@ def content(points: Points) -> dict[str, Any]:
         "arms": arm_keys(points),
         "statistics": statistics(record),
         "seed_table": tables.seed_table(points),
+        "further": besides.further_metrics(points),
+        "samples": besides.samples(points),
         "costs": tables.cost_table(record),
         "controls": tables.control_cards(record),
         "rate_only": tables.rate_only(record),

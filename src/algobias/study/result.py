@@ -46,12 +46,15 @@ def arm_summary(
 
     A run that diverged by then counts with its trivial metric; the cost is the mean over seeds, up to then.
     """
+    names = dict.fromkeys(name for outcome in outcomes for name in outcome.also)
+    also = {name: spread([o.also[name] for o in outcomes if name in o.also]) for name in names}
     return {
         "name": name,
         "recipe": recipe,
         "address": address,
         "seeds": [o.seed for o in outcomes],
         "metric": spread([o.end_metric for o in outcomes]),
+        "also": also,
         "train_metric": spread([float(o.curve.train_metric[o.planned]) for o in outcomes]),
         "train_loss": spread([float(o.curve.train_loss[o.planned]) for o in outcomes]),
         "diverged": sum(o.diverged for o in outcomes),

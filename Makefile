@@ -11,7 +11,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/algobias/test-data
 ifeq ($(origin ALGOBIAS_DATA),undefined)
   ifneq ($(UNPACK),)
     export ALGOBIAS_DATA := $(CACHE)
-    UNPACKED := $(CACHE)/.complete
+    UNPACKED := $(CACHE)/.complete-2
   endif
 endif
 
@@ -24,9 +24,13 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
-$(CACHE)/.complete: | $(STAMP)
+# Packed sets are unpacked in the layouts of their sites; texts lie there as they are.
+TEXTS := tinyshakespeare books wikitext-2 multi30k sentence_polarity
+
+$(CACHE)/.complete-2: | $(STAMP)
 	mkdir -p $(CACHE)
-	$(BIN)/python $(UNPACK) $(CACHE) mnist fashion cifar10
+	$(BIN)/python $(UNPACK) $(CACHE) mnist fashion cifar10 gtsrb fsdd driving
+	cp -R $(wildcard $(addprefix $(dir $(UNPACK)),$(TEXTS))) $(CACHE)
 	touch $@
 
 demo: $(STAMP)

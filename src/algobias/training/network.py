@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+from torch.utils.data import default_collate
 
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
+from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
 from algobias.tasks.trees import map_trees, to_device
 from algobias.training.evaluation import EvaluationSet
@@ -326,6 +328,9 @@ class Network:
             return False
         if any(isinstance(module, _LOOPED) for module in self.template.modules()):
             return False
+        source = self.task.train
+        if isinstance(source, ItemSource) and source.collate is not default_collate:
+            return False  # it may pad to the longest of each batch, and seeds draw different batches
         state = stack([self.initial(0), self.initial(1)])
         index = torch.arange(min(2, len(self.task.train)))
         try:

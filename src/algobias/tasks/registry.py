@@ -15,6 +15,7 @@ from algobias.tasks import cifar10, digits, emnist_letters, fashion_mnist, mnist
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import is_user_task, load_user_task
+from algobias.tasks.views import split_name, view
 
 TASKS: dict[str, BuiltIn] = {
     entry.name: entry
@@ -28,13 +29,17 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
     Args:
         text: ``digits``, ``fashion_mnist:train=1000,model=convbn``, ``gtsrb:reference``, or
             ``path/to/file.py:name``, where ``name`` is a :class:`Task` or a function that returns one.
-            A user's file is executed.
+            A user's file is executed. ``@search`` or ``@confirm`` at its end picks a part of the held-out
+            examples, see :mod:`algobias.tasks.views`.
         data_dir: Folder of the data sets (``--data``); then ``ALGOBIAS_DATA`` and the user's cache folder.
         base_dir: Folder that a relative path to a file starts from; the current one without it.
 
     Raises:
         BadInput: An unknown task or option, data that are absent or damaged, a file that raises.
     """
+    text, part = split_name(text)
+    if part is not None:
+        return view(load_task(text, data_dir, base_dir), part)
     if is_user_task(text):
         task = load_user_task(text, base_dir)
     else:

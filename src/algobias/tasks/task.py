@@ -145,6 +145,10 @@ class Task:
         """A task that was loaded by text travels to another process as that text."""
         return super().__reduce__() if self.reload is None else self.reload
 
+    def _restart(self, name: str, classes: int | None) -> None:
+        """Forget what was found out about the examples, which have changed."""
+        self.name, self._classes, self._labels, self._hash = name, classes, {}, None
+
     def sources(self) -> dict[str, Source]:
         """``train``, ``test`` and, where there is one, ``validation``."""
         named = {"train": self.train, "test": self.test, "validation": self.validation}

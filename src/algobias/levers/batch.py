@@ -53,6 +53,16 @@ class BatchSize(Lever):
             "Malladi et al., SDEs and scaling rules for adaptive gradient algorithms, 2022 (sqrt for Adam)",
         ),
         examples=("batch:x16,lr=sqrt", "batch:256", "batch:x4,lr=linear,warmup=40"),
+        controls=(
+            "sam:0.05",
+            "sam:0.1",
+            "sam:0.2",
+            "sam:0.4",
+            "lr:x2+warmup:0.3+clip:1",
+            "lr:x4+warmup:0.3+clip:1",
+            "lr:x2",
+            "label_noise:0.1",
+        ),
     )
 
     @classmethod

@@ -129,7 +129,7 @@ def _recovery(
     design: Design, book: Book, verdict: Verdict, number: int, reference: float | None, scale: FitScale
 ) -> Recovery | list[Request]:
     look, split = verdict.look, verdict.split
-    at_fit = verdict.name in ("bias", "mixed", "data")
+    at_fit = verdict.name in ("bias", "mixed", "data") if design.at == "verdict" else design.at == "matched"
     level = math.log(split.level) if split.side == "downward" and split.level is not None else None
     if design.control_alters_loss and design.control_alters_loss[number] and scale.on == "train_loss":
         scale = training_metric_scale(design, book)

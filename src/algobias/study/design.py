@@ -75,6 +75,8 @@ class Design:
             the smallest fit error that a training metric on the 0-100 scale can show.
         not_applied: Why the activity check failed, or None.
         null_failed: Why the null check failed, or None.
+        only_look: Look at so many replicates only, with the error levels of the whole schedule of looks.
+        at: Where controls are compared: as the verdict says, or at one place whatever it says.
 
     Raises:
         BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
@@ -96,6 +98,8 @@ class Design:
     train_examples: int | None = None
     not_applied: str | None = None
     null_failed: str | None = None
+    only_look: int | None = None
+    at: Literal["verdict", "matched", "planned_end"] = "verdict"
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < float("inf"):

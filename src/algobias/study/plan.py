@@ -78,6 +78,8 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         return looked, verdict
     book = Book(design, runs)
     looks, errors = _schedule(design, book)
+    if design.only_look is not None:
+        looks = (design.only_look,)
     tolerance, pair, first = design.tolerance, design.paired, looks[0]
     settled = 0
     for look in looks:
@@ -91,7 +93,8 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair, shares=False)
         last = look == looks[-1]
         stopped = last or split.gap_state == "absent" or checks.broken or checks.not_applied
-        if split.gap_state == "present" and not (checks.broken or checks.not_applied):
+        wanted = split.gap_state == "present" or design.at == "matched"
+        if wanted and not (checks.broken or checks.not_applied):
             grown = matched_arms(book, look, settled, scale, reference)
             if isinstance(grown, list):
                 return looked, grown

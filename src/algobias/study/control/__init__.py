@@ -1,0 +1,1 @@
+"""From "the bias moved" to "this repairs it": candidates, search, confirmation on fresh seeds."""

@@ -1,0 +1,119 @@
+"""Which settings a search tries: proposed by the change's card and by what moved, or named by the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from algobias.errors import BadInput
+from algobias.levers.base import Lever
+from algobias.levers.registry import LEVERS, parse_many
+from algobias.recipe import Recipe
+
+GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
+"""Settings that are tried against any change, after those of its own card."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One control at one setting.
+
+    Attributes:
+        text: As spelled on the command line.
+        levers: Its levers, in order.
+        variant: Recipe of the variant with it.
+        baseline: Recipe of the baseline with it.
+        why: Where it comes from.
+    """
+
+    text: str
+    levers: tuple[Lever, ...]
+    variant: Recipe
+    baseline: Recipe
+    why: str
+
+    @property
+    def alters_loss(self) -> bool:
+        """Whether it makes the training loss incomparable."""
+        return any(lever.card.alters_loss for lever in self.levers)
+
+
+def candidates(
+    changes: Sequence[Lever],
+    recipes: Mapping[str, Recipe],
+    moved: Iterable[Mapping[str, Any]],
+    *,
+    given: Sequence[str] = (),
+    only: Sequence[str] = (),
+    forbid: Sequence[str] = (),
+    most: int = 16,
+) -> tuple[Setting, ...]:
+    """The settings to try, in order of expected gain for their cost.
+
+    The user's own come first. Then those of the change's card and those for any change, ordered by how many
+    of the coordinates that moved their levers are known to move, per gradient evaluation; ties as listed.
+
+    Args:
+        changes: The levers of the change.
+        recipes: ``baseline`` and ``variant``.
+        moved: What moved, as in a study's result.
+        given: Settings the user adds.
+        only: Where given, nothing but these is tried.
+        forbid: Names of levers that must not be pulled.
+        most: At most so many; the user's own always count first.
+
+    Raises:
+        BadInput: An unknown lever, a setting that changes nothing or is impossible here, nothing to try.
+    """
+    for name in forbid:
+        if name not in LEVERS:
+            from algobias.errors import unknown_name
+
+            raise unknown_name("forbid", name, LEVERS)
+    chosen = dict.fromkeys((*only, *given), "named by the user")
+    own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
+    proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
+    names = {str(entry.get("probe")) for entry in moved if entry.get("status") == "moved"}
+    ranked = sorted(proposed, key=lambda pair: -_worth(pair[0], names))
+    for text, why in ranked:
+        chosen.setdefault(text, why)
+    settings: list[Setting] = []
+    for text, why in chosen.items():
+        wanted = why == "named by the user"
+        setting = _setting(text, recipes, why, wanted)
+        if setting is None or (not wanted and any(lever.name in forbid for lever in setting.levers)):
+            continue
+        if any((setting.variant, setting.baseline) == (one.variant, one.baseline) for one in settings):
+            continue
+        settings.append(setting)
+    if not settings:
+        raise BadInput("candidates", ", ".join(forbid) or None, "at least one control that can be tried")
+    own_count = sum(setting.why == "named by the user" for setting in settings)
+    return tuple(settings[: max(most, own_count)])
+
+
+def _setting(text: str, recipes: Mapping[str, Recipe], why: str, wanted: bool) -> Setting | None:
+    """The setting, or None where a proposed one does not fit these recipes."""
+    try:
+        levers = parse_many(text)
+        made = {name: recipes[name] for name in ("variant", "baseline")}
+        for lever in levers:
+            made = {name: lever.apply(recipe) for name, recipe in made.items()}
+    except BadInput:
+        if wanted:
+            raise
+        return None
+    if made["variant"] == recipes["variant"] or made["baseline"] == recipes["baseline"]:
+        if wanted:
+            raise BadInput("candidates", text, "a control that changes the recipes of both arms")
+        return None
+    return Setting(text, levers, made["variant"], made["baseline"], why)
+
+
+def _worth(text: str, moved: set[str]) -> float:
+    """(1 + coordinates that moved and that it is known to move) per gradient evaluation."""
+    levers = parse_many(text)
+    known = {coordinate for lever in levers for coordinate in lever.card.moves}
+    cost = max(lever.gradients_per_example() for lever in levers)
+    return (1 + len(known & moved)) / cost

@@ -1,0 +1,61 @@
+"""What a control may cost: the axes that must not grow, against which reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from algobias.errors import unknown_name
+from algobias.study.recovery import AXES, Recovery
+
+Reference = Literal["variant_at_matched_fit", "variant"]
+
+ALLOWED = 1.05
+"""Largest cost of a control as a multiple of the reference, on an axis that must not grow."""
+
+KEPT = ("updates", "gradients")
+"""Axes that must not grow where the user names none: serial time and work."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits on the cost of a treated variant.
+
+    Attributes:
+        keep: Axes that must not grow.
+        reference: Beyond what: the variant as audited, or the variant trained to the baseline's fit.
+        saved: The axis that the change saves; there the control must stay below the baseline as well.
+    """
+
+    keep: tuple[str, ...] = KEPT
+    reference: Reference = "variant_at_matched_fit"
+    saved: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for axis in (*self.keep, *self.saved):
+            if axis not in AXES:
+                raise unknown_name("keep", axis, AXES)
+
+    def broken_by(self, found: Recovery, against_baseline: Mapping[str, float]) -> str | None:
+        """Which limit a control breaks, in words, or None.
+
+        Args:
+            found: The control at the place whose costs count.
+            against_baseline: Cost of the treated variant over the baseline's, per axis.
+        """
+        ratios = found.cost_ratio if self.reference == "variant" else found.cost_ratio_matched
+        if ratios is None:
+            return "the variant does not reach the matched fit: there is no reference for its cost"
+        named = "the variant" if self.reference == "variant" else "the variant at matched fit"
+        for axis in self.keep:
+            if not ratios[axis] <= ALLOWED:
+                return f"{axis} {ratios[axis]:.2f} times {named}, more than {ALLOWED}"
+        for axis in self.saved:
+            if not against_baseline[axis] < 1:
+                return f"{axis} {against_baseline[axis]:.2f} times the baseline: nothing is saved any more"
+        return None
+
+    def __str__(self) -> str:
+        named = "as audited" if self.reference == "variant" else "at matched fit"
+        return f"{', '.join(self.keep) or 'nothing'} at most {ALLOWED} times the variant {named}"

@@ -1,0 +1,206 @@
+"""The search for a control: successive halving over settings, baseline and variant alike. Pure.
+
+Every setting is given to the variant and to the baseline, on the same selection seeds, so that both have the
+same tuning budget. After each rung the better half goes on, to more seeds. Only runs on the search's part of
+the held-out examples are ever seen here; the names of the arms are those of an audit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from algobias.study.control.limits import Limits
+from algobias.study.design import Design, Request, Run
+from algobias.study.extension import Book
+from algobias.study.matching import FitScale
+from algobias.study.plan import plan
+from algobias.study.recovery import Place, Recovery, costs_to, ratios
+
+RUNGS = (3, 6, 12)
+"""Selection seeds at each rung."""
+
+
+@dataclass(frozen=True)
+class SearchDesign:
+    """What is fixed before the first run of a search.
+
+    Attributes:
+        audit: The study's design: tolerance, kind of schedule, what its levers alter.
+        at: Where the study's verdict compares controls.
+        settings: Number of settings.
+        alters_loss: For each setting, whether it makes the training loss incomparable.
+        limits: Limits on cost; one choice is made under each.
+        rungs: Selection seeds at each rung, increasing.
+    """
+
+    audit: Design
+    at: Place
+    settings: int
+    alters_loss: tuple[bool, ...]
+    limits: tuple[Limits, ...]
+    rungs: tuple[int, ...] = RUNGS
+
+
+@dataclass(frozen=True)
+class Score:
+    """One setting on one rung.
+
+    Attributes:
+        setting: Its number.
+        rung: Which rung, from 0.
+        seeds: Selection seeds it was tried on.
+        matched: The control at matched fit, or None where it cannot be compared there.
+        planned: The control at the planned end.
+        baseline_metric: Mean metric of the baseline with the control, at its planned end.
+        against_baseline: Cost of the treated variant over the baseline's by place, per axis.
+    """
+
+    setting: int
+    rung: int
+    seeds: int
+    matched: Recovery | None
+    planned: Recovery | None
+    baseline_metric: float
+    against_baseline: dict[Place, dict[str, float]]
+
+    def found(self, limits: Limits, at: Place) -> Recovery | None:
+        """The comparison that counts under some limits: at the planned end where those are as audited."""
+        return self.planned if limits.reference == "variant" or at == "planned_end" else self.matched
+
+    def gain(self, limits: Limits, at: Place) -> float:
+        """Treated variant minus variant there; -inf where it cannot be compared or breaks a limit."""
+        found = self.found(limits, at)
+        if found is None or self.over(limits, at) is not None or not math.isfinite(found.improvement.mean):
+            return -math.inf
+        return found.improvement.mean
+
+    def over(self, limits: Limits, at: Place) -> str | None:
+        """Which limit it breaks, or None."""
+        found = self.found(limits, at)
+        if found is None:
+            return "not comparable at matched fit"
+        return limits.broken_by(found, self.against_baseline.get(found.at, {}))
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the search chose.
+
+    Attributes:
+        chosen: For each of the limits the setting chosen, or None where none improves the variant within
+            them.
+        tuned_baseline: The setting with which the baseline does best, or None: as it is.
+        scores: Every setting on every rung it was tried on, in order.
+    """
+
+    chosen: tuple[int | None, ...]
+    tuned_baseline: int | None
+    scores: tuple[Score, ...]
+
+
+def plan_search(design: SearchDesign, runs: Sequence[Run]) -> list[Request] | Selection:
+    """Say which runs the search wants next, or what it chose.
+
+    Args:
+        design: What was fixed before the first run.
+        runs: The runs there are, ``variant+control:I`` with I the number of the setting.
+
+    Returns:
+        Requests, none of them for a run that is there; or the choice.
+    """
+    alive = tuple(range(design.settings))
+    every: list[Score] = []
+    for rung, seeds in enumerate(design.rungs):
+        found = _rung(design, alive, rung, seeds, runs)
+        if found and isinstance(found[0], Request):
+            return [request for request in found if isinstance(request, Request)]
+        scores = [score for score in found if isinstance(score, Score)]
+        every += scores
+        if rung + 1 < len(design.rungs):
+            alive = _better_half(design, scores)
+    return _choose(design, scores, every, runs)
+
+
+def _rung(
+    design: SearchDesign, alive: tuple[int, ...], rung: int, seeds: int, runs: Sequence[Run]
+) -> list[Request] | list[Score]:
+    local = {f"{arm}+control:{g}": f"{arm}+control:{i}" for i, g in enumerate(alive) for arm in _ARMS}
+    back = {name: arm for arm, name in local.items()}
+    here = [
+        replace(run, arm=local.get(run.arm, run.arm))
+        for run in runs
+        if run.replicate < seeds and ("+control" not in run.arm or run.arm in local)
+    ]
+    asked = replace(
+        design.audit,
+        looks=(seeds,),
+        only_look=None,
+        controls=len(alive),
+        control_alters_loss=tuple(design.alters_loss[g] for g in alive),
+        rate_only=False,
+        levels=(),
+        population=False,
+        at=design.at,
+    )
+    answer = plan(asked, here)
+    if isinstance(answer, list):
+        return [replace(request, arm=back.get(request.arm, request.arm)) for request in answer]
+    book = Book(asked, here)
+    by_number = {recovery.control: recovery for recovery in answer.recoveries}
+    return [_score(book, seeds, rung, i, g, by_number.get(i)) for i, g in enumerate(alive)]
+
+
+_ARMS = ("variant", "baseline")
+
+
+def _score(book: Book, seeds: int, rung: int, local: int, setting: int, found: Recovery | None) -> Score:
+    places: dict[str, Recovery] = {}
+    if found is not None:
+        places[found.at] = found
+        if found.other is not None:
+            places[found.other.at] = found.other
+    baseline, treated = (
+        book.everything(arm, seeds, FitScale()) for arm in ("baseline", f"variant+control:{local}")
+    )
+    whole = costs_to(baseline, None)
+    against: dict[Place, dict[str, float]] = {}
+    for at, one in places.items():
+        level = None if one.level is None else math.log(one.level)
+        against[one.at] = ratios(costs_to(treated, level if at == "matched" else None), whole)
+    ends = book.planned_arm(f"baseline+control:{local}", seeds, FitScale()).end_metric
+    return Score(
+        setting, rung, seeds, places.get("matched"), places.get("planned_end"), float(ends.mean()), against
+    )
+
+
+def _better_half(design: SearchDesign, scores: Sequence[Score]) -> tuple[int, ...]:
+    """The better half under each of the limits, and the one with which the baseline does best."""
+    kept: set[int] = set()
+    size = math.ceil(len(scores) / 2)
+    for limits in design.limits:
+        ranked = sorted(scores, key=lambda score: (-score.gain(limits, design.at), score.setting))
+        within = [score for score in ranked if score.gain(limits, design.at) > -math.inf]
+        share = max(1, math.ceil(size / len(design.limits)))
+        kept |= {score.setting for score in within[:share]}
+    best = max(scores, key=lambda score: (_metric(score), -score.setting))
+    return tuple(sorted(kept | {best.setting}))
+
+
+def _choose(
+    design: SearchDesign, last: Sequence[Score], every: Sequence[Score], runs: Sequence[Run]
+) -> Selection:
+    chosen: list[int | None] = []
+    for limits in design.limits:
+        best = max(last, key=lambda score: (score.gain(limits, design.at), -score.setting))
+        chosen.append(best.setting if best.gain(limits, design.at) > 0 else None)
+    seeds = design.rungs[-1]
+    book = Book(design.audit, [run for run in runs if run.replicate < seeds])
+    plain = float(book.planned_arm("baseline", seeds, FitScale()).end_metric.mean())
+    tuned = max(last, key=lambda score: (_metric(score), -score.setting))
+    return Selection(tuple(chosen), tuned.setting if _metric(tuned) > plain else None, tuple(every))
+
+
+def _metric(score: Score) -> float:
+    return score.baseline_metric if math.isfinite(score.baseline_metric) else -math.inf

@@ -11,6 +11,7 @@ from algobias import __version__
 from algobias.cli.audit import audit
 from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
+from algobias.cli.control import control
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.selftest import selftest
@@ -43,8 +44,8 @@ def _program(
     del version
 
 
-for command in (audit, compare, lab, measure, report, tasks, levers, probes, selftest):
-    app.command()(interruptible(command, resumes=command is audit))
+for command in (audit, control, compare, lab, measure, report, tasks, levers, probes, selftest):
+    app.command()(interruptible(command, resumes=command in (audit, control)))
 app.add_typer(studies, name="studies")
 
 

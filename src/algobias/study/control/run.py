@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import Field, ValidationError, field_validator
+
 from algobias.errors import BadInput
-from algobias.recipe import Frozen
+from algobias.recipe import Frozen, bad_input_from
 from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
-from algobias.study.blocks import Event
 from algobias.study.control.candidates import Setting, candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.limits import KEPT, Limits
@@ -55,9 +57,36 @@ class ControlSpec(Frozen):
     only: tuple[str, ...] = ()
     forbid: tuple[str, ...] = ()
     keep: tuple[str, ...] = KEPT
-    most: int = 16
+    most: int = Field(default=16, ge=1, le=256)
     rungs: tuple[int, ...] = RUNGS
     looks: tuple[int, ...] = DEFAULT_LOOKS
+
+    @field_validator("rungs", "looks")
+    @classmethod
+    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or value[0] < 2 or any(b <= a for a, b in itertools.pairwise(value)):
+            raise ValueError("increasing numbers of seeds, the first at least 2")
+        if value[-1] > 10_000:
+            raise ValueError("at most 10000 seeds")
+        return value
+
+    @field_validator("keep")
+    @classmethod
+    def _axes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        Limits(value)
+        return value
+
+
+def control_spec(data: dict[str, Any]) -> ControlSpec:
+    """Validate what a user asks.
+
+    Raises:
+        BadInput: With the key, the value and what is allowed.
+    """
+    try:
+        return ControlSpec.model_validate(data)
+    except ValidationError as error:
+        raise bad_input_from(error, ControlSpec, "control") from error
 
 
 @dataclass(frozen=True)
@@ -293,4 +322,4 @@ def _id(audited: str, spec: ControlSpec, settings: Sequence[str], arms: Arms) ->
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-__all__ = ["Control", "ControlSpec", "Event", "run_control"]
+__all__ = ["Control", "ControlSpec", "control_spec", "run_control"]

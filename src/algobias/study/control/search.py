@@ -18,8 +18,8 @@ from algobias.study.matching import FitScale
 from algobias.study.plan import plan
 from algobias.study.recovery import Place, Recovery, costs_to, ratios
 
-RUNGS = (3, 6, 12)
-"""Selection seeds at each rung."""
+RUNGS = (4, 8, 16)
+"""Selection seeds at each rung. The search sees few examples, so that the last rung needs many."""
 
 
 @dataclass(frozen=True)

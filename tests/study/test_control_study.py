@@ -1,0 +1,204 @@
+"""A whole control study on a small task: what the search sees, what is decided, what a kill changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_kill import ended, forked, without_times
+from torch import nn
+
+from algobias.errors import BadInput
+from algobias.study.audit import run_audit
+from algobias.study.control.run import control_spec, run_control
+from algobias.study.progress import Progress
+from algobias.study.spec import spec_from
+from algobias.study.store import Store
+from algobias.study.trainer import Options
+from algobias.tasks import views
+from algobias.tasks.classification import accuracy, classification_loss
+from algobias.tasks.task import Task
+
+KILLS = 6
+PATIENCE = 120.0
+TASK = """
+from algobias import Task
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+made = torch.Generator().manual_seed(0)
+x = torch.randn(300, 6, generator=made)
+y = (x[:, 0] * x[:, 1] > 0).long()
+
+def net():
+    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
+
+def loss(model, batch):
+    return cross_entropy(model(batch[0]), batch[1])
+
+def metric(model, batch):
+    return 100.0 * (model(batch[0]).argmax(-1) == batch[1])
+
+task = Task("product", (x[:80], y[:80]), (x[80:], y[80:]), net, loss, metric,
+            {"lr": 0.3, "batch": 10, "updates": 120}, trivial=50.0)
+"""
+ASKED = {"only": ("lr:0.3", "budget:x4"), "keep": (), "rungs": (2, 3), "looks": (3, 4)}
+
+
+class Touched(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Test examples that remember whether they were looked at."""
+
+    def __init__(self) -> None:
+        made = torch.Generator().manual_seed(1)
+        self.x = torch.randn(100, 4, generator=made)
+        self.seen: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, example: int) -> tuple[torch.Tensor, int]:
+        self.seen.add(example)
+        return self.x[example], int(self.x[example, 0] > 0)
+
+
+class Notes(Progress):
+    """Remembers which test examples had been seen when the choice was made."""
+
+    def __init__(self, test: Touched) -> None:
+        self.test, self.at_choice = test, None
+
+    def message(self, text: str) -> None:
+        if text.startswith(("updates", "nothing at most")) and self.at_choice is None:
+            self.at_choice = set(self.test.seen)
+
+
+def test_the_search_sees_neither_the_test_examples_nor_the_seeds_of_the_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test, made = Touched(), torch.Generator().manual_seed(0)
+    x = torch.randn(60, 4, generator=made)
+    task = Task(
+        "touched",
+        (x, (x[:, 0] > 0).long()),
+        test,
+        lambda: nn.Linear(4, 2),
+        classification_loss,
+        accuracy,
+        {"lr": 0.2, "batch": 6, "updates": 60},
+        trivial=50.0,
+        classes=2,
+    )
+    monkeypatch.setattr("algobias.study.control.run.load_task", lambda text, data: _view(task, text))
+    with Store(tmp_path / "store") as store:
+        spec = spec_from({"task": "touched", "change": ["budget:x0.1"], "tolerance": 0.5, "looks": 4})
+        audit = run_audit(spec.model_copy(update={"probes": "none"}), store, Options(workers=0), task=task)
+        assert audit.verdict.name in ("optimization", "broken")
+        test.seen.clear()
+        notes = Notes(test)
+        found = run_control(
+            store.find_study(audit.study), control_spec(dict(ASKED)), store, Options(workers=0), notes
+        )
+    search = set(views.search_index(100).tolist())
+    assert notes.at_choice is not None
+    # the first items of any data set are looked at once for their kind, before anything is trained
+    assert notes.at_choice - search <= set(range(8))
+    assert found.selection.chosen == (1,)
+    first, count = found.result["seeds"]["search"]
+    other, fresh = found.result["seeds"]["confirmation"]
+    audited = set(range(4))
+    seeds = [audited, set(range(first, first + count)), set(range(other, other + fresh))]
+    assert len(set.union(*seeds)) == sum(map(len, seeds))
+    for arm in found.result["arms"]:
+        assert set(arm["seeds"]) == seeds[2]
+    (judged,) = [one for one in found.result["controls"] if one["lever"] == "budget:x4"]
+    assert judged["improvement"]["mean"] > 0
+
+
+def _view(task: Task, text: str) -> Task:
+    _, part = views.split_name(text)
+    return task if part is None else views.view(task, part)
+
+
+def test_an_audit_without_a_gap_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        audit = run_audit(spec_from({"task": "digits", "change": ["lr:x1"]}), store, Options(workers=0))
+        with pytest.raises(BadInput, match="no gap to bring back"):
+            run_control(store.find_study(audit.study), control_spec({}), store, Options(workers=0))
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"keep": ("update",)}, "keep"),
+        ({"rungs": (4, 4)}, "rungs"),
+        ({"most": 0}, "most"),
+        ({"looks": (1,)}, "looks"),
+        ({"loks": (4,)}, "loks"),
+    ],
+)
+def test_bad_questions_are_told(asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadInput, match=field):
+        control_spec(asked)
+
+
+# In a process of its own
+
+
+def killed(folder: Path) -> None:
+    """An audit, then its control study killed at random moments; writes the answers of both ways."""
+    import torch._dynamo
+
+    from algobias.report import build
+    from algobias.study import executor, runfiles
+
+    torch.set_num_threads(1)
+    build.write_report = lambda store, study: store.path
+    executor.available_cores = lambda: 0
+    runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
+    (folder / "product.py").write_text(TASK)
+    os.chdir(folder)
+    audit = ["audit", "product.py:task", "--change", "budget:x0.1", "--tolerance", "2", "--looks", "4"]
+    control = ["control", "last", "--only", "lr:0.6", "--only", "budget:x4", "--keep", "none"]
+    control += ["--rungs", "2,3", "--looks", "3,4", "--json", "--quiet"]
+    for store in ("whole", "cut"):
+        arguments = [*audit, "--probes", "weight_norm", "--json", "--quiet", "--store", store]
+        assert ended(forked(arguments, folder / "audit.json"), PATIENCE) == 0
+    start = time.monotonic()
+    assert ended(forked([*control, "--store", "whole"], folder / "whole.json"), PATIENCE) == 0
+    took, chance, hits = time.monotonic() - start, random.Random(0), 0
+    for _ in range(KILLS):
+        child = forked([*control, "--store", "cut"], folder / "nowhere.json")
+        if ended(child, chance.uniform(0.08, 0.22) * took) is None:
+            os.kill(child, signal.SIGKILL)
+            ended(child, PATIENCE)
+            hits += 1
+    assert ended(forked([*control, "--store", "cut"], folder / "cut.json"), PATIENCE) == 0
+    (folder / "hits").write_text(str(hits))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked copies of a process")
+def test_killed_and_started_again_ends_in_the_same_result(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path)], env=environment, timeout=5 * PATIENCE, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert int((tmp_path / "hits").read_text()) >= 3
+    whole, cut = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "cut"))
+    assert without_times(whole) == without_times(cut)
+    assert whole["chosen"][0]["lever"] == "budget:x4"
+    assert whole["tried"][0]["lever"] == "budget:x4"
+
+
+if __name__ == "__main__":
+    killed(Path(sys.argv[1]))

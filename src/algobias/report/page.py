@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from algobias.report import besides, figures, numerals, tables, words
+from algobias.report import besides, figures, numerals, searched, tables, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.points import Points
@@ -89,6 +89,17 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "against the baseline with the same control. A dashed line is an unbounded interval.",
             )
         )
+    if figures.pareto_rows(points):
+        entries.append(
+            FigureEntry(
+                "pareto",
+                figures.pareto,
+                "What was tried: recovery against cost",
+                "One mark per setting on the selection seeds of its last rung; the stairs are what no "
+                "cheaper setting beats. Estimates here are of the search: the best of many looks better than "
+                "it is, and only the confirmation counts.",
+            )
+        )
     entries += moved_figures(points)
     if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
         entries.append(
@@ -160,6 +171,9 @@ def content(points: Points) -> dict[str, Any]:
         "seed_table": tables.seed_table(points),
         "further": besides.further_metrics(points),
         "samples": besides.samples(points),
+        "chosen": searched.chosen(record),
+        "tried": searched.tried(record),
+        "confirmation": searched.confirmation(record),
         "costs": tables.cost_table(record),
         "controls": tables.control_cards(record),
         "rate_only": tables.rate_only(record),

@@ -3,6 +3,7 @@
 from algobias.report.figures.case import case_spec, case_svg
 from algobias.report.figures.curves import metric_against_fit, metric_curve, metric_window, training_loss
 from algobias.report.figures.moved import along, along_probes, drawable, forest, has_threshold
+from algobias.report.figures.pareto import pareto, pareto_rows
 from algobias.report.figures.render import bundle, svg
 from algobias.report.figures.seeds import gap_by_look, metric_title, seed_dots
 from algobias.report.figures.shares import recovery, split
@@ -21,6 +22,8 @@ __all__ = [
     "metric_curve",
     "metric_title",
     "metric_window",
+    "pareto",
+    "pareto_rows",
     "recovery",
     "seed_dots",
     "split",

@@ -155,7 +155,7 @@ def run_control(
         search_arms, design = _arms(question, audited, "search", settings, spec, options)
     limits = _limits(spec, at)
     study = _id(row.id, spec, [setting.text for setting in settings], search_arms)
-    saved = {**search_arms.spec.model_dump(mode="json"), "control_of": row.id, **spec.model_dump(mode="json")}
+    saved = {**question.model_dump(mode="json"), "control_of": row.id, **spec.model_dump(mode="json")}
     store.save_study(study, saved)
     try:
         progress.start(

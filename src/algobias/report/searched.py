@@ -1,0 +1,82 @@
+"""The search and the confirmation of a control study, as text: what was tried, why dropped, what to copy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from algobias.report import numerals, words
+from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.words import mapping
+
+
+def chosen(record: StudyRecord) -> list[dict[str, str]]:
+    """One entry for each limit on cost: ``axes, lever, confirmed, meaning, recipe``."""
+    rows = []
+    for item in record.result.get("chosen") or []:
+        entry = mapping(item)
+        lever, confirmed = entry.get("lever"), str(entry.get("confirmed") or "")
+        kind = {True: words.GENERAL, False: words.REPAIR}.get(entry.get("general"), "")  # type: ignore[arg-type]
+        recipe = record.recipes.get(f"variant+{lever}", "") if lever else ""
+        rows.append(
+            {
+                "axes": str(entry.get("axes") or ""),
+                "lever": str(lever or ""),
+                "at": str(entry.get("at") or "")
+                .replace("planned_end", "at the planned end")
+                .replace("matched", "at matched fit"),
+                "confirmed": confirmed,
+                "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
+                "kind": kind if confirmed in ("recovered", "partial") else "",
+                "recipe": recipe,
+            }
+        )
+    return rows
+
+
+def tried(record: StudyRecord) -> dict[str, Any]:
+    """Every setting on its last rung: header and rows of text, most seeds and largest gain first."""
+    places = words.decimals(record)
+    rows = []
+    for item in record.result.get("tried") or []:
+        entry = mapping(item)
+        against = mapping(mapping(entry.get("cost_ratio")).get("variant"))
+        over = "; ".join(str(mapping(one).get("reason")) for one in entry.get("over_limit") or [])
+        fate = (
+            "chosen" if entry.get("chosen") else str(entry.get("dropped") or "not the best within the limits")
+        )
+        rows.append(
+            {
+                "name": str(entry.get("lever") or ""),
+                "cells": [
+                    str(entry.get("seeds") or ""),
+                    numerals.estimate(Interval.read(entry.get("improvement")), places, signed=True),
+                    numerals.fixed(Interval.read(entry.get("recovered")).mean, 2),
+                    numerals.times(number_or_none(against.get("gradients"))) or "",
+                    numerals.times(number_or_none(against.get("updates"))) or "",
+                    numerals.fixed(number_or_none(entry.get("baseline_metric")), places),
+                    "; ".join(part for part in (fate, over) if part),
+                ],
+            }
+        )
+    labels = [
+        "Seeds",
+        "Gain of the variant",
+        "R",
+        "Gradients",
+        "Updates",
+        "Baseline with it",
+        "What became of it",
+    ]
+    return {"labels": labels if rows else [], "rows": rows}
+
+
+def confirmation(record: StudyRecord) -> list[dict[str, str]]:
+    """One row for each look of the confirmation: ``n, said``."""
+    levers = [str(mapping(one).get("lever")) for one in record.result.get("controls") or []]
+    rows = []
+    for item in record.result.get("confirmation") or []:
+        entry = mapping(item)
+        said = entry.get("said") or []
+        text = ", ".join(f"{lever} {word}" for lever, word in zip(levers, said, strict=False))
+        rows.append({"n": str(entry.get("n") or ""), "said": text})
+    return rows

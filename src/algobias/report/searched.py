@@ -40,10 +40,12 @@ def tried(record: StudyRecord) -> dict[str, Any]:
     for item in record.result.get("tried") or []:
         entry = mapping(item)
         against = mapping(mapping(entry.get("cost_ratio")).get("variant"))
-        over = "; ".join(str(mapping(one).get("reason")) for one in entry.get("over_limit") or [])
-        fate = (
-            "chosen" if entry.get("chosen") else str(entry.get("dropped") or "not the best within the limits")
-        )
+        fate = "chosen" if entry.get("chosen") else "out early" if entry.get("dropped") else "not the best"
+        over = len(entry.get("over_limit") or [])
+        if over and not entry.get("chosen"):
+            fate += (
+                ", above every limit" if over == len(record.result.get("chosen") or []) else ", above a limit"
+            )
         rows.append(
             {
                 "name": str(entry.get("lever") or ""),
@@ -54,7 +56,7 @@ def tried(record: StudyRecord) -> dict[str, Any]:
                     numerals.times(number_or_none(against.get("gradients"))) or "",
                     numerals.times(number_or_none(against.get("updates"))) or "",
                     numerals.fixed(number_or_none(entry.get("baseline_metric")), places),
-                    "; ".join(part for part in (fate, over) if part),
+                    fate,
                 ],
             }
         )

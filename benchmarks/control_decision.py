@@ -1,9 +1,9 @@
 """How often a confirmed control is one by chance: whole searches on outcomes whose truth is known.
 
-The change costs three tolerances at equal fit. Every candidate gives two of them back, to the variant alone,
-so that each leaves a gap of exactly one tolerance: none is truly ``recovered``, and the search can choose only
-noise. Search and confirmation are the shipped ones (``plan_search``, ``plan_confirmation``); seed effects have
-unit variance, one tolerance, under three error laws, and search and confirmation share no seed.
+The change costs three tolerances at equal fit. Every candidate gives two of them back, to the variant
+alone, so that each leaves a gap of exactly one tolerance: none is truly ``recovered``, and the search can
+choose only noise. Search and confirmation are the shipped ones (``plan_search``, ``plan_confirmation``); seed
+effects have unit variance, one tolerance, under three error laws; search and confirmation share no seed.
 
     python benchmarks/control_decision.py              # 2,500 searches for each number of candidates
     python benchmarks/control_decision.py --searches 100

@@ -40,8 +40,8 @@ from algobias.models.mlp import mlp
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.training.loop import Setup
 from algobias.training.network import STACK_PARAMETERS
+from algobias.training.setup import Setup
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"

@@ -18,8 +18,8 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
 from algobias.training.checks import activity_check, null_check
-from algobias.training.loop import Setup
 from algobias.training.observers import Interrupted
+from algobias.training.setup import Setup
 
 EXAMPLES = [(name, text) for name, cls in LEVERS.items() for text in cls.card.examples]
 PARTS = [name for name, cls in LEVERS.items() if issubclass(cls, Part)]

@@ -8,7 +8,8 @@ import torch
 from algobias.levers.registry import parse
 from algobias.tasks.registry import load_task
 from algobias.training.cost import _Saved
-from algobias.training.loop import Setup, train
+from algobias.training.loop import train
+from algobias.training.setup import Setup
 
 
 def peak_of(make) -> int:

@@ -16,8 +16,9 @@ from algobias.recipe import Budget
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic, one_thread
-from algobias.training.loop import Setup, train
+from algobias.training.loop import train
 from algobias.training.memory import select
+from algobias.training.setup import Setup
 
 META = torch.device("meta")
 LEVERS = {

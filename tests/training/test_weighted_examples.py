@@ -14,7 +14,8 @@ from algobias.errors import BadInput
 from algobias.levers.step import Key
 from algobias.tasks.task import Task
 from algobias.training.evaluation import EvaluationSet
-from algobias.training.loop import Setup, train
+from algobias.training.loop import train
+from algobias.training.setup import Setup
 
 PAD = -1
 

@@ -1,0 +1,70 @@
+"""Everything of a recipe that does not depend on the seed, ready to train."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from algobias.errors import BadInput
+from algobias.levers.base import Context, Part
+from algobias.levers.optimizer import build_transform
+from algobias.levers.registry import build_part
+from algobias.levers.schedule import rate
+from algobias.levers.step import GradFn, Sampler, State, Transform
+from algobias.recipe import Recipe
+from algobias.tasks.task import Task
+from algobias.training.cost import StepCost, measure_step
+from algobias.training.evaluation import EvaluationSet
+from algobias.training.horizon import Horizon
+from algobias.training.network import Network, stack
+from algobias.training.sampler import build_sampler
+
+
+class Setup:
+    """Everything of a recipe that does not depend on the seed.
+
+    Args:
+        recipe: The recipe.
+        task: Its task.
+        device: Where tensors live.
+    """
+
+    def __init__(self, recipe: Recipe, task: Task, device: torch.device) -> None:
+        if recipe.examples != len(task.train):
+            raise BadInput(
+                "recipe.examples", recipe.examples, f"the {len(task.train)} training examples of the task"
+            )
+        self.recipe, self.task = recipe, task
+        parts: list[Part] = [build_part(spec) for spec in recipe.parts]
+        used = task.used_index(recipe.data)
+        context = Context(recipe, len(used), task.classes, task.labels, task.replace_labels)
+        self.network = Network(task, recipe, parts, device)
+        source = task.train.to(device)
+        self.sampler: Sampler = build_sampler(
+            source, used, recipe, parts, context, stacked=self.network.stacked
+        )
+        self.grad: GradFn = self.network.gradient
+        self.transform: Transform = build_transform(recipe.optimizer, rate(recipe))
+        for part in parts:
+            self.grad = part.gradient(self.grad, context)
+            self.transform = part.update(self.transform, context)
+        fit = task.fit_index(used)
+        self.fit_examples = EvaluationSet.of(source, fit, task.weight)
+        self.test_examples = EvaluationSet.of(task.test.to(device), None, task.weight)
+        self.horizon = Horizon(recipe)
+        self._step_cost: StepCost | None = None
+
+    def initial(self, seeds: Sequence[int]) -> State:
+        """The untrained networks."""
+        states = [self.network.initial(seed) for seed in seeds]
+        return stack(states) if self.network.stacked else states[0]
+
+    def step_cost(self) -> StepCost:
+        """Measured cost of one update of one run; measured once."""
+        if self._step_cost is None:
+            state, network = self.initial((0,)), self.network
+            self._step_cost = measure_step(
+                state, self.sampler, self.grad, self.transform, 0, lambda: network.gradients
+            )
+        return self._step_cost

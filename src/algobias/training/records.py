@@ -44,6 +44,17 @@ class Record:
             "sample": self.sample,
         }
 
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take over what a snapshot knows."""
+        self.checks = list(snapshot.checks)
+        self.kept_at = snapshot.numbers["kept_at"]
+        self.trivial = snapshot.numbers["trivial"]
+        self.gradients = snapshot.numbers["gradients"]
+        self.seconds = snapshot.numbers["seconds"]
+        self.per_example = snapshot.tensors.get("per_example")
+        self.also = dict(snapshot.numbers.get("also", {}))
+        self.sample = snapshot.numbers.get("sample")
+
 
 def check(
     setup: Setup, records: Sequence[Record], update: int, weights: State, observers: Sequence[Observer]
@@ -113,14 +124,7 @@ def restore(
         raise BadInput("resume", sorted(updates), "snapshots of every seed of the call, at one update")
     snapshots = [resume[record.seed] for record in records]
     for record, snapshot in zip(records, snapshots, strict=True):
-        record.checks = list(snapshot.checks)
-        record.kept_at = snapshot.numbers["kept_at"]
-        record.trivial = snapshot.numbers["trivial"]
-        record.gradients = snapshot.numbers["gradients"]
-        record.seconds = snapshot.numbers["seconds"]
-        record.per_example = snapshot.tensors.get("per_example")
-        record.also = dict(snapshot.numbers.get("also", {}))
-        record.sample = snapshot.numbers.get("sample")
+        record.restore(snapshot)
     state, memory = unpack(snapshots, state, memory, setup.network.stacked)
     return updates.pop(), state, memory
 

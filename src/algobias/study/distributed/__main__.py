@@ -1,0 +1,102 @@
+"""One process of a run. ``torchrun --nproc-per-node 4 -m algobias.study.distributed TASK --change ...``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from algobias.errors import BadInput
+from algobias.levers.registry import parse_many
+from algobias.recipe import Recipe, recipe_from
+from algobias.study.distributed.launch import BAD_INPUT, STOPPED
+from algobias.study.runfiles import outcome_json
+from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
+from algobias.training.observers import Interrupted
+from algobias.training.processes.parts import divided
+from algobias.training.processes.rank import train_rank
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train one seed as one of the processes that ``RANK`` and ``WORLD_SIZE`` name; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="torchrun --nproc-per-node W -m algobias.study.distributed",
+        description="Train one seed of a recipe over several processes; rank 0 writes OUT/outcome.json.",
+    )
+    parser.add_argument("task", help="built-in task with options, or path/to/file.py:name")
+    parser.add_argument("--recipe", type=Path, help="a whole recipe as JSON, instead of --change")
+    parser.add_argument("--change", action="append", default=[], help="a lever; repeat for several, in order")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="folder for snapshots and the outcome")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--device", default="cpu")
+    given = parser.parse_args(arguments)
+    rank = int(os.environ.get("RANK", "0"))
+    try:
+        return _run(given, rank)
+    except Interrupted:
+        return STOPPED
+    except BadInput as error:
+        told = {"field": error.field, "value": repr(error.value), "allowed": error.allowed}
+        given.out.mkdir(parents=True, exist_ok=True)
+        said = given.out / f"process{rank}.error.json"
+        said.write_text(json.dumps({**told, "nearest": error.nearest}), encoding="utf-8")
+        print(f"Error {error}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def _run(given: argparse.Namespace, rank: int) -> int:
+    torch.set_num_threads(1)
+    task = load_task(given.task, given.data)
+    base, parallel = divided(_recipe(given, task))
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world != parallel.processes:
+        allowed = f"{parallel.processes} for {parallel.workers} workers" + (
+            " and a server" if parallel.kind == "server" else ""
+        )
+        raise BadInput("processes", world, allowed)
+    on_gpu = given.device.partition(":")[0] == "cuda"
+    device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank))}" if on_gpu else "cpu"
+    if on_gpu:
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=world)
+    try:
+        stop = given.out / "stop"
+        outcome = train_rank(
+            base,
+            task,
+            given.seed,
+            parallel,
+            device=device,
+            folder=given.out,
+            should_stop=stop.exists,
+        )
+        if rank == 0:
+            written = given.out / "outcome.json"
+            temporary = written.with_suffix(".tmp")
+            temporary.write_text(json.dumps(outcome_json(outcome), allow_nan=False), encoding="utf-8")
+            temporary.replace(written)
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+    return 0
+
+
+def _recipe(given: argparse.Namespace, task: Task) -> Recipe:
+    if given.recipe is not None:
+        return recipe_from(json.loads(given.recipe.read_text(encoding="utf-8")))
+    recipe = task.recipe()
+    for text in given.change:
+        for lever in parse_many(text):
+            recipe = lever.apply(recipe)
+    return recipe
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

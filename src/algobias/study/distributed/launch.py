@@ -1,0 +1,150 @@
+"""Start the processes of one run, watch them, and say clearly when one of them is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from algobias.errors import BadInput
+from algobias.recipe import Recipe
+from algobias.study.runfiles import outcome_from
+from algobias.training.observers import Interrupted
+from algobias.training.outcome import Outcome
+
+POLL_SECONDS = 0.1
+GRACE_SECONDS = 5.0
+STOPPED, BAD_INPUT = 75, 2
+"""Exit codes of a process that was asked to stop, and of one that refuses its input."""
+
+
+class ProcessLost(RuntimeError):
+    """A process of a run ended before the run did; snapshots of the run are in order."""
+
+
+def run_processes(
+    recipe: Recipe,
+    task: str,
+    seed: int,
+    count: int,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    device: str = "cpu",
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train one seed over ``count`` processes of this machine.
+
+    Args:
+        recipe: With the part that shares out the work.
+        task: The task as text.
+        seed: Seed of the run.
+        count: Number of processes.
+        folder: Where the processes keep snapshots and the outcome; a run that was cut off goes on from there.
+        data: Folder of the data sets.
+        device: ``cpu`` (gloo), or ``cuda`` (NCCL, process i on device i).
+        should_stop: Asked all the time; a run that is stopped can be gone on with.
+
+    Raises:
+        BadInput: The processes refuse the recipe or the task.
+        Interrupted: ``should_stop`` said so.
+        ProcessLost: A process was killed or failed; says which, and how.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = folder / "recipe.json"
+    asked.write_text(json.dumps(recipe.resolved()), encoding="utf-8")
+    stop = folder / "stop"
+    stop.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "algobias.study.distributed", task, "--recipe", str(asked)]
+    command += ["--seed", str(seed), "--out", str(folder), "--device", device]
+    command += [] if data is None else ["--data", str(data)]
+    started: list[subprocess.Popen[bytes]] = []
+    logs = [open(folder / f"process{rank}.log", "wb") for rank in range(count)]  # noqa: SIM115
+    try:
+        port = free_port()
+        for rank in range(count):
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
+            environment = {**os.environ, **{key: str(value) for key, value in place.items()}}
+            environment |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+            started.append(
+                subprocess.Popen(command, env=environment, stdout=logs[rank], stderr=subprocess.STDOUT)
+            )
+        _watch(started, folder, stop, should_stop)
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for log in logs:
+            log.close()
+    outcome = outcome_from(json.loads((folder / "outcome.json").read_text(encoding="utf-8")), None)
+    for leftover in (*folder.glob("process*"), asked):
+        leftover.unlink(missing_ok=True)
+    return outcome
+
+
+def _watch(
+    started: Sequence[subprocess.Popen[bytes]], folder: Path, stop: Path, should_stop: Callable[[], bool]
+) -> None:
+    """Return once all have ended well."""
+    while True:
+        codes = [process.poll() for process in started]
+        bad = [(rank, code) for rank, code in enumerate(codes) if code not in (None, 0)]
+        if bad:
+            # the others notice that one is gone and fail as well: the first to fail is the one that is told
+            rank, code = next(((r, c) for r, c in bad if c == BAD_INPUT), bad[0])
+            assert code is not None
+            _end(started)
+            if code == STOPPED:
+                raise Interrupted
+            raise _told(folder, rank, code, len(started))
+        if all(code == 0 for code in codes):
+            return
+        if should_stop() and not stop.exists():
+            stop.touch()
+        time.sleep(POLL_SECONDS)
+
+
+def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in started:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _told(folder: Path, rank: int, code: int, count: int) -> Exception:
+    """What is raised for a process that ended with ``code``."""
+    said = folder / f"process{rank}.error.json"
+    if code == BAD_INPUT and said.exists():
+        told = json.loads(said.read_text(encoding="utf-8"))
+        return BadInput(told["field"], _AsShown(told["value"]), told["allowed"], told["nearest"])
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    lines = (folder / f"process{rank}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    last = f": {lines[-1]}" if lines and code > 0 else ""
+    return ProcessLost(
+        f"process {rank} of {count} {how}{last}; what all processes had saved is in order, and the same "
+        "command goes on from there"
+    )
+
+
+class _AsShown:
+    """A value that was already put into words."""
+
+    def __init__(self, shown: str) -> None:
+        self.shown = shown
+
+    def __repr__(self) -> str:
+        return self.shown
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,1 @@
+"""The same recipes over several real processes, with ``torch.distributed``."""

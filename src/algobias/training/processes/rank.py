@@ -1,0 +1,134 @@
+"""One process of a distributed run: its updates, the checks that all take part in, its snapshots."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+
+from algobias.recipe import Recipe
+from algobias.tasks.task import Task
+from algobias.training.checkpoints import load_snapshot, save_snapshot
+from algobias.training.device import exact_arithmetic
+from algobias.training.memory import pack, unpack
+from algobias.training.network import own_randomness
+from algobias.training.observers import Interrupted, Observer, Snapshot
+from algobias.training.outcome import Outcome
+from algobias.training.processes.strategies import KINDS, Parallel, put_back, state_and_memory
+from algobias.training.records import Record, check, outcome_of, trivial_metrics
+from algobias.training.setup import Setup
+
+SNAPSHOT_SECONDS = 10.0
+
+GOING, SAVE, STOP = 0, 1, 2
+
+
+def train_rank(
+    recipe: Recipe,
+    task: Task,
+    seed: int,
+    parallel: Parallel,
+    *,
+    device: str = "cpu",
+    folder: Path | None = None,
+    observers: Sequence[Observer] = (),
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Outcome:
+    """Train one seed as one of several processes; every process calls this and gets the same outcome.
+
+    The process group must have been initialised. Evaluation is done by every process on the common weights,
+    so that all end at the same update; observers are those of process 0 only.
+
+    Args:
+        recipe: Without the part that shares out the work.
+        task: Where data, network, loss and metric come from.
+        seed: Seed of the run.
+        parallel: How the work is shared out.
+        device: Where this process's tensors live.
+        folder: Where each process keeps its snapshots; a run that was cut off goes on from there.
+        observers: Told of checks and weights.
+        should_stop: Process 0 asks it at every check.
+
+    Raises:
+        BadInput: The recipe is impossible for the task.
+        Interrupted: ``should_stop`` said so; snapshots are stored.
+    """
+    setup = Setup(recipe.edit(engine="looped"), task, torch.device(device))
+    address = recipe.address(f"{parallel}")
+    with own_randomness(), exact_arithmetic(setup.network.device):
+        strategy = KINDS[parallel.kind](setup, parallel, seed, setup.initial((seed,)))
+        record = Record(seed)
+        update = 0
+        found = _latest(folder, address, seed)
+        if found is None:
+            record.trivial = trivial_metrics(setup, strategy.state)[0]
+        else:
+            update = found.update
+            record.restore(found)
+            put_back(strategy, *unpack([found], *state_and_memory(strategy), stacked=False))
+        step_cost = setup.step_cost()
+        clock = saved = time.perf_counter()
+        while (last := setup.horizon.next_stop(record.checks)) is not None:
+            before = setup.network.gradients
+            while True:
+                strategy.step(update)
+                update += 1
+                if update in setup.horizon.checks or update >= last:
+                    break
+            now = time.perf_counter()
+            made = torch.tensor(float(setup.network.gradients - before))
+            dist.all_reduce(made)
+            record.gradients += int(made)
+            record.seconds += now - clock
+            clock = now
+            check(setup, [record], update, strategy.averaged(), observers)
+            order = _order(should_stop, folder is not None and now - saved > SNAPSHOT_SECONDS)
+            if order != GOING and folder is not None:
+                tensors, numbers = pack(*state_and_memory(strategy))
+                if record.per_example is not None:
+                    tensors["per_example"] = record.per_example
+                snapshot = Snapshot(update, tensors, {**numbers, **record.numbers()}, tuple(record.checks))
+                _save(folder, snapshot, address, seed)
+                saved = time.perf_counter()
+            if order == STOP:
+                raise Interrupted
+    return outcome_of(setup, step_cost, record)
+
+
+def _order(should_stop: Callable[[], bool], save: bool) -> int:
+    """What process 0 decides, known to all."""
+    order = torch.tensor([STOP if should_stop() else SAVE if save else GOING])
+    dist.broadcast(order, src=0)
+    return int(order)
+
+
+def _path(folder: Path, rank: int, update: int) -> Path:
+    return folder / f"process{rank}-{update}.safetensors"
+
+
+def _save(folder: Path, snapshot: Snapshot, address: str, seed: int) -> None:
+    """Every process its own file; the ones before go only once all have written theirs."""
+    rank = dist.get_rank()
+    save_snapshot(_path(folder, rank, snapshot.update), snapshot, address=address, seed=seed)
+    dist.barrier()
+    for old in folder.glob(f"process{rank}-*.safetensors"):
+        if old != _path(folder, rank, snapshot.update):
+            old.unlink(missing_ok=True)
+
+
+def _latest(folder: Path | None, address: str, seed: int) -> Snapshot | None:
+    """This process's part of the latest point that every process has."""
+    if folder is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    count = dist.get_world_size()
+    names = [{path.name for path in folder.glob(f"process{rank}-*.safetensors")} for rank in range(count)]
+    updates = [{int(name.partition("-")[2].partition(".")[0]) for name in each} for each in names]
+    common = set.intersection(*updates)
+    dist.barrier()  # nobody removes a file before all have looked
+    if not common:
+        return None
+    return load_snapshot(_path(folder, dist.get_rank(), max(common)), address=address, seed=seed)

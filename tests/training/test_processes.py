@@ -1,0 +1,105 @@
+"""Real processes: each strategy against a plain program that does the same in one process."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as spawn
+
+from algobias.recipe import Recipe
+from algobias.study.distributed.launch import free_port
+from algobias.tasks.registry import load_task
+from algobias.training.loop import train
+from algobias.training.observers import Interrupted
+from algobias.training.processes.rank import train_rank
+from algobias.training.processes.strategies import Parallel
+from algobias.training.setup import Setup
+
+UPDATES = 24
+
+
+def recipe(**changes: Any) -> Recipe:
+    base = load_task("digits").recipe().edit(batch=16, budget={"updates": UPDATES}, engine="looped")
+    return base.edit(**changes)
+
+
+def process(
+    rank: int, count: int, port: int, made: Recipe, parallel: Parallel, folder: str, stop: int
+) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group("gloo", rank=rank, world_size=count)
+    asked = 0
+
+    def should_stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked == stop
+
+    try:
+        outcome = train_rank(
+            made, load_task("digits"), 3, parallel, folder=Path(folder), should_stop=should_stop
+        )
+        told = {"loss": outcome.curve.train_loss.tolist(), "test": outcome.curve.test_metric.tolist()}
+        told["cost"] = outcome.cost.gradients
+        Path(folder, f"outcome{rank}.json").write_text(json.dumps(told))
+    except Interrupted:
+        pass
+    dist.destroy_process_group()
+
+
+def run(made: Recipe, parallel: Parallel, folder: Path, stop: int = 0) -> list[dict[str, Any]]:
+    count = parallel.processes
+    spawn.spawn(process, (count, free_port(), made, parallel, str(folder), stop), nprocs=count)
+    paths = [folder / f"outcome{rank}.json" for rank in range(count)]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def plain(made: Recipe, workers: int, every: int) -> np.ndarray:
+    """Local SGD as a plain program: W networks, averaged with their momentum after every so many updates."""
+    task = load_task("digits")
+    setup = Setup(made, task, torch.device("cpu"))
+    states = [setup.initial((3,)) for _ in range(workers)]
+    memories = [setup.transform.init(state) for state in states]
+    losses = []
+    for update in range(UPDATES):
+        batch, key = setup.sampler(update, (3,))
+        size = made.batch // workers
+        for worker in range(workers):
+            rows = slice(worker * size, (worker + 1) * size)
+            grads, _ = setup.grad(states[worker], tuple(leaf[rows] for leaf in batch), key)
+            states[worker], memories[worker] = setup.transform.update(grads, memories[worker], states[worker])
+        mean = torch.stack([state.params for state in states]).mean(0)
+        if (update + 1) % every == 0:
+            velocity = torch.stack([memory["velocity"] for memory in memories]).mean(0)
+            states = [state.with_params(mean) for state in states]
+            memories = [{**memory, "velocity": velocity} for memory in memories]
+        if update + 1 in setup.horizon.checks:
+            losses.append(float(setup.network.loss(states[0].with_params(mean), setup.fit_examples)))
+    return np.array(losses)
+
+
+def test_synchronous_processes_are_one_big_batch(tmp_path: Path) -> None:
+    (one,) = train(recipe(), load_task("digits"), (3,))
+    found = run(recipe(), Parallel("synchronous", 2), tmp_path)
+    for each in found:
+        np.testing.assert_allclose(each["loss"], one.curve.train_loss, rtol=2e-5)
+        assert each["test"] == pytest.approx(one.curve.test_metric.tolist(), abs=0.2)
+        assert each["cost"] == one.cost.gradients
+    np.testing.assert_array_equal(found[0]["loss"], found[1]["loss"])
+
+
+def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) -> None:
+    expected = plain(recipe(), workers=2, every=5)
+    whole = run(recipe(), Parallel("local", 2, every=5), tmp_path / "whole")
+    np.testing.assert_allclose(whole[0]["loss"], expected, rtol=2e-5)
+    assert not run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut", stop=6)
+    again = run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut")
+    np.testing.assert_array_equal(again[0]["loss"], whole[0]["loss"])

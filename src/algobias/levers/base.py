@@ -156,6 +156,10 @@ class Part(Lever):
         """Change how the gradient becomes an update."""
         return transform
 
+    def bytes_sent(self, parameters: int, updates: int, recipe: Recipe) -> float:
+        """Bytes that one worker sends to others in so many updates of a network with so many parameters."""
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Context:
@@ -167,6 +171,10 @@ class Context:
         classes: Number of classes, or None where the labels are not classes.
         replace_labels: (batch, labels) -> batch with other labels; None where the task has no labels.
         labels: batch -> its labels, [..., B]; None where the task has no labels.
+        weight: batch -> how much each example counts in the loss's mean, [B]; None: all alike.
+        used: Training examples in use, [n].
+        all_labels: Labels of all training examples, or None.
+        gather: (index [..., B], seeds, epoch) -> the batch of these examples.
     """
 
     recipe: Recipe
@@ -174,6 +182,10 @@ class Context:
     classes: int | None = None
     labels: Any = None
     replace_labels: Any = None
+    weight: Any = None
+    used: Any = None
+    all_labels: Any = None
+    gather: Any = None
 
 
 __all__ = ["Amount", "Card", "Context", "Lever", "Part", "Place"]

@@ -12,6 +12,7 @@ from algobias.levers.batch import BatchSize
 from algobias.levers.budget import Length
 from algobias.levers.clip import Clip
 from algobias.levers.data import DataFraction
+from algobias.levers.delay import Delay
 from algobias.levers.ema import WeightAverage
 from algobias.levers.label_noise import LabelNoise
 from algobias.levers.optimizer import Optimizer
@@ -37,6 +38,7 @@ LEVERS: dict[str, type[Lever]] = {
         SharpnessAware,
         LabelNoise,
         WeightAverage,
+        Delay,
     )
 }
 """Every lever by its name on the command line."""

@@ -72,6 +72,7 @@ class Key:
         index: Training examples drawn, [..., B].
         weights: How much each example's gradient counts in the batch's mean, [..., B]: the gradient is
             ``sum_i weights_i g_i / B``; None means 1 for all. An example of weight 0 is left out.
+        workers: Simulated workers that lie side by side on the last leading axis, each with B examples.
     """
 
     update: int
@@ -79,6 +80,7 @@ class Key:
     seeds: tuple[int, ...]
     index: Tensor
     weights: Tensor | None = None
+    workers: int = 1
 
 
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]
@@ -93,16 +95,25 @@ def current_weights(state: State, memory: Tree) -> State:
     return state
 
 
+def current_point(state: State, memory: Tree, key: Key) -> State:
+    """Where the gradient is taken, where no part says otherwise: at the current weights."""
+    return state
+
+
 class Transform(NamedTuple):
-    """A triple of pure functions that turns gradients into an update.
+    """Pure functions that turn gradients into an update.
 
     Attributes:
         init: State -> memory. A tree (dicts, tuples) of tensors with the state's leading axes and of plain
             numbers.
         update: (gradients, memory, state) -> (state, memory).
         weights: (state, memory) -> the state that is evaluated and saved (an average, say).
+        at: (state, memory, key) -> where the gradient is taken (older weights, say; or the weights of several
+            workers, on one more leading axis, whose gradients ``update`` then gets). The buffers that the
+            forward pass leaves there are those of the state that ``update`` gets.
     """
 
     init: Callable[[State], Tree]
     update: Callable[[Grads, Tree, State], tuple[State, Tree]]
     weights: Callable[[State, Tree], State] = current_weights
+    at: Callable[[State, Tree, Key], State] = current_point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -131,8 +132,8 @@ def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:
         for update in range(6):
             started = time.perf_counter()
             batch, key = setup.sampler(update, (seed,))
-            grads, after = setup.grad(state, batch, key)
-            setup.transform.update(grads, memory, after)
+            grads, after = setup.grad(setup.transform.at(state, memory, key), batch, key)
+            setup.transform.update(grads, memory, replace(state, buffers=after.buffers))
             wait_for(setup.network.device)
             times.append(time.perf_counter() - started)
     size = state.params.nbytes + sum(buffer.nbytes for buffer in state.buffers.values())

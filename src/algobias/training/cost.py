@@ -97,21 +97,24 @@ def measure_step(
     """
     lead = () if state.params.dim() == 1 else (1,)
     batch, key = sampler(0, (seed,))
-    saved = _Saved(state.params)
+    memory = transform.init(state)
+    point = transform.at(state, memory, key)
+    saved = _Saved(point.params)
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
-        grads, _ = grad(state, batch, key)
+        grads, _ = grad(point, batch, key)
     before = evaluated()
     with FlopCounterMode(display=False) as counter:
-        grad(state, batch, key)
+        grad(point, batch, key)
     evaluations = max(1, evaluated() - before)
-    memory = transform.init(state)
     held = [state.params, grads, *(leaf for leaf in tree_leaves(memory) if isinstance(leaf, Tensor))]
     assert state.params.shape[:-1] == lead
     peak = sum(tensor.nbytes for tensor in held) + saved.peak
     return StepCost(counter.get_total_flops() / evaluations, float(peak))
 
 
-def cost_of(step: StepCost, *, updates: int, batch: int, numbers: dict[str, Any]) -> Cost:
+def cost_of(
+    step: StepCost, *, updates: int, batch: int, numbers: dict[str, Any], bytes_sent: float = 0.0
+) -> Cost:
     """Cost vector after ``updates`` updates.
 
     Args:
@@ -119,13 +122,14 @@ def cost_of(step: StepCost, *, updates: int, batch: int, numbers: dict[str, Any]
         updates: Serial updates made.
         batch: Examples per update.
         numbers: ``gradients`` (evaluations, in examples) and ``seconds`` counted along the way.
+        bytes_sent: What one worker has sent to others.
     """
     return Cost(
         updates=updates,
         examples=updates * batch,
         gradients=numbers["gradients"],
         flops=numbers["gradients"] * step.flops_per_gradient,
-        bytes_sent=0.0,
+        bytes_sent=float(bytes_sent),
         peak_memory=step.peak_memory,
         bits=32.0,
         seconds=numbers["seconds"],

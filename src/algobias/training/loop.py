@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 
@@ -112,8 +113,8 @@ def _train_group(
         checked = False
         while not checked:
             batch, key = setup.sampler(update, seeds)
-            grads, state = setup.grad(state, batch, key)
-            state, memory = setup.transform.update(grads, memory, state)
+            grads, after = setup.grad(setup.transform.at(state, memory, key), batch, key)
+            state, memory = setup.transform.update(grads, memory, replace(state, buffers=after.buffers))
             update += 1
             clock += _show(setup, seeds, update, state, memory, observers)
             checked = update in setup.horizon.checks or update >= last

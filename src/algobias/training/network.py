@@ -182,12 +182,15 @@ class Network:
         rows = None
         if key.weights is not None:
             kept = key.weights != 0
-            self.left_out = self.left_out + (~kept).sum(-1)
+            left_out = (~kept).sum(-1)
+            if key.workers > 1:
+                left_out = left_out.reshape(-1, key.workers).sum(-1) if self.stacked else left_out
+            self.left_out = self.left_out + left_out
             if self.stacked:
                 rows = self._row_weights(batch, key.weights, kept)
             else:
                 batch, rows = self._kept_only(batch, key.weights, kept)
-        self.gradients += key.index.shape[-1]
+        self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
         leaves = {

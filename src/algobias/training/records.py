@@ -150,7 +150,11 @@ def outcome_of(setup: Setup, step_cost: StepCost, record: Record) -> Outcome:
         np.array([check.test_metric for check in checks], dtype=np.float64),
     )
     planned = next((row for row, check in enumerate(checks) if check.planned), len(checks) - 1)
-    cost = cost_of(step_cost, updates=checks[-1].update, batch=setup.recipe.batch, numbers=record.numbers())
+    updates = checks[-1].update
+    sent = sum(part.bytes_sent(setup.network.size, updates, setup.recipe) for part in setup.parts)
+    cost = cost_of(
+        step_cost, updates=updates, batch=setup.recipe.batch, numbers=record.numbers(), bytes_sent=sent
+    )
     return Outcome(
         seed=record.seed,
         curve=curve,

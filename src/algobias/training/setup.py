@@ -38,9 +38,20 @@ class Setup:
         self.recipe, self.task = recipe, task
         parts: list[Part] = [build_part(spec) for spec in recipe.parts]
         used = task.used_index(recipe.data)
-        context = Context(recipe, len(used), task.classes, task.labels, task.replace_labels)
-        self.network = Network(task, recipe, parts, device)
         source = task.train.to(device)
+        context = Context(
+            recipe,
+            len(used),
+            task.classes,
+            task.labels,
+            task.replace_labels,
+            weight=task.weight,
+            used=used,
+            all_labels=task.all_labels("train", read=False),
+            gather=source.gather,
+        )
+        self.parts = parts
+        self.network = Network(task, recipe, parts, device)
         self.sampler: Sampler = build_sampler(
             source, used, recipe, parts, context, stacked=self.network.stacked
         )

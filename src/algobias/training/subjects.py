@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from algobias.errors import BadInput, unknown_name
+from algobias.levers.delay import Delay
 from algobias.levers.registry import build_part
 from algobias.levers.schedule import rate
 from algobias.probes.subject import Subject, Training
@@ -106,10 +107,14 @@ def training_of(task: Task, recipe: Recipe, updates: int | None = None) -> Train
     lr = optimizer.lr
     if updates is not None:
         lr = rate(recipe)(max(0, min(updates, recipe.planned_updates) - 1))
+    late = next((part for spec in recipe.parts if isinstance(part := build_part(spec), Delay)), None)
+    shifted = late is not None and late.momentum == "shifted"
     return Training(
         lr=lr,
         name=optimizer.name,
-        momentum=optimizer.momentum,
+        momentum=(late.shift or 0.0) if late is not None and shifted else optimizer.momentum,
+        delay=0 if late is None else late.tau,
+        shifted=shifted,
         nesterov=optimizer.nesterov,
         beta1=optimizer.beta1,
         beta2=optimizer.beta2,

@@ -1,0 +1,236 @@
+"""Stale gradients: a plain program, the exact thresholds, and the blocks for anybody's loop."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from algobias.errors import BadInput
+from algobias.levers.delay import random_age, stages
+from algobias.levers.registry import parse
+from algobias.levers.stale import DelayedGradients, ShiftedMomentum
+from algobias.levers.step import Layout
+from algobias.recipe import Recipe
+from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
+from algobias.theory.stability import Algorithm
+from algobias.training.loop import train
+from algobias.training.setup import Setup
+from algobias.training.subjects import training_of
+
+UPDATES = 25
+
+
+def made(*levers: str, **changes: Any) -> Recipe:
+    recipe = load_task("digits").recipe().edit(budget={"updates": UPDATES}, **changes)
+    for text in levers:
+        recipe = parse(text).apply(recipe)
+    return recipe
+
+
+def plain(recipe: Recipe, ages: Any, shift: float = 0.0) -> list[float]:
+    """Losses at the checks of SGD with gradients of age ``ages(t)``, written out."""
+    bare = recipe.edit(parts=[], engine="looped", optimizer__momentum=0.0)
+    setup = Setup(bare, load_task("digits"), torch.device("cpu"))
+    state = setup.initial((3,))
+    past, velocities, losses = [state.params], {}, []
+    for t in range(UPDATES):
+        batch, key = setup.sampler(t, (3,))
+        age = ages(t)
+        grads, _ = setup.grad(state.with_params(past[max(0, t - age)]), batch, key)
+        velocities[t] = grads + shift * velocities.get(t - age - 1, torch.zeros_like(grads))
+        past.append(past[-1] - bare.optimizer.lr * velocities[t])
+        if t + 1 in setup.horizon.checks:
+            losses.append(float(setup.network.loss(state.with_params(past[-1]), setup.fit_examples)))
+    return losses
+
+
+@pytest.mark.parametrize("engine", ["looped", "stacked"])
+@pytest.mark.parametrize(
+    ("lever", "age", "shift"),
+    [
+        ("delay:3,lr=rule,momentum=0", lambda t: 3, 0.0),
+        ("delay:3,kind=workers,momentum=0", lambda t: 3, 0.0),
+        ("delay:2,lr=rule,momentum=shifted", lambda t: 2, 0.9),
+        ("delay:2,kind=random,momentum=0", lambda t: random_age(3, t, 2), 0.0),
+    ],
+)
+def test_the_lever_is_the_plain_program(engine: str, lever: str, age: Any, shift: float) -> None:
+    recipe = made(lever, engine=engine)
+    outcome = train(recipe, load_task("digits"), (2, 3))[1]
+    np.testing.assert_allclose(outcome.curve.train_loss, plain(recipe, age, shift), rtol=2e-4)
+
+
+@pytest.mark.parametrize("engine", ["looped", "stacked"])
+def test_no_delay_is_sgd_bit_for_bit(engine: str) -> None:
+    recipe = made(engine=engine)
+    one, two = (train(each, load_task("digits"), (0, 1)) for each in (recipe, parse("delay:0").apply(recipe)))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a.curve.train_loss, b.curve.train_loss)
+
+
+def test_rates_of_the_reference() -> None:
+    base = made("optimizer:sgd,lr=0.5,momentum=0")
+    rate = parse("delay:8,lr=rule,momentum=0").apply(base).optimizer
+    assert (rate.lr, rate.momentum) == (pytest.approx(0.5 * math.sin(math.pi / 34)), 0)
+    shifted = parse("delay:8,lr=rule,momentum=shifted").apply(base)
+    assert shifted.optimizer.lr == pytest.approx(0.1 * 0.5 * math.sin(math.pi / 34))
+    assert shifted.parts[-1].options["shift"] == 0.9
+    # from the recipe's own momentum: 0.05 / (1 - 0.9) = 0.5 again
+    own = made()
+    assert parse("delay:8,lr=rule,momentum=0").apply(own).optimizer.lr == pytest.approx(rate.lr)
+    told = parse("delay:8,lr=rule,momentum=0").derivation(own)  # type: ignore[attr-defined]
+    assert told == "lr = 0.05 / (1 - 0.9) x sin(pi / 34) = 0.0461342"
+    known = training_of(load_task("digits"), shifted)
+    assert (known.delay, known.shifted, known.momentum) == (8, True, 0.9)
+
+
+class Scalar(nn.Module):
+    """f = w^2 / 2 at w = 1: one weight, sharpness 1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(1, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.w * x[:, 0]
+
+
+def quadratic() -> Task:
+    x = torch.ones(4, 1, dtype=torch.float64)
+    return Task(
+        "quadratic",
+        x,
+        x,
+        Scalar,
+        lambda model, batch: model(batch).square().mean() / 2,
+        lambda model, batch: -model(batch).square(),
+        {"lr": 0.1, "batch": 4, "updates": 1},
+        trivial=-1.0,
+    )
+
+
+QUADRATIC = quadratic()
+
+
+def stable(rate: float, tau: int, momentum: float, shifted: bool, updates: int) -> bool:
+    """Whether the simulator's weight shrinks over the second half of the updates."""
+    recipe = QUADRATIC.recipe().edit(optimizer__lr=rate, optimizer__momentum=0.0 if shifted else momentum)
+    recipe = recipe.edit(budget={"updates": 1}, engine="looped")
+    text = f"delay:{tau}" + (",momentum=shifted" if shifted else "")
+    if shifted:
+        text += f",shift={momentum}"
+        recipe = recipe.edit(optimizer__lr=rate / (1 - momentum))  # the lever multiplies by 1 - m
+    setup = Setup(parse(text).apply(recipe), QUADRATIC, torch.device("cpu"))
+    state = setup.initial((0,))
+    memory = setup.transform.init(state)
+    _, key = setup.sampler(0, (0,))
+    sizes = []
+    with torch.no_grad():
+        for _ in range(updates):
+            grads = setup.transform.at(state, memory, key).params  # the gradient of w^2 / 2 is w
+            state, memory = setup.transform.update(grads, memory, state)
+            sizes.append(abs(float(state.params)))
+    half = updates // 2
+    return max(sizes[half:]) < max(sizes[: updates - half])
+
+
+@pytest.mark.parametrize(("momentum", "shifted"), [(0.0, False), (0.9, False), (0.9, True)])
+@pytest.mark.parametrize("tau", [0, 1, 2, 5, 8, 32])
+def test_the_simulator_meets_the_exact_thresholds(tau: int, momentum: float, shifted: bool) -> None:
+    """Largest stable learning rate within 0.1 %: stable just below the theory's, unstable just above."""
+    limit = Algorithm(momentum, delay=tau, shifted=shifted).critical_product
+    updates = 12_000 if tau < 8 else 30_000
+    assert stable(0.999 * limit, tau, momentum, shifted, updates)
+    assert not stable(1.001 * limit, tau, momentum, shifted, updates)
+
+
+def test_a_pipeline_is_oldest_at_the_first_layer() -> None:
+    shapes = (torch.Size([2]),) * 5
+    layout = Layout(("a.weight", "a.bias", "b.weight", "c.weight", "c.bias"), shapes, (0, 2, 4, 6, 8, 10))
+    assert stages(layout, 4) == (4, 4, 2, 0, 0)
+    recipe = made("delay:4,kind=pipeline,momentum=0")
+    assert train(recipe, load_task("digits"), (0,))[0].curve.train_loss[-1] < 2.3
+
+
+def test_random_ages_are_uniform_and_fixed() -> None:
+    ages = [random_age(0, update, 2) for update in range(2000)]
+    counts = np.bincount(ages, minlength=5)
+    assert counts.min() > 330
+    assert ages[:5] == [random_age(0, update, 2) for update in range(5)]
+
+
+def loop(block: Any, delayed: bool, updates: int, net: nn.Module, data: Any) -> None:
+    x, y = data
+    for _ in range(updates):
+        if delayed:
+            with block.stale():
+                nn.functional.mse_loss(net(x), y).backward()
+        else:
+            nn.functional.mse_loss(net(x), y).backward()
+        block.step()
+        block.zero_grad()
+
+
+@pytest.mark.parametrize("kind", ["delayed", "shifted"])
+def test_blocks_go_on_exactly_from_their_state(kind: str) -> None:
+    torch.manual_seed(0)
+    data = torch.randn(16, 3), torch.randn(16, 1)
+
+    def build(net: nn.Module) -> Any:
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.5 if kind == "delayed" else 0.0)
+        return DelayedGradients(optimizer, 3) if kind == "delayed" else ShiftedMomentum(optimizer, 0.8, 2)
+
+    net = nn.Linear(3, 1)
+    block = build(net)
+    loop(block, kind == "delayed", 7, net, data)
+    twin = copy.deepcopy(net)
+    other = build(twin)
+    other.load_state_dict(copy.deepcopy(block.state_dict()))
+    for one, two in ((block, net), (other, twin)):
+        loop(one, kind == "delayed", 6, two, data)
+    assert torch.equal(net.weight, twin.weight)
+    with pytest.raises(BadInput, match="delay"):
+        build(nn.Linear(3, 1)).load_state_dict({**block.state_dict(), "past": []})
+
+
+def test_the_block_is_the_lever() -> None:
+    recipe = made("delay:3,momentum=0", engine="looped")
+    (outcome,) = train(recipe, load_task("digits"), (0,))
+    setup = Setup(recipe.edit(parts=[]), load_task("digits"), torch.device("cpu"))
+    net = setup.network._build(0)
+    block = DelayedGradients(torch.optim.SGD(net.parameters(), lr=recipe.optimizer.lr), 3)
+    for t in range(UPDATES):
+        (x, y), _ = setup.sampler(t, (0,))
+        with block.stale():
+            nn.functional.cross_entropy(net(x), y).backward()
+        block.step()
+        block.zero_grad()
+    flat = torch.cat([p.detach().reshape(-1) for p in net.parameters()])
+    loss = float(setup.network.loss(setup.initial((0,)).with_params(flat), setup.fit_examples))
+    assert loss == pytest.approx(outcome.curve.train_loss[-1], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("delay:-1", "delay"),
+        ("delay:2,lr=rules", "lr"),
+        ("delay:2,momentum=1", "momentum"),
+        ("delay:2,kind=ring", "kind"),
+    ],
+)
+def test_bad_delays_are_told(text: str, field: str) -> None:
+    with pytest.raises(BadInput, match=field):
+        parse(text)
+
+
+def test_there_is_no_rule_for_adam() -> None:
+    with pytest.raises(BadInput, match="adam"):
+        parse("delay:2,lr=rule").apply(made("optimizer:adam,lr=1e-3"))

@@ -55,8 +55,8 @@ class Delay(Part):
         moves=("top_eigenvalue", "trace", "gradient_variance"),
         not_when=(
             "At an unchanged rate, momentum .9 and a delay of 2 already diverge (digits: 11 % accuracy). "
-            "With the rule and no momentum, a delay of 8 is an optimization loss at equal updates (1.0 points "
-            "on digits) and none at equal training loss, where the same small rate without a delay loses a "
+            "With the rule and no momentum, a delay of 8 is an optimization loss at equal updates (1.0 points"
+            " on digits) and none at equal training loss, where the same small rate without a delay loses a "
             "full point: the stability limit regularises. Shifted momentum at the same effective rate did "
             "lose 0.55 points there."
         ),

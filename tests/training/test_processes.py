@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as spawn
 
+from algobias.errors import BadInput
+from algobias.levers.registry import parse
 from algobias.recipe import Recipe
-from algobias.study.distributed.launch import free_port
+from algobias.study.distributed.launch import ProcessLost, free_port, run_processes
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 from algobias.training.observers import Interrupted
@@ -103,3 +107,73 @@ def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) ->
     assert not run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut", stop=6)
     again = run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut")
     np.testing.assert_array_equal(again[0]["loss"], whole[0]["loss"])
+
+
+@pytest.mark.parametrize(
+    ("lever", "count"),
+    [
+        ("workers:4", 4),
+        ("local_sgd:5,workers=2", 2),
+        ("local_sgd:3,workers=4,post=0.5", 4),
+        ("delay:1,kind=workers,momentum=0", 3),
+    ],
+)
+def test_started_by_the_tool_they_agree_with_the_simulation_step_for_step(
+    tmp_path: Path, lever: str, count: int
+) -> None:
+    """The checks of 24 updates within 2e-5 of each other: rounding in another order, and nothing else."""
+    made = parse(lever).apply(recipe())
+    (simulated,) = train(made, load_task("digits"), (3,))
+    found = run_processes(made, "digits", 3, count, tmp_path)
+    np.testing.assert_array_equal(found.curve.update, simulated.curve.update)
+    np.testing.assert_allclose(found.curve.train_loss, simulated.curve.train_loss, rtol=2e-5)
+    assert found.cost.gradients == simulated.cost.gradients
+    assert not list(tmp_path.glob("process*"))
+
+
+def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
+    made = parse("local_sgd:5,workers=2").apply(recipe(budget={"updates": 4000}))
+    killed = False
+
+    def kill_one() -> bool:
+        nonlocal killed
+        there = list(tmp_path.glob("process1-*.safetensors"))
+        if there and not killed:
+            killed = True
+            subprocess.run(
+                ["pkill", "-9", "-f", f"study.distributed digits --recipe {tmp_path}"], check=False
+            )
+        return False
+
+    with pytest.raises(ProcessLost, match=r"process \d of 2 was killed by signal 9; .* goes on"):
+        run_processes(made, "digits", 3, 2, tmp_path, should_stop=kill_one, snapshot_seconds=0.2)
+    saved = max(int(path.stem.partition("-")[2]) for path in tmp_path.glob("process0-*.safetensors"))
+    assert 0 < saved < 4000
+    again = run_processes(made, "digits", 3, 2, tmp_path)
+    (simulated,) = train(made, load_task("digits"), (3,))
+    np.testing.assert_array_equal(again.curve.update, simulated.curve.update)
+    assert again.curve.train_loss[-1] == pytest.approx(simulated.curve.train_loss[-1], rel=0.05)
+
+
+def test_what_they_cannot_do_is_one_message(tmp_path: Path) -> None:
+    made = parse("local_sgd:5,workers=2,momentum=reset").apply(recipe())
+    with pytest.raises(BadInput, match="momentum=average or keep"):
+        run_processes(made, "digits", 3, 2, tmp_path)
+    with pytest.raises(BadInput, match="2 for 2 workers"):
+        run_processes(parse("local_sgd:5,workers=2").apply(recipe()), "digits", 3, 3, tmp_path)
+
+
+def test_started_by_torchrun(tmp_path: Path) -> None:
+    torchrun = Path(sys.executable).with_name("torchrun")
+    if not torchrun.exists():
+        pytest.skip("torchrun is not installed beside this Python")
+    command = [str(torchrun), "--standalone", "--nproc-per-node", "2", "-m", "algobias.study.distributed"]
+    command += ["digits", "--change", "batch:16", "--change", f"budget:updates={UPDATES}"]
+    command += ["--change", "workers:2", "--seed", "3", "--out", str(tmp_path)]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
+    found = json.loads((tmp_path / "outcome.json").read_text())["curve"]
+    (one,) = train(recipe(), load_task("digits"), (3,))
+    np.testing.assert_allclose(found["train_loss"], one.curve.train_loss, rtol=2e-5)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.step import Grads, State, Transform, Tree
+from algobias.levers.step import Grads, Key, State, Transform, Tree
 from algobias.recipe import Recipe
 
 
@@ -175,7 +175,10 @@ class WeightAverage(Part):
             inner = transform.weights(state, memory["inner"])
             return replace(inner, params=memory["params"], buffers={**inner.buffers, **memory["buffers"]})
 
-        return Transform(init, update, weights)
+        def at(state: State, memory: Tree, key: Key) -> State:
+            return transform.at(state, memory["inner"], key)
+
+        return Transform(init, update, weights, at)
 
 
 def _floats(state: State) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from algobias.errors import BadInput, unknown_name
+from algobias.levers.accumulate import Accumulate
 from algobias.levers.base import Lever, Part
 from algobias.levers.batch import BatchSize
 from algobias.levers.budget import Length
@@ -15,11 +16,13 @@ from algobias.levers.data import DataFraction
 from algobias.levers.delay import Delay
 from algobias.levers.ema import WeightAverage
 from algobias.levers.label_noise import LabelNoise
+from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.optimizer import Optimizer
 from algobias.levers.rate import LearningRate
 from algobias.levers.sam import SharpnessAware
 from algobias.levers.schedule import ScheduleName, Warmup
 from algobias.levers.weight_decay import WeightDecay
+from algobias.levers.workers import Workers
 from algobias.recipe import PartSpec
 from algobias.spelling import parse_options, validate_options
 
@@ -38,6 +41,9 @@ LEVERS: dict[str, type[Lever]] = {
         SharpnessAware,
         LabelNoise,
         WeightAverage,
+        Workers,
+        Accumulate,
+        LocalUpdates,
         Delay,
     )
 }

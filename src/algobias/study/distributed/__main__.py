@@ -20,7 +20,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.observers import Interrupted
 from algobias.training.processes.parts import divided
-from algobias.training.processes.rank import train_rank
+from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for snapshots and the outcome")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--snapshot-seconds", type=float, default=SNAPSHOT_SECONDS)
     given = parser.parse_args(arguments)
     rank = int(os.environ.get("RANK", "0"))
     try:
@@ -76,6 +77,7 @@ def _run(given: argparse.Namespace, rank: int) -> int:
             device=device,
             folder=given.out,
             should_stop=stop.exists,
+            snapshot_seconds=given.snapshot_seconds,
         )
         if rank == 0:
             written = given.out / "outcome.json"

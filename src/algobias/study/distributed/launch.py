@@ -17,6 +17,7 @@ from algobias.recipe import Recipe
 from algobias.study.runfiles import outcome_from
 from algobias.training.observers import Interrupted
 from algobias.training.outcome import Outcome
+from algobias.training.processes.rank import SNAPSHOT_SECONDS
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0
@@ -38,6 +39,7 @@ def run_processes(
     data: Path | None = None,
     device: str = "cpu",
     should_stop: Callable[[], bool] = lambda: False,
+    snapshot_seconds: float = SNAPSHOT_SECONDS,
 ) -> Outcome:
     """Train one seed over ``count`` processes of this machine.
 
@@ -50,6 +52,7 @@ def run_processes(
         data: Folder of the data sets.
         device: ``cpu`` (gloo), or ``cuda`` (NCCL, process i on device i).
         should_stop: Asked all the time; a run that is stopped can be gone on with.
+        snapshot_seconds: At least so long from one snapshot to the next.
 
     Raises:
         BadInput: The processes refuse the recipe or the task.
@@ -63,6 +66,7 @@ def run_processes(
     stop.unlink(missing_ok=True)
     command = [sys.executable, "-m", "algobias.study.distributed", task, "--recipe", str(asked)]
     command += ["--seed", str(seed), "--out", str(folder), "--device", device]
+    command += ["--snapshot-seconds", str(snapshot_seconds)]
     command += [] if data is None else ["--data", str(data)]
     started: list[subprocess.Popen[bytes]] = []
     logs = [open(folder / f"process{rank}.log", "wb") for rank in range(count)]  # noqa: SIM115

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from algobias.errors import BadInput
+from algobias.levers.base import Part
+from algobias.levers.delay import Delay
+from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part
+from algobias.levers.workers import Workers
 from algobias.recipe import Recipe
 from algobias.training.processes.strategies import Parallel
 
@@ -22,7 +24,7 @@ def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     if len(found) != 1:
         allowed = f"exactly one of the parts {', '.join(SHARED)}"
         raise BadInput("parts", [spec.name for spec in found], allowed)
-    part: Any = build_part(found[0])
+    part = build_part(found[0])
     parallel = _parallel(part, recipe)
     if recipe.batch % parallel.workers and parallel.kind != "server":
         raise BadInput("workers", parallel.workers, f"a divisor of the batch of {recipe.batch}")
@@ -30,5 +32,26 @@ def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     return recipe.edit(parts=kept, engine="looped"), parallel
 
 
-def _parallel(part: Any, recipe: Recipe) -> Parallel:
-    raise BadInput("parts", part.name, "a part that real processes can carry out")
+def _parallel(part: Part, recipe: Recipe) -> Parallel:
+    if isinstance(part, Workers):
+        if part.norm == "synchronous":
+            raise BadInput("workers.norm", part.norm, "local over real processes")
+        return Parallel("synchronous", part.count)
+    if isinstance(part, LocalUpdates):
+        if part.outer != "none" or part.momentum == "reset" or part.shards != "shared":
+            told = f"outer={part.outer}, momentum={part.momentum}, shards={part.shards}"
+            allowed = "outer=none, momentum=average or keep, shards=shared over real processes"
+            raise BadInput("local_sgd", told, allowed)
+        return Parallel(
+            "local",
+            part.workers,
+            every=part.every,
+            switch=part.switch(recipe),
+            momentum=part.momentum == "average",
+            buffers=part.buffers == "average",
+        )
+    assert isinstance(part, Delay)
+    if part.kind != "workers" or part.momentum == "shifted":
+        told = f"kind={part.kind}, momentum={part.momentum}"
+        raise BadInput("delay", told, "kind=workers, momentum=keep or 0 over real processes")
+    return Parallel("server", part.tau + 1)

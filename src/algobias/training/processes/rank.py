@@ -36,6 +36,7 @@ def train_rank(
     folder: Path | None = None,
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
+    snapshot_seconds: float = SNAPSHOT_SECONDS,
 ) -> Outcome:
     """Train one seed as one of several processes; every process calls this and gets the same outcome.
 
@@ -51,6 +52,7 @@ def train_rank(
         folder: Where each process keeps its snapshots; a run that was cut off goes on from there.
         observers: Told of checks and weights.
         should_stop: Process 0 asks it at every check.
+        snapshot_seconds: At least so long from one snapshot to the next.
 
     Raises:
         BadInput: The recipe is impossible for the task.
@@ -85,7 +87,7 @@ def train_rank(
             record.seconds += now - clock
             clock = now
             check(setup, [record], update, strategy.averaged(), observers)
-            order = _order(should_stop, folder is not None and now - saved > SNAPSHOT_SECONDS)
+            order = _order(should_stop, folder is not None and now - saved > snapshot_seconds)
             if order != GOING and folder is not None:
                 tensors, numbers = pack(*state_and_memory(strategy))
                 if record.per_example is not None:

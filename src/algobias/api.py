@@ -60,7 +60,7 @@ def audit(
         tolerance: Largest gap that does not matter, in units of the metric.
         levels: Further training losses at which to describe the gap.
         device: Torch device.
-        engine: ``auto``, ``stacked`` or ``looped``.
+        engine: ``auto``, ``stacked``, ``looped``, or ``processes``: workers are real processes.
         probes: Coordinates read after the verdict: ``cheap``, ``standard``, ``full``, names, or ``none``.
         store: Workspace folder.
         data: Folder of the public data sets.

@@ -148,7 +148,8 @@ class Recipe(Frozen):
     Attributes:
         task: Name of the task with its options, as on the command line.
         examples: Number of training examples the task has.
-        engine: ``auto`` lets the model decide whether seeds are stacked or looped over.
+        engine: ``auto`` lets the model decide whether seeds are stacked or looped over; ``processes`` carries
+            out a part that shares out the work over real processes.
     """
 
     task: str
@@ -159,7 +160,7 @@ class Recipe(Frozen):
     model: ModelSpec = ModelSpec()
     schedule: Schedule = Schedule()
     data: DataSpec = DataSpec()
-    engine: Literal["auto", "stacked", "looped"] = "auto"
+    engine: Literal["auto", "stacked", "looped", "processes"] = "auto"
     parts: tuple[PartSpec, ...] = ()
 
     @model_validator(mode="after")

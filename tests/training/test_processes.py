@@ -90,16 +90,6 @@ def plain(made: Recipe, workers: int, every: int) -> np.ndarray:
     return np.array(losses)
 
 
-def test_synchronous_processes_are_one_big_batch(tmp_path: Path) -> None:
-    (one,) = train(recipe(), load_task("digits"), (3,))
-    found = run(recipe(), Parallel("synchronous", 2), tmp_path)
-    for each in found:
-        np.testing.assert_allclose(each["loss"], one.curve.train_loss, rtol=2e-5)
-        assert each["test"] == pytest.approx(one.curve.test_metric.tolist(), abs=0.2)
-        assert each["cost"] == one.cost.gradients
-    np.testing.assert_array_equal(found[0]["loss"], found[1]["loss"])
-
-
 def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) -> None:
     expected = plain(recipe(), workers=2, every=5)
     whole = run(recipe(), Parallel("local", 2, every=5), tmp_path / "whole")
@@ -112,8 +102,6 @@ def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("lever", "count"),
     [
-        ("workers:4", 4),
-        ("local_sgd:5,workers=2", 2),
         ("local_sgd:3,workers=4,post=0.5", 4),
         ("delay:1,kind=workers,momentum=0", 3),
     ],
@@ -128,11 +116,12 @@ def test_started_by_the_tool_they_agree_with_the_simulation_step_for_step(
     np.testing.assert_array_equal(found.curve.update, simulated.curve.update)
     np.testing.assert_allclose(found.curve.train_loss, simulated.curve.train_loss, rtol=2e-5)
     assert found.cost.gradients == simulated.cost.gradients
+    assert found.cost.bytes_sent == simulated.cost.bytes_sent
     assert not list(tmp_path.glob("process*"))
 
 
 def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
-    made = parse("local_sgd:5,workers=2").apply(recipe(budget={"updates": 4000}))
+    made = parse("local_sgd:5,workers=2").apply(recipe(budget={"updates": 1500}))
     killed = False
 
     def kill_one() -> bool:
@@ -146,9 +135,9 @@ def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
         return False
 
     with pytest.raises(ProcessLost, match=r"process \d of 2 was killed by signal 9; .* goes on"):
-        run_processes(made, "digits", 3, 2, tmp_path, should_stop=kill_one, snapshot_seconds=0.2)
+        run_processes(made, "digits", 3, 2, tmp_path, should_stop=kill_one, snapshot_seconds=0.1)
     saved = max(int(path.stem.partition("-")[2]) for path in tmp_path.glob("process0-*.safetensors"))
-    assert 0 < saved < 4000
+    assert 0 < saved < 1500
     again = run_processes(made, "digits", 3, 2, tmp_path)
     (simulated,) = train(made, load_task("digits"), (3,))
     np.testing.assert_array_equal(again.curve.update, simulated.curve.update)
@@ -159,8 +148,6 @@ def test_what_they_cannot_do_is_one_message(tmp_path: Path) -> None:
     made = parse("local_sgd:5,workers=2,momentum=reset").apply(recipe())
     with pytest.raises(BadInput, match="momentum=average or keep"):
         run_processes(made, "digits", 3, 2, tmp_path)
-    with pytest.raises(BadInput, match="2 for 2 workers"):
-        run_processes(parse("local_sgd:5,workers=2").apply(recipe()), "digits", 3, 3, tmp_path)
 
 
 def test_started_by_torchrun(tmp_path: Path) -> None:

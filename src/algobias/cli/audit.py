@@ -58,7 +58,10 @@ def audit(
         str | None, typer.Option(help="Further training losses at which to describe the gap, like 3e-3,1e-3.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="First seed.", show_default="0")] = None,
-    engine: Annotated[str | None, typer.Option(help="auto, stacked or looped.", show_default="auto")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(help="auto, stacked, looped, or processes (real workers).", show_default="auto"),
+    ] = None,
     device: Annotated[
         str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="cpu")
     ] = None,

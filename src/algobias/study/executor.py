@@ -242,6 +242,8 @@ class Executor:
         if kind == "bad_input":
             field, shown, allowed, nearest = content
             return BadInput(field, _AsShown(shown), allowed, nearest)
+        if kind == "lost":
+            return WorkerDied(f"{block}: {content[0]}")
         if kind == "error":
             summary, trace = content
             return InternalError(f"{block} failed: {summary}\n\nIn the worker process:\n{trace}")

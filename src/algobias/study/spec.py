@@ -33,7 +33,7 @@ class StudySpec(Frozen):
         tolerance: Largest gap that does not matter, in units of the metric; None: suggested.
         levels: Further training losses at which the gap is described.
         device: Torch device.
-        engine: ``auto``, ``stacked`` or ``looped``.
+        engine: ``auto``, ``stacked``, ``looped``, or ``processes``: workers are real processes.
         probes: Coordinates that are read after the verdict, which they never touch: ``cheap``, ``standard``,
             ``full``, names separated by commas, or ``none``.
     """

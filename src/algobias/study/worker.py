@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.study.blocks import Block, Event
+from algobias.study.blocks import Block, Event, Job
+from algobias.study.distributed.launch import ProcessLost, run_processes
 from algobias.study.measuring import Measuring, Target, measure_moments
 from algobias.study.runfiles import RunFiles
 from algobias.study.store import Store
@@ -30,6 +31,7 @@ from algobias.training.horizon import Horizon
 from algobias.training.loop import train
 from algobias.training.observers import Check, Interrupted, Snapshot
 from algobias.training.outcome import Outcome
+from algobias.training.processes.parts import divided, over_processes
 
 POLL_SECONDS = 0.2
 
@@ -117,15 +119,38 @@ class BlockTrainer:
             watch = _Watch(block, emit, should_stop)
             for seed in resume:
                 emit(Event("resumed", job.arm, seed, update, watch.total))
-            outcomes = self._train(
-                job.recipe, task, tuple(starts), device=job.device, resume=resume, observers=(files, watch)
-            )
+            if over_processes(job.recipe):
+                outcomes = [self._over_processes(job, seed, should_stop) for seed in starts]
+            else:
+                outcomes = self._train(
+                    job.recipe,
+                    task,
+                    tuple(starts),
+                    device=job.device,
+                    resume=resume,
+                    observers=(files, watch),
+                )
             for outcome in outcomes:
                 self.store.put(job.address, outcome.seed, outcome, job.recipe, job.task)
                 if job.recipe.schedule.decays:  # is never gone on with: its end is the end of the schedule
                     path = self.store.folder(job.address, outcome.seed).snapshot_path
                     with disk(path):
                         path.unlink(missing_ok=True)
+
+    def _over_processes(self, job: Job, seed: int, should_stop: Callable[[], bool]) -> Outcome:
+        """One seed over the processes that its recipe asks for; they keep snapshots of their own."""
+        folder = self.store.folder(job.address, seed)
+        folder.make()
+        return run_processes(
+            job.recipe,
+            job.task,
+            seed,
+            divided(job.recipe)[1].processes,
+            folder.path / "processes",
+            data=self.data_dir,
+            device=job.device.partition(":")[0],
+            should_stop=should_stop,
+        )
 
     def _start(self, block: Block, seed: int) -> Snapshot | None:
         """The run's own snapshot, else the end of its parent, else None."""
@@ -203,7 +228,8 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
     """Main function of a worker process: train blocks until told to leave, or until the parent is gone.
 
     Messages in: ``("block", Work)``, ``("stop",)``, ``("leave",)``. Messages out: ``("event", Event)`` and,
-    once per block, ``("done",)``, ``("stopped",)``, ``("bad_input", ...)`` or ``("error", summary, trace)``.
+    once per block, ``("done",)``, ``("stopped",)``, ``("lost", ...)``, ``("bad_input", ...)`` or
+    ``("error", summary, trace)``.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(1)
@@ -236,6 +262,8 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
             reply = ("stopped",)
         except BadInput as error:
             reply = ("bad_input", error.field, repr(error.value), error.allowed, error.nearest)
+        except ProcessLost as error:
+            reply = ("lost", str(error))
         except BrokenPipeError:
             os._exit(1)
         except Exception as error:

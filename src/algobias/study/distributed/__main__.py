@@ -19,7 +19,7 @@ from algobias.study.runfiles import outcome_json
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.observers import Interrupted
-from algobias.training.processes.parts import divided
+from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
 
 
@@ -55,7 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(given: argparse.Namespace, rank: int) -> int:
     torch.set_num_threads(1)
     task = load_task(given.task, given.data)
-    base, parallel = divided(_recipe(given, task))
+    recipe = _recipe(given, task)
+    base, parallel = divided(recipe)
+    part = sharing_part(recipe)
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world != parallel.processes:
         allowed = f"{parallel.processes} for {parallel.workers} workers" + (
@@ -78,16 +80,27 @@ def _run(given: argparse.Namespace, rank: int) -> int:
             folder=given.out,
             should_stop=stop.exists,
             snapshot_seconds=given.snapshot_seconds,
+            sent=lambda parameters, updates: part.bytes_sent(parameters, updates, recipe),
         )
         if rank == 0:
             written = given.out / "outcome.json"
             temporary = written.with_suffix(".tmp")
             temporary.write_text(json.dumps(outcome_json(outcome), allow_nan=False), encoding="utf-8")
             temporary.replace(written)
-        dist.barrier()
+        leave_in_order(rank, world)
     finally:
         dist.destroy_process_group()
     return 0
+
+
+def leave_in_order(rank: int, world: int) -> None:
+    """Process 0 leaves last: it may hold the store that the others still need."""
+    dist.barrier()
+    store = dist.distributed_c10d._get_default_store()
+    if rank:
+        store.set(f"left {rank}", "1")
+    else:
+        store.wait([f"left {other}" for other in range(1, world)])
 
 
 def _recipe(given: argparse.Namespace, task: Task) -> Recipe:

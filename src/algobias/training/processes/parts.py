@@ -14,22 +14,36 @@ from algobias.training.processes.strategies import Parallel
 SHARED = ("workers", "local_sgd", "delay")
 
 
+def over_processes(recipe: Recipe) -> bool:
+    """Whether a run of this recipe is carried out by real processes."""
+    return recipe.engine == "processes" and any(spec.name in SHARED for spec in recipe.parts)
+
+
 def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     """The recipe of a single worker, and how the work is shared out.
 
     Raises:
         BadInput: No part shares out the work, or one does so in a way that only the simulation has.
     """
-    found = [spec for spec in recipe.parts if spec.name in SHARED]
-    if len(found) != 1:
-        allowed = f"exactly one of the parts {', '.join(SHARED)}"
-        raise BadInput("parts", [spec.name for spec in found], allowed)
-    part = build_part(found[0])
+    part = sharing_part(recipe)
     parallel = _parallel(part, recipe)
     if recipe.batch % parallel.workers and parallel.kind != "server":
         raise BadInput("workers", parallel.workers, f"a divisor of the batch of {recipe.batch}")
     kept = [spec.model_dump() for spec in recipe.parts if spec.name not in SHARED]
     return recipe.edit(parts=kept, engine="looped"), parallel
+
+
+def sharing_part(recipe: Recipe) -> Part:
+    """The one part that shares out the work.
+
+    Raises:
+        BadInput: There is none, or more than one.
+    """
+    found = [spec for spec in recipe.parts if spec.name in SHARED]
+    if len(found) != 1:
+        allowed = f"exactly one of the parts {', '.join(SHARED)}"
+        raise BadInput("parts", [spec.name for spec in found], allowed)
+    return build_part(found[0])
 
 
 def _parallel(part: Part, recipe: Recipe) -> Parallel:

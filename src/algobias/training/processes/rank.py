@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -37,6 +38,7 @@ def train_rank(
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
     snapshot_seconds: float = SNAPSHOT_SECONDS,
+    sent: Callable[[int, int], float] = lambda parameters, updates: 0.0,
 ) -> Outcome:
     """Train one seed as one of several processes; every process calls this and gets the same outcome.
 
@@ -53,6 +55,7 @@ def train_rank(
         observers: Told of checks and weights.
         should_stop: Process 0 asks it at every check.
         snapshot_seconds: At least so long from one snapshot to the next.
+        sent: (parameters, updates) -> bytes that one worker sends in them.
 
     Raises:
         BadInput: The recipe is impossible for the task.
@@ -97,7 +100,9 @@ def train_rank(
                 saved = time.perf_counter()
             if order == STOP:
                 raise Interrupted
-    return outcome_of(setup, step_cost, record)
+    outcome = outcome_of(setup, step_cost, record)
+    bytes_sent = sent(setup.network.size, update)
+    return replace(outcome, cost=replace(outcome.cost, bytes_sent=bytes_sent))
 
 
 def _order(should_stop: Callable[[], bool], save: bool) -> int:

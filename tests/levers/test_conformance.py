@@ -14,6 +14,7 @@ from algobias.levers.base import Card, Context, Lever, Part
 from algobias.levers.registry import LEVERS, build_part, parse
 from algobias.levers.step import State, Transform
 from algobias.recipe import Recipe
+from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
@@ -26,12 +27,33 @@ PARTS = [name for name, cls in LEVERS.items() if issubclass(cls, Part)]
 
 
 @pytest.fixture(scope="module")
-def task() -> Task:
+def digits() -> Task:
     torch.set_num_threads(1)
     return load_task("digits")
 
 
 @pytest.fixture(scope="module")
+def pictures(digits) -> Task:
+    """The same digits as images, with a small convolutional network that has BatchNorm."""
+    (x, y), (z, t) = digits.train.data, digits.test.data
+
+    def model():
+        layers = (nn.Conv2d(1, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        return nn.Sequential(*layers, nn.Linear(16, 10))
+
+    images, held = (rows.reshape(-1, 1, 8, 8) for rows in (x, z))
+    words = {"lr": 0.05, "momentum": 0.9, "batch": 16, "epochs": 40}
+    return Task("pictures", (images, y), (held, t), model, classification_loss, accuracy, words)
+
+
+@pytest.fixture
+def task(request, digits, pictures) -> Task:
+    """The digits, or images and BatchNorm where the lever needs them."""
+    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
+    return pictures if name and LEVERS[name].card.needs else digits
+
+
+@pytest.fixture
 def short(task) -> Recipe:
     """Thirty updates in two batches' time; momentum, so that there is memory to save."""
     return task.recipe().edit(budget={"updates": 30})
@@ -134,9 +156,11 @@ def test_saved_and_restored_in_mid_run(name, task, short):
 
 def restores_exactly(recipe: Recipe, task: Task) -> bool:
     whole, stopped = Watcher(), Watcher(stop_at=10)
-    outcome = train(recipe, task, [0, 1], observers=[whole])[1]
+    # runs that are not stacked come one after the other: the stop is to fall into the one that is looked at
+    seeds = [0, 1] if Setup(recipe, task, torch.device("cpu")).network.stacked else [1]
+    outcome = train(recipe, task, seeds, observers=[whole])[-1]
     with pytest.raises(Interrupted):
-        train(recipe, task, [0, 1], observers=[stopped])
+        train(recipe, task, seeds, observers=[stopped])
     assert 0 < stopped.snapshots[1].update < 30
     again = Watcher()
     resumed = train(recipe, task, [1], resume={1: stopped.snapshots[1]}, observers=[again])[0]
@@ -147,6 +171,8 @@ def restores_exactly(recipe: Recipe, task: Task) -> bool:
 @pytest.mark.parametrize("name", PARTS)
 def test_stacked_and_looped_agree(name, task, short):
     recipe = shortened(working(name, short), 15)
+    if "batch_norm" in LEVERS[name].card.needs:
+        pytest.skip("train-mode BatchNorm cannot be stacked")
     stacked = train(recipe.edit(engine="stacked"), task, [0, 1])
     looped = train(recipe.edit(engine="looped"), task, [0, 1])
     for one, two in zip(stacked, looped, strict=True):
@@ -158,7 +184,9 @@ def test_cost_declared_is_cost_measured(name, text, task, short):
     lever = parse(text)
     recipe = shortened(lever.apply(short))
     cost = train(recipe, task, [0])[0].cost
-    assert cost.gradients == pytest.approx(30 * recipe.batch * lever.gradients_per_example())
+    # what is dropped is dropped at random: 30 batches of 16, five binomial standard deviations wide
+    near = 0.12 if name == "drop_compute" else 1e-6
+    assert cost.gradients == pytest.approx(30 * recipe.batch * lever.gradients_per_example(), rel=near)
     if text == LEVERS[name].card.examples[0]:
         assert lever.gradients_per_example() == LEVERS[name].card.gradients
 

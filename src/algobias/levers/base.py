@@ -40,6 +40,7 @@ class Card:
         gradients: Gradient evaluations per example drawn, at the first example; 1 changes nothing.
         alters_data: It removes training examples: a gap at matched fit is then ``data``.
         alters_loss: It makes the training loss incomparable: arms are matched on the training metric.
+        needs: What a task must have for it to act: ``batch_norm`` layers, ``images`` as inputs.
         controls: Settings worth trying against it, where it is a change and not a control; in the spelling
             of ``--control``.
     """
@@ -55,6 +56,7 @@ class Card:
     gradients: float = 1.0
     alters_data: bool = False
     alters_loss: bool = False
+    needs: tuple[Literal["batch_norm", "images"], ...] = ()
     controls: tuple[str, ...] = ()
 
 

@@ -14,13 +14,17 @@ from algobias.levers.budget import Length
 from algobias.levers.clip import Clip
 from algobias.levers.data import DataFraction
 from algobias.levers.delay import Delay
+from algobias.levers.drop_compute import Dropped
 from algobias.levers.ema import WeightAverage
+from algobias.levers.ghost_norm import GhostNorm
 from algobias.levers.label_noise import LabelNoise
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.optimizer import Optimizer
 from algobias.levers.rate import LearningRate
+from algobias.levers.repeat import Repeat
 from algobias.levers.sam import SharpnessAware
 from algobias.levers.schedule import ScheduleName, Warmup
+from algobias.levers.shift import Shift
 from algobias.levers.weight_decay import WeightDecay
 from algobias.levers.workers import Workers
 from algobias.recipe import PartSpec
@@ -45,6 +49,10 @@ LEVERS: dict[str, type[Lever]] = {
         Accumulate,
         LocalUpdates,
         Delay,
+        Dropped,
+        GhostNorm,
+        Repeat,
+        Shift,
     )
 }
 """Every lever by its name on the command line."""

@@ -72,6 +72,8 @@ class Key:
         index: Training examples drawn, [..., B].
         weights: How much each example's gradient counts in the batch's mean, [..., B]: the gradient is
             ``sum_i weights_i g_i / B``; None means 1 for all. An example of weight 0 is left out.
+        copies: Which of several augmented copies of its example each place holds, [..., B]; None: there is
+            one.
         workers: Simulated workers that lie side by side on the last leading axis, each with B examples.
     """
 
@@ -80,6 +82,7 @@ class Key:
     seeds: tuple[int, ...]
     index: Tensor
     weights: Tensor | None = None
+    copies: Tensor | None = None
     workers: int = 1
 
 

@@ -1,0 +1,127 @@
+"""Ghost batch normalisation: chunk statistics, running statistics, conversion of a model."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from algobias.errors import BadInput
+from algobias.levers.ghost_norm import GhostBatchNorm, chunks, ghost_batch_norm
+from algobias.levers.registry import parse
+from algobias.tasks.registry import load_task
+from algobias.training.checks import activity_check
+
+LAYERS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+
+
+def inputs(dimensions: int, count: int = 12) -> torch.Tensor:
+    shape = (3,) * dimensions if dimensions > 1 else ()
+    return torch.randn(count, 5, *shape, generator=torch.Generator().manual_seed(0)) * 2 + 1
+
+
+@pytest.mark.parametrize("dimensions", LAYERS)
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_one_chunk_is_batch_norm_bit_for_bit(dimensions: int, momentum: float | None) -> None:
+    plain = LAYERS[dimensions](5, momentum=momentum)
+    ghost = GhostBatchNorm(copy.deepcopy(plain), 12)
+    for _ in range(3):
+        x = inputs(dimensions)
+        assert torch.equal(ghost(x), plain(x))
+    for name, buffer in plain.named_buffers():
+        assert torch.equal(buffer, ghost.norm.get_buffer(name)), name
+
+
+@pytest.mark.parametrize("dimensions", LAYERS)
+@pytest.mark.parametrize("momentum", [0.1, None])
+@pytest.mark.parametrize("size", [4, 5])
+def test_chunks_are_batches_one_after_the_other(dimensions: int, momentum: float | None, size: int) -> None:
+    """Outputs, gradients and running statistics as of separate batches; the last of 5, 5, 2 is not full."""
+    plain = LAYERS[dimensions](5, momentum=momentum)
+    ghost = GhostBatchNorm(copy.deepcopy(plain), size)
+    x = inputs(dimensions).requires_grad_()
+    expected = torch.cat([plain(part) for part in x.split(size)])
+    (wanted,) = torch.autograd.grad(expected.square().sum(), x)
+    found = ghost(x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    torch.testing.assert_close(torch.autograd.grad(found.square().sum(), x)[0], wanted)
+    for name, buffer in plain.named_buffers():
+        torch.testing.assert_close(ghost.norm.get_buffer(name), buffer, rtol=0, atol=0)
+
+
+def test_a_last_chunk_of_one_value_joins_the_one_before() -> None:
+    assert [len(part) for part in chunks(torch.zeros(9, 5), 4)] == [4, 5]
+    assert [len(part) for part in chunks(torch.zeros(9, 5, 2), 4)] == [4, 4, 1]
+    assert torch.isfinite(GhostBatchNorm(nn.BatchNorm1d(5), 4)(inputs(1, 9))).all()
+
+
+def test_evaluation_is_untouched() -> None:
+    norm = nn.BatchNorm2d(5)
+    norm(inputs(2))
+    norm.eval()
+    ghost = GhostBatchNorm(norm, 2)
+    assert torch.equal(ghost(inputs(2)), norm(inputs(2)))
+
+
+def test_statistics_of_chunks_have_the_moments_of_theory() -> None:
+    """O19: E[biased variance] = s^2 (1 - 1/c), Var = 2 s^4 (c - 1) / c^2, Var(mean) = s^2 / c."""
+    c, repeats = 8, 40_000
+    x = torch.randn(c * repeats, 1, generator=torch.Generator().manual_seed(1)).double()
+    norm = nn.BatchNorm1d(1, momentum=1.0).double()  # running statistics are those of the last chunk
+    means, variances = [], []
+    for part in chunks(x, c)[:4000]:
+        GhostBatchNorm(norm, c)(part)
+        means.append(float(norm.running_mean))  # type: ignore[arg-type]
+        variances.append(float(norm.running_var) * (c - 1) / c)  # type: ignore[arg-type]
+    assert np.mean(variances) == pytest.approx(1 - 1 / c, abs=4 * np.sqrt(2 * 7 / 64 / 4000))
+    assert np.var(variances) == pytest.approx(2 * (c - 1) / c**2, rel=0.15)
+    assert np.var(means) == pytest.approx(1 / c, rel=0.1)
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        self.norm = nn.BatchNorm1d(4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.first(x).mean((2, 3))))
+
+
+def test_conversion_says_what_it_replaced_and_keeps_tensors() -> None:
+    net = Net()
+    weight, optimizer = net.norm.weight, torch.optim.SGD(net.parameters(), lr=0.1)
+    assert ghost_batch_norm(net, 4) == ["first.1", "norm"]
+    assert net.norm.norm.weight is weight  # type: ignore[union-attr]
+    net(torch.randn(8, 1, 6, 6)).square().mean().backward()
+    before = weight.detach().clone()
+    optimizer.step()
+    assert not torch.equal(weight, before)
+    assert ghost_batch_norm(net, 2) == []  # a second time there is nothing left to replace
+    with pytest.raises(BadInput, match="model"):
+        ghost_batch_norm(nn.BatchNorm1d(3), 2)
+    with pytest.raises(BadInput, match="size"):
+        GhostBatchNorm(nn.BatchNorm1d(3), 0)
+    with pytest.raises(BadInput, match="LayerNorm"):
+        GhostBatchNorm(nn.LayerNorm(3), 2)
+
+
+def test_state_goes_on_exactly() -> None:
+    one, two = Net(), Net()
+    ghost_batch_norm(one, 3)
+    ghost_batch_norm(two, 3)
+    one(torch.randn(8, 1, 6, 6))
+    two.load_state_dict(one.state_dict())
+    x = torch.randn(8, 1, 6, 6)
+    assert torch.equal(one(x), two(x))
+    assert all(torch.equal(a, b) for a, b in zip(one.buffers(), two.buffers(), strict=True))
+
+
+def test_without_batch_norm_the_activity_check_says_so() -> None:
+    task = load_task("digits")
+    baseline = task.recipe()
+    assert not activity_check(baseline, parse("ghost_norm:4").apply(baseline), task).active

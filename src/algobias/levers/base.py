@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import model_validator
 from torch import nn
 
-from algobias.levers.step import GradFn, Sampler, Transform
+from algobias.levers.step import GradFn, Layout, Sampler, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe
 from algobias.spelling import Spelled, number
 
@@ -158,8 +158,8 @@ class Part(Lever):
         """Change how the gradient becomes an update."""
         return transform
 
-    def bytes_sent(self, parameters: int, updates: int, recipe: Recipe) -> float:
-        """Bytes that one worker sends to others in so many updates of a network with so many parameters."""
+    def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
+        """Bytes that one worker sends to others in so many updates of a network of this layout."""
         return 0.0
 
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_map
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
-from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State, Transform, Tree
+from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
 from algobias.levers.workers import (
     all_reduce_bytes,
     check_divides,
@@ -240,12 +240,12 @@ class LocalUpdates(Part):
             return torch.zeros_like(leaf)
         return leaf.mean(-2, keepdim=True).expand_as(leaf).clone()
 
-    def bytes_sent(self, parameters: int, updates: int, recipe: Recipe) -> float:
+    def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """A ring all-reduce of the weights, and of the memory if that is averaged, per average."""
         switch = self.switch(recipe)
         count = sum(self.averages(update, switch) for update in range(updates))
         tensors = 1 + (self.momentum == "average" and _tensors(recipe))
-        return count * tensors * all_reduce_bytes(parameters, self.workers)
+        return count * tensors * all_reduce_bytes(layout.offsets[-1], self.workers)
 
 
 def _tensors(recipe: Recipe) -> int:

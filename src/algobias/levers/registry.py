@@ -12,12 +12,15 @@ from algobias.levers.base import Lever, Part
 from algobias.levers.batch import BatchSize
 from algobias.levers.budget import Length
 from algobias.levers.clip import Clip
+from algobias.levers.compress import Compress
 from algobias.levers.data import DataFraction
 from algobias.levers.delay import Delay
 from algobias.levers.drop_compute import Dropped
 from algobias.levers.ema import WeightAverage
 from algobias.levers.ghost_norm import GhostNorm
+from algobias.levers.gradient_noise import GradientNoise
 from algobias.levers.label_noise import LabelNoise
+from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.optimizer import Optimizer
 from algobias.levers.rate import LearningRate
@@ -53,6 +56,9 @@ LEVERS: dict[str, type[Lever]] = {
         GhostNorm,
         Repeat,
         Shift,
+        Compress,
+        LayerWise,
+        GradientNoise,
     )
 }
 """Every lever by its name on the command line."""

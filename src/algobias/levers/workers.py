@@ -11,7 +11,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
 
@@ -50,12 +50,15 @@ def spread(state: State, workers: int) -> State:
 def mean_state(state: State) -> State:
     """Mean over the workers, the inverse of :func:`spread`; whole numbers are the first worker's."""
     lead = state.params.dim() - 2
+    return replace(state, params=state.params.mean(lead), buffers=mean_buffers(state.buffers, lead))
 
-    def mean(tensor: Tensor) -> Tensor:
-        return tensor.mean(lead) if tensor.is_floating_point() else tensor.select(lead, 0)
 
-    buffers = {name: mean(buffer) for name, buffer in state.buffers.items()}
-    return replace(state, params=mean(state.params), buffers=buffers)
+def mean_buffers(buffers: dict[str, Tensor], axis: int) -> dict[str, Tensor]:
+    """Mean of each buffer over the workers' axis; whole numbers are the first worker's."""
+    return {
+        name: buffer.mean(axis) if buffer.is_floating_point() else buffer.select(axis, 0)
+        for name, buffer in buffers.items()
+    }
 
 
 def worker_gradients(grad: GradFn, workers: int, seeds_axis: bool) -> GradFn:
@@ -196,9 +199,9 @@ class Workers(Part):
 
         return averaged
 
-    def bytes_sent(self, parameters: int, updates: int, recipe: Recipe) -> float:
+    def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """One ring all-reduce of the gradient in every update."""
-        return updates * all_reduce_bytes(parameters, self.count)
+        return updates * all_reduce_bytes(layout.offsets[-1], self.count)
 
 
 def combined(grads: Tensor, share: Tensor | None) -> Tensor:

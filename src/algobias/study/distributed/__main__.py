@@ -80,7 +80,7 @@ def _run(given: argparse.Namespace, rank: int) -> int:
             folder=given.out,
             should_stop=stop.exists,
             snapshot_seconds=given.snapshot_seconds,
-            sent=lambda parameters, updates: part.bytes_sent(parameters, updates, recipe),
+            sent=lambda layout, updates: part.bytes_sent(layout, updates, recipe),
         )
         if rank == 0:
             written = given.out / "outcome.json"

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from algobias.levers.step import Layout
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_snapshot, save_snapshot
@@ -38,7 +39,7 @@ def train_rank(
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], bool] = lambda: False,
     snapshot_seconds: float = SNAPSHOT_SECONDS,
-    sent: Callable[[int, int], float] = lambda parameters, updates: 0.0,
+    sent: Callable[[Layout, int], float] = lambda layout, updates: 0.0,
 ) -> Outcome:
     """Train one seed as one of several processes; every process calls this and gets the same outcome.
 
@@ -55,7 +56,7 @@ def train_rank(
         observers: Told of checks and weights.
         should_stop: Process 0 asks it at every check.
         snapshot_seconds: At least so long from one snapshot to the next.
-        sent: (parameters, updates) -> bytes that one worker sends in them.
+        sent: (layout, updates) -> bytes that one worker sends in them.
 
     Raises:
         BadInput: The recipe is impossible for the task.
@@ -101,7 +102,7 @@ def train_rank(
             if order == STOP:
                 raise Interrupted
     outcome = outcome_of(setup, step_cost, record)
-    bytes_sent = sent(setup.network.size, update)
+    bytes_sent = sent(setup.network.layout, update)
     return replace(outcome, cost=replace(outcome.cost, bytes_sent=bytes_sent))
 
 

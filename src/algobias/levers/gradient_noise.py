@@ -1,0 +1,128 @@
+"""Noise that a larger batch has lost, given back: multiplicative or additive, of the same covariance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from algobias.errors import BadInput
+from algobias.levers.base import Card, Context, Part
+from algobias.levers.randomness import generator
+from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
+from algobias.levers.workers import mean_buffers, spread, worker_gradients
+from algobias.recipe import Recipe
+
+
+class GradientNoise(Part):
+    """Make the gradient of a batch of B as noisy as that of a batch of ``like`` (Hoffer et al. 2017).
+
+    With per-example gradients g_i of mean g and covariance S, the gradient of a batch of b has covariance S
+    / b. What is missing from B to b is ``S (1 / b - 1 / B)``.
+
+    ``multiplicative``: example i counts 1 + s z_i, z_i standard normal: adds ``s^2 (S + g g^T) / B``, so
+    ``s^2 = B / b - 1`` (and about ``s^2 |g|^2 / B`` more along the gradient). ``additive``: with means m_k of
+    ``chunks`` equal parts of the batch, adds ``a sum_k z_k (m_k - g) / sqrt(K - 1)``, whose covariance given
+    the batch is ``a^2`` times an unbiased estimate of ``S K / B``, so ``a^2 = (1 / b - 1 / B) B / K``.
+
+    Attributes:
+        like: b, the batch whose noise is wanted; at least the recipe's batch changes nothing.
+        kind: Which.
+        chunks: K, of ``additive``; divides the batch.
+    """
+
+    name: ClassVar[str] = "gradient_noise"
+    positional: ClassVar[str | None] = "like"
+
+    like: int = Field(ge=1)
+    kind: Literal["multiplicative", "additive"] = "multiplicative"
+    chunks: int = Field(default=8, ge=2)
+
+    card: ClassVar[Card] = Card(
+        summary="Adds the gradient noise of a smaller batch, with the covariance that noise has.",
+        saves="nothing by itself; a large batch that is as noisy as a small one",
+        costs="additive: the gradients of K chunks are kept at once",
+        acts_on=("gradients", "weights"),
+        moves=("top_eigenvalue", "trace", "gradient_variance"),
+        not_when=(
+            "Noise is a part of what a small batch does; the number of updates is another, and noise does "
+            "not "
+            "make up for it. At a fixed number of updates more noise is slower. Where the rate is raised by "
+            "the "
+            "square root of the batch the noise of the update is already the old one."
+        ),
+        references=(
+            "Hoffer, Hubara, Soudry, Train longer, generalize better, 2017 (multiplicative)",
+            "Wen et al., An empirical study of stochastic gradient descent with structured covariance "
+            "noise, 2020",
+            "Wu, Hu, Xiong, Huan, Braverman, Zhu, On the noisy gradient descent that generalizes as SGD, "
+            "2020",
+        ),
+        examples=("gradient_noise:4", "gradient_noise:4,kind=additive,chunks=4"),
+    )
+
+    @classmethod
+    def neutral(cls, recipe: Recipe) -> GradientNoise:
+        """As noisy as the recipe's own batch."""
+        return cls(like=recipe.batch)
+
+    def apply(self, recipe: Recipe) -> Recipe:
+        """Append this part.
+
+        Raises:
+            BadInput: Chunks that do not divide the batch.
+        """
+        if self.kind == "additive" and recipe.batch % self.chunks and self.like < recipe.batch:
+            raise BadInput("gradient_noise.chunks", self.chunks, f"a divisor of the batch of {recipe.batch}")
+        return super().apply(recipe)
+
+    def missing(self, batch: int) -> float:
+        """1 / b - 1 / B, or 0 where the batch is as noisy already."""
+        return max(0.0, 1 / self.like - 1 / batch)
+
+    def sampler(self, sampler: Sampler, context: Context) -> Sampler:
+        """Weights 1 + s z of the examples of a batch."""
+        size = context.recipe.batch
+        if self.kind != "multiplicative" or not self.missing(size):
+            return sampler
+        spread_of = math.sqrt(size * self.missing(size))
+
+        def draw(update: int, seeds: tuple[int, ...]) -> tuple[Batch, Key]:
+            batch, key = sampler(update, seeds)
+            count = key.index.shape[-1]
+            rows = [torch.from_numpy(self._stream(seed, update, count)) for seed in seeds]
+            noise = torch.stack(rows).view(key.index.shape).float().to(key.index.device)
+            weights = 1 + spread_of * noise
+            return batch, replace(key, weights=weights if key.weights is None else key.weights * weights)
+
+        return draw
+
+    def gradient(self, grad: GradFn, context: Context) -> GradFn:
+        """The mean over chunks and a random combination of their deviations from it."""
+        size = context.recipe.batch
+        if self.kind != "additive" or not self.missing(size):
+            return grad
+        strength = math.sqrt(self.missing(size) * size / self.chunks)
+
+        def noisy(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+            seeds_axis = state.params.dim() > 1
+            each = worker_gradients(grad, self.chunks, seeds_axis)
+            grads, after = each(spread(state, self.chunks), batch, key)
+            mean = grads.mean(-2)
+            rows = [torch.from_numpy(self._stream(seed, key.update, self.chunks)) for seed in key.seeds]
+            z = torch.stack(rows).to(grads)
+            z = z if seeds_axis else z[0]
+            off = (grads - mean.unsqueeze(-2)) * z.unsqueeze(-1)
+            noise: Tensor = off.sum(-2) * (strength / math.sqrt(self.chunks - 1))
+            return mean + noise, replace(state, buffers=mean_buffers(after.buffers, state.params.dim() - 1))
+
+        return noisy
+
+    @staticmethod
+    def _stream(seed: int, update: int, count: int) -> np.ndarray:
+        return generator(seed, "gradient_noise", update).standard_normal(count)

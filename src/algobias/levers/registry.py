@@ -19,6 +19,7 @@ from algobias.levers.drop_compute import Dropped
 from algobias.levers.ema import WeightAverage
 from algobias.levers.ghost_norm import GhostNorm
 from algobias.levers.gradient_noise import GradientNoise
+from algobias.levers.image_size import ImageSize
 from algobias.levers.label_noise import LabelNoise
 from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
@@ -59,6 +60,7 @@ LEVERS: dict[str, type[Lever]] = {
         Compress,
         LayerWise,
         GradientNoise,
+        ImageSize,
     )
 }
 """Every lever by its name on the command line."""

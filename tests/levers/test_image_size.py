@@ -25,7 +25,9 @@ def pictures() -> Task:
     images, held = (rows.reshape(-1, 1, 8, 8) for rows in (x, z))
 
     def model() -> nn.Module:
-        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10))
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 10)
+        )
 
     words = {"lr": 0.05, "momentum": 0.9, "batch": 16, "updates": 20}
     return Task("pictures", (images, y), (held[:100], t[:100]), model, classification_loss, accuracy, words)
@@ -86,7 +88,9 @@ def test_full_size_is_nothing_new_and_cost_is_counted() -> None:
     assert more.cost.gradients == 4 * plain.cost.gradients
 
 
-@pytest.mark.parametrize("text", ["image_size:2", "image_size:0.5/x", "image_size:0.5/1,shares=1", "image_size:0"])
+@pytest.mark.parametrize(
+    "text", ["image_size:2", "image_size:0.5/x", "image_size:0.5/1,shares=1", "image_size:0"]
+)
 def test_impossible_sizes_are_told(text: str) -> None:
     with pytest.raises(BadInput, match="image_size"):
         parse(text).apply(TASK.recipe())

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar, Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import field_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -49,13 +49,17 @@ class ImageSize(Part):
         acts_on=("data",),
         moves=("gradient_variance",),
         not_when=(
-            "Trained at half the resolution only and tested at the full one, traffic signs fell from 43 to 7 %: "
-            "mix in full-size batches (half of them gave back 53 % of that) or end with them (a last quarter at "
-            "full size, with a restart of the learning rate, 71 %). BatchNorm calibration alone gave back 5 %. "
+            "Trained at half the resolution only and tested at the full one, traffic signs fell from 43 to "
+            "7 %: "
+            "mix in full-size batches (half of them gave back 53 % of that) or end with them (a last "
+            "quarter at "
+            "full size, with a restart of the learning rate, 71 %). BatchNorm calibration alone gave back 5 "
+            "%. "
             "Networks whose last layer has a fixed number of positions cannot take other sizes."
         ),
         references=(
-            "Hoffer, Weinstein, Hubara, Ben-Nun, Hoefler, Soudry, Mix & match: training convnets with mixed image "
+            "Hoffer, Weinstein, Hubara, Ben-Nun, Hoefler, Soudry, Mix & match: training convnets with mixed "
+            "image "
             "sizes for improved accuracy, speed and scale resiliency, 2019",
             "Touvron, Vedaldi, Douze, Jegou, Fixing the train-test resolution discrepancy, 2019",
         ),
@@ -146,7 +150,9 @@ class ImageSize(Part):
                 epoch = key.epoch
             made.append(context.gather(index, seeds, epoch))
             indices.append(index.to(key.index.device))
-        joined = map_trees(lambda *leaves: torch.cat(leaves, axis) if leaves[0].dim() > axis else leaves[0], *made)
+        joined = map_trees(
+            lambda *leaves: torch.cat(leaves, axis) if leaves[0].dim() > axis else leaves[0], *made
+        )
         return joined, replace(key, index=torch.cat(indices, -1), weights=None)
 
 

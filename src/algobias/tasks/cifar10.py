@@ -18,6 +18,7 @@ from algobias.models.norm import Norm
 from algobias.models.resnet import Shortcut, resnet
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.builtin import BuiltIn, Options
+from algobias.tasks.calibration import calibration_error
 from algobias.tasks.cifar_pickle import read_batch
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.files import find_files
@@ -92,6 +93,7 @@ def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
         trivial=10.0,
         habit=0.8,
         classes=10,
+        also={"calibration_error": calibration_error},
     )
 
 

@@ -12,4 +12,8 @@ ENTRY = IdxSet(
         "FashionMNIST/raw/t10k-labels-idx1-ubyte.gz",
     ),
     source="github.com/zalandoresearch/fashion-mnist",
+    presets={
+        "reference": {"train": 4000, "test": 5000, "pool": 2, "model": "refconv"},
+        "full": {"model": "resnet"},
+    },
 ).entry()

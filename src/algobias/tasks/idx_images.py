@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,10 @@ from torch import nn
 from algobias.errors import BadInput
 from algobias.models.convnet import convnet
 from algobias.models.mlp import mlp
+from algobias.models.refconv import reference_convnet
+from algobias.models.resnet import resnet
 from algobias.tasks.builtin import BuiltIn, Options
+from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.files import find_files
 from algobias.tasks.idx import read_idx
@@ -29,19 +32,35 @@ RECIPES: dict[str, dict[str, Any]] = {
     "mlp": {"lr": 0.01, "momentum": 0.9, "batch": 16, "schedule": "cosine", "epochs": 40},
 }
 RECIPES["convgn"] = RECIPES["convbn"]
+RECIPES["refconv"] = {
+    "lr": 0.05,
+    "momentum": 0.9,
+    "batch": 32,
+    "schedule": "cosine",
+    "warmup": 0.05,
+    "updates": 600,
+}
+RECIPES["resnet"] = {
+    "lr": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "batch": 128,
+    "schedule": "cosine",
+    "epochs": 30,
+}
 
 
 class IdxOptions(Options):
     """``train``, ``test``: the first so many images (default all). ``pool``: average over squares this wide.
 
     ``model``: ``mlp`` (two hidden layers of 200), ``convbn`` or ``convgn`` (small conv net with BatchNorm or
-    GroupNorm).
+    GroupNorm), ``refconv`` (BatchNorm in every layer but the last; for the preset ``reference``), ``resnet``.
     """
 
     train: int | None = Field(default=None, gt=1)
     test: int | None = Field(default=None, gt=0)
     pool: Literal[1, 2, 4, 7] = 1
-    model: Literal["mlp", "convbn", "convgn"] = "convbn"
+    model: Literal["mlp", "convbn", "convgn", "refconv", "resnet"] = "convbn"
 
 
 @dataclass(frozen=True)
@@ -56,6 +75,7 @@ class IdxSet:
         classes: Number of classes.
         first_label: Label of the first class in the files.
         transposed: Images are stored column by column.
+        presets: Values of options by name of the preset.
     """
 
     name: str
@@ -65,6 +85,7 @@ class IdxSet:
     classes: int = 10
     first_label: int = 0
     transposed: bool = False
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def read(self, data_dir: Path | None) -> tuple[Pixels, Pixels, Pixels, Pixels]:
         """Training images [N, 28, 28], labels [N] from 0, test images and labels; unsigned bytes.
@@ -105,6 +126,8 @@ class IdxSet:
             "mlp": partial(mlp, side * side, (200, 200), self.classes),
             "convbn": partial(convnet, 1, side, self.classes, "batch"),
             "convgn": partial(convnet, 1, side, self.classes, "group"),
+            "refconv": partial(reference_convnet, 1, side, side, self.classes, (16, 32)),
+            "resnet": partial(resnet, 20, self.classes, 1),
         }
         return Task(
             name,
@@ -118,6 +141,7 @@ class IdxSet:
             trivial=100 / self.classes,
             habit=0.8,
             classes=self.classes,
+            also={"calibration_error": calibration_error},
         )
 
     def entry(self) -> BuiltIn:
@@ -131,4 +155,5 @@ class IdxSet:
             trivial=f"chance, {100 / self.classes:.3g} %",
             files=self.files,
             source=self.source,
+            presets=self.presets,
         )

@@ -11,7 +11,16 @@ from pydantic import ValidationError
 
 from algobias.errors import BadInput, unknown_name
 from algobias.recipe import bad_input_from
-from algobias.tasks import cifar10, digits, emnist_letters, fashion_mnist, mnist
+from algobias.tasks import (
+    cifar10,
+    digits,
+    emnist_letters,
+    fashion_mnist,
+    gtsrb,
+    mnist,
+    polarity,
+    steering,
+)
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import is_user_task, load_user_task
@@ -19,7 +28,16 @@ from algobias.tasks.views import split_name, view
 
 TASKS: dict[str, BuiltIn] = {
     entry.name: entry
-    for entry in (digits.ENTRY, fashion_mnist.ENTRY, mnist.ENTRY, emnist_letters.ENTRY, cifar10.ENTRY)
+    for entry in (
+        digits.ENTRY,
+        fashion_mnist.ENTRY,
+        mnist.ENTRY,
+        emnist_letters.ENTRY,
+        cifar10.ENTRY,
+        gtsrb.ENTRY,
+        steering.ENTRY,
+        polarity.ENTRY,
+    )
 }
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from algobias.errors import BadInput, unknown_name
 from algobias.recipe import bad_input_from
 from algobias.tasks import (
+    books,
     cifar10,
     digits,
     emnist_letters,
@@ -19,7 +20,9 @@ from algobias.tasks import (
     gtsrb,
     mnist,
     polarity,
+    shakespeare,
     steering,
+    wikitext2,
 )
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
@@ -37,6 +40,9 @@ TASKS: dict[str, BuiltIn] = {
         gtsrb.ENTRY,
         steering.ENTRY,
         polarity.ENTRY,
+        shakespeare.ENTRY,
+        books.ENTRY,
+        wikitext2.ENTRY,
     )
 }
 

@@ -43,8 +43,8 @@ _LOOPED = (
 def own_randomness() -> Iterator[None]:
     """Python's, numpy's and torch's global random states (also CUDA's, if in use) are put back afterwards."""
     kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    try:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type:
+    ignore[no-untyped-call] try:
         yield
     finally:
         random.setstate(kept[0])
@@ -329,7 +329,10 @@ class Network:
         """Whether seeds are trained as one stack: small networks whose layers vmap runs fast."""
         if self.task.corpus or self.size > STACK_PARAMETERS:
             return False
-        if any(isinstance(module, _LOOPED) for module in self.template.modules()):
+        if any(
+            isinstance(module, _LOOPED) or not getattr(module, "stacks", True)
+            for module in self.template.modules()
+        ):
             return False
         source = self.task.train
         if isinstance(source, ItemSource) and source.collate is not default_collate:

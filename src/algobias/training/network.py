@@ -43,8 +43,8 @@ _LOOPED = (
 def own_randomness() -> Iterator[None]:
     """Python's, numpy's and torch's global random states (also CUDA's, if in use) are put back afterwards."""
     kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type:
-    ignore[no-untyped-call] try:
+    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    try:
         yield
     finally:
         random.setstate(kept[0])

@@ -121,6 +121,10 @@ class Lever(Spelled):
         """
         raise TypeError(f"{type(self).__name__} must say what it edits")
 
+    def derivation(self, recipe: Recipe) -> str | None:
+        """How numbers that a rule sets follow from those of ``recipe``, in one line; None where none does."""
+        return None
+
     def gradients_per_example(self) -> float:
         """Gradient evaluations per example drawn at this setting; the unchanged recipe has 1."""
         return self.card.gradients

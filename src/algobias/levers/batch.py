@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
 from algobias.recipe import Recipe
 from algobias.spelling import number
+from algobias.theory.stability import single_weight
 
 
 class BatchSize(Lever):
     """Draw more (or fewer) examples per update.
 
     With a budget in epochs the number of updates shrinks as the batch grows. The learning rate is
-    multiplied by 1 (``none``), (B'/B)^(1/2) (``sqrt``) or B'/B (``linear``).
+    multiplied by 1 (``none``), (B'/B)^(1/2) (``sqrt``), B'/B (``linear``), or by a gain that ends where the
+    gradient noise does: ``noise`` (:func:`noise_gain`), ``stable`` (:func:`stable_gain`).
 
     Attributes:
         size: Examples per update, or a multiple of the present ones.
         lr: Rule for the learning rate.
+        noise: For ``lr=noise``: the gradient noise scale in examples (probe ``gradient_noise_scale``).
+        spread: For ``lr=stable``: how uneven the curvature of single examples is, at least 1 (probe
+            ``sgd_stability``; :func:`stable_gain` says how).
         warmup: Where given, replaces the schedule's warm-up: updates, or a fraction of the planned ones.
     """
 
@@ -29,8 +34,20 @@ class BatchSize(Lever):
     positional: ClassVar[str | None] = "size"
 
     size: Amount
-    lr: Literal["none", "sqrt", "linear"] = "none"
+    lr: Literal["none", "sqrt", "linear", "noise", "stable"] = "none"
+    noise: float | None = Field(default=None, ge=0)
+    spread: float | None = Field(default=None, ge=1)
     warmup: float | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _numbers(self) -> Self:
+        for rule in ("noise", "spread"):
+            name = {"noise": "noise", "spread": "stable"}[rule]
+            if (getattr(self, rule) is not None) != (self.lr == name):
+                raise BadInput(
+                    f"batch.{rule}", getattr(self, rule), f"a number with lr={name}, and only then"
+                )
+        return self
 
     card: ClassVar[Card] = Card(
         summary="Draws K times as many examples per update; the learning rate follows a rule or stays.",
@@ -52,7 +69,13 @@ class BatchSize(Lever):
             "Hoffer, Hubara, Soudry, Train longer, generalize better, 2017",
             "Malladi et al., SDEs and scaling rules for adaptive gradient algorithms, 2022 (sqrt for Adam)",
         ),
-        examples=("batch:x16,lr=sqrt", "batch:256", "batch:x4,lr=linear,warmup=40"),
+        examples=(
+            "batch:x16,lr=sqrt",
+            "batch:256",
+            "batch:x4,lr=linear,warmup=40",
+            "batch:x16,lr=noise,noise=100",
+            "batch:x16,lr=stable,spread=20",
+        ),
         controls=(
             "sam:0.05",
             "sam:0.1",
@@ -74,8 +97,34 @@ class BatchSize(Lever):
         """Set the batch, the learning rate by its rule, and the warm-up where one is given.
 
         Raises:
-            BadInput: The batch is not a whole number, or larger than the training data in use.
+            BadInput: The batch is not a whole number, or larger than the training data in use; a rule for
+                another optimizer.
         """
+        size = self._size(recipe)
+        rate = recipe.optimizer.lr * self._gain(recipe, size)
+        edited = recipe.edit(batch=size, optimizer__lr=rate)
+        return edited if self.warmup is None else edited.edit(schedule__warmup=self.warmup)
+
+    def derivation(self, recipe: Recipe) -> str | None:
+        """How the learning rate follows from the recipe's, in one line."""
+        if self.lr == "none":
+            return None
+        size, n = self._size(recipe), recipe.used_examples
+        before = recipe.batch
+        said = {
+            "sqrt": f"({size} / {before})^(1/2)",
+            "linear": f"{size} / {before}",
+            "noise": f"(1 + {self.noise:g} / {before}) / (1 + {self.noise:g} / {size})"
+            if self.noise
+            else "1",
+            "stable": "",
+        }[self.lr]
+        if self.lr == "stable" and self.spread is not None:
+            p, q = (single_weight(n, batch) for batch in (before, size))
+            said = f"(1 + {p:.6g} x {self.spread - 1:g}) / (1 + {q:.6g} x {self.spread - 1:g})"
+        return f"lr = {recipe.optimizer.lr:g} x {said} = {self.apply(recipe).optimizer.lr:.6g}"
+
+    def _size(self, recipe: Recipe) -> int:
         exact = self.size.of(recipe.batch)
         if exact > recipe.used_examples:
             raise BadInput(
@@ -84,7 +133,61 @@ class BatchSize(Lever):
         size = round(exact)
         if not math.isclose(exact, size, rel_tol=1e-9) or size < 1:
             raise BadInput("batch", str(self.size), f"a whole number of examples, not {number(exact)}")
-        factor = size / recipe.batch
-        power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.lr]
-        edited = recipe.edit(batch=size, optimizer__lr=recipe.optimizer.lr * factor**power)
-        return edited if self.warmup is None else edited.edit(schedule__warmup=self.warmup)
+        return size
+
+    def _gain(self, recipe: Recipe, size: int) -> float:
+        """What the learning rate is multiplied by."""
+        if self.lr in ("noise", "stable") and recipe.optimizer.name != "sgd":
+            raise BadInput("batch.lr", self.lr, f"none, sqrt or linear with {recipe.optimizer.name}")
+        if self.lr == "noise" and self.noise is not None:
+            return noise_gain(self.noise, recipe.batch, size)
+        if self.lr == "stable" and self.spread is not None:
+            return stable_gain(self.spread, recipe.used_examples, recipe.batch, size)
+        power = {"sqrt": 0.5, "linear": 1.0}.get(self.lr, 0.0)
+        return math.pow(size / recipe.batch, power)
+
+
+def noise_gain(noise: float, before: int, after: int) -> float:
+    """How much the best step on a quadratic grows with the batch, ``(1 + Bn / B) / (1 + Bn / B')``.
+
+    A step of SGD lowers the expected loss most at the rate ``r / (1 + Bn / B)``, with Bn the gradient noise
+    scale ``tr(H Sigma) / G' H G``, in its simple form ``tr Sigma / |G|^2``: linear in B far below Bn, flat
+    above. Source: McCandlish, Kaplan, Amodei et al., An empirical model of large-batch training, 2018.
+
+    Args:
+        noise: Bn, in examples.
+        before: B.
+        after: B'.
+
+    Example:
+        >>> noise_gain(0, 16, 256), noise_gain(48, 16, 48)
+        (1.0, 2.0)
+    """
+    return (1 + noise / before) / (1 + noise / after)
+
+
+def stable_gain(spread: float, examples: int, before: int, after: int) -> float:
+    """How much the largest rate that is stable in mean square grows with the batch.
+
+    Along a direction v in which the Hessian of the mean loss has eigenvalue h and those of single examples
+    h_i = v'H_i v, that rate is ``2 / (h (1 - p + p k))`` with ``k = mean(h_i^2) / h^2`` and p the weight of
+    single examples in a batch, ``(n - B) / (B (n - 1))``: the gain is ``(1 - p + p k) / (1 - p' + p' k)``. At
+    k = 1 all examples agree and the gain is 1; for large k it is the linear rule. Momentum is left out.
+
+    Over all directions the exact threshold's inverse is a convex function of p, and linear in this rule. So
+    with k taken at the batch B, ``k = 1 + (full / rate - 1) / p`` with rate and full the thresholds of B and
+    of the full batch, the rule is exact at both ends and never exceeds the exact threshold in between.
+    Source of the threshold: Mulayoff, Michaeli, Exact mean square linear stability analysis for SGD, 2024.
+
+    Args:
+        spread: k.
+        examples: n.
+        before: B.
+        after: B'.
+
+    Example:
+        >>> stable_gain(1.25, 100, 1, 100)    # curvatures 1 and 3: rate .8 at batch 1, 1 at full batch
+        1.25
+    """
+    p, q = single_weight(examples, before), single_weight(examples, after)
+    return (1 - p + p * spread) / (1 - q + q * spread)

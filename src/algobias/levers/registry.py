@@ -23,6 +23,7 @@ from algobias.levers.image_size import ImageSize
 from algobias.levers.label_noise import LabelNoise
 from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.match_stability import MatchStability
 from algobias.levers.optimizer import Optimizer
 from algobias.levers.rate import LearningRate
 from algobias.levers.repeat import Repeat
@@ -53,6 +54,7 @@ LEVERS: dict[str, type[Lever]] = {
         Accumulate,
         LocalUpdates,
         Delay,
+        MatchStability,
         Dropped,
         GhostNorm,
         Repeat,

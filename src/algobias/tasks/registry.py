@@ -19,6 +19,7 @@ from algobias.tasks import (
     fashion_mnist,
     gtsrb,
     mnist,
+    multi30k,
     polarity,
     shakespeare,
     steering,
@@ -43,6 +44,7 @@ TASKS: dict[str, BuiltIn] = {
         shakespeare.ENTRY,
         books.ENTRY,
         wikitext2.ENTRY,
+        multi30k.ENTRY,
     )
 }
 

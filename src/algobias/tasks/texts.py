@@ -22,7 +22,7 @@ from algobias.tasks.task import Task
 from algobias.tasks.vocabulary import Vocabulary, byte_pairs, characters
 from algobias.tasks.windows import Windows, random_starts
 
-FIT_WINDOWS = 480
+FIT_WINDOWS = 240
 TEST_SEED = 30_001
 
 SMALL: dict[str, Any] = {

@@ -22,6 +22,7 @@ from algobias.tasks import (
     multi30k,
     polarity,
     shakespeare,
+    spoken_digits,
     steering,
     wikitext2,
 )
@@ -45,6 +46,7 @@ TASKS: dict[str, BuiltIn] = {
         books.ENTRY,
         wikitext2.ENTRY,
         multi30k.ENTRY,
+        spoken_digits.ENTRY,
     )
 }
 

@@ -156,8 +156,8 @@ def without_paths(result: Mapping[str, Any]) -> dict[str, Any]:
     return {**result, "store": None, "report": None}
 
 
-def run_case(name: str, store: Any, workers: int | None) -> dict[str, Any]:
-    """Run one case and write its JSON and its picture."""
+def run_case(name: str, store: Any, workers: int | None, folder: Path = CASES) -> dict[str, Any]:
+    """Run one case of a folder and write its JSON and its picture."""
     from algobias.report.build import record_of
     from algobias.report.figures import case_svg
     from algobias.study.audit import run_audit
@@ -165,15 +165,15 @@ def run_case(name: str, store: Any, workers: int | None) -> dict[str, Any]:
     from algobias.study.trainer import Options
 
     audit = run_audit(
-        read_spec(CASES / f"{name}.yaml"),
+        read_spec(folder / f"{name}.yaml"),
         store,
         Options(workers=workers),
-        command=f"algobias audit --spec cases/{name}.yaml",
+        command=f"algobias audit --spec {folder.relative_to(HERE.parent).as_posix()}/{name}.yaml",
     )
     result = without_paths(audit.result)
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    (CASES / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-    (CASES / f"{name}.svg").write_text(case_svg(record_of(store, audit.study)), encoding="utf-8")
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    (folder / f"{name}.svg").write_text(case_svg(record_of(store, audit.study)), encoding="utf-8")
     return result
 
 

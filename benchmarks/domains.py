@@ -1,0 +1,75 @@
+"""One change audited end to end on the default recipe of every task of the five fields.
+
+    python benchmarks/domains.py                 # every spec of cases/domains, over one store; resumable
+    python benchmarks/domains.py polarity gtsrb  # some of them
+    python benchmarks/domains.py --table         # the committed results as a table
+
+Written beside ``cases/domains/NAME.yaml`` are ``NAME.json`` (what ``audit --json`` prints, without paths) and
+``NAME.svg``. Data are looked for below ``ALGOBIAS_DATA``. Results embed no example of the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cases
+
+FOLDER = cases.CASES / "domains"
+
+
+def names() -> list[str]:
+    """Every question there is."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def row(name: str, result: dict[str, Any], trivial: float | None) -> str:
+    """One row of the table."""
+    arms = {arm["name"]: arm for arm in result["arms"]}
+    base = arms["baseline"]
+    gap = result["gap"]
+    bounds = f"{gap['mean']:.3g} [{gap['low']:.3g}, {gap['high']:.3g}]"
+    metric = f"{base['metric']['mean']:.4g} ± {base['metric']['sd']:.2g}"
+    seconds = f"{base['cost']['seconds']:.0f}"
+    known = "" if trivial is None else f"{trivial:.4g}"
+    change = ", ".join(result["change"])
+    return f"| {name} | {result['metric']} | {known} | {metric} | {change} | {bounds} | `{result['verdict']}` | {seconds} |"
+
+
+def main() -> None:
+    import torch
+
+    from algobias.study.store import Store
+    from algobias.tasks.registry import load_task
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--store", type=Path, default=Path(".algobias"))
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    asked = given.names or names()
+    if not given.table:
+        torch.set_num_threads(1)
+        with Store(given.store) as store:
+            for name in asked:
+                started = time.monotonic()
+                verdict = cases.run_case(name, store, given.workers, FOLDER)["verdict"]
+                print(f"{name}: {verdict} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
+    print("| task | metric | knows nothing | baseline | change | gap | verdict | s per seed |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in asked:
+        path = FOLDER / f"{name}.json"
+        if path.exists():
+            result = json.loads(path.read_text(encoding="utf-8"))
+            print(row(name, result, load_task(result["task"]).trivial_metric()))
+
+
+if __name__ == "__main__":
+    main()

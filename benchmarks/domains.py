@@ -36,8 +36,9 @@ def row(name: str, result: dict[str, Any], trivial: float | None) -> str:
     metric = f"{base['metric']['mean']:.4g} ± {base['metric']['sd']:.2g}"
     seconds = f"{base['cost']['seconds']:.0f}"
     known = "" if trivial is None else f"{trivial:.4g}"
-    change = ", ".join(result["change"])
-    return f"| {name} | {result['metric']} | {known} | {metric} | {change} | {bounds} | `{result['verdict']}` | {seconds} |"
+    change, verdict = ", ".join(result["change"]), f"`{result['verdict']}`"
+    cells = (name, result["metric"], known, metric, change, bounds, verdict, seconds)
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,15 @@ def read_npz(path: Path, wanted: Mapping[str, tuple[str, int]], name: str) -> di
                         raise _damaged(path, name, f"{array} ends early")
                     found[array] = np.frombuffer(data, dtype).reshape(shape)
             return found
-    except (OSError, zipfile.BadZipFile, EOFError, ValueError, NotImplementedError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        EOFError,
+        ValueError,
+        NotImplementedError,
+        SyntaxError,
+        TokenError,
+    ) as error:
         raise _damaged(path, name, str(error) or type(error).__name__) from error
 
 

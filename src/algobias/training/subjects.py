@@ -82,10 +82,13 @@ def subject_of(
     if other is not None:
         other = _fitted(model, other, "other")
     put_into(model, weights, where or "weights")
+    weight = task.weight
     return Subject(
         model,
         batches,
         task.loss,
+        weigh=None if weight is None else lambda batch: float(weight(batch).sum()),
+        reduction=None if weight is None else "mean",
         training=training_of(task, recipe, updates),
         initial=initial,
         history=tuple(history),

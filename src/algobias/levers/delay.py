@@ -106,10 +106,12 @@ class Delay(Part):
             recipe = recipe.edit(optimizer__lr=rate)
         return super(Delay, part).apply(recipe)
 
-    def derivation(self, recipe: Recipe) -> str:
+    def derivation(self, recipe: Recipe) -> str | None:
         """How the learning rate follows from the recipe's, in one line."""
         now = recipe.optimizer
         after = self.apply(recipe).optimizer.lr
+        if self.lr == "none" and after == now.lr:
+            return None
         shift = self.shift if self.shift is not None else (now.momentum or SHIFTED_MOMENTUM)
         steps = [f"{now.lr:g}"]
         if self.momentum == "0" and now.momentum:

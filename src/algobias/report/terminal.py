@@ -118,6 +118,7 @@ class _PlanPanel:
                 f"{amount('seconds', number_or_none(readings.get('worst_case_seconds')))}, counted below"
             )
             totals.insert(2, ("readings", said))
+        totals += [("learning rate", str(line)) for line in plan.get("derivations") or []]
         rows = []
         for arm in plan.get("arms") or []:
             seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))

@@ -31,6 +31,7 @@ class Arms:
         recipes: Recipe by arm name, as the planner spells them.
         changes: The levers that make the variant.
         controls: The levers of each control.
+        derivations: How learning rates that a rule sets follow, one line for each.
     """
 
     spec: StudySpec
@@ -38,6 +39,7 @@ class Arms:
     recipes: dict[str, Recipe]
     changes: tuple[Lever, ...]
     controls: tuple[tuple[Lever, ...], ...]
+    derivations: tuple[str, ...] = ()
 
     @property
     def alters_data(self) -> bool:
@@ -109,8 +111,9 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
         for lever in parse_many(text):
             baseline = lever.apply(baseline)
     changes = tuple(parse(text) for text in spec.change)
-    variant = baseline
+    variant, derivations = baseline, []
     for lever in changes:
+        derivations.append((lever, lever.derivation(variant)))
         variant = lever.apply(variant)
     recipes = {"baseline": baseline, "variant": variant}
     rate_only = baseline.edit(optimizer__lr=variant.optimizer.lr)
@@ -121,12 +124,16 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
         for arm in ("variant", "baseline"):
             recipe = recipes[arm]
             for lever in levers:
+                if arm == "variant":
+                    derivations.append((lever, lever.derivation(recipe)))
                 recipe = lever.apply(recipe)
-            if recipe == recipes[arm]:
+            # A rule that undoes the change leaves the baseline as it is: then the treated baseline is known.
+            if arm == "variant" and recipe == recipes[arm]:
                 raise BadInput("control", spec.control[place], f"a control that changes the {arm}'s recipe")
             recipes[f"{arm}+control:{place}"] = recipe
     _comparable(recipes)
-    return Arms(spec, task, recipes, changes, controls)
+    told = tuple(dict.fromkeys(f"{lever.spelling()}: {line}" for lever, line in derivations if line))
+    return Arms(spec, task, recipes, changes, controls, told)
 
 
 def _comparable(recipes: dict[str, Recipe]) -> None:

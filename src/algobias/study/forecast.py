@@ -69,6 +69,7 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
         "schema": SCHEMA,
         "task": arms.recipes["baseline"].task,
         "change": list(spec.change),
+        "derivations": list(arms.derivations),
         "looks": list(spec.looks),
         "first_look_seeds": spec.looks[0],
         "workers": workers,

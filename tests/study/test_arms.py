@@ -1,0 +1,66 @@
+"""From levers to arms: what rules say of themselves, and controls that leave the baseline as it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from algobias.errors import BadInput
+from algobias.report.terminal import plan_panel
+from algobias.study.arms import build_arms
+from algobias.study.audit import run_audit
+from algobias.study.forecast import forecast
+from algobias.study.spec import spec_from
+from algobias.study.store import Store
+from algobias.tasks.registry import load_task
+
+PLAIN = "optimizer:sgd,lr=0.5,momentum=0"
+
+
+def arms(**given):
+    spec = spec_from({"task": "digits", "base": [PLAIN], "probes": "none", **given})
+    return build_arms(spec, load_task("digits"))
+
+
+def test_rules_say_what_they_set(capsys) -> None:
+    from rich.console import Console
+
+    made = arms(change=["delay:8"], control=["match_stability", "delay:8,lr=rule,momentum=0", "sam:0.1"])
+    assert made.derivations == (
+        "match_stability: lr = 0.5 x 0.184537 / 2 = 0.0461342 (critical products)",
+        "delay:8,lr=rule,momentum=0: lr = 0.5 x sin(pi / 34) = 0.0461342",
+    )
+    plan = forecast(made, workers=1)
+    assert plan["derivations"] == list(made.derivations)
+    Console(width=120).print(plan_panel(plan))
+    assert "sin(pi / 34)" in capsys.readouterr().out
+
+
+def test_a_control_that_undoes_the_change_leaves_the_baseline() -> None:
+    made = arms(change=["delay:8"], control=["match_stability"])
+    assert made.recipes["baseline+control:0"] == made.recipes["baseline"]
+    assert made.recipes["variant+control:0"].optimizer.lr == pytest.approx(0.0461342, rel=1e-6)
+
+
+def test_a_control_must_change_the_variant() -> None:
+    with pytest.raises(BadInput, match="variant's recipe"):
+        arms(change=["batch:x2"], control=["match_stability"])
+
+
+def test_both_recoveries_are_the_same_where_the_baseline_is(tmp_path) -> None:
+    spec = spec_from(
+        {
+            "task": "digits",
+            "base": [PLAIN, "budget:updates=150"],
+            "change": ["delay:8"],
+            "control": ["match_stability"],
+            "tolerance": 0.4,
+            "looks": [4],
+            "probes": "none",
+        }
+    )
+    with Store(tmp_path / "store") as store:
+        result = run_audit(spec, store).result
+    assert result["verdict"] == "broken"
+    (control,) = result["controls"]
+    assert control["recovered"]["mean"] > 0.4
+    assert control["recovered"] == pytest.approx(control["recovered_against_treated_baseline"])

@@ -67,7 +67,15 @@ class Delay(Part):
             "Narayanan et al., PipeDream: generalized pipeline parallelism for DNN training, 2019 (pipeline)",
         ),
         examples=("delay:8,lr=rule,momentum=0", "delay:4,lr=rule,momentum=shifted", "delay:3,kind=random"),
-        controls=("sam:0.1", "sam:0.05", "lr:x2", "lr:x0.5", "optimizer:sgd,momentum=0", "clip:1"),
+        controls=(
+            "match_stability",
+            "sam:0.1",
+            "sam:0.05",
+            "lr:x2",
+            "lr:x0.5",
+            "optimizer:sgd,momentum=0",
+            "clip:1",
+        ),
     )
 
     @field_validator("momentum", mode="before")

@@ -104,9 +104,10 @@ def _setting(text: str, recipes: Mapping[str, Recipe], why: str, wanted: bool) -
         if wanted:
             raise
         return None
-    if made["variant"] == recipes["variant"] or made["baseline"] == recipes["baseline"]:
+    # The baseline may stay as it is: a rule that undoes the change has nothing to do there.
+    if made["variant"] == recipes["variant"]:
         if wanted:
-            raise BadInput("candidates", text, "a control that changes the recipes of both arms")
+            raise BadInput("candidates", text, "a control that changes the variant's recipe")
         return None
     return Setting(text, levers, made["variant"], made["baseline"], why)
 

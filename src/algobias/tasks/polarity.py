@@ -6,13 +6,14 @@ import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from algobias.errors import BadInput
+from algobias.models.hf import hf_model
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.files import find_files
@@ -33,14 +34,16 @@ FULL: dict[str, Any] = {**WORDS, "lr": 1e-3, "batch": 128, "updates": 4000}
 class PolarityOptions(Options):
     """``words``: size of the vocabulary. ``width``: of the embedding. ``init``: factor on all initial
     weights.
-    ``train``: the first so many of the training sentences.
+
+    ``train``: the first so many of the training sentences. ``model``: ``sum`` of word embeddings, or a
+    classifier of the library transformers, ``hf:bert``.
     """
 
     words: int = Field(default=5000, ge=2)
     width: int = Field(default=32, gt=0)
     init: float = Field(default=0.1, gt=0)
     train: int = Field(default=TRAIN, ge=2, le=TRAIN)
-    model: Literal["sum"] = "sum"
+    model: str = Field(default="sum", pattern=r"^(sum|hf:.+)$")
 
 
 class SumOfWords(nn.Module):
@@ -96,7 +99,9 @@ def build(options: PolarityOptions, name: str, data_dir: Path | None) -> Task:
         name,
         train=(table[train], labels[train]),
         test=(table[test], labels[test]),
-        model=partial(SumOfWords, len(known), options.width, options.init),
+        model=partial(SumOfWords, len(known), options.width, options.init)
+        if options.model == "sum"
+        else partial(hf_model, options.model, len(known) + 1, LONGEST, 2),
         loss=classification_loss,
         metric=accuracy,
         metric_name="accuracy",

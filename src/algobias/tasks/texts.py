@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from algobias.models.hf import hf_model
 from algobias.models.transformer import GPT, ActivationName, NormName, PositionName
 from algobias.tasks.builtin import Options
 from algobias.tasks.language import (
@@ -43,10 +44,13 @@ FULL_OPTIONS = {"layers": 6, "width": 384, "heads": 6, "hidden": 1024, "context"
 
 class TextOptions(Options):
     """``level``: ``char``, or ``bpe`` with ``vocabulary`` tokens. ``context``: tokens of a window.
-    ``layers``,
-    ``width``, ``heads``, ``hidden``: of the GPT. ``norm``: ``layer`` or ``rms``. ``activation``: ``gelu`` or
-    ``swiglu``. ``positions``: ``learned`` or ``rotary``. ``tied``: head and embedding share weights.
-    ``windows``: test windows, at random fixed places.
+
+    ``layers``, ``width``, ``heads``, ``hidden``: of the GPT. ``norm``: ``layer`` or ``rms``. ``activation``:
+    ``gelu`` or ``swiglu``. ``positions``: ``learned`` or ``rotary``. ``tied``: head and embedding share
+    weights.
+    ``windows``: test windows, at random fixed places. ``model``: ``gpt``, or a model of the library
+    transformers,
+    ``hf:gpt2``.
     """
 
     level: Literal["char", "bpe"] = "char"
@@ -61,6 +65,7 @@ class TextOptions(Options):
     positions: PositionName = "learned"
     tied: bool = False
     windows: int = Field(default=480, ge=2)
+    model: str = Field(default="gpt", pattern=r"^(gpt|hf:.+)$")
 
 
 def text_task(
@@ -100,7 +105,9 @@ def text_task(
         train=Windows(tokens, length),
         test=windows(answers, TEST_SEED),
         validation=seen,
-        model=partial(
+        model=partial(hf_model, options.model, vocabulary.size, length)
+        if options.model != "gpt"
+        else partial(
             GPT,
             vocabulary.size,
             length,

@@ -45,6 +45,7 @@ def failed(name: str, result: dict[str, Any]) -> list[str]:
 def test_every_case_is_there_with_its_three_files() -> None:
     """Exactly the cases that the issue names, each spec with its result and picture, nothing left over."""
     issue = {"P1", "P1c", "P2", "P3", "P6", "P7", "P12", "P13", "P15", "X1", "C1o", "lr_x1"}
+    issue |= {"P4", "P4b", "P4c", "P4d", "P5", "P8", "P9", "P10", "P10b", "P11", "X2", "X3", "C1"}
     assert set(NAMES) == issue == set(benchmark.ORDER)
     for suffix in ("yaml", "json", "svg"):
         assert {path.stem for path in CASES.glob(f"*.{suffix}")} - {"expected"} == issue, suffix
@@ -72,11 +73,12 @@ def test_result_answers_its_spec(name: str) -> None:
     assert set(options_there.split(",")) <= set(options_asked.split(","))
     assert (result["change"], result["base"]) == (list(spec.change), list(spec.base))
     assert [one["lever"] for one in result["controls"]] == ([] if name == "lr_x1" else list(spec.control))
-    assert result["tolerance"] == spec.tolerance == (0.8 if name == "C1o" else 0.4)
-    assert spec.looks == (20,)
+    assert result["tolerance"] == spec.tolerance == (0.8 if name in ("C1", "C1o") else 0.4)
+    seeds = 32 if name in ("P4b", "P11") else 20
+    assert spec.looks == (seeds,)
     if name != "lr_x1":
-        assert result["gap"]["n"] == 20
-        assert all(len(arm["seeds"]) == 20 for arm in result["arms"])
+        assert result["gap"]["n"] == seeds
+        assert all(len(arm["seeds"]) == seeds for arm in result["arms"])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -257,6 +257,14 @@ def test_catalogue_says_everything_about_each_task():
         "mnist",
         "emnist_letters",
         "cifar10",
+        "gtsrb",
+        "steering",
+        "polarity",
+        "shakespeare",
+        "books",
+        "wikitext2",
+        "multi30k",
+        "spoken_digits",
     ]
     for item in items:
         assert all(item[key] for key in ("summary", "trivial", "recipe", "about_options"))

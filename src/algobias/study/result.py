@@ -125,9 +125,10 @@ def rate_only_result(found: RateOnly | None) -> dict[str, Any] | None:
 
 def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> dict[str, Any]:
     """One entry of ``controls``."""
-    ratios = {"variant": dict(recovery.cost_ratio)}
-    if recovery.cost_ratio_matched is not None:
-        ratios["variant_at_matched_fit"] = dict(recovery.cost_ratio_matched)
+    ratios = {"variant": _ratios(recovery.cost_ratio)}
+    matched = recovery.cost_ratio_matched
+    if matched is not None and any(math.isfinite(value) for value in matched.values()):
+        ratios["variant_at_matched_fit"] = _ratios(matched)
     entry = {
         "lever": lever,
         "at": recovery.at,
@@ -144,6 +145,10 @@ def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> d
     if recovery.other is not None and not nested:
         entry["other"] = control_result(recovery.other, lever, nested=True)
     return entry
+
+
+def _ratios(found: Mapping[str, float]) -> dict[str, float | None]:
+    return {axis: number(value) for axis, value in found.items()}
 
 
 def outcomes_of(runs: Sequence[Run], arm: str, replicates: int) -> list[Outcome]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,6 +151,21 @@ def test_the_simulator_meets_the_exact_thresholds(tau: int, momentum: float, shi
     updates = 12_000 if tau < 8 else 30_000
     assert stable(0.999 * limit, tau, momentum, shifted, updates)
     assert not stable(1.001 * limit, tau, momentum, shifted, updates)
+
+
+def test_the_committed_thresholds_of_whole_trainings() -> None:
+    """``benchmarks/delay_thresholds.py``: every delay from 0 to 32 through the training loop, within 0.1 %."""
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "delay_thresholds.json"
+    results = json.loads(path.read_text())
+    for kind, (momentum, shifted) in {
+        "none": (0, False),
+        "heavy ball": (0.9, False),
+        "shifted": (0.9, True),
+    }.items():
+        assert [row["delay"] for row in results[kind]] == list(range(33))
+        for row in results[kind]:
+            exact = Algorithm(momentum, delay=row["delay"], shifted=shifted).critical_product
+            assert row["found"] == pytest.approx(exact, rel=1e-3)
 
 
 def test_a_pipeline_is_oldest_at_the_first_layer() -> None:

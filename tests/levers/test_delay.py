@@ -154,7 +154,7 @@ def test_the_simulator_meets_the_exact_thresholds(tau: int, momentum: float, shi
 
 
 def test_the_committed_thresholds_of_whole_trainings() -> None:
-    """``benchmarks/delay_thresholds.py``: every delay from 0 to 32 through the training loop, within 0.1 %."""
+    """``benchmarks/delay_thresholds.py``: delays 0 to 32 through the training loop, within 0.1 %."""
     path = Path(__file__).parents[2] / "benchmarks" / "results" / "delay_thresholds.json"
     results = json.loads(path.read_text())
     for kind, (momentum, shifted) in {

@@ -78,11 +78,7 @@ class StudySpec(Frozen):
     @field_validator("looks")
     @classmethod
     def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] < 2 or any(b <= a for a, b in itertools.pairwise(value)):
-            raise ValueError("increasing numbers of seeds, the first at least 2")
-        if value[-1] > 10_000:
-            raise ValueError("at most 10000 seeds")
-        return value
+        return increasing_seeds(value)
 
     @field_validator("device")
     @classmethod
@@ -107,6 +103,19 @@ class StudySpec(Frozen):
     def question(self) -> str:
         """The comparison in a few words."""
         return "baseline against itself" if self.aa else " then ".join(self.change)
+
+
+def increasing_seeds(value: tuple[int, ...]) -> tuple[int, ...]:
+    """Numbers of seeds as they may be asked for.
+
+    Raises:
+        ValueError: Not increasing, the first below 2, or above 10,000.
+    """
+    if not value or value[0] < 2 or any(b <= a for a, b in itertools.pairwise(value)):
+        raise ValueError("increasing numbers of seeds, the first at least 2")
+    if value[-1] > 10_000:
+        raise ValueError("at most 10000 seeds")
+    return value
 
 
 def spec_from(data: dict[str, Any]) -> StudySpec:

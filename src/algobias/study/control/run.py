@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
-from algobias.study.spec import StudySpec, spec_from
+from algobias.study.spec import StudySpec, increasing_seeds, spec_from
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
 from algobias.tasks.registry import load_task
@@ -64,11 +63,7 @@ class ControlSpec(Frozen):
     @field_validator("rungs", "looks")
     @classmethod
     def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or value[0] < 2 or any(b <= a for a, b in itertools.pairwise(value)):
-            raise ValueError("increasing numbers of seeds, the first at least 2")
-        if value[-1] > 10_000:
-            raise ValueError("at most 10000 seeds")
-        return value
+        return increasing_seeds(value)
 
     @field_validator("keep")
     @classmethod

@@ -52,6 +52,8 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capfd):
             words += SHORT
         if words[1] == "control":
             words += ["--only", "lr:x2", "--rungs", "2", "--looks", "2", "--workers", "0", "--quiet"]
+        if words[1] == "explain":
+            words += ["--at", "0.5", "--doses", "none", "--only", "lr:x2", "--workers", "0", "--quiet"]
         monkeypatch.setattr(sys, "argv", words)
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:

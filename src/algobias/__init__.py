@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from algobias.api import audit, compare, lab
+    from algobias.api import audit, compare, control, explain, lab
     from algobias.errors import BadInput
     from algobias.probes.measure import measure
     from algobias.probes.monitor import Monitor
@@ -30,6 +30,8 @@ __all__ = [
     "Training",
     "audit",
     "compare",
+    "control",
+    "explain",
     "lab",
     "measure",
     "selftest",
@@ -44,6 +46,8 @@ _HOMES = {
     "Training": "algobias.probes.subject",
     "audit": "algobias.api",
     "compare": "algobias.api",
+    "control": "algobias.api",
+    "explain": "algobias.api",
     "lab": "algobias.api",
     "measure": "algobias.probes.measure",
     "selftest": "algobias.probes.selftest",

@@ -11,7 +11,9 @@ from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
 from algobias.study.audit import Audit, run_audit
 from algobias.study.compare import Comparison, compare_tables
+from algobias.study.control.run import Control, control_spec, run_control
 from algobias.study.design import DEFAULT_LOOKS
+from algobias.study.explain.run import Explanation, explain_spec, run_explain
 from algobias.study.spec import spec_from
 from algobias.study.store import DEFAULT_FOLDER, Store
 from algobias.study.tables import Terms
@@ -97,6 +99,72 @@ def audit(
     options = Options(workers, None if data is None else Path(data), max_time)
     with Store(store) as opened:
         return run_audit(spec, opened, options, task=given, command="algobias.audit(...)")
+
+
+def control(
+    study: str = "last",
+    *,
+    store: str | PathLike[str] = DEFAULT_FOLDER,
+    data: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    max_time: float | None = None,
+    **asked: Any,
+) -> Control:
+    """Find what brings generalisation back, and prove it. See ``algobias control --help``.
+
+    Args:
+        study: An audit that found a gap: its id, a unique prefix, or ``last``.
+        store: Workspace folder that has it.
+        data: Folder of the public data sets.
+        workers: Processes.
+        max_time: Seconds after which to stop.
+        asked: Fields of :class:`~algobias.study.control.run.ControlSpec`: ``candidates``, ``only``,
+            ``forbid``, ``keep``, ``most``, ``rungs``, ``looks``.
+
+    Returns:
+        What was chosen, tried and confirmed, and the result object.
+
+    Raises:
+        BadInput: No such study, it found no gap, or an unknown or impossible field.
+        OutOfTime: ``max_time`` is over; call again to go on.
+    """
+    options = Options(workers, None if data is None else Path(data), max_time)
+    with Store(store) as opened:
+        row = opened.find_study(study)
+        return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
+
+
+def explain(
+    study: str = "last",
+    *,
+    store: str | PathLike[str] = DEFAULT_FOLDER,
+    data: str | PathLike[str] | None = None,
+    workers: int | None = None,
+    max_time: float | None = None,
+    **asked: Any,
+) -> Explanation:
+    """Intervene on an audited change, and say what that supports. See ``algobias explain --help``.
+
+    Args:
+        study: An audit that found a gap: its id, a unique prefix, or ``last``.
+        store: Workspace folder that has it.
+        data: Folder of the public data sets.
+        workers: Processes.
+        max_time: Seconds after which to stop.
+        asked: Fields of :class:`~algobias.study.explain.run.ExplainSpec`: ``at``, ``doses``, ``force``,
+            ``only``, ``most``, ``seeds``.
+
+    Returns:
+        What was done, what it supports, and the result object.
+
+    Raises:
+        BadInput: No such study, it found no gap, or an unknown or impossible field.
+        OutOfTime: ``max_time`` is over; call again to go on.
+    """
+    options = Options(workers, None if data is None else Path(data), max_time)
+    with Store(store) as opened:
+        row = opened.find_study(study)
+        return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 
 def compare(

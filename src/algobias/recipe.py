@@ -82,13 +82,21 @@ class Extension(Frozen):
 
 
 class Budget(Frozen):
-    """How long a run is: exactly one of ``epochs``, ``updates`` and ``until`` (a training loss)."""
+    """How long a run is: exactly one of ``epochs``, ``updates`` and ``until`` (a training loss).
+
+    Attributes:
+        max_updates: With ``until``: at most so many.
+        extension: How far the run goes on after its planned end.
+        cut: The run ends after so many updates, in the middle of its schedule; left out of an address where
+            it is not given.
+    """
 
     epochs: float | None = Field(default=None, gt=0)
     updates: int | None = Field(default=None, gt=0)
     until: float | None = Field(default=None, gt=0)
     max_updates: int | None = Field(default=None, gt=0)
     extension: Extension | None = None
+    cut: int | None = Field(default=None, gt=0, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _one_way_to_end(self) -> Self:
@@ -142,6 +150,31 @@ class PartSpec(Frozen):
         return f"{self.name}({inside})"
 
 
+class Origin(Frozen):
+    """Weights a run starts from: those of another recipe, trained with the same seed for a while.
+
+    The optimizer's memory starts afresh.
+
+    Attributes:
+        recipe: The other recipe; its budget has a ``cut``.
+        start: Update of its own schedule and order of data at which the run goes on; 0 starts both afresh.
+    """
+
+    recipe: Recipe
+    start: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _ends(self) -> Self:
+        if self.recipe.budget.cut is None:
+            raise BadInput("origin.recipe.budget.cut", None, "the number of updates to train for")
+        return self
+
+    @property
+    def updates(self) -> int:
+        """Updates made before the run starts."""
+        return self.recipe.planned_end
+
+
 class Recipe(Frozen):
     """Core fields plus an ordered tuple of parts.
 
@@ -150,6 +183,7 @@ class Recipe(Frozen):
         examples: Number of training examples the task has.
         engine: ``auto`` lets the model decide whether seeds are stacked or looped over; ``processes`` carries
             out a part that shares out the work over real processes.
+        origin: Where the weights come from; freshly drawn without it, and then left out of an address.
     """
 
     task: str
@@ -162,6 +196,7 @@ class Recipe(Frozen):
     data: DataSpec = DataSpec()
     engine: Literal["auto", "stacked", "looped", "processes"] = "auto"
     parts: tuple[PartSpec, ...] = ()
+    origin: Origin | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -170,6 +205,13 @@ class Recipe(Frozen):
         if self.schedule.decays and self.budget.until is not None:
             allowed = "constant with a budget until a training loss: a decaying rate needs a planned end"
             raise BadInput("schedule", self.schedule.name, allowed)
+        if self.origin is not None:
+            other = self.origin.recipe
+            if (other.task, other.examples, other.model) != (self.task, self.examples, self.model):
+                raise BadInput("origin.recipe", other.task, "the same task and model")
+            if self.origin.start >= self.planned_updates:
+                allowed = f"below the {self.planned_updates} planned updates"
+                raise BadInput("origin.start", self.origin.start, allowed)
         return self
 
     @property
@@ -186,6 +228,29 @@ class Recipe(Frozen):
     def planned_updates(self) -> int:
         """Updates up to the planned end (for ``until``: at most so many)."""
         return self.budget.planned_updates(self.updates_per_epoch)
+
+    @property
+    def planned_end(self) -> int:
+        """Updates made at the planned end, those of the origin included (for ``until``: at most so many)."""
+        before = 0 if self.origin is None else self.origin.updates - self.origin.start
+        end = self.planned_updates + before
+        return end if self.budget.cut is None else min(end, self.budget.cut)
+
+    def scaled(self, factor: float) -> Recipe:
+        """The same schedule ``factor`` times as long; the origin's as well.
+
+        Raises:
+            BadInput: The budget is until a training loss.
+        """
+        changes: dict[str, Any] = {"budget": self.budget.scaled(factor, self.updates_per_epoch)}
+        if self.budget.cut is not None:
+            changes["budget"] = changes["budget"].model_copy(
+                update={"cut": max(1, round(self.budget.cut * factor))}
+            )
+        if self.origin is not None:
+            start = round(self.origin.start * factor)
+            changes["origin"] = Origin(recipe=self.origin.recipe.scaled(factor), start=start)
+        return self.edit(**changes)
 
     def edit(self, **changes: Any) -> Recipe:
         """A copy with fields replaced and everything validated again.
@@ -238,6 +303,10 @@ class Recipe(Frozen):
         if not isinstance(data, dict):
             raise BadInput("recipe", data, "a mapping of fields")
         return recipe_from(data)
+
+
+Origin.model_rebuild()
+Recipe.model_rebuild()
 
 
 def recipe_from(data: dict[str, Any]) -> Recipe:

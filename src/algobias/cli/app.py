@@ -12,6 +12,7 @@ from algobias.cli.audit import audit
 from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
 from algobias.cli.control import control
+from algobias.cli.explain import explain
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.selftest import selftest
@@ -44,8 +45,8 @@ def _program(
     del version
 
 
-for command in (audit, control, compare, lab, measure, report, tasks, levers, probes, selftest):
-    app.command()(interruptible(command, resumes=command in (audit, control)))
+for command in (audit, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
+    app.command()(interruptible(command, resumes=command in (audit, control, explain)))
 app.add_typer(studies, name="studies")
 
 

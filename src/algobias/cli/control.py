@@ -82,8 +82,9 @@ def control(
     console = messages()
     with Store(store) as opened:
         row = opened.find_study(study)
-        if "control_of" in row.spec:  # the audit that an earlier control study was about
-            row = opened.find_study(str(row.spec["control_of"]))
+        for origin in ("control_of", "explain_of"):  # the audit that a later study was about
+            if origin in row.spec:
+                row = opened.find_study(str(row.spec[origin]))
         view = Progress() if quiet else LiveView(console)
         options = Options(workers, data, max_time)
         command = f"algobias {shlex.join(sys.argv[1:])}"

@@ -16,7 +16,7 @@ from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
-from algobias.tasks.trees import tensors_in
+from algobias.tasks.keys import ink
 
 CHUNK = 500
 
@@ -176,10 +176,7 @@ class Dropped(Part):
         for start in range(0, len(context.used), CHUNK):
             index = context.used[start : start + CHUNK]
             batch = context.gather(index, (0,), 0)
-            if self.by == "length":
-                found = context.weight(batch)
-            else:
-                found = next(iter(tensors_in(batch)))[1].flatten(1).float().sum(1)
+            found = context.weight(batch) if self.by == "length" else ink(batch)
             keys[index] = found.detach().float().cpu()
         return keys
 

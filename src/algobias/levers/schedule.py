@@ -39,6 +39,8 @@ def rate(recipe: Recipe) -> Callable[[int], float]:
     - cosine, t >= K: ``eta (1 + cos(pi (t - K) / (T - K))) / 2``, a half cosine over what remains after the
       warm-up; 0 at and after T. Without warm-up this is the half cosine over all planned updates.
 
+    A run with an origin counts its first update as ``origin.start``.
+
     Args:
         recipe: Its optimizer, schedule and planned updates are used.
 
@@ -47,8 +49,10 @@ def rate(recipe: Recipe) -> Callable[[int], float]:
     """
     eta, planned, warmup = recipe.optimizer.lr, recipe.planned_updates, warmup_updates(recipe)
     cosine = recipe.schedule.name == "cosine"
+    start = 0 if recipe.origin is None else recipe.origin.start
 
     def at(update: int) -> float:
+        update += start
         if update < warmup:
             return eta * min(1.0, (update + 1) / warmup)
         if not cosine:

@@ -21,6 +21,7 @@ from algobias.probes.families.features import DormantUnits, DuplicateFeatures, E
 from algobias.probes.families.function import InputGradientNorm, ShiftConsistency
 from algobias.probes.families.function_space import FunctionSpaceNorm
 from algobias.probes.families.gradient_rounding import GradientToNoise, QuantisedGradientBias
+from algobias.probes.families.groups import GroupLoss
 from algobias.probes.families.homogeneous import SmoothedMargin
 from algobias.probes.families.invariant import AngularUpdate, EffectiveLearningRate
 from algobias.probes.families.kernel import KernelDrift, KernelLabelAlignment, RelativeWeightChange
@@ -114,6 +115,7 @@ _ALL: tuple[type[Probe], ...] = (
     FrequencyContent,
     PredictionChurn,
     LossBarrier,
+    GroupLoss,
     # numerics and workers
     QuantisedGradientBias,
     GradientToNoise,

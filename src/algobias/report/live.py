@@ -19,6 +19,9 @@ from algobias.report.numerals import bounds, duration, fixed, loss, shortened
 from algobias.report.record import Interval, clean_text, number_or_none
 from algobias.study.progress import Progress
 
+MOST_ARMS = 6
+"""With more arms than this a plain line names only those at work."""
+
 PLAIN_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
 
@@ -149,6 +152,15 @@ class LiveView(Progress):
         if live is not None:
             live.stop()
 
+    def _done(self) -> str:
+        """Runs done, arm by arm; where there are many arms, of those at work."""
+        done = {arm: self._count(runs) for arm, runs in self._runs.items()}
+        if len(done) > MOST_ARMS:
+            whole = [arm for arm, count in done.items() if len(set(count.split("/"))) == 1]
+            rest = ", ".join(f"{arm} {count}" for arm, count in done.items() if arm not in whole)
+            return f"{len(whole)} of {len(done)} arms done" + (f"; runs done: {rest}" if rest else "")
+        return ", ".join(f"{arm} {count}" for arm, count in done.items()) + " runs done"
+
     def _run(self, arm: str, seed: int) -> _Run:
         self._stage.add((arm, seed))
         return self._runs.setdefault(_name(arm), {}).setdefault(seed, _Run())
@@ -165,8 +177,7 @@ class LiveView(Progress):
             if self._clock() - self._last_line >= PLAIN_EVERY:
                 # The first line waits too: short studies are over before anybody could read it.
                 if self._last_line > -math.inf:
-                    done = ", ".join(f"{arm} {self._count(runs)}" for arm, runs in self._runs.items())
-                    line = f"{done} runs done; {self._times()}"
+                    line = f"{self._done()}; {self._times()}"
                 self._last_line = self._clock()
         if line:
             self._say(line)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from algobias.report import besides, figures, numerals, searched, tables, words
+from algobias.report import besides, explained, figures, numerals, searched, tables, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.points import Points
@@ -100,6 +100,26 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "it is, and only the confirmation counts.",
             )
         )
+    if figures.intervention_rows(record):
+        entries.append(
+            FigureEntry(
+                "interventions",
+                figures.interventions,
+                "What each intervention does to the gap",
+                "0: the gap stays; 1: all of it is gone. A dashed line is an unbounded interval. A change "
+                "that is switched on late leaves less of the gap than one that was there from the start.",
+            )
+        )
+    if figures.dose_rows(record):
+        entries.append(
+            FigureEntry(
+                "doses",
+                figures.dose_response,
+                "Dose and response",
+                "Gap and coordinates at other sizes of the change, each as a share of what the change as "
+                "audited does: a coordinate whose line runs with that of the gap moves with it.",
+            )
+        )
     entries += moved_figures(points)
     if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
         entries.append(
@@ -174,6 +194,9 @@ def content(points: Points) -> dict[str, Any]:
         "chosen": searched.chosen(record),
         "tried": searched.tried(record),
         "confirmation": searched.confirmation(record),
+        "statements": explained.statements(record),
+        "about_change": explained.about_change(record),
+        "interventions": explained.table(record),
         "costs": tables.cost_table(record),
         "controls": tables.control_cards(record),
         "rate_only": tables.rate_only(record),

@@ -86,7 +86,7 @@ class Arms:
             extension = Extension(level=request.level, factor=request.length, measure=request.measure)
             return recipe.edit(budget__extension=extension)
         if request.length != 1:
-            return recipe.edit(budget=recipe.budget.scaled(request.length, recipe.updates_per_epoch))
+            return recipe.scaled(request.length)
         return recipe
 
     @cached_property

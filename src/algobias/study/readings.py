@@ -213,6 +213,20 @@ def coordinates(
     return found
 
 
+def per_replicate(readings: Readings, arm: str, name: str) -> dict[int, float]:
+    """Values of one coordinate in one arm, by replicate; NaN where there is none.
+
+    Args:
+        readings: What was read.
+        arm: As the planner spells it.
+        name: The probe as spelled, or with `` (twin)`` behind it.
+    """
+    twin = name.endswith(TWIN)
+    probe = next(one for one in readings.probes if one.spelling() == name.removesuffix(TWIN))
+    moments = readings.matched.moments.get(arm, {})
+    return {i: _value(readings.values, rows, probe, twin)[0] for i, rows in moments.items()}
+
+
 def _same(numbers: NDArray[np.float64], other: Coordinate) -> bool:
     """Whether both columns are those of another coordinate, up to rounding."""
     known = np.stack([other.baseline, other.variant], axis=1)

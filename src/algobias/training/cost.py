@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from algobias.levers.step import GradFn, Sampler, State, Transform
+from algobias.levers.registry import build_part
+from algobias.levers.step import GradFn, Layout, Sampler, State, Transform
+from algobias.recipe import Recipe
 from algobias.training.outcome import Cost
 
 
@@ -112,21 +114,23 @@ def measure_step(
     return StepCost(counter.get_total_flops() / evaluations, float(peak))
 
 
-def cost_of(
-    step: StepCost, *, updates: int, batch: int, numbers: dict[str, Any], bytes_sent: float = 0.0
-) -> Cost:
-    """Cost vector after ``updates`` updates.
+def cost_of(step: StepCost, recipe: Recipe, layout: Layout, *, updates: int, numbers: dict[str, Any]) -> Cost:
+    """Cost vector after ``updates`` updates, those of an origin included.
 
     Args:
         step: Measured cost of one update.
+        recipe: Whose batch counts, and whose parts know what one worker has sent to others.
+        layout: Of the network's parameters.
         updates: Serial updates made.
-        batch: Examples per update.
         numbers: ``gradients`` (evaluations, in examples) and ``seconds`` counted along the way.
-        bytes_sent: What one worker has sent to others.
     """
+    examples, bytes_sent = 0, 0.0
+    for one, made in _legs(recipe, updates):
+        examples += made * one.batch
+        bytes_sent += sum(build_part(spec).bytes_sent(layout, made, one) for spec in one.parts)
     return Cost(
         updates=updates,
-        examples=updates * batch,
+        examples=examples,
         gradients=numbers["gradients"],
         flops=numbers["gradients"] * step.flops_per_gradient,
         bytes_sent=float(bytes_sent),
@@ -134,3 +138,11 @@ def cost_of(
         bits=32.0,
         seconds=numbers["seconds"],
     )
+
+
+def _legs(recipe: Recipe, updates: int) -> list[tuple[Recipe, int]]:
+    """The recipes that ``updates`` updates were made with, the last one first, and how many with each."""
+    if recipe.origin is None:
+        return [(recipe, updates)]
+    before = min(updates, recipe.origin.updates)
+    return [(recipe, updates - before), *_legs(recipe.origin.recipe, before)]

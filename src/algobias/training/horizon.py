@@ -15,7 +15,8 @@ from algobias.training.observers import Check
 class Horizon:
     """Checks and ends of the runs of one recipe.
 
-    A run is checked at updates round(1.1^k), at its planned end and at its last update. It ends at the
+    A run is checked at updates round(1.1^k), at its planned end and at its last update; one with an origin
+    counts the origin's updates, and is checked before its own first one. It ends at the
     planned end, or, where the recipe has an extension, once its fit has reached the level, at the latest
     after ``factor`` times as many updates.
 
@@ -28,7 +29,7 @@ class Horizon:
     @cached_property
     def latest(self) -> int:
         """The update after which every run has ended."""
-        planned = self.recipe.planned_updates
+        planned = self.recipe.planned_end
         extension = self.recipe.budget.extension
         return planned if extension is None else math.ceil(planned * extension.factor)
 
@@ -37,14 +38,14 @@ class Horizon:
         """Updates at which every run is checked."""
         count = int(math.log(self.latest) / math.log(1.1)) + 2
         grid = {round(1.1**k) for k in range(count)}
-        return frozenset({u for u in grid if u < self.latest} | {self.latest, self.recipe.planned_updates})
+        return frozenset({u for u in grid if u < self.latest} | {self.latest, self.recipe.planned_end})
 
     def is_planned_end(self, update: int, train_loss: float) -> bool:
         """Whether a run that has not yet reached its planned end reaches it with this check."""
         until = self.recipe.budget.until
         if until is not None and train_loss <= until:
             return True
-        return update >= self.recipe.planned_updates
+        return update >= self.recipe.planned_end
 
     def next_stop(self, checks: Sequence[Check]) -> int | None:
         """The update at which a run with these checks must end at the latest; None: it has ended."""

@@ -15,6 +15,7 @@ from algobias.training.device import exact_arithmetic
 from algobias.training.memory import select
 from algobias.training.network import own_randomness
 from algobias.training.observers import Interrupted, Observer, Snapshot
+from algobias.training.origin import begin
 from algobias.training.outcome import Outcome
 from algobias.training.records import Record, check, outcome_of, restore, save, tensors_of, trivial_metrics
 from algobias.training.setup import Setup
@@ -83,6 +84,10 @@ def _train_group(
         trivial = trivial_metrics(setup, state)
         for row, record in enumerate(records):
             record.trivial = trivial[row]
+        if setup.recipe.origin is not None:
+            update, state = begin(setup, records, state, observers, train)
+            memory = setup.transform.init(state)
+            check(setup, records, update, setup.transform.weights(state, memory), observers)
     outcomes: list[Outcome] = []
     clock = time.perf_counter()
 
@@ -112,7 +117,7 @@ def _train_group(
         setup.network.left_out = 0
         checked = False
         while not checked:
-            batch, key = setup.sampler(update, seeds)
+            batch, key = setup.sampler(update - setup.offset, seeds)
             grads, after = setup.grad(setup.transform.at(state, memory, key), batch, key)
             state, memory = setup.transform.update(grads, memory, replace(state, buffers=after.buffers))
             update += 1

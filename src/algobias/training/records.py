@@ -151,10 +151,7 @@ def outcome_of(setup: Setup, step_cost: StepCost, record: Record) -> Outcome:
     )
     planned = next((row for row, check in enumerate(checks) if check.planned), len(checks) - 1)
     updates = checks[-1].update
-    sent = sum(part.bytes_sent(setup.network.layout, updates, setup.recipe) for part in setup.parts)
-    cost = cost_of(
-        step_cost, updates=updates, batch=setup.recipe.batch, numbers=record.numbers(), bytes_sent=sent
-    )
+    cost = cost_of(step_cost, setup.recipe, setup.network.layout, updates=updates, numbers=record.numbers())
     return Outcome(
         seed=record.seed,
         curve=curve,

@@ -64,6 +64,7 @@ class Setup:
         self.fit_examples = EvaluationSet.of(source, fit, task.weight)
         self.test_examples = EvaluationSet.of(task.test.to(device), None, task.weight)
         self.horizon = Horizon(recipe)
+        self.offset = 0 if recipe.origin is None else recipe.origin.updates - recipe.origin.start
         self._step_cost: StepCost | None = None
 
     def initial(self, seeds: Sequence[int]) -> State:

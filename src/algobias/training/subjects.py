@@ -109,7 +109,8 @@ def training_of(task: Task, recipe: Recipe, updates: int | None = None) -> Train
     optimizer = recipe.optimizer
     lr = optimizer.lr
     if updates is not None:
-        lr = rate(recipe)(max(0, min(updates, recipe.planned_updates) - 1))
+        before = 0 if recipe.origin is None else recipe.origin.updates
+        lr = rate(recipe)(max(0, min(updates, recipe.planned_end) - before - 1))
     late = next((part for spec in recipe.parts if isinstance(part := build_part(spec), Delay)), None)
     shifted = late is not None and late.momentum == "shifted"
     return Training(

@@ -2,6 +2,7 @@
 
 from algobias.report.figures.case import case_spec, case_svg
 from algobias.report.figures.curves import metric_against_fit, metric_curve, metric_window, training_loss
+from algobias.report.figures.interventions import dose_response, dose_rows, intervention_rows, interventions
 from algobias.report.figures.moved import along, along_probes, drawable, forest, has_threshold
 from algobias.report.figures.pareto import pareto, pareto_rows
 from algobias.report.figures.render import bundle, svg
@@ -14,10 +15,14 @@ __all__ = [
     "bundle",
     "case_spec",
     "case_svg",
+    "dose_response",
+    "dose_rows",
     "drawable",
     "forest",
     "gap_by_look",
     "has_threshold",
+    "intervention_rows",
+    "interventions",
     "metric_against_fit",
     "metric_curve",
     "metric_title",

@@ -15,6 +15,9 @@ GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "we
 """Settings that are tried against any change, after those of its own card."""
 
 
+NAMED = "named by the user"
+
+
 @dataclass(frozen=True)
 class Setting:
     """One control at one setting.
@@ -71,7 +74,7 @@ def candidates(
             from algobias.errors import unknown_name
 
             raise unknown_name("forbid", name, LEVERS)
-    chosen = dict.fromkeys((*only, *given), "named by the user")
+    chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
     proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
     names = {str(entry.get("probe")) for entry in moved if entry.get("status") == "moved"}
@@ -80,7 +83,7 @@ def candidates(
         chosen.setdefault(text, why)
     settings: list[Setting] = []
     for text, why in chosen.items():
-        wanted = why == "named by the user"
+        wanted = why == NAMED
         setting = _setting(text, recipes, why, wanted)
         if setting is None or (not wanted and any(lever.name in forbid for lever in setting.levers)):
             continue
@@ -89,7 +92,7 @@ def candidates(
         settings.append(setting)
     if not settings:
         raise BadInput("candidates", ", ".join(forbid) or None, "at least one control that can be tried")
-    own_count = sum(setting.why == "named by the user" for setting in settings)
+    own_count = sum(setting.why == NAMED for setting in settings)
     return tuple(settings[: max(most, own_count)])
 
 

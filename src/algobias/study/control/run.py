@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
 
-from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
-from algobias.study.archive import Archive, environment, read_archive
+from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
+from algobias.study.audited import audited_question
 from algobias.study.control.candidates import Setting, candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.limits import KEPT, Limits
@@ -26,7 +26,7 @@ from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
-from algobias.study.spec import StudySpec, increasing_seeds, spec_from
+from algobias.study.spec import StudySpec, increasing_seeds
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
 from algobias.tasks.registry import load_task
@@ -36,7 +36,6 @@ SELECTION_OFFSET, CONFIRMATION_OFFSET = 2_000_000, 3_000_000
 """Distance of the seeds of search and confirmation from the audit's; the three never meet."""
 
 MATCHED = ("bias", "mixed", "data")
-CONTROLLABLE = (*MATCHED, "optimization", "broken")
 
 
 class ControlSpec(Frozen):
@@ -133,7 +132,7 @@ def run_control(
     """
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
-    audited, question = _audited(row)
+    audited, question = audited_question(row)
     verdict = str(audited["verdict"])
     at: Place = "matched" if verdict in MATCHED else "planned_end"
     with one_thread():
@@ -226,17 +225,6 @@ def run_control(
     )
     store.save_result(study, archive.stored())
     return Control(study, result, selection, found, settings)
-
-
-def _audited(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
-    if row.result is None:
-        raise BadInput("study", row.id, "a finished audit: run its command again to the end")
-    result = read_archive(row).result
-    if result.get("verdict") not in CONTROLLABLE or result.get("aa"):
-        allowed = "an audit that ended " + ", ".join(CONTROLLABLE) + ": there is no gap to bring back"
-        raise BadInput("study", f"{row.id} ({result.get('verdict')})", allowed)
-    known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
-    return result, spec_from(known)
 
 
 def _arms(

@@ -1,10 +1,11 @@
-"""One change audited end to end on the default recipe of every task of the five fields.
+"""Audits of our own, without a reference: one in each field (``domains``), of parallel training
+(``parallel``).
 
-    python benchmarks/domains.py                 # every spec of cases/domains, over one store; resumable
-    python benchmarks/domains.py polarity gtsrb  # some of them
-    python benchmarks/domains.py --table         # the committed results as a table
+    python benchmarks/own_cases.py                         # every spec, over one store; resumable
+    python benchmarks/own_cases.py domains/gtsrb parallel  # some of them; a folder stands for all in it
+    python benchmarks/own_cases.py domains --table         # the committed results as a table
 
-Written beside ``cases/domains/NAME.yaml`` are ``NAME.json`` (what ``audit --json`` prints, without paths) and
+Written beside ``cases/FOLDER/NAME.yaml`` are ``NAME.json`` (what ``audit --json`` prints, without paths) and
 ``NAME.svg``. Data are looked for below ``ALGOBIAS_DATA``. Results embed no example of the data.
 """
 
@@ -14,17 +15,22 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import cases
 
-FOLDER = cases.CASES / "domains"
+FOLDERS = ("domains", "parallel")
 
 
-def names() -> list[str]:
-    """Every question there is."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+def names(asked: Sequence[str]) -> list[str]:
+    """Every question asked for, as ``FOLDER/NAME``; all there are where none is named."""
+    found: list[str] = []
+    for name in asked or FOLDERS:
+        inside = sorted(f"{name}/{path.stem}" for path in (cases.CASES / name).glob("*.yaml"))
+        found += inside or [name]
+    return found
 
 
 def row(name: str, result: dict[str, Any], trivial: float | None) -> str:
@@ -55,18 +61,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int)
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
-    asked = given.names or names()
+    asked = names(given.names)
     if not given.table:
         torch.set_num_threads(1)
         with Store(given.store) as store:
             for name in asked:
                 started = time.monotonic()
-                verdict = cases.run_case(name, store, given.workers, FOLDER)["verdict"]
+                folder, _, question = name.rpartition("/")
+                verdict = cases.run_case(question, store, given.workers, cases.CASES / folder)["verdict"]
                 print(f"{name}: {verdict} ({time.monotonic() - started:.0f} s)", file=sys.stderr, flush=True)
     print("| task | metric | knows nothing | baseline | change | gap | verdict | s per seed |")
     print("|---|---|---|---|---|---|---|---|")
     for name in asked:
-        path = FOLDER / f"{name}.json"
+        path = cases.CASES / f"{name}.json"
         if path.exists():
             result = json.loads(path.read_text(encoding="utf-8"))
             print(row(name, result, load_task(result["task"]).trivial_metric()))

@@ -1,4 +1,4 @@
-"""The committed audits of the five fields: each result answers its question, learns, and embeds no data."""
+"""The committed audits without a reference: each result answers its question, learns, and embeds no data."""
 
 from __future__ import annotations
 
@@ -11,27 +11,39 @@ import pytest
 
 from algobias.study.spec import read_spec
 
-FOLDER = Path(__file__).parents[2] / "cases" / "domains"
-DONE = sorted(path.stem for path in FOLDER.glob("*.json"))
-BEYOND = {"polarity": 70.0, "steering": 40.0, "shakespeare": -2.4, "gtsrb": 50.0, "fashion_mnist": 80.0}
-"""A baseline must be at least here: far above what knows nothing (50, 33.3, -3.35, 5.7, 10)."""
+CASES = Path(__file__).parents[2] / "cases"
+FOLDERS = ("domains", "parallel")
+DONE = sorted(f"{name}/{path.stem}" for name in FOLDERS for path in (CASES / name).glob("*.json"))
+BEYOND = {
+    "domains/polarity": 70.0,
+    "domains/steering": 40.0,
+    "domains/shakespeare": -2.4,
+    "domains/books": -2.5,
+    "domains/gtsrb": 50.0,
+    "domains/fashion_mnist": 80.0,
+    "domains/spoken_digits": 90.0,
+    "parallel/delay16": 95.0,
+    "parallel/local_sgd_shards": 95.0,
+    "parallel/drop_content": 95.0,
+}
+"""A baseline must be at least here: far above what knows nothing (50, 33.3, -3.35, -3.09, 5.7, 10)."""
 
 
 def result(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((CASES / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
 
 def test_there_are_some_and_each_has_its_question_and_its_picture() -> None:
-    assert len(DONE) >= 3
+    assert len(DONE) >= 10
     for name in DONE:
-        assert (FOLDER / f"{name}.yaml").exists()
-        assert (FOLDER / f"{name}.svg").stat().st_size < 200_000
+        assert (CASES / f"{name}.yaml").exists()
+        assert (CASES / f"{name}.svg").stat().st_size < 200_000
 
 
 @pytest.mark.parametrize("name", DONE)
 def test_result_answers_its_spec(name: str) -> None:
-    spec, found = read_spec(FOLDER / f"{name}.yaml"), result(name)
+    spec, found = read_spec(CASES / f"{name}.yaml"), result(name)
     assert found["task"] == spec.task
     assert found["change"] == list(spec.change)
     assert (found["tolerance"], found["gap"]["n"]) == (spec.tolerance, spec.looks[0])
@@ -46,6 +58,6 @@ def test_the_baseline_learns(name: str) -> None:
 
 @pytest.mark.parametrize("name", DONE)
 def test_no_path_and_no_sample(name: str) -> None:
-    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    text = (CASES / f"{name}.json").read_text(encoding="utf-8")
     assert not re.search(r"/(work|tmp|root|home|Users|var|mnt)/", text)
     assert "sample" not in json.loads(text)["arms"][0]

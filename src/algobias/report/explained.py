@@ -1,0 +1,106 @@
+"""What interventions on a change showed, as text: statements, transplants, doses, levers pulled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from algobias.report import numerals, words
+from algobias.report.figures.interventions import KINDS
+from algobias.report.record import Interval, StudyRecord
+from algobias.report.words import mapping
+
+ORDER = ("caused by", "accompanied by", "undecided", "not related")
+
+
+def statements(record: StudyRecord) -> list[dict[str, str]]:
+    """One entry for each coordinate: ``coordinate, word, because``; the strongest words first."""
+    found = [mapping(one) for one in record.result.get("statements") or []]
+    rows = [
+        {
+            "coordinate": str(one.get("coordinate") or "").replace("_", " "),
+            "word": str(one.get("word") or ""),
+            "because": str(one.get("because") or ""),
+        }
+        for one in found
+    ]
+    return sorted(rows, key=lambda row: ORDER.index(row["word"]) if row["word"] in ORDER else len(ORDER))
+
+
+def about_change(record: StudyRecord) -> list[str]:
+    """What transplants and doses say about the change itself, one sentence each."""
+    if not record.result.get("interventions"):
+        return []
+    lines = [
+        "The arms of the audit differ in the change and in nothing else, and share their seeds: the gap as a "
+        "whole is caused by the change."
+    ]
+    switched = [mapping(one) for one in record.result.get("interventions") or []]
+    off = [
+        (one["at"], Interval.read(one.get("recovered"))) for one in switched if one["kind"] == "switch_off"
+    ]
+    if off and all(share.mean is not None for _, share in off):
+        gone = ", ".join(f"{share.mean:.2f} after {100 * at:g} %" for at, share in off)
+        lines.append(f"Switching it off brings back this part of the gap: {gone} of the planned updates.")
+    on = [(one["at"], Interval.read(one.get("recovered"))) for one in switched if one["kind"] == "switch_on"]
+    if on and all(share.mean is not None for _, share in on):
+        gone = ", ".join(f"{1 - (share.mean or 0.0):.2f} after {100 * at:g} %" for at, share in on)
+        lines.append(f"Switching it on late makes this part of the gap: {gone} of the planned updates.")
+    table = mapping(record.result.get("dose_response"))
+    slope = Interval.read(table.get("gap_slope"))
+    if slope.known:
+        text = numerals.estimate(slope, words.decimals(record), signed=True)
+        sign = (
+            "grows"
+            if (slope.low or 0) > 0
+            else "falls"
+            if (slope.high or 0) < 0
+            else "is not shown to change"
+        )
+        lines.append(
+            f"Over the doses the gap {sign} with the size of the change: {text} from none to all of it."
+        )
+    return lines
+
+
+def table(record: StudyRecord) -> dict[str, Any]:
+    """Every intervention: header and rows of text."""
+    places = words.decimals(record)
+    rows = []
+    for item in record.result.get("interventions") or []:
+        entry = mapping(item)
+        against = Interval.read(entry.get("against_treated_baseline"))
+        rows.append(
+            {
+                "name": str(entry.get("text") or ""),
+                "cells": [
+                    KINDS.get(str(entry.get("kind")), ""),
+                    numerals.estimate(Interval.read(entry.get("gap")), places, signed=True),
+                    numerals.estimate(Interval.read(entry.get("recovered")), 2),
+                    numerals.estimate(against, 2) if against.known else "",
+                ],
+            }
+        )
+    return {"labels": ["What", "Gap that is left", "Part that is gone", "R*"] if rows else [], "rows": rows}
+
+
+def panel(record: StudyRecord) -> RenderableType:
+    """The terminal's summary."""
+    grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    for label in ("Intervention", "Part of the gap that is gone"):
+        grid.add_column(label, overflow="fold")
+    for row in table(record)["rows"]:
+        grid.add_row(row["name"], row["cells"][2])
+    said: list[RenderableType] = [Text(line) for line in about_change(record)]
+    said += [Text(""), grid, Text("")]
+    for row in statements(record):
+        if row["word"] != "not related":
+            said.append(Text(f"{row['coordinate']}: {row['word']}; {row['because']}."))
+    quiet = [row["coordinate"] for row in statements(record) if row["word"] == "not related"]
+    if quiet:
+        said.append(Text(f"not related (not shown to move): {', '.join(quiet)}"))
+    return Panel(Group(*said), title="Cause by intervention")

@@ -1,0 +1,192 @@
+"""Interventions: how much of the gap each leaves or brings back, and gap and coordinates against the dose."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.shares import ROW_AXIS
+from algobias.report.numerals import estimate
+from algobias.report.points import Points
+from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.series import Rows
+from algobias.report.words import mapping
+
+KINDS = {
+    "switch_off": "switched off",
+    "switch_on": "switched on",
+    "dose": "other dose",
+    "force": "lever pulled",
+}
+MOST_COORDINATES = 4
+OUTER = (-0.6, 1.8)
+"""Shares beyond these are drawn at the edge; the tables have the numbers."""
+
+
+def intervention_rows(record: StudyRecord) -> Rows:
+    """One row for each intervention: ``row, kind, mean, low, high, open``; the share is of the gap."""
+    rows: Rows = []
+    for item in record.result.get("interventions") or []:
+        entry = mapping(item)
+        share = Interval.read(entry.get("recovered"))
+        if share.mean is None:
+            continue
+        rows.append(
+            {
+                "row": f"{entry.get('text')}\n{estimate(share, 2)}",
+                "kind": KINDS.get(str(entry.get("kind")), ""),
+                "mean": share.mean,
+                "low": share.low if share.bounded else None,
+                "high": share.high if share.bounded else None,
+                "open": not share.bounded,
+            }
+        )
+    return rows
+
+
+def interventions(points: Points, width: Width = "container") -> Spec:
+    """Part of the gap that is gone under every intervention; 0: none, 1: all of it."""
+    rows = intervention_rows(points.record)
+    known = [row[key] for row in rows for key in ("mean", "low", "high") if row[key] is not None]
+    domain = [max(-1.5, min([-0.25, *known])), min(2.5, max([1.25, *known]))]
+    order = [row["row"] for row in rows]
+    kinds = list(KINDS.values())
+    y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
+    scale = {"domain": kinds, "range": "category"}
+    color = field("kind", "nominal", scale=scale, legend={"title": None, "orient": "bottom", "columns": 2})
+    shape = field("kind", "nominal", scale={"domain": kinds, "range": "symbol"})
+    about = tip(
+        ("mean", "Part of the gap that is gone", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f")
+    )
+    open_rows = [{**row, "low": domain[0], "high": domain[1]} for row in rows if row["open"]]
+    layers = [
+        layer("rules", {"type": "rule", "style": "zero-rule"}, x=field("value")),
+        layer(
+            "open",
+            {"type": "rule", "style": "tolerance-rule"},
+            x=field("low"),
+            x2={"field": "high"},
+            y=y,
+        ),
+        layer(
+            "arms",
+            {"type": "rule", "style": "interval", "clip": True},
+            x=field("low"),
+            x2={"field": "high"},
+            y=y,
+        ),
+        layer(
+            "arms",
+            {"type": "point", "filled": True, "size": 80, "clip": True},
+            x=field("mean", title="Part of the gap that is gone", scale={"domain": domain, "nice": False}),
+            y=y,
+            color=color,
+            shape=shape,
+            tooltip=about,
+        ),
+    ]
+    said = "; ".join(row["row"].replace("\n", " ") for row in rows)
+    return frame(
+        layers,
+        {"rules": [{"value": 0}, {"value": 1}], "open": open_rows, "arms": rows},
+        width=width,
+        height={"step": 42},
+        description=f"Part of the gap that is gone under each intervention: {said}.",
+    )
+
+
+def dose_rows(record: StudyRecord) -> Rows:
+    """Gap and the coordinates that moved most, as shares of what the change as audited does, by dose."""
+    table = mapping(record.result.get("dose_response"))
+    doses = [mapping(one) for one in table.get("doses") or []]
+    sizes = [number_or_none(one.get("dose")) for one in doses]
+    if 1.0 not in sizes or len(doses) < 3:
+        return []
+    gaps = [Interval.read(one.get("gap")) for one in doses]
+    whole = gaps[sizes.index(1.0)].mean
+    rows: Rows = []
+    if whole:
+        for one, size, gap in zip(doses, sizes, gaps, strict=True):
+            if gap.mean is not None:
+                ends = [None if end is None else _inside(end / whole) for end in (gap.low, gap.high)]
+                rows.append(_row("the gap", one, size, gap.mean / whole, ends))
+    for item in (table.get("coordinates") or [])[:MOST_COORDINATES]:
+        entry = mapping(item)
+        means = [number_or_none(mean) for mean in entry.get("means") or []]
+        base, full = means[0], means[sizes.index(1.0)]
+        if base is None or full is None or base == full:
+            continue
+        for one, size, mean in zip(doses, sizes, means, strict=True):
+            if mean is not None:
+                share = (mean - base) / (full - base)
+                rows.append(_row(str(entry["probe"]).replace("_", " "), one, size, share, [None, None]))
+    return rows
+
+
+def _inside(value: float) -> float:
+    return min(OUTER[1], max(OUTER[0], value))
+
+
+def _row(line: str, dose: Any, size: float | None, share: float, ends: list[float | None]) -> dict[str, Any]:
+    return {
+        "line": line,
+        "dose": size,
+        "text": str(mapping(dose).get("text")),
+        "share": _inside(share),
+        "low": ends[0],
+        "high": ends[1],
+    }
+
+
+def dose_response(points: Points, width: Width = "container") -> Spec:
+    """Gap and coordinates against the size of the change, as shares of what it does as audited."""
+    rows = dose_rows(points.record)
+    lines = list(dict.fromkeys(row["line"] for row in rows))
+    names = {row["dose"]: row["text"] for row in rows}
+    sizes = sorted(names)
+    x = field(
+        "dose",
+        title="Size of the change (0: baseline, 1: as audited)",
+        scale={"domain": [0, max(sizes, default=1)], "nice": False, "padding": 12},
+        axis={"values": sizes, "format": ".3~f", "grid": False},
+    )
+    ends = [row[key] for row in rows for key in ("share", "low", "high") if row[key] is not None]
+    domain = [min([-0.1, *ends]), max([1.2, *ends])]
+    y = field("share", title="Share of what the change does", scale={"domain": domain, "nice": False})
+    legend = {"title": None, "orient": "bottom", "columns": 3}
+    color = field("line", "nominal", scale={"domain": lines, "range": "category"}, legend=legend)
+    shape = field("line", "nominal", scale={"domain": lines, "range": "symbol"})
+    about = tip(("line", "What", ""), ("text", "Change", ""), ("share", "Share", ".2f"))
+    layers = [
+        layer("rules", {"type": "rule", "style": "zero-rule"}, y=field("value")),
+        layer(
+            "gaps",
+            {"type": "rule", "style": "interval"},
+            x=x,
+            y=field("low"),
+            y2={"field": "high"},
+            color=color,
+        ),
+        layer("rows", {"type": "line", "opacity": 0.75}, x=x, y=y, color=color),
+        layer(
+            "rows",
+            {"type": "point", "filled": True, "size": 70},
+            x=x,
+            y=y,
+            color=color,
+            shape=shape,
+            tooltip=about,
+        ),
+    ]
+    said = "; ".join(f"{row['line']} at {row['text']} {row['share']:.2f}" for row in rows)
+    return frame(
+        layers,
+        {
+            "rules": [{"value": 0}, {"value": 1}],
+            "gaps": [row for row in rows if row["low"] is not None],
+            "rows": rows,
+        },
+        width=width,
+        height=320,
+        description=f"Gap and coordinates against the size of the change: {said}.",
+    )

@@ -1,0 +1,1 @@
+"""Cause by intervention: transplants, doses, coordinates forced back; what the outcome supports."""

@@ -1,0 +1,176 @@
+"""What interventions support about a coordinate: caused by, accompanied by, not related. Pure.
+
+That a coordinate differs between two recipes says nothing about cause. Here the change stays and the
+coordinate is forced back by levers of several kinds, and it is seen whether generalisation comes back with
+it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from algobias.study.recovery import one_minus_ratio
+from algobias.study.statistics import Errors, Estimate, Interval, paired
+
+Floats = NDArray[np.float64]
+Word = Literal["caused by", "accompanied by", "not related", "undecided"]
+
+CHANGE = "the change"
+
+BACK = 0.5
+"""A coordinate (or generalisation) came back where at least this part of its shift is undone."""
+
+LEAST = 3
+"""Replicates with a value in every arm, at least."""
+
+
+@dataclass(frozen=True)
+class Forced:
+    """One intervention, seen through one coordinate.
+
+    Attributes:
+        lever: As spelled.
+        kind: Name of its first lever: two spellings of one lever are one kind of evidence. ``CHANGE`` where
+            the change itself was switched off or on, or made smaller.
+        returned: Part of the coordinate's shift that is undone, 1 - (treated - baseline) / (variant -
+            baseline).
+        recovered: Part of the gap that is undone, R.
+        repair: R* is at least half of R: more than what the same lever does for the baseline.
+        against: R*, against the baseline with the same lever; None where the change itself was undone. A
+            lever that brings a coordinate back and does harm of its own shows that in the baseline too.
+    """
+
+    lever: str
+    kind: str
+    returned: Interval
+    recovered: Interval
+    repair: bool
+    against: Interval | None = None
+
+    @property
+    def coordinate_back(self) -> bool:
+        """The coordinate came back."""
+        return self.returned.low > 0 and self.returned.mean >= BACK
+
+    @property
+    def coordinate_stayed(self) -> bool:
+        """The coordinate certainly did not come back."""
+        return self.returned.high < BACK
+
+    @property
+    def gap_back(self) -> bool:
+        """Generalisation came back, by more than what the lever does for the baseline."""
+        return self.recovered.low > 0 and self.recovered.mean >= BACK and self.repair
+
+    @property
+    def gap_stayed(self) -> bool:
+        """Generalisation certainly did not come back, nor was the same harm done to the baseline."""
+        harmless = self.against is None or self.against.high < BACK
+        return self.recovered.high < BACK and harmless
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What the interventions support about one coordinate.
+
+    Attributes:
+        coordinate: The probe.
+        word: ``caused by``: it came back with generalisation under at least two kinds of lever, and no
+            intervention says otherwise. ``accompanied by``: it came back and generalisation did not, or
+            generalisation came back without it. ``not related``: it was not shown to move. ``undecided``.
+        because: Why, in words.
+        forced: What was seen.
+    """
+
+    coordinate: str
+    word: Word
+    because: str
+    forced: tuple[Forced, ...] = ()
+
+
+def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool) -> Statement:
+    """Apply the rule.
+
+    Args:
+        coordinate: The probe.
+        forced: One entry for each lever that was pulled.
+        moved: Whether the audit found that it moved.
+    """
+    seen = tuple(forced)
+    if not moved:
+        return Statement(coordinate, "not related", "it was not shown to move at matched fit", seen)
+    in_vain = [one.lever for one in seen if one.coordinate_back and one.gap_stayed]
+    without = [one.lever for one in seen if one.coordinate_stayed and one.gap_back]
+    together = {
+        one.kind: one.lever for one in seen if one.coordinate_back and one.gap_back and one.kind != CHANGE
+    }
+    if in_vain:
+        because = f"{_names(in_vain)} brought it back, and generalisation did not come back with it"
+        return Statement(coordinate, "accompanied by", because, seen)
+    if without:
+        because = f"with {_names(without)} generalisation came back although it stayed moved"
+        return Statement(coordinate, "accompanied by", because, seen)
+    if len(together) >= 2:
+        because = (
+            f"{_names(list(together.values()))} brought it back, generalisation came back each time, and no "
+            "intervention says otherwise"
+        )
+        return Statement(coordinate, "caused by", because, seen)
+    if together:
+        (lever,) = together.values()
+        because = f"it came back with generalisation under {lever} only: a lever of another kind would decide"
+    elif any(one.coordinate_back and one.kind != CHANGE for one in seen):
+        because = "it was brought back, but whether generalisation came back with it is not clear"
+    else:
+        because = "no lever that was tried brought it back while the change stayed"
+    return Statement(coordinate, "undecided", because, seen)
+
+
+def _names(levers: Sequence[str]) -> str:
+    return levers[0] if len(levers) == 1 else ", ".join(levers[:-1]) + " and " + levers[-1]
+
+
+def returned(arms: Sequence[Mapping[int, float]], errors: Errors) -> Interval | None:
+    """Part of a coordinate's shift that is undone, with Fieller's interval.
+
+    ``1 - (treated - baseline) / (variant - baseline)`` over the replicates that all three arms have.
+
+    Args:
+        arms: Readings of baseline, variant and treated variant by replicate; NaN where there is none.
+        errors: Error levels of the study.
+    """
+    common = sorted(set.intersection(*(set(arm) for arm in arms)))
+    rows = np.array([[arm[i] for i in common] for arm in arms], dtype=np.float64).reshape(3, -1)
+    rows = rows[:, np.isfinite(rows).all(0)]
+    if rows.shape[1] < LEAST:
+        return None
+    baseline, variant, treated = rows
+    found = one_minus_ratio((baseline, variant, treated), errors, pair=True)
+    return found if math.isfinite(found.mean) else None
+
+
+def slope(doses: Sequence[float], values: Sequence[Floats], error: float) -> Interval | None:
+    """Least-squares slope against the dose, seed by seed, with a t-interval over seeds.
+
+    Args:
+        doses: Sizes of the change, [D].
+        values: For each dose one number per replicate, [D, n]; replicates with a missing number are left out.
+        error: Error on each side.
+    """
+    if len(doses) < 3:
+        return None
+    x = np.asarray(doses, dtype=np.float64)
+    y = np.asarray(values, dtype=np.float64)
+    y = y[:, np.isfinite(y).all(0)]
+    if y.shape[1] < LEAST:
+        return None
+    x = x - x.mean()
+    slopes: Floats = (x @ y) / float(x @ x)
+    found: Estimate = paired(slopes)
+    return found.interval(error)

@@ -1,0 +1,182 @@
+"""What the interventions showed, as entries of the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from algobias.study.arms import Arms
+from algobias.study.audit import spoken
+from algobias.study.describe import training_metric_scale
+from algobias.study.design import Design, Run
+from algobias.study.explain.evidence import CHANGE, Floats, Forced, Statement, judge, returned, slope
+from algobias.study.explain.interventions import Intervention
+from algobias.study.extension import Book
+from algobias.study.matching import FitScale
+from algobias.study.readings import Readings, per_replicate
+from algobias.study.recovery import Recovery
+from algobias.study.result import interval
+from algobias.study.statistics import Interval, paired
+from algobias.study.verdict import Verdict
+
+
+def _by_number(verdict: Verdict) -> dict[int, Recovery]:
+    return {found.control: found for found in verdict.recoveries}
+
+
+def intervention_entries(
+    interventions: Sequence[Intervention], verdict: Verdict, readings: Readings
+) -> list[dict[str, Any]]:
+    """``interventions`` of the result: what was done, the gap it leaves, R, coordinates that came back."""
+    found = _by_number(verdict)
+    entries = []
+    for number, one in enumerate(interventions):
+        recovery = found.get(number)
+        entry: dict[str, Any] = {
+            "kind": one.kind,
+            "text": one.text,
+            "at": one.at,
+            "restart": one.restart,
+            "dose": one.dose,
+            "place": None if recovery is None else recovery.at,
+            "gap": interval(None if recovery is None else recovery.treated_gap),
+            "recovered": interval(None if recovery is None else recovery.recovered),
+            "against_treated_baseline": interval(
+                None if recovery is None or one.kind != "force" else recovery.against_treated_baseline
+            ),
+            "returned": {
+                name: interval(_returned(readings, number, name, verdict)) for name in _moved(readings)
+            },
+        }
+        entries.append(entry)
+    return entries
+
+
+def _moved(readings: Readings) -> list[str]:
+    return [one.coordinate.probe for one in readings.shifts if one.status == "moved"]
+
+
+def _returned(readings: Readings, number: int, name: str, verdict: Verdict) -> Interval | None:
+    arm = f"variant+control:{number}"
+    if arm in readings.matched.unmatched or readings.matched.reason is not None:
+        return None
+    three = [per_replicate(readings, each, name) for each in ("baseline", "variant", arm)]
+    return returned(three, verdict.split.errors) if all(three) else None
+
+
+def statements_of(
+    interventions: Sequence[Intervention],
+    verdict: Verdict,
+    readings: Readings,
+    audited: Mapping[str, Any],
+) -> list[Statement]:
+    """The rule applied to every coordinate that moved, and to those that the audit saw and that did not."""
+    found = _by_number(verdict)
+    statements = []
+    for name in _moved(readings):
+        forced = []
+        for number, one in enumerate(interventions):
+            recovery = found.get(number)
+            back = _returned(readings, number, name, verdict)
+            if recovery is None or recovery.recovered is None or back is None:
+                continue
+            lever = one.kind == "force"
+            repair = recovery.general is False or not lever
+            kind = one.text.partition(":")[0] if lever else CHANGE
+            against = recovery.against_treated_baseline if lever else None
+            forced.append(Forced(one.text, kind, back, recovery.recovered, repair, against))
+        statements.append(judge(name, forced, moved=True))
+    known = {one.coordinate for one in statements}
+    for entry in audited.get("moved") or []:
+        if entry["status"] == "not_moved" and entry["probe"] not in known:
+            statements.append(judge(str(entry["probe"]), (), moved=False))
+    return statements
+
+
+def statement_entry(one: Statement) -> dict[str, Any]:
+    """One entry of ``statements``."""
+    return {
+        "coordinate": one.coordinate,
+        "word": one.word,
+        "because": one.because,
+        "forced": [
+            {
+                "lever": each.lever,
+                "returned": interval(each.returned),
+                "recovered": interval(each.recovered),
+                "against_treated_baseline": interval(each.against),
+                "repair": each.repair,
+            }
+            for each in one.forced
+        ],
+    }
+
+
+def dose_response(
+    interventions: Sequence[Intervention],
+    arms: Arms,
+    design: Design,
+    verdict: Verdict,
+    runs: Sequence[Run],
+    readings: Readings,
+) -> dict[str, Any]:
+    """Gap and coordinates against the size of the change, with slopes over seeds; empty without doses."""
+    there = _by_number(verdict)
+    numbers = [n for n, one in enumerate(interventions) if one.dose is not None and n in there]
+    if not numbers:
+        return {}
+    book = Book(design, runs)
+    scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
+    split, error = verdict.split, verdict.split.errors.printed
+    matched = all(there[n].at == "matched" for n in numbers) and split.level is not None
+
+    def gaps(arm: str, level: float | None) -> Floats:
+        base, other = (book.everything(name, verdict.look, scale) for name in ("baseline", arm))
+        if level is None:
+            values: Floats = base.end_metric - other.end_metric
+            return values
+        at: Floats = base.at_level(math.log(level)) - other.at_level(math.log(level))
+        return at
+
+    zero = np.zeros(verdict.look)
+    rungs: list[tuple[float, str, str, Floats]] = [(0.0, "baseline", "no change", zero)]
+    for n in numbers:
+        dose = interventions[n].dose
+        assert dose is not None
+        arm = f"variant+control:{n}"
+        rungs.append((dose, arm, interventions[n].text, gaps(arm, there[n].level if matched else None)))
+    whole = gaps("variant", split.level if matched else None)
+    rungs.append((1.0, "variant", "as audited", whole))
+    rungs.sort(key=lambda each: each[0])
+    sizes = [dose for dose, *_ in rungs]
+    table: dict[str, Any] = {
+        "doses": [
+            {
+                "dose": dose,
+                "arm": spoken(arm, arms.spec),
+                "text": text,
+                "gap": _mean(value, error),
+            }
+            for dose, arm, text, value in rungs
+        ],
+        "place": "matched" if matched else "planned_end",
+        "gap_slope": interval(slope(sizes, [value for *_, value in rungs], error)),
+        "coordinates": [],
+    }
+    replicates = sorted(per_replicate(readings, "baseline", _moved(readings)[0])) if _moved(readings) else []
+    for name in _moved(readings):
+        values = [per_replicate(readings, arm, name) for _, arm, *_ in rungs]
+        rows = [np.array([value.get(i, math.nan) for i in replicates]) for value in values]
+        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
+        table["coordinates"].append(
+            {"probe": name, "means": means, "slope": interval(slope(sizes, rows, error))}
+        )
+    return table
+
+
+def _mean(values: Floats, error: float) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    return interval(paired(known).interval(error) if len(known) > 1 else None)

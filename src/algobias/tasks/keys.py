@@ -1,0 +1,23 @@
+"""A number for every example by which one tells groups of examples apart: how much ink, say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from algobias.tasks.trees import tensors_in
+
+
+def ink(batch: Any) -> Tensor:
+    """Sum of the input of every example, [B]: for images how much ink or light there is.
+
+    Args:
+        batch: Its first tensor is the input, [B, ...].
+
+    Example:
+        >>> import torch
+        >>> ink((torch.tensor([[1.0, 2.0], [0.0, 0.5]]), torch.tensor([0, 1]))).tolist()
+        [3.0, 0.5]
+    """
+    return next(iter(tensors_in(batch)))[1].detach().flatten(1).float().sum(1).cpu()

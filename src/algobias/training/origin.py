@@ -1,0 +1,97 @@
+"""Going on from the weights of another recipe that was trained with the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from algobias.errors import BadInput
+from algobias.levers.step import Layout, State
+from algobias.training.network import stack
+from algobias.training.observers import Check, Observer, Snapshot
+from algobias.training.outcome import Outcome
+from algobias.training.records import Record
+from algobias.training.setup import Setup
+
+
+class _Ends:
+    """Observer of the origin's training: keeps the last weights of every seed, passes on only when to stop.
+
+    Args:
+        observers: Those of the run itself. They are not told of the origin's checks and weights.
+    """
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = observers
+        self.weights: dict[int, dict[str, Tensor]] = {}
+
+    def on_check(self, seed: int, check: Check) -> None:
+        pass
+
+    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        self.weights[seed] = tensors
+
+    def wants_weights(self, update: int) -> bool:
+        return False
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        pass
+
+    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
+        pass
+
+    def wants_snapshot(self) -> bool:
+        return False
+
+    def should_stop(self) -> bool:
+        return any(observer.should_stop() for observer in self._observers)
+
+
+def begin(
+    setup: Setup,
+    records: Sequence[Record],
+    fresh: State,
+    observers: Sequence[Observer],
+    train: Callable[..., list[Outcome]],
+) -> tuple[int, State]:
+    """Train the origin of a recipe, and enter its cost into the records.
+
+    Args:
+        setup: Of the run.
+        records: One for each seed; gradients and seconds of the origin are added.
+        fresh: The untrained state, whose layout counts.
+        observers: Those of the run itself; asked whether to stop, told of nothing.
+        train: The training loop.
+
+    Returns:
+        The updates made, and the state with the origin's weights and buffers.
+
+    Raises:
+        BadInput: The two recipes' networks have different parameters.
+        Interrupted: An observer asked to stop. Nothing of the origin is kept.
+    """
+    origin = setup.recipe.origin
+    assert origin is not None
+    ends = _Ends(observers)
+    seeds = [record.seed for record in records]
+    device = str(setup.network.device)
+    states = []
+    for record, outcome in zip(
+        records, train(origin.recipe, setup.task, seeds, device=device, observers=(ends,)), strict=True
+    ):
+        record.gradients += int(outcome.cost.gradients)
+        record.seconds += outcome.cost.seconds
+        states.append(_state(ends.weights[record.seed], fresh.layout, fresh.buffers))
+    return origin.updates, stack(states) if setup.network.stacked else states[0]
+
+
+def _state(tensors: dict[str, Tensor], layout: Layout, buffers: dict[str, Tensor]) -> State:
+    shapes = dict(zip(layout.names, layout.shapes, strict=True))
+    known = {name for name in tensors if name in shapes or name in buffers}
+    if known != set(tensors) or known != {*shapes, *buffers}:
+        odd = sorted({*tensors} ^ {*shapes, *buffers})
+        raise BadInput("origin", ", ".join(odd[:3]), "recipes whose networks have the same parameters")
+    flat = torch.cat([tensors[name].reshape(-1) for name in layout.names])
+    return State(flat, {name: tensors[name].clone() for name in buffers}, layout)

@@ -23,6 +23,7 @@ from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
 from algobias.tasks.trees import map_trees, to_device
 from algobias.training.evaluation import EvaluationSet
+from algobias.training.remember import remembered
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
@@ -149,6 +150,7 @@ class Network:
         self._weights: Tensor | None = None
         self._loss = _Call(self.template, self._weighted_loss)
         self._metric = _Call(self.template, task.metric)
+        self._both = _Call(self.template, lambda net, batch: (task.loss(net, batch), task.metric(net, batch)))
         self.stacked = self._stacks() if recipe.engine == "auto" else recipe.engine == "stacked"
 
     def _build(self, seed: int) -> nn.Module:
@@ -263,6 +265,19 @@ class Network:
         return examples.mean([self._evaluate(self._call_loss, state, row.batch) for row in examples.batches])
 
     @torch.no_grad()
+    def loss_and_metric(self, state: State, examples: EvaluationSet) -> tuple[Tensor, Tensor]:
+        """:meth:`loss` and :meth:`metric` in one pass; where both call the model alike it runs once."""
+        if self.task.corpus:
+            return self.loss(state, examples), self.metric(state, examples)
+        losses, metrics = [], []
+        with remembered(self.template):
+            for row in examples.batches:
+                loss, metric = self._evaluate(self._call_both, state, row.batch)
+                losses.append(loss)
+                metrics.append(self._checked(metric, row.length))
+        return examples.mean(losses), examples.contributions(metrics)
+
+    @torch.no_grad()
     def metric(self, state: State, examples: EvaluationSet) -> Tensor:
         """Metric in evaluation mode of every example, [..., n]; of a corpus, one value, [..., 1].
 
@@ -274,10 +289,13 @@ class Network:
         metrics = []
         for row in examples.batches:
             metric = self._evaluate(self._call_metric, state, row.batch)
-            if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != row.length:
-                raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({row.length},)")
-            metrics.append(metric)
+            metrics.append(self._checked(metric, row.length))
         return examples.contributions(metrics)
+
+    def _checked(self, metric: Tensor, length: int) -> Tensor:
+        if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
+            raise BadInput("metric", tuple(metric.shape), f"one value per example, shape ({length},)")
+        return metric
 
     @torch.no_grad()
     def describe(
@@ -314,7 +332,7 @@ class Network:
             raise BadInput("sample", type(text).__name__, "a function that returns a text")
         return found, text[:SAMPLE_CHARACTERS]
 
-    def _evaluate(self, call: Callable[..., Tensor], state: State, batch: Batch) -> Tensor:
+    def _evaluate(self, call: Callable[..., Any], state: State, batch: Batch) -> Any:
         self.template.eval()
         params = state.layout.views(state.params)
         if self.stacked:
@@ -324,6 +342,12 @@ class Network:
     def _call_metric(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
         result: Tensor = functional_call(self._metric, _prefixed(params, buffers), (batch,))
         return result
+
+    def _call_both(
+        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        found: tuple[Tensor, Tensor] = functional_call(self._both, _prefixed(params, buffers), (batch,))
+        return found
 
     def _stacks(self) -> bool:
         """Whether seeds are trained as one stack: small networks whose layers vmap runs fast."""

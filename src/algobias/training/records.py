@@ -60,8 +60,7 @@ def check(
     setup: Setup, records: Sequence[Record], update: int, weights: State, observers: Sequence[Observer]
 ) -> None:
     """Evaluate all runs, add a row to each curve, and keep weights that are worth it."""
-    loss = setup.network.loss(weights, setup.fit_examples)
-    metric = setup.network.metric(weights, setup.fit_examples)
+    loss, metric = setup.network.loss_and_metric(weights, setup.fit_examples)
     test = setup.network.metric(weights, setup.test_examples)
     losses = loss.reshape(-1).tolist()
     train_metrics = metric.mean(-1).reshape(-1).tolist()

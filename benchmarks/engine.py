@@ -74,7 +74,7 @@ class Case:
 
 
 FASHION = "fashion_mnist:train=1000,test=4000,pool=2,model="
-CIFAR = "cifar10:train=2000,test=100,augment=false,norm="
+CIFAR = "cifar10:train=2000,test=100,model=resnet,norm="
 CASES = {
     "digits MLP, batch 16": Case("digits", 16, 0.05, True, 100),
     "digits MLP, batch 256": Case("digits", 256, 0.05, True, 20),

@@ -196,7 +196,7 @@ def test_idx_files_that_do_not_fit_together(tmp_path):
 
 def test_cifar10(tmp_path):
     pixels = write_cifar(tmp_path, 30)
-    task = load_task("cifar10:depth=8,norm=group", tmp_path)
+    task = load_task("cifar10:full,depth=8,norm=group", tmp_path)
     rehearse(task)
     x, y = task.train.data
     assert x.shape == (150, 3, 32, 32)
@@ -211,8 +211,21 @@ def test_cifar10(tmp_path):
     assert not torch.equal(first, x[:9])
     plain = load_task("cifar10:model=convnet,augment=false,train=40", tmp_path)
     assert torch.equal(plain.train.gather(torch.arange(9))[0], plain.train.data[0][:9])
-    assert plain.name == "cifar10:train=40,model=convnet,augment=false"
-    assert plain.fingerprint() != load_task("cifar10:model=convnet,train=40", tmp_path).fingerprint()
+    assert plain.name == "cifar10:train=40"
+    moving = load_task("cifar10:train=40,augment=true", tmp_path)
+    assert plain.fingerprint() != moving.fingerprint()
+    assert len(load_task("cifar10", tmp_path).train) == 150  # a default asks for no more than there is
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("model=wideresnet,depth=10,widen=1", 77_850), ("model=vit", 5_341_642), ("model=resnet", 269_722)],
+)
+def test_networks_for_cifar10(tmp_path, text, size):
+    write_cifar(tmp_path, 30)
+    task = load_task(f"cifar10:{text}", tmp_path)
+    assert sum(p.numel() for p in task.build_model().parameters()) == size
+    assert task.recipe().planned_updates >= 1
 
 
 @pytest.mark.parametrize(
@@ -270,7 +283,7 @@ def test_catalogue_says_everything_about_each_task():
         assert all(item[key] for key in ("summary", "trivial", "recipe", "about_options"))
         assert bool(item["files"]) == bool(item["source"]) == (item["name"] != "digits")
         assert isinstance(recipe_from_words(item["name"], 1000, item["recipe"]), Recipe)
-    assert items[1]["options"] == {"train": None, "test": None, "pool": 1, "model": "convbn"}
+    assert items[1]["options"] == {"train": 4000, "test": 5000, "pool": 1, "model": "convbn"}
 
 
 def test_catalogue_recipe_is_the_recipe_of_the_default_task(tmp_path):

@@ -36,7 +36,7 @@ def load(text: str, marker: str) -> Task:
     ],
 )
 def test_idx_sets(name, folder, counts, mean, deviation):
-    task = load(name, f"{folder}/raw")
+    task = load(f"{name}:full", f"{folder}/raw")
     x, y = task.train.data
     assert x.shape == (60_000, 1, 28, 28)
     assert y.bincount().tolist() == counts
@@ -54,7 +54,7 @@ def test_first_images_are_the_known_ones():
 
 
 def test_cifar10_counts_and_means():
-    task = load("cifar10:train=10000,augment=false", "cifar-10-batches-py")
+    task = load("cifar10:train=10000,test=10000", "cifar-10-batches-py")
     x, y = task.train.data
     assert x.shape == (10_000, 3, 32, 32)
     assert y[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]

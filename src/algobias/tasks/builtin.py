@@ -21,6 +21,13 @@ class Options(Frozen):
 
     preset: str = "default"
 
+    def wanted(self, name: str, available: int) -> int | None:
+        """How many examples an option asks for; a default asks for no more than there are."""
+        count: int | None = getattr(self, name)
+        if count is not None and name not in self.model_fields_set:
+            return min(count, available)
+        return count
+
 
 @dataclass(frozen=True)
 class BuiltIn:

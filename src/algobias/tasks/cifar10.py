@@ -16,6 +16,8 @@ from algobias.models.convnet import convnet
 from algobias.models.mlp import mlp
 from algobias.models.norm import Norm
 from algobias.models.resnet import Shortcut, resnet
+from algobias.models.vit import vit_tiny
+from algobias.models.wideresnet import wide_resnet
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
@@ -38,33 +40,58 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": "cosine",
         "epochs": 100,
     },
-    "convnet": {"lr": 0.02, "momentum": 0.9, "batch": 16, "schedule": "cosine", "epochs": 20},
+    "wideresnet": {
+        "lr": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "batch": 128,
+        "schedule": "cosine",
+        "epochs": 200,
+    },
+    "vit": {
+        "optimizer": "adamw",
+        "lr": 1e-3,
+        "weight_decay": 0.05,
+        "decay": "matrices",
+        "batch": 128,
+        "schedule": "cosine",
+        "warmup": 0.05,
+        "clip": 1.0,
+        "epochs": 200,
+    },
+    "convnet": {"lr": 0.02, "momentum": 0.9, "batch": 32, "schedule": "cosine", "epochs": 8},
     "mlp": {"lr": 0.01, "momentum": 0.9, "batch": 16, "schedule": "cosine", "epochs": 40},
 }
 
 
 class Cifar10Options(Options):
-    """``train``, ``test``: the first so many images (default all).
+    """``train``, ``test``: the first so many images; ``cifar10:full`` has all of them.
 
-    ``model``: ``resnet``, ``convnet`` or ``mlp``. ``norm``: ``batch`` or ``group``. ``depth``: 6n + 2, of the
-    ResNet. ``shortcut``: ``A`` (zeros) or ``B`` (1x1 convolution). ``augment``: shift by up to 4 pixels and
-    mirror the training images.
+    ``model``: ``convnet`` (small), ``mlp``, ``resnet``, ``wideresnet``, ``vit`` (tiny). ``norm``: ``batch``
+    or
+    ``group``. ``depth``: 6n + 2, of the ResNet (20), or 6n + 4, of the wide one (16). ``widen``: channels of
+    the wide one, in multiples. ``shortcut``: ``A`` (zeros) or ``B`` (1x1 convolution). ``augment``: shift by
+    up to 4 pixels and mirror the training images.
     """
 
-    train: int | None = Field(default=None, gt=1)
-    test: int | None = Field(default=None, gt=0)
-    model: Literal["resnet", "convnet", "mlp"] = "resnet"
+    train: int | None = Field(default=5000, gt=1)
+    test: int | None = Field(default=2000, gt=0)
+    model: Literal["convnet", "mlp", "resnet", "wideresnet", "vit"] = "convnet"
     norm: Norm = "batch"
-    depth: int = 20
+    depth: int | None = None
+    widen: int = Field(default=4, ge=1)
     shortcut: Shortcut = "A"
-    augment: bool = True
+    augment: bool = False
 
 
 def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
     """Images standardised with mean and deviation of each channel over the training images in use."""
     paths = find_files(data_dir, [*TRAIN_FILES, TEST_FILE], "cifar10", SOURCE)
     models: dict[str, Callable[[], nn.Module]] = {
-        "resnet": partial(resnet, options.depth, 10, 3, options.shortcut, options.norm),
+        "resnet": partial(resnet, options.depth or 20, 10, 3, options.shortcut, options.norm),
+        "wideresnet": partial(wide_resnet, options.depth or 16, options.widen, 10, 3, options.norm),
+        "vit": vit_tiny,
         "convnet": partial(convnet, 3, 32, 10, options.norm, (16, 32)),
         "mlp": partial(mlp, 3072, (200, 200), 10),
     }
@@ -76,9 +103,10 @@ def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
         if options.train is not None and sum(len(labels) for _, labels in read) >= options.train:
             break
     images, labels = (np.concatenate(parts) for parts in zip(*read, strict=True))
-    images, labels = first_examples(images, labels, options.train, "cifar10.train")
+    images, labels = first_examples(images, labels, options.wanted("train", len(labels)), "cifar10.train")
     test_images, test_labels = read_batch(paths[-1])
-    test_images, test_labels = first_examples(test_images, test_labels, options.test, "cifar10.test")
+    test = options.wanted("test", len(test_labels))
+    test_images, test_labels = first_examples(test_images, test_labels, test, "cifar10.test")
     x, z = standardised(images, test_images, per_channel=True)
     augment = ShiftAndFlip(len(x)) if options.augment else None
     return Task(
@@ -102,8 +130,9 @@ ENTRY = BuiltIn(
     summary="32x32 colour photographs, 10 classes, 50,000 training and 10,000 test examples",
     options=Cifar10Options,
     build=build,
-    recipe={"optimizer": "sgd", **RECIPES["resnet"]},
+    recipe={"optimizer": "sgd", **RECIPES["convnet"]},
     trivial="chance, 10 %",
+    presets={"full": {"train": None, "test": None, "model": "resnet", "augment": True}},
     files=(*TRAIN_FILES, TEST_FILE),
     source=SOURCE,
 )

@@ -14,6 +14,6 @@ ENTRY = IdxSet(
     source="github.com/zalandoresearch/fashion-mnist",
     presets={
         "reference": {"train": 4000, "test": 5000, "pool": 2, "model": "refconv"},
-        "full": {"model": "resnet"},
+        "full": {"train": None, "test": None, "model": "resnet"},
     },
 ).entry()

@@ -51,14 +51,15 @@ RECIPES["resnet"] = {
 
 
 class IdxOptions(Options):
-    """``train``, ``test``: the first so many images (default all). ``pool``: average over squares this wide.
+    """``train``, ``test``: the first so many images; ``full`` has all. ``pool``: average over squares this
+    wide.
 
     ``model``: ``mlp`` (two hidden layers of 200), ``convbn`` or ``convgn`` (small conv net with BatchNorm or
     GroupNorm), ``refconv`` (BatchNorm in every layer but the last; for the preset ``reference``), ``resnet``.
     """
 
-    train: int | None = Field(default=None, gt=1)
-    test: int | None = Field(default=None, gt=0)
+    train: int | None = Field(default=4000, gt=1)
+    test: int | None = Field(default=5000, gt=0)
     pool: Literal[1, 2, 4, 7] = 1
     model: Literal["mlp", "convbn", "convgn", "refconv", "resnet"] = "convbn"
 
@@ -85,7 +86,9 @@ class IdxSet:
     classes: int = 10
     first_label: int = 0
     transposed: bool = False
-    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"full": {"train": None, "test": None}}
+    )
 
     def read(self, data_dir: Path | None) -> tuple[Pixels, Pixels, Pixels, Pixels]:
         """Training images [N, 28, 28], labels [N] from 0, test images and labels; unsigned bytes.
@@ -116,10 +119,12 @@ class IdxSet:
     def build(self, options: IdxOptions, name: str, data_dir: Path | None) -> Task:
         """The task with these options."""
         train_images, train_labels, test_images, test_labels = self.read(data_dir)
-        train_images, train_labels = first_examples(
-            train_images, train_labels, options.train, f"{self.name}.train"
+        train, test = (
+            options.wanted(part, len(labels))
+            for part, labels in (("train", train_labels), ("test", test_labels))
         )
-        test_images, test_labels = first_examples(test_images, test_labels, options.test, f"{self.name}.test")
+        train_images, train_labels = first_examples(train_images, train_labels, train, f"{self.name}.train")
+        test_images, test_labels = first_examples(test_images, test_labels, test, f"{self.name}.test")
         x, z = standardised(train_images[:, None], test_images[:, None], options.pool)
         side = SIZE // options.pool
         models: dict[str, Callable[[], nn.Module]] = {

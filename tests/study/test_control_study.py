@@ -132,7 +132,7 @@ def _view(task: Task, text: str) -> Task:
 def test_an_audit_without_a_gap_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         audit = run_audit(spec_from({"task": "digits", "change": ["lr:x1"]}), store, Options(workers=0))
-        with pytest.raises(BadInput, match="no gap to bring back"):
+        with pytest.raises(BadInput, match="there is no gap to explain or to bring back"):
             run_control(store.find_study(audit.study), control_spec({}), store, Options(workers=0))
 
 

@@ -20,4 +20,5 @@ def ink(batch: Any) -> Tensor:
         >>> ink((torch.tensor([[1.0, 2.0], [0.0, 0.5]]), torch.tensor([0, 1]))).tolist()
         [3.0, 0.5]
     """
-    return next(iter(tensors_in(batch)))[1].detach().flatten(1).float().sum(1).cpu()
+    inputs = next(iter(tensors_in(batch)))[1].detach()
+    return inputs.reshape(len(inputs), -1).float().sum(1).cpu()

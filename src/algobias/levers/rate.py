@@ -39,6 +39,7 @@ class LearningRate(Lever):
             "Cohen et al., Gradient descent typically occurs at the edge of stability, 2021",
         ),
         examples=("lr:x0.5", "lr:0.4"),
+        controls=("lr:x4", "lr:x8", "lr:x0.25"),
     )
 
     @classmethod

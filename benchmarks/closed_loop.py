@@ -72,7 +72,8 @@ def numbers(interval: Mapping[str, Any] | None) -> list[float | None] | None:
 def run_case(case: Mapping[str, Any], store: Any, workers: int | None) -> dict[str, Any]:
     """Audit one case, and search and confirm a control where it says so."""
     from algobias.study.audit import run_audit
-    from algobias.study.control.run import control_spec, run_control
+    from algobias.study.control.run import run_control
+    from algobias.study.control.spec import control_spec
     from algobias.study.spec import spec_from
     from algobias.study.trainer import Options
 

@@ -11,7 +11,8 @@ from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
 from algobias.study.audit import Audit, run_audit
 from algobias.study.compare import Comparison, compare_tables
-from algobias.study.control.run import Control, control_spec, run_control
+from algobias.study.control.run import Control, run_control
+from algobias.study.control.spec import control_spec
 from algobias.study.design import DEFAULT_LOOKS
 from algobias.study.explain.run import Explanation, explain_spec, run_explain
 from algobias.study.spec import spec_from
@@ -118,7 +119,7 @@ def control(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.study.control.run.ControlSpec`: ``candidates``, ``only``,
+        asked: Fields of :class:`~algobias.study.control.spec.ControlSpec`: ``candidates``, ``only``,
             ``forbid``, ``keep``, ``most``, ``rungs``, ``looks``.
 
     Returns:

@@ -19,7 +19,8 @@ from torch import nn
 
 from algobias.errors import BadInput
 from algobias.study.audit import run_audit
-from algobias.study.control.run import control_spec, run_control
+from algobias.study.control.run import run_control
+from algobias.study.control.spec import control_spec
 from algobias.study.progress import Progress
 from algobias.study.spec import spec_from
 from algobias.study.store import Store
@@ -98,7 +99,8 @@ def test_the_search_sees_neither_the_test_examples_nor_the_seeds_of_the_confirma
         trivial=50.0,
         classes=2,
     )
-    monkeypatch.setattr("algobias.study.control.run.load_task", lambda text, data: _view(task, text))
+    for place in ("run", "searching"):
+        monkeypatch.setattr(f"algobias.study.control.{place}.load_task", lambda text, data: _view(task, text))
     with Store(tmp_path / "store") as store:
         spec = spec_from({"task": "touched", "change": ["budget:x0.1"], "tolerance": 0.5, "looks": 4})
         audit = run_audit(spec.model_copy(update={"probes": "none"}), store, Options(workers=0), task=task)
@@ -169,6 +171,7 @@ def killed(folder: Path) -> None:
     os.chdir(folder)
     audit = ["audit", "product.py:task", "--change", "budget:x0.1", "--tolerance", "2", "--looks", "4"]
     control = ["control", "last", "--only", "lr:0.6", "--only", "budget:x4", "--keep", "none"]
+    control += ["--only", "lr:x0.2..0.8", "--trials", "4"]
     control += ["--rungs", "2,3", "--looks", "3,4", "--json", "--quiet"]
     for store in ("whole", "cut"):
         arguments = [*audit, "--probes", "weight_norm", "--json", "--quiet", "--store", store]
@@ -198,6 +201,7 @@ def test_killed_and_started_again_ends_in_the_same_result(tmp_path: Path) -> Non
     assert without_times(whole) == without_times(cut)
     assert whole["chosen"][0]["lever"] == "budget:x4"
     assert whole["tried"][0]["lever"] == "budget:x4"
+    assert sum("optuna" in entry["why"] for entry in whole["tried"]) == 2
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from algobias.errors import BadInput
 def control(
     study: Annotated[str, typer.Argument(help="An audit: its id, a unique prefix, or last.")] = "last",
     candidate: Annotated[
-        list[str] | None, typer.Option(help="A setting to try besides those proposed. Repeatable.")
+        list[str] | None,
+        typer.Option(help="A setting to try besides those proposed; a number may be a range, sam:0.02..0.5."),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Try this setting and nothing that is proposed. Repeatable.")
@@ -42,6 +43,10 @@ def control(
         ),
     ] = None,
     most: Annotated[int, typer.Option(min=1, max=256, help="Settings tried at most.")] = 16,
+    trials: Annotated[
+        int,
+        typer.Option(min=0, help="Settings that optuna proposes within the ranges; 0: points of a grid."),
+    ] = 0,
     rungs: Annotated[
         str | None, typer.Option(help="Selection seeds at each rung of the search.", show_default="4,8,16")
     ] = None,
@@ -63,7 +68,8 @@ def control(
     """
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
-    from algobias.study.control.run import control_spec, run_control
+    from algobias.study.control.run import run_control
+    from algobias.study.control.spec import control_spec
     from algobias.study.executor import OutOfTime
     from algobias.study.progress import Progress
     from algobias.study.store import Store
@@ -75,6 +81,7 @@ def control(
         "forbid": tuple(forbid or ()),
         "keep": None if keep is None else tuple(_words(keep)),
         "most": most,
+        "trials": trials,
         "rungs": _numbers("--rungs", rungs),
         "looks": _numbers("--looks", looks),
     }

@@ -9,78 +9,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
-
-from algobias.recipe import Frozen, bad_input_from
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import Setting, candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
-from algobias.study.control.limits import KEPT, Limits
-from algobias.study.control.search import RUNGS, SearchDesign, Selection, plan_search
+from algobias.study.control.limits import Limits
+from algobias.study.control.ranges import expanded
+from algobias.study.control.search import Selection
+from algobias.study.control.searching import (
+    CONFIRMATION_OFFSET,
+    SELECTION_OFFSET,
+    Searcher,
+    arms_of_part,
+    limits_of,
+)
+from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, tried_entries
-from algobias.study.design import DEFAULT_LOOKS, Design, Run
+from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
-from algobias.study.spec import StudySpec, increasing_seeds
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 
-SELECTION_OFFSET, CONFIRMATION_OFFSET = 2_000_000, 3_000_000
-"""Distance of the seeds of search and confirmation from the audit's; the three never meet."""
-
 MATCHED = ("bias", "mixed", "data")
-
-
-class ControlSpec(Frozen):
-    """What a user asks of a control study.
-
-    Attributes:
-        candidates: Settings to try besides those proposed.
-        only: Where given, nothing else is tried.
-        forbid: Names of levers that must not be pulled.
-        keep: Cost axes that must not grow.
-        most: Number of settings tried.
-        rungs: Selection seeds at each rung of the search.
-        looks: Numbers of seeds at which the confirmation is looked at.
-    """
-
-    candidates: tuple[str, ...] = ()
-    only: tuple[str, ...] = ()
-    forbid: tuple[str, ...] = ()
-    keep: tuple[str, ...] = KEPT
-    most: int = Field(default=16, ge=1, le=256)
-    rungs: tuple[int, ...] = RUNGS
-    looks: tuple[int, ...] = DEFAULT_LOOKS
-
-    @field_validator("rungs", "looks")
-    @classmethod
-    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return increasing_seeds(value)
-
-    @field_validator("keep")
-    @classmethod
-    def _axes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        Limits(value)
-        return value
-
-
-def control_spec(data: dict[str, Any]) -> ControlSpec:
-    """Validate what a user asks.
-
-    Raises:
-        BadInput: With the key, the value and what is allowed.
-    """
-    try:
-        return ControlSpec.model_validate(data)
-    except ValidationError as error:
-        raise bad_input_from(error, ControlSpec, "control") from error
 
 
 @dataclass(frozen=True)
@@ -137,18 +94,10 @@ def run_control(
     at: Place = "matched" if verdict in MATCHED else "planned_end"
     with one_thread():
         plain = build_arms(question, load_task(question.task, options.data))
-        settings = candidates(
-            plain.changes,
-            plain.recipes,
-            audited.get("moved") or [],
-            given=spec.candidates,
-            only=spec.only,
-            forbid=spec.forbid,
-            most=spec.most,
-        )
-        search_arms, design = _arms(question, audited, "search", settings, spec, options)
-    limits = _limits(spec, at)
-    study = _id(row.id, spec, [setting.text for setting in settings], search_arms)
+        fixed = _fixed(plain, audited, spec)
+        arms, design = arms_of_part(question, audited, "search", fixed, spec, options)
+    limits = limits_of(spec, at)
+    study = _id(row.id, spec, [setting.text for setting in fixed], arms)
     saved = {**question.model_dump(mode="json"), "control_of": row.id, **spec.model_dump(mode="json")}
     store.save_study(study, saved)
     try:
@@ -160,17 +109,28 @@ def run_control(
                 "tolerance": audited["tolerance"],
             }
         )
-        progress.message(f"{len(settings)} settings on {spec.rungs[0]} to {spec.rungs[-1]} selection seeds")
-        search = SearchDesign(
-            design, at, len(settings), tuple(one.alters_loss for one in settings), limits, spec.rungs
+        searcher = Searcher(
+            question,
+            audited,
+            spec,
+            options,
+            store,
+            study,
+            progress,
+            started,
+            at,
+            plain.recipes,
+            plain.changes,
         )
-        selection = _search(search, search_arms, store, study, options, progress, started)
+        settings = searcher.with_proposals(fixed)
+        progress.message(f"{len(settings)} settings on {spec.rungs[0]} to {spec.rungs[-1]} selection seeds")
+        selection = searcher.select(settings, spec.rungs)
         picked = _picked(selection)
         for limit, number in zip(limits, selection.chosen, strict=True):
             progress.message(f"{limit}: {settings[number].text if number is not None else 'nothing helps'}")
         confirmed = [settings[number] for number in picked]
         with one_thread():
-            arms, design = _arms(question, audited, "confirm", confirmed, spec, options)
+            arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options)
         places = _places(selection, limits, at)
         design = replace(design, at=at)
         found: Confirmation | None = None
@@ -227,49 +187,20 @@ def run_control(
     return Control(study, result, selection, found, settings)
 
 
-def _arms(
-    question: StudySpec,
-    audited: dict[str, Any],
-    part: str,
-    settings: Sequence[Setting],
-    spec: ControlSpec,
-    options: Options,
-) -> tuple[Arms, Design]:
-    """Recipes and design on one part of the held-out examples, on that part's own seeds."""
-    offset, looks = (SELECTION_OFFSET, spec.rungs) if part == "search" else (CONFIRMATION_OFFSET, spec.looks)
-    asked = question.model_copy(
-        update={
-            "task": f"{question.task}@{part}",
-            "control": tuple(setting.text for setting in settings),
-            "seed": question.seed + offset,
-            "looks": looks,
-            "tolerance": float(audited["tolerance"]),
-        }
+def _fixed(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> tuple[Setting, ...]:
+    """Every setting that needs no proposals; none where the user wants only those."""
+    given, only = expanded(spec.candidates, spec.trials), expanded(spec.only, spec.trials)
+    if spec.only and not only and not given:
+        return ()
+    return candidates(
+        plain.changes,
+        plain.recipes,
+        audited.get("moved") or [],
+        given=given,
+        only=(*only, *given) if spec.only else (),
+        forbid=spec.forbid,
+        most=spec.most,
     )
-    arms = build_arms(asked, load_task(asked.task, options.data))
-    return arms, arms.design(float(audited["tolerance"]))
-
-
-def _limits(spec: ControlSpec, at: Place) -> tuple[Limits, ...]:
-    """Both answers: within the cost of the variant at matched fit, and of the variant as audited."""
-    as_audited = Limits(spec.keep, "variant")
-    return (Limits(spec.keep), as_audited) if at == "matched" else (as_audited,)
-
-
-def _search(
-    search: SearchDesign,
-    arms: Arms,
-    store: Store,
-    study: str,
-    options: Options,
-    progress: Progress,
-    started: float,
-) -> Selection:
-    runs: list[Run] = []
-    with Trainer(arms, store, study, options, progress, started) as trainer:
-        while isinstance(asked := plan_search(search, runs), list):
-            runs += trainer.carry_out(asked)
-    return asked
 
 
 def _confirm(
@@ -305,4 +236,4 @@ def _id(audited: str, spec: ControlSpec, settings: Sequence[str], arms: Arms) ->
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-__all__ = ["Control", "ControlSpec", "control_spec", "run_control"]
+__all__ = ["Control", "run_control"]

@@ -1,0 +1,150 @@
+"""Carrying out a search: arms on the search's part of the examples, runs as it asks for them, proposals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from algobias.levers.base import Lever
+from algobias.recipe import Recipe
+from algobias.study.arms import Arms, build_arms
+from algobias.study.control.candidates import Setting, candidates
+from algobias.study.control.limits import Limits
+from algobias.study.control.ranges import propose, split
+from algobias.study.control.search import SearchDesign, Selection, plan_search
+from algobias.study.control.spec import ControlSpec
+from algobias.study.design import Design, Run
+from algobias.study.progress import Progress
+from algobias.study.recovery import Place
+from algobias.study.spec import StudySpec
+from algobias.study.store import Store
+from algobias.study.trainer import Options, Trainer
+from algobias.tasks.registry import load_task
+from algobias.training.device import one_thread
+
+SELECTION_OFFSET, CONFIRMATION_OFFSET = 2_000_000, 3_000_000
+"""Distance of the seeds of search and confirmation from the audit's; the three never meet."""
+
+PROPOSED = "proposed by optuna within a range of the user's"
+
+
+def arms_of_part(
+    question: StudySpec,
+    audited: dict[str, Any],
+    part: str,
+    settings: Sequence[Setting],
+    spec: ControlSpec,
+    options: Options,
+) -> tuple[Arms, Design]:
+    """Recipes and design on one part of the held-out examples, on that part's own seeds.
+
+    Args:
+        question: The audit's question.
+        audited: Its result, for the tolerance.
+        part: ``search`` or ``confirm``.
+        settings: The controls.
+        spec: What is wanted.
+        options: For the data.
+    """
+    offset, looks = (SELECTION_OFFSET, spec.rungs) if part == "search" else (CONFIRMATION_OFFSET, spec.looks)
+    asked = question.model_copy(
+        update={
+            "task": f"{question.task}@{part}",
+            "control": tuple(setting.text for setting in settings),
+            "seed": question.seed + offset,
+            "looks": looks,
+            "tolerance": float(audited["tolerance"]),
+        }
+    )
+    arms = build_arms(asked, load_task(asked.task, options.data))
+    return arms, arms.design(float(audited["tolerance"]))
+
+
+def limits_of(spec: ControlSpec, at: Place) -> tuple[Limits, ...]:
+    """Both answers: within the cost of the variant at matched fit, and of the variant as audited."""
+    as_audited = Limits(spec.keep, "variant")
+    return (Limits(spec.keep), as_audited) if at == "matched" else (as_audited,)
+
+
+@dataclass(frozen=True)
+class Searcher:
+    """Trains what a search asks for.
+
+    Attributes:
+        question: The audit's question.
+        audited: Its result.
+        spec: What is wanted.
+        options: Processes, data, time.
+        store: Where runs are kept.
+        study: Id of the control study.
+        progress: Who watches.
+        started: When the control study began, on ``time.monotonic()``.
+        at: Where the audit's verdict compares controls.
+        recipes: The audit's baseline and variant.
+        changes: The levers of its change.
+    """
+
+    question: StudySpec
+    audited: dict[str, Any]
+    spec: ControlSpec
+    options: Options
+    store: Store
+    study: str
+    progress: Progress
+    started: float
+    at: Place
+    recipes: Mapping[str, Recipe]
+    changes: tuple[Lever, ...]
+
+    def select(self, settings: Sequence[Setting], rungs: tuple[int, ...]) -> Selection:
+        """Train every setting on the first rung's seeds, the better halves on those of the others; choose.
+
+        Raises:
+            KeyboardInterrupt: Interrupted; everything so far is stored.
+            OutOfTime: The time is over; everything so far is stored.
+        """
+        with one_thread():
+            arms, design = arms_of_part(
+                self.question, self.audited, "search", settings, self.spec, self.options
+            )
+        alters = tuple(one.alters_loss for one in settings)
+        limits = limits_of(self.spec, self.at)
+        search = SearchDesign(design, self.at, len(settings), alters, limits, rungs)
+        runs: list[Run] = []
+        with Trainer(arms, self.store, self.study, self.options, self.progress, self.started) as trainer:
+            while isinstance(asked := plan_search(search, runs), list):
+                runs += trainer.carry_out(asked)
+        return asked
+
+    def with_proposals(self, fixed: tuple[Setting, ...]) -> tuple[Setting, ...]:
+        """The fixed settings, and the better half of those that optuna proposes within the user's ranges.
+
+        Proposals are compared on the first rung's seeds; those kept are then searched like any other.
+
+        Raises:
+            BadInput: The library optuna is missing; a range holds an impossible number.
+        """
+        if not self.spec.trials:
+            return fixed
+        _, spaces = split((*self.spec.only, *self.spec.candidates))
+        rungs = self.spec.rungs[:1]
+
+        def gains(texts: Sequence[str]) -> list[float]:
+            settings = self._named(texts)
+            scores = {settings[one.setting].text: one for one in self.select(settings, rungs).scores}
+            best = {
+                text: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.at))
+                for text, score in scores.items()
+            }
+            self.progress.message("proposed: " + ", ".join(f"{t} gains {g:.3g}" for t, g in best.items()))
+            # two ways to spell one recipe: the second gains nothing new
+            return [best.get(text, -math.inf) for text in texts]
+
+        ranked = propose(spaces, self.spec.trials, self.question.seed, gains)
+        kept = [one for one in self._named(ranked[: math.ceil(len(ranked) / 2)]) if one not in fixed]
+        return (*fixed, *(replace(one, why=PROPOSED) for one in kept))
+
+    def _named(self, texts: Sequence[str]) -> tuple[Setting, ...]:
+        return candidates(self.changes, self.recipes, (), only=texts)

@@ -192,7 +192,8 @@ class SharpnessAware(Part):
             "trained to the same loss. But it lifts the baseline as well (1.16 of the gap): against the "
             "treated baseline a residual remains. rho must be searched: .1 works where .2 breaks, and the "
             "best one differs by task. It does not give missing data back (0.35 [0.23, 0.45] for half the "
-            "digits)."
+            "digits), and where the change left too few updates it makes the loss larger: FashionMNIST "
+            "with BatchNorm, batch 32 to 512 in equal epochs, R -0.62 [-0.70, -0.54]."
         ),
         references=(
             "Foret et al., Sharpness-aware minimization for efficiently improving generalization, 2021",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,18 @@ def test_no_path_and_no_sample(name: str) -> None:
     text = (CASES / f"{name}.json").read_text(encoding="utf-8")
     assert not re.search(r"/(work|tmp|root|home|Users|var|mnt)/", text)
     assert "sample" not in json.loads(text)["arms"][0]
+
+
+def test_the_page_shows_the_committed_results() -> None:
+    spec = importlib.util.spec_from_file_location("own_cases", CASES.parent / "benchmarks" / "own_cases.py")
+    assert spec is not None
+    assert spec.loader is not None
+    benchmark = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(CASES.parent / "benchmarks"))
+    spec.loader.exec_module(benchmark)
+    page = (CASES / "README.md").read_text(encoding="utf-8")
+    for name in DONE:
+        known = re.search(rf"\({name}\.svg\) \| [^|]* \| ([^|]*) \|", page)
+        assert known is not None, name
+        assert benchmark.row(name, result(name), float(known[1]) if known[1].strip() else None) in page
+        assert all(row in page for row in benchmark.control_rows(name, result(name)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,10 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers import local_sgd
+from algobias.levers import local_sgd, schedule
 from algobias.levers.averager import LocalSGD
-from algobias.levers.local_sgd import class_shards
-from algobias.levers.registry import parse
+from algobias.levers.local_sgd import LocalUpdates, class_shards
+from algobias.levers.registry import build_part, parse
 from algobias.recipe import Recipe
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
@@ -163,6 +164,42 @@ def test_a_planted_averager_that_forgets_buffers_is_caught(monkeypatch: pytest.M
     assert any(differ)
 
 
+def rounds(recipe: Recipe, updates: int) -> list[int]:
+    """Lengths of the rounds, the last one where it ends inside."""
+    part = build_part(recipe.parts[-1])
+    assert isinstance(part, LocalUpdates)
+    averages = part.averages(recipe)
+    ends = [-1] + [update for update in range(updates) if averages(update)]
+    return [b - a for a, b in itertools.pairwise(ends)]
+
+
+def test_rounds_grow_as_the_rate_decays() -> None:
+    """The quadratic rule against its formula, round by round; at a constant rate H is constant."""
+    base = made("lr:0.1", "schedule:cosine").edit(budget={"updates": 400})
+    recipe = parse("local_sgd:4,workers=4,alpha=0.25").apply(base)
+    lr, expected, t = schedule.rate(recipe), [], 0
+    while t < 400:
+        expected.append(max(4, int((0.25 / lr(t)) ** 2 + 1e-9)))
+        t += expected[-1]
+    found = rounds(recipe, t)
+    assert found == expected
+    assert found[0] == 6
+    assert found == sorted(found)
+    assert found[-1] > 20 * found[0]
+    constant = parse("local_sgd:4,workers=4,alpha=0.25").apply(made("lr:0.1"))
+    assert set(rounds(constant, 60)) == {6}
+    np.testing.assert_array_equal(losses(constant), losses(made("lr:0.1", "local_sgd:6,workers=4")))
+    below = parse("local_sgd:8,workers=4,alpha=0.25").apply(made("lr:0.1"))
+    np.testing.assert_array_equal(losses(below), losses(made("lr:0.1", "local_sgd:8,workers=4")))
+
+
+def test_rounds_of_the_warm_up_are_those_after_it_and_start_after_the_switch() -> None:
+    base = made("lr:0.1", "warmup:12").edit(budget={"updates": 40})
+    assert set(rounds(parse("local_sgd:2,workers=4,alpha=0.2").apply(base), 40)) == {4}
+    late = parse("local_sgd:2,workers=4,alpha=0.2,post=5").apply(base)
+    assert rounds(late, 21) == [1] * 5 + [4] * 4
+
+
 def test_workers_normalise_over_their_own_part() -> None:
     task = normalised()
     whole, parts = made(task=task), made("workers:4", task=task)
@@ -224,6 +261,7 @@ def test_bytes_that_are_sent() -> None:
         "local_sgd:8,workers=4": 3 * 2 * ring,  # weights and momentum, three times
         "local_sgd:8,workers=4,momentum=keep": 3 * ring,
         "local_sgd:8,workers=4,post=0.5": (12 + 2) * 2 * ring,
+        "local_sgd:1,workers=4,alpha=0.1": 6 * 2 * ring,  # (.1 / .05)^2 = 4 local updates
     }
     for lever, expected in sent.items():
         (one,) = train(made(lever), DIGITS, (0,))

@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.multiprocessing as spawn
 
 from algobias.errors import BadInput
+from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.study.distributed.launch import ProcessLost, free_port, run_processes
@@ -90,12 +91,15 @@ def plain(made: Recipe, workers: int, every: int) -> np.ndarray:
     return np.array(losses)
 
 
+FIFTH = LocalUpdates(every=5, workers=2)
+
+
 def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) -> None:
     expected = plain(recipe(), workers=2, every=5)
-    whole = run(recipe(), Parallel("local", 2, every=5), tmp_path / "whole")
+    whole = run(recipe(), Parallel("local", 2, FIFTH), tmp_path / "whole")
     np.testing.assert_allclose(whole[0]["loss"], expected, rtol=2e-5)
-    assert not run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut", stop=6)
-    again = run(recipe(), Parallel("local", 2, every=5), tmp_path / "cut")
+    assert not run(recipe(), Parallel("local", 2, FIFTH), tmp_path / "cut", stop=6)
+    again = run(recipe(), Parallel("local", 2, FIFTH), tmp_path / "cut")
     np.testing.assert_array_equal(again[0]["loss"], whole[0]["loss"])
 
 
@@ -103,6 +107,7 @@ def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) ->
     ("lever", "count"),
     [
         ("local_sgd:3,workers=4,post=0.5", 4),
+        ("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
         ("delay:1,kind=workers,momentum=0", 3),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -14,6 +16,7 @@ from torch.utils._pytree import tree_map
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
+from algobias.levers.schedule import rate, warmup_updates
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
 from algobias.levers.workers import (
     all_reduce_bytes,
@@ -24,6 +27,9 @@ from algobias.levers.workers import (
     worker_gradients,
 )
 from algobias.recipe import Recipe
+
+LONGEST_ROUND = 10**9
+"""Local updates of a round at a rate of 0."""
 
 
 class LocalUpdates(Part):
@@ -39,6 +45,9 @@ class LocalUpdates(Part):
             own, or ``reset`` to zero.
         buffers: ``average`` them as well (BatchNorm statistics), or ``keep`` each worker's own, of which the
             mean is evaluated.
+        alpha: Above 0: the quadratic synchronisation rule. A round that starts at update t has
+            ``max(every, floor((alpha / lr_t)^2))`` local updates, so that they get longer as the rate
+            decays; during the warm-up lr_t is the full rate. In the unit of the learning rate.
         post: Synchronous at first, for so many updates (a whole number), or a share of the planned ones
             (below 1): post-local SGD.
         outer: ``none``, or ``nesterov``: the mean of the workers' moves is a gradient for an outer optimizer
@@ -56,6 +65,7 @@ class LocalUpdates(Part):
     workers: int = Field(default=4, ge=1, le=65_536)
     momentum: Literal["average", "keep", "reset"] = "average"
     buffers: Literal["average", "keep"] = "average"
+    alpha: float = Field(default=0.0, ge=0)
     post: float = Field(default=0.0, ge=0)
     outer: Literal["none", "nesterov"] = "none"
     outer_lr: float = Field(default=0.7, gt=0)
@@ -81,12 +91,14 @@ class LocalUpdates(Part):
             "Lin, Stich, Patel, Jaggi, Don't use large mini-batches, use local SGD, 2020 (post-local)",
             "Douillard et al., DiLoCo: distributed low-communication training of language models, 2023 "
             "(outer)",
-            "Gu, Lyu, Arora, Huang, A quadratic synchronization rule for distributed deep learning, 2024",
+            "Gu, Lyu, Arora, Huang, A quadratic synchronization rule for distributed deep learning, 2024 "
+            "(alpha)",
         ),
         examples=(
             "local_sgd:16,workers=4",
             "local_sgd:4,workers=4,momentum=reset,post=0.5",
             "local_sgd:8,workers=2,outer=nesterov",
+            "local_sgd:4,workers=4,alpha=0.2",
             "local_sgd:8,workers=2,shards=classes",
         ),
         controls=("lr:x0.5", "lr:x2", "local_sgd:16,workers=4", "local_sgd:64,workers=4,post=0.5", "sam:0.1"),
@@ -118,9 +130,28 @@ class LocalUpdates(Part):
         """Updates of the beginning that are synchronous."""
         return round(self.post * recipe.planned_updates) if 0 < self.post < 1 else int(self.post)
 
-    def averages(self, update: int, switch: int) -> bool:
-        """Whether weights are averaged after ``update`` (counted from 0)."""
-        return update < switch or (update + 1) % self.every == 0
+    def averages(self, recipe: Recipe) -> Callable[[int], bool]:
+        """Whether weights are averaged after an update (counted from 0 where this run began)."""
+        switch = self.switch(recipe)
+        if self.alpha == 0:
+            return lambda update: update < switch or (update + 1) % self.every == 0
+        lr, warm = (
+            rate(recipe),
+            warmup_updates(recipe) - (0 if recipe.origin is None else recipe.origin.start),
+        )
+        ends: set[int] = set()
+        start = switch
+
+        def at(update: int) -> bool:
+            nonlocal start
+            while start <= update:
+                now = lr(max(start, warm - 1))
+                longest = LONGEST_ROUND if now <= 0 else min(LONGEST_ROUND, (self.alpha / now) ** 2)
+                start += max(self.every, math.floor(longest * (1 + 1e-12)))
+                ends.add(start - 1)
+            return update < switch or update in ends
+
+        return at
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Draw each worker's examples from its own shard, where they are by class.
@@ -185,6 +216,7 @@ class LocalUpdates(Part):
         if self.plain:
             return transform
         switch, workers = self.switch(context.recipe), self.workers
+        averages = self.averages(context.recipe)
 
         def init(state: State) -> Tree:
             wide = spread(state, workers)
@@ -209,7 +241,7 @@ class LocalUpdates(Part):
             wide, inner = transform.update(grads, memory["inner"], replace(state, params=memory["params"]))
             after: dict[str, Any] = {"count": memory["count"] + 1}
             mean = mean_state(wide)
-            if self.averages(memory["count"], switch):
+            if averages(memory["count"]):
                 if self.outer == "nesterov" and memory["count"] >= switch:
                     move = memory["anchor"] - mean.params
                     velocity = torch.add(move, memory["outer"], alpha=self.outer_momentum)
@@ -242,8 +274,7 @@ class LocalUpdates(Part):
 
     def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """A ring all-reduce of the weights, and of the memory if that is averaged, per average."""
-        switch = self.switch(recipe)
-        count = sum(self.averages(update, switch) for update in range(updates))
+        count = sum(map(self.averages(recipe), range(updates)))
         tensors = 1 + (self.momentum == "average" and _tensors(recipe))
         return count * tensors * all_reduce_bytes(layout.offsets[-1], self.workers)
 

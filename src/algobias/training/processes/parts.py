@@ -59,8 +59,7 @@ def _parallel(part: Part, recipe: Recipe) -> Parallel:
         return Parallel(
             "local",
             part.workers,
-            every=part.every,
-            switch=part.switch(recipe),
+            part,
             momentum=part.momentum == "average",
             buffers=part.buffers == "average",
         )

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
+from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.step import Batch, Key, State, Tree
 from algobias.tasks.trees import map_trees
 from algobias.training.setup import Setup
@@ -27,16 +28,14 @@ class Parallel:
     Attributes:
         kind: ``synchronous``, ``local`` or ``server``.
         workers: Number of workers, W.
-        every: Local updates between two averages (local only).
-        switch: Updates of the beginning that are synchronous (local only).
+        part: Says when weights are averaged (local only).
         momentum: Average the optimizer's memory as well (local only).
         buffers: Average buffers (BatchNorm statistics) as well.
     """
 
     kind: str
     workers: int
-    every: int = 1
-    switch: int = 0
+    part: LocalUpdates | None = None
     momentum: bool = True
     buffers: bool = True
 
@@ -122,12 +121,17 @@ class Synchronous(Strategy):
 class Local(Strategy):
     """Every worker goes its own way for H updates, then weights, and what else is asked for, are averaged."""
 
+    def __init__(self, setup: Setup, parallel: Parallel, seed: int, state: State) -> None:
+        super().__init__(setup, parallel, seed, state)
+        assert parallel.part is not None
+        self._averages = parallel.part.averages(setup.recipe)
+
     def step(self, update: int) -> None:
-        """A local update; after every H-th (and before the switch after each) the average."""
+        """A local update; where a round ends the average."""
         batch, key = self.own_batch(update)
         grads, self.state = self.setup.grad(self.state, batch, key)
         self.state, self.memory = self.setup.transform.update(grads, self.memory, self.state)
-        if update < self.parallel.switch or (update + 1) % self.parallel.every == 0:
+        if self._averages(update):
             buffers = self.state.buffers
             if self.parallel.buffers:
                 buffers = self._mean_buffers(buffers)

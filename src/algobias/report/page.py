@@ -181,7 +181,7 @@ def content(points: Points) -> dict[str, Any]:
         "would_decide": would_decide(record),
         "claim": words.claim(record),
         "warnings": [numerals.sentence(str(item)) for item in result.get("warnings") or []],
-        "task": str(result.get("task") or ""),
+        "task": words.task_text(result.get("task")),
         "study": str(result.get("study") or ""),
         "change": words.change_text(record),
         "base": " then ".join(str(item) for item in result.get("base") or []),

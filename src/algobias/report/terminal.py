@@ -16,7 +16,15 @@ from algobias.report import page, tables
 from algobias.report.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean, number_or_none
-from algobias.report.words import arm_label, change_text, claim, mapping, verdict_name, verdict_words
+from algobias.report.words import (
+    arm_label,
+    change_text,
+    claim,
+    mapping,
+    task_text,
+    verdict_name,
+    verdict_words,
+)
 
 NARROW = 64
 """Below this many columns, names stand above their values instead of beside them."""
@@ -51,7 +59,7 @@ class _VerdictPanel:
         words = verdict_words(record)
         style = _STYLES.get(words.tone, "cyan")
         task = shortened(
-            ": ".join(part for part in (str(result.get("task") or ""), change_text(record)) if part), 200
+            ": ".join(part for part in (task_text(result.get("task")), change_text(record)) if part), 200
         )
         parts: list[RenderableType] = [Text(task, style="dim", overflow="fold")]
         parts.append(Text(words.title, style="bold"))

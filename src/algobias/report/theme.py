@@ -19,6 +19,10 @@ ARM_COLORS: dict[Scheme, tuple[str, ...]] = {
     "light": ("#0b62a8", "#c4480a", "#00795f", "#8b4499", "#8f6a00", "#b0305f", "#5f6771", "#1d7f93"),
     "dark": ("#5cb2f2", "#ff9152", "#3ccfae", "#d59be6", "#e3c14a", "#ff8fb3", "#aab3bd", "#7fd3e3"),
 }
+_STAR = (
+    "M0,-1.5L0.4,-0.55L1.43,-0.46L0.65,0.21L0.88,1.21L0,0.68L-0.88,1.21L-0.65,0.21L-1.43,-0.46L-0.4,-0.55Z"
+)
+# One shape more than there are colours, so that the pairs do not soon come round again.
 ARM_SHAPES = (
     "circle",
     "square",
@@ -28,6 +32,7 @@ ARM_SHAPES = (
     "cross",
     "triangle-right",
     "triangle-left",
+    _STAR,
 )
 
 # The same shapes for the legend of the page, in a square from -8 to 8.
@@ -40,6 +45,10 @@ SHAPE_PATHS = {
     "cross": "M-2,-6.5h4v4.5h4.5v4h-4.5v4.5h-4v-4.5h-4.5v-4h4.5Z",
     "triangle-right": "M6,0L-5.5,6.5V-6.5Z",
     "triangle-left": "M-6,0L5.5,-6.5V6.5Z",
+    _STAR: (
+        "M0,-7.5L1.98,-2.73L7.13,-2.32L3.21,1.04L4.41,6.07"
+        "L0,3.38L-4.41,6.07L-3.21,1.04L-7.13,-2.32L-1.98,-2.73Z"
+    ),
 }
 
 SURFACE: dict[Scheme, dict[str, str]] = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from algobias.report.numerals import MISSING, estimate
 from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.tasks.views import split_name
 
 
 @dataclass(frozen=True)
@@ -264,6 +265,15 @@ def arm_note(arm: str, record: StudyRecord) -> str:
         "variant": f"the baseline with {change_text(record) or 'the change'}",
         "rate_only": "the baseline with only the learning rate of the variant",
     }.get(arm, "")
+
+
+_PARTS = {"search": "the search's test examples", "confirm": "test examples no choice has seen"}
+
+
+def task_text(name: object) -> str:
+    """A task's name; which part of its held-out examples is spelled out."""
+    head, part = split_name(str(name or ""))
+    return head if part is None else f"{head} ({_PARTS[part]})"
 
 
 def change_text(record: StudyRecord) -> str:

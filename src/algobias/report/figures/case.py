@@ -13,7 +13,7 @@ from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.series import Rows
-from algobias.report.words import change_text, decimals, verdict_name, with_unit
+from algobias.report.words import change_text, decimals, task_text, verdict_name, with_unit
 
 _PANEL = 250
 _HEIGHT = 280
@@ -53,7 +53,7 @@ def case_spec(record: StudyRecord) -> Spec:
 
 def _subtitle(record: StudyRecord) -> list[str]:
     result, places = record.result, decimals(record)
-    asked = ": ".join(part for part in (str(result.get("task") or ""), change_text(record)) if part)
+    asked = ": ".join(part for part in (task_text(result.get("task")), change_text(record)) if part)
     gap, tolerance = Interval.read(result.get("gap")), number_or_none(result.get("tolerance"))
     if not gap.known:
         return [shortened(asked, 130), *textwrap.wrap(str(result.get("reason") or ""), 110)[:3]]

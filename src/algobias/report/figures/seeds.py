@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from algobias.report.figures.base import (
@@ -21,7 +22,7 @@ from algobias.report.record import Interval, number_or_none
 from algobias.report.series import Rows
 from algobias.report.words import decimals, unit
 
-ROW = 58
+ROW = 64
 _PAIR = ("baseline", "variant")
 
 
@@ -47,7 +48,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         for row in points.seeds
         if row["metric"] is not None
     ]
-    means: Rows = [{**row, "offset": 0.62} for row in points.arm_means]
+    means: Rows = [{**row, "offset": 0.55} for row in points.arm_means]
     both = [{row["seed"]: row for row in dots if row["arm"] == points.labels.get(arm)} for arm in _PAIR]
     pairs: Rows = [one[seed] for seed in both[0].keys() & both[1].keys() for one in both]
     base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
@@ -57,7 +58,12 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     domain = _domain(points, band)
     places = decimals(points.record)
     outside: Rows = [
-        {"arm": row["arm"], "below": row["below"], "text": _off_scale(row, places)}
+        {
+            "arm": row["arm"],
+            "below": row["below"],
+            "whole": row["count"] == row["total"],
+            "text": _off_scale(row, places),
+        }
         for row in points.off_scale
     ]
 
@@ -112,7 +118,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         ),
         layer(
             "means",
-            {"type": "tick", "thickness": 3.5, "size": 15, "orient": "vertical", "clip": True},
+            {"type": "tick", "thickness": 3.5, "size": 13, "orient": "vertical", "clip": True},
             x=field("mean"),
             y=y,
             yOffset=offset,
@@ -126,18 +132,19 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             ),
         ),
     ]
-    for below, edge in ((True, 0), (False, "width")):
-        shown = [row for row in outside if row["below"] is below]
+    for below, whole in product((True, False), (True, False)):
+        name = f"{'below' if below else 'above'}-{'whole' if whole else 'partly'}"
         mark = {
             "type": "text",
             "style": "note",
             "align": "left" if below else "right",
             "dx": 6 if below else -6,
+            # Where other seeds of the row are drawn, the note goes below them and their mean.
+            "dy": 0 if whole else 26,
         }
-        layers.append(
-            layer("below" if below else "above", mark, x={"value": edge}, y=y, text=field("text", "nominal"))
-        )
-        tables["below" if below else "above"] = shown
+        edge = {"value": 0 if below else "width"}
+        layers.append(layer(name, mark, x=edge, y=y, text=field("text", "nominal")))
+        tables[name] = [row for row in outside if (row["below"], row["whole"]) == (below, whole)]
     parts = [f"{row['arm']} {fixed(row['mean'], places)} over {row['n']} seeds" for row in means]
     return frame(
         layers,

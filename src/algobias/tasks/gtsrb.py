@@ -18,14 +18,18 @@ from algobias.models.resnet import resnet
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_files
+from algobias.tasks.files import data_folders, find_files
 from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
+from algobias.tasks.sign_folders import LAYOUT, find_signs, read_signs
 from algobias.tasks.task import Task
 
 CLASSES = 43
 FILE = "gtsrb32.npz"
-SOURCE = "benchmark.ini.rub.de (German Traffic Sign Recognition Benchmark), as arrays of 32x32 RGB images"
+SOURCE = (
+    "benchmark.ini.rub.de (German Traffic Sign Recognition Benchmark), as arrays of 32x32 RGB images, or "
+    f"unpacked as {LAYOUT}"
+)
 ARRAYS = {
     "x_train": ("u", 4),
     "y_train": ("iu", 1),
@@ -74,9 +78,7 @@ def build(options: GtsrbOptions, name: str, data_dir: Path | None) -> Task:
     Otherwise all official test images, and one track in eight of each class for validation: frames of one
     track are nearly the same picture, so that a split by image would leak.
     """
-    (path,) = find_files(data_dir, [FILE], "gtsrb", SOURCE)
-    data = read_npz(path, ARRAYS, "gtsrb")
-    check(data, path)
+    data = read(data_dir)
     train, labels, tracks = (
         data["x_train"],
         data["y_train"].astype(np.int64),
@@ -118,6 +120,23 @@ def build(options: GtsrbOptions, name: str, data_dir: Path | None) -> Task:
         classes=CLASSES,
         also={"calibration_error": calibration_error},
     )
+
+
+def read(data_dir: Path | None) -> dict[str, np.ndarray]:
+    """The arrays of ``gtsrb32.npz``, or the pictures as they are published where that file is not there.
+
+    Raises:
+        BadInput: Neither is there; what is there is damaged.
+    """
+    signs = find_signs(data_dir)
+    if signs is not None and not any((folder / FILE).is_file() for folder in data_folders(data_dir)):
+        data = read_signs(*signs)
+        check(data, signs[0])
+        return data
+    (path,) = find_files(data_dir, [FILE], "gtsrb", SOURCE)
+    data = read_npz(path, ARRAYS, "gtsrb")
+    check(data, path)
+    return data
 
 
 def check(data: dict[str, np.ndarray], path: Path) -> None:

@@ -16,14 +16,16 @@ from algobias.models.refconv import reference_convnet
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import classification_loss
-from algobias.tasks.files import find_files
+from algobias.tasks.drive_log import LAYOUT, find_drive, read_drive
+from algobias.tasks.files import data_folders, find_files
 from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
 from algobias.tasks.task import Task
 
 FILE = "driving_sim.npz"
 SOURCE = (
-    "a recording of the Udacity driving simulator, as arrays of 32x96 grey images and (steering, ...) rows"
+    "a recording of the Udacity driving simulator, as arrays of 32x96 grey images and (steering, ...) rows, "
+    f"or as recorded: {LAYOUT}"
 )
 ARRAYS = {"x": ("u", 4), "y": ("f", 2)}
 LEFT, RIGHT = -0.04, 0.04
@@ -85,8 +87,7 @@ def build(options: SteeringOptions, name: str, data_dir: Path | None) -> Task:
     Consecutive frames are nearly the same, so blocks of time are kept together and 20 rows at every border
     dropped. Most frames go straight: the metric is balanced accuracy, by the shares of the test set.
     """
-    (path,) = find_files(data_dir, [FILE], "steering", SOURCE)
-    data = read_npz(path, ARRAYS, "steering")
+    data, path = read(data_dir)
     images, rows = data["x"], data["y"]
     if (
         images.shape[1:] != (1, 32, 96)
@@ -121,6 +122,19 @@ def build(options: SteeringOptions, name: str, data_dir: Path | None) -> Task:
         classes=3,
         also={"calibration_error": calibration_error, "accuracy": plain_accuracy},
     )
+
+
+def read(data_dir: Path | None) -> tuple[dict[str, np.ndarray], Path]:
+    """The arrays of ``driving_sim.npz``, or the recording itself where that file is not there; and its path.
+
+    Raises:
+        BadInput: Neither is there; what is there is damaged.
+    """
+    drive = find_drive(data_dir)
+    if drive is not None and not any((folder / FILE).is_file() for folder in data_folders(data_dir)):
+        return read_drive(*drive), drive[0]
+    (path,) = find_files(data_dir, [FILE], "steering", SOURCE)
+    return read_npz(path, ARRAYS, "steering"), path
 
 
 def classes_of(steering: np.ndarray) -> np.ndarray:

@@ -44,6 +44,23 @@ def test_kept_examples_make_up_for_those_dropped() -> None:
     assert torch.equal(planned, (found > 0).float())
 
 
+def test_workers_count_by_their_realised_batch_or_all_alike() -> None:
+    """The mean of workers' own means is another number than the mean over what all have kept."""
+    value = torch.arange(32.0) ** 2
+    apart, _ = weights("drop_compute:p=0.7,scale=worker,workers=8")
+    together, _ = weights("drop_compute:p=0.7")
+    assert torch.equal(apart > 0, together > 0)
+    for one, all_alike in zip(apart, together, strict=True):
+        kept = all_alike > 0
+        own = [value[4 * w : 4 * w + 4][kept[4 * w : 4 * w + 4]] for w in range(8)]
+        means = [float(part.mean()) for part in own if len(part)]
+        assert float((one * value).mean()) == pytest.approx(np.mean(means), rel=1e-5)
+        assert float((all_alike * value).mean()) == pytest.approx(float(value[kept].mean()), rel=1e-5)
+    assert ((apart > 0).reshape(50, 8, 4).sum(-1) == 0).any(), "no worker dropped everything"
+    with pytest.raises(BadInput, match=r"drop_compute\.workers"):
+        made("drop_compute:p=0.5,scale=worker,workers=5")
+
+
 def test_what_is_dropped_does_not_depend_on_the_batch() -> None:
     dropped = []
     for batch in (16, 32):

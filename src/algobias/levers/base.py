@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
-from torch import nn
+from torch import Tensor, nn
 
-from algobias.levers.step import GradFn, Layout, Sampler, Transform
+from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe
 from algobias.spelling import Spelled, number
 
@@ -130,6 +131,9 @@ class Lever(Spelled):
         return self.card.gradients
 
 
+Statistics = Callable[[State, Iterable[Batch]], dict[str, Tensor]]
+
+
 class Part(Lever):
     """A lever that also acts inside training; ``apply`` appends it to the recipe's parts.
 
@@ -161,6 +165,19 @@ class Part(Lever):
     def update(self, transform: Transform, context: Context) -> Transform:
         """Change how the gradient becomes an update."""
         return transform
+
+    def readout(
+        self, weights: State, statistics: Statistics, context: Context, seeds: tuple[int, ...]
+    ) -> State:
+        """Change the network that is evaluated, after the transform has said which weights those are.
+
+        Args:
+            weights: What is evaluated.
+            statistics: (network, batches) -> its buffers with BatchNorm statistics over these batches.
+            context: The run.
+            seeds: Of the runs that are evaluated.
+        """
+        return weights
 
     def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """Bytes that one worker sends to others in so many updates of a network of this layout."""
@@ -194,4 +211,4 @@ class Context:
     gather: Any = None
 
 
-__all__ = ["Amount", "Card", "Context", "Lever", "Part", "Place"]
+__all__ = ["Amount", "Card", "Context", "Lever", "Part", "Place", "Statistics"]

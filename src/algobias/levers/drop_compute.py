@@ -40,7 +40,9 @@ class Dropped(Part):
         workers: Workers of the model of compute times.
         micro: Micro-batches of each.
         sigma: Spread of the logarithm of a micro-batch's time.
-        scale: ``kept``: mean over the examples kept; ``planned``: their sum over the planned number.
+        scale: ``kept``: mean over the examples kept, so that a worker counts by its realised batch;
+            ``worker``: mean of the workers' own means, whatever each has kept; ``planned``: sum over the
+            planned number.
     """
 
     name: ClassVar[str] = "drop_compute"
@@ -53,7 +55,7 @@ class Dropped(Part):
     workers: int = Field(default=4, ge=1)
     micro: int = Field(default=4, ge=1)
     sigma: float = Field(default=0.5, ge=0, le=3)
-    scale: Literal["kept", "planned"] = "kept"
+    scale: Literal["kept", "worker", "planned"] = "kept"
 
     card: ClassVar[Card] = Card(
         summary="Leaves examples out of the batch: stragglers' micro-batches, at random or by content.",
@@ -78,6 +80,7 @@ class Dropped(Part):
             "drop_compute:p=0.5",
             "drop_compute:by=ink,quantile=0.6,p=0.95",
             "drop_compute:0.9,sigma=1",
+            "drop_compute:p=0.5,scale=worker",
         ),
         gradients=0.5,
         controls=("lr:x0.5", "lr:x2", "budget:x1.5", "sam:0.1"),
@@ -97,6 +100,8 @@ class Dropped(Part):
         """
         if (self.p is None) == (self.threshold is None):
             raise BadInput("drop_compute", self.spelling(), "one of p=... and a threshold")
+        if self.scale == "worker" and recipe.batch % self.workers:
+            raise BadInput("drop_compute.workers", self.workers, f"a divisor of the batch of {recipe.batch}")
         if self.threshold is not None and recipe.batch % (self.workers * self.micro):
             parts = f"{self.workers} x {self.micro}"
             raise BadInput("drop_compute.workers", parts, f"parts that divide the batch of {recipe.batch}")
@@ -126,8 +131,8 @@ class Dropped(Part):
             rows = key.index.reshape(len(seeds), -1).cpu()
             kept = torch.stack([decide(seed, key, row) for seed, row in zip(seeds, rows, strict=True)])
             weights = kept.float()
-            if self.scale == "kept":
-                weights = weights * (rows.shape[-1] / kept.sum(-1, keepdim=True).clamp(min=1))
+            if self.scale != "planned":
+                weights = weights * _factors(kept, self.workers if self.scale == "worker" else 1)
             before = 1.0 if key.weights is None else key.weights
             return batch, replace(key, weights=weights.view(key.index.shape).to(key.index.device) * before)
 
@@ -211,3 +216,20 @@ def step_time(times: np.ndarray, threshold: float) -> tuple[float, float]:
     whole = times.sum(-1)
     cut = np.minimum(whole, np.maximum(threshold, times[..., 0]))
     return float(whole.max(-1).mean()), float(cut.max(-1).mean())
+
+
+def _factors(kept: Tensor, workers: int) -> Tensor:
+    """What makes the sum over the examples kept, divided by their planned number, a mean of workers' means.
+
+    Args:
+        kept: Whether each example was kept, [S, B].
+        workers: Consecutive parts of the batch; those that have kept nothing do not count.
+
+    Returns:
+        B / (W' kept_w) for every example of worker w, with W' workers that have kept something, [S, B].
+    """
+    parts = kept.reshape(len(kept), workers, -1)
+    counts = parts.sum(-1, keepdim=True)
+    at_work = (counts > 0).sum(1, keepdim=True).clamp(min=1)
+    factors = kept.shape[-1] / (at_work * counts.clamp(min=1))
+    return factors.expand(parts.shape).reshape(kept.shape)

@@ -26,6 +26,7 @@ from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.match_stability import MatchStability
 from algobias.levers.optimizer import Optimizer
 from algobias.levers.rate import LearningRate
+from algobias.levers.recalibrate import Recalibrate
 from algobias.levers.repeat import Repeat
 from algobias.levers.sam import SharpnessAware
 from algobias.levers.schedule import ScheduleName, Warmup
@@ -50,6 +51,7 @@ LEVERS: dict[str, type[Lever]] = {
         SharpnessAware,
         LabelNoise,
         WeightAverage,
+        Recalibrate,
         Workers,
         Accumulate,
         LocalUpdates,

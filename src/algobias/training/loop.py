@@ -87,7 +87,8 @@ def _train_group(
         if setup.recipe.origin is not None:
             update, state = begin(setup, records, state, observers, train)
             memory = setup.transform.init(state)
-            check(setup, records, update, setup.transform.weights(state, memory), observers)
+            first = setup.evaluated(setup.transform.weights(state, memory), seeds)
+            check(setup, records, update, first, observers)
     outcomes: list[Outcome] = []
     clock = time.perf_counter()
 
@@ -134,7 +135,8 @@ def _train_group(
         clock = now
 
         if checked:
-            check(setup, records, update, setup.transform.weights(state, memory), observers)
+            weights = setup.evaluated(setup.transform.weights(state, memory), seeds)
+            check(setup, records, update, weights, observers)
         if _asked(observers):
             for row, record in enumerate(records):
                 save(setup, record, update, *select(state, memory, [row], setup.network.stacked), observers)
@@ -159,7 +161,7 @@ def _show(
     if not wanting:
         return 0.0
     start = time.perf_counter()
-    weights = setup.transform.weights(state, memory)
+    weights = setup.evaluated(setup.transform.weights(state, memory), seeds)
     for row, seed in enumerate(seeds):
         tensors = tensors_of(setup, weights, row)
         for observer in wanting:

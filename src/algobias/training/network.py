@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +16,7 @@ from torch.utils.data import default_collate
 
 from algobias.errors import BadInput
 from algobias.levers.base import Part
+from algobias.levers.ghost_norm import KINDS
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
@@ -258,6 +259,35 @@ class Network:
         finally:
             self._weights = None
         return result
+
+    @torch.no_grad()
+    def statistics(self, state: State, batches: Iterable[Batch]) -> dict[str, Tensor]:
+        """The buffers of ``state`` with BatchNorm statistics that are plain means over these batches.
+
+        Everything but the normalisations is in evaluation mode. Only where runs are not stacked (networks
+        with BatchNorm never are).
+        """
+        norms: list[Any] = [module for module in self.template.modules() if isinstance(module, KINDS)]
+        found = {name: buffer.clone() for name, buffer in state.buffers.items()}
+        for name, buffer in found.items():
+            if name.endswith("num_batches_tracked"):
+                buffer.zero_()
+        shares = [norm.momentum for norm in norms]
+        self.template.eval()
+        try:
+            for norm in norms:
+                norm.train()
+                norm.momentum = None  # a cumulative mean
+            for batch in batches:
+                self._call_loss(state.layout.views(state.params), found, batch)
+        finally:
+            for norm, share in zip(norms, shares, strict=True):
+                norm.momentum = share
+            self.template.eval()
+        return {
+            name: state.buffers[name] if name.endswith("num_batches_tracked") else buffer
+            for name, buffer in found.items()
+        }
 
     @torch.no_grad()
     def loss(self, state: State, examples: EvaluationSet) -> Tensor:

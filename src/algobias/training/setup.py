@@ -50,7 +50,7 @@ class Setup:
             all_labels=task.all_labels("train", read=False),
             gather=source.gather,
         )
-        self.parts = parts
+        self.parts, self.context = parts, context
         self.network = Network(task, recipe, parts, device)
         self.sampler: Sampler = build_sampler(
             source, used, recipe, parts, context, stacked=self.network.stacked
@@ -71,6 +71,12 @@ class Setup:
         """The untrained networks."""
         states = [self.network.initial(seed) for seed in seeds]
         return stack(states) if self.network.stacked else states[0]
+
+    def evaluated(self, weights: State, seeds: tuple[int, ...]) -> State:
+        """The network that is evaluated where the transform hands out ``weights``."""
+        for part in self.parts:
+            weights = part.readout(weights, self.network.statistics, self.context, seeds)
+        return weights
 
     def step_cost(self) -> StepCost:
         """Measured cost of one update of one run; measured once."""

@@ -90,7 +90,7 @@ def train_rank(
             record.gradients += int(made)
             record.seconds += now - clock
             clock = now
-            check(setup, [record], update, strategy.averaged(), observers)
+            check(setup, [record], update, setup.evaluated(strategy.averaged(), (seed,)), observers)
             order = _order(should_stop, folder is not None and now - saved > snapshot_seconds)
             if order != GOING and folder is not None:
                 tensors, numbers = pack(*state_and_memory(strategy))

@@ -17,7 +17,7 @@ import torch.multiprocessing as spawn
 
 from algobias.errors import BadInput
 from algobias.levers.local_sgd import LocalUpdates
-from algobias.levers.registry import parse
+from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
 from algobias.study.distributed.launch import ProcessLost, free_port, run_processes
 from algobias.tasks.registry import load_task
@@ -109,13 +109,17 @@ def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) ->
         ("local_sgd:3,workers=4,post=0.5", 4),
         ("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
         ("delay:1,kind=workers,momentum=0", 3),
+        ("drop_compute:p=0.5+workers:4", 4),
+        ("drop_compute:0.9,sigma=1,workers=2,scale=worker+workers:2", 2),
     ],
 )
 def test_started_by_the_tool_they_agree_with_the_simulation_step_for_step(
     tmp_path: Path, lever: str, count: int
 ) -> None:
     """The checks of 24 updates within 2e-5 of each other: rounding in another order, and nothing else."""
-    made = parse(lever).apply(recipe())
+    made = recipe()
+    for one in parse_many(lever):
+        made = one.apply(made)
     (simulated,) = train(made, load_task("digits"), (3,))
     found = run_processes(made, "digits", 3, count, tmp_path)
     np.testing.assert_array_equal(found.curve.update, simulated.curve.update)

@@ -14,10 +14,11 @@ from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transfor
 from algobias.recipe import Frozen, PartSpec, Recipe
 from algobias.spelling import Spelled, number
 
-Place = Literal["data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
+Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
 
-``data``: which examples an update draws, or their inputs. ``labels``: the labels of the same examples.
+``init``: the untrained network. ``data``: which examples an update draws, or their inputs. ``labels``: the
+labels of the same examples.
 ``gradients``: the gradient at the same weights on the same batch. ``statistics``: the buffers after the
 same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
 evaluated, where those that are trained stay the same. ``budget``: the planned end.

@@ -20,6 +20,7 @@ from algobias.levers.ema import WeightAverage
 from algobias.levers.ghost_norm import GhostNorm
 from algobias.levers.gradient_noise import GradientNoise
 from algobias.levers.image_size import ImageSize
+from algobias.levers.initial_scale import InitialScale
 from algobias.levers.label_noise import LabelNoise
 from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
@@ -41,6 +42,7 @@ LEVERS: dict[str, type[Lever]] = {
     for cls in (
         BatchSize,
         LearningRate,
+        InitialScale,
         Warmup,
         ScheduleName,
         Length,

@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from algobias.report import page, tables
+from algobias.report import page, searched, tables
 from algobias.report.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean, number_or_none
@@ -90,6 +90,11 @@ class _VerdictPanel:
 
     def _controls(self, narrow: bool) -> list[RenderableType]:
         parts: list[RenderableType] = []
+        for row in searched.chosen(self.record):
+            found = row["lever"] or "nothing that was tried helps"
+            said = f" ({row['confirmed']}, {row['at']})" if row["confirmed"] else ""
+            line = Text(f"Chosen within {row['axes']}: ", overflow="fold")
+            parts += ["", line.append(f"{found}{said}", style="bold")]
         for card in tables.control_cards(self.record):
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
             facts = [("verdict", said), *card["facts"]]

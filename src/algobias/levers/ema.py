@@ -131,9 +131,11 @@ class WeightAverage(Part):
         moves=("top_eigenvalue", "trace"),
         not_when=(
             "Averages the noise of the last updates away and nothing else: it does not change where "
-            "training goes. Of no use after a schedule that has decayed to zero, or in a full-batch run; in "
-            "a short run a decay near 1 averages over the whole descent and is worse than the last weights. "
-            "Never evaluate averaged weights with unaveraged BatchNorm statistics (here both are averaged)."
+            "training goes. Of no use after a schedule that has decayed to zero, or in a full-batch run; "
+            "in a short run a decay near 1 averages over the whole descent and is worse than the last "
+            "weights. Never evaluate averaged weights with unaveraged BatchNorm statistics (here both are "
+            "averaged). Against a large batch it did nothing certain: digits 16 to 256, R 0.07 [-0.04, "
+            "0.16]."
         ),
         references=(
             "Polyak, Juditsky, Acceleration of stochastic approximation by averaging, 1992",

@@ -51,10 +51,10 @@ class GradientNoise(Part):
         moves=("top_eigenvalue", "trace", "gradient_variance"),
         not_when=(
             "Noise is a part of what a small batch does; the number of updates is another, and noise does "
-            "not "
-            "make up for it. At a fixed number of updates more noise is slower. Where the rate is raised by "
-            "the "
-            "square root of the batch the noise of the update is already the old one."
+            "not make up for it. At a fixed number of updates more noise is slower. Where the rate is "
+            "raised by the square root of the batch the noise of the update is already the old one. "
+            "Digits, batch 16 to 256 at that rate: the noise of 16 on top of it took accuracy from 95.8 "
+            "to 60 (multiplicative) and 68 (additive): R -31 and -24."
         ),
         references=(
             "Hoffer, Hubara, Soudry, Train longer, generalize better, 2017 (multiplicative)",

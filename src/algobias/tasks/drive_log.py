@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
-from algobias.tasks.files import data_folders
 from algobias.tasks.lines import read_lines
 from algobias.tasks.pictures import read_pictures
 
@@ -24,12 +23,10 @@ COLUMNS = 4
 """Columns of the log up to the steering: centre, left and right camera, steering."""
 
 
-def find_drive(data_dir: Path | None) -> tuple[Path, Path] | None:
-    """The log and the folder of its frames, where both lie."""
-    for folder in data_folders(data_dir):
-        if (folder / LOG).is_file() and (folder / FRAMES).is_dir():
-            return folder / LOG, folder / FRAMES
-    return None
+def find_drive(folder: Path) -> tuple[Path, Path] | None:
+    """The log and the folder of its frames, where both lie there."""
+    log, frames = folder / LOG, folder / FRAMES
+    return (log, frames) if log.is_file() and frames.is_dir() else None
 
 
 def read_drive(log: Path, frames: Path) -> dict[str, np.ndarray]:

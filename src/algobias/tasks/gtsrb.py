@@ -123,16 +123,19 @@ def build(options: GtsrbOptions, name: str, data_dir: Path | None) -> Task:
 
 
 def read(data_dir: Path | None) -> dict[str, np.ndarray]:
-    """The arrays of ``gtsrb32.npz``, or the pictures as they are published where that file is not there.
+    """The arrays of ``gtsrb32.npz``, or the pictures as published: of the first folder that has either.
 
     Raises:
         BadInput: Neither is there; what is there is damaged.
     """
-    signs = find_signs(data_dir)
-    if signs is not None and not any((folder / FILE).is_file() for folder in data_folders(data_dir)):
-        data = read_signs(*signs)
-        check(data, signs[0])
-        return data
+    for folder in data_folders(data_dir):
+        if (folder / FILE).is_file():
+            break
+        signs = find_signs(folder)
+        if signs is not None:
+            data = read_signs(*signs)
+            check(data, signs[0])
+            return data
     (path,) = find_files(data_dir, [FILE], "gtsrb", SOURCE)
     data = read_npz(path, ARRAYS, "gtsrb")
     check(data, path)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
-from algobias.tasks.files import data_folders
 from algobias.tasks.lines import read_lines
 from algobias.tasks.pictures import read_pictures
 
@@ -22,17 +21,10 @@ LABELS = ("GTSRB/GT-final_test.csv", "GT-final_test.csv", "gtsrb/GT-final_test.c
 LAYOUT = f"{TRAIN[0]}/00000/00000_00000.ppm, ..., {TEST[0]}/00000.ppm, ..., {LABELS[0]}"
 
 
-def find_signs(data_dir: Path | None) -> tuple[Path, Path, Path] | None:
-    """Folders of the training and of the test pictures, and the file of the test labels, where all lie."""
-    for folder in data_folders(data_dir):
-        found = [_first(folder, candidates) for candidates in (TRAIN, TEST, LABELS)]
-        if all(path is not None for path in found):
-            train, test, labels = found
-            assert train is not None
-            assert test is not None
-            assert labels is not None
-            return train, test, labels
-    return None
+def find_signs(folder: Path) -> tuple[Path, Path, Path] | None:
+    """Folders of the training and the test pictures, and the file of the test labels, where all lie there."""
+    train, test, labels = (_first(folder, candidates) for candidates in (TRAIN, TEST, LABELS))
+    return None if train is None or test is None or labels is None else (train, test, labels)
 
 
 def read_signs(train: Path, test: Path, labels: Path) -> dict[str, np.ndarray]:

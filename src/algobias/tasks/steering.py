@@ -125,14 +125,18 @@ def build(options: SteeringOptions, name: str, data_dir: Path | None) -> Task:
 
 
 def read(data_dir: Path | None) -> tuple[dict[str, np.ndarray], Path]:
-    """The arrays of ``driving_sim.npz``, or the recording itself where that file is not there; and its path.
+    """The arrays of ``driving_sim.npz``, or the recording itself, of the first folder that has either; its
+    path.
 
     Raises:
         BadInput: Neither is there; what is there is damaged.
     """
-    drive = find_drive(data_dir)
-    if drive is not None and not any((folder / FILE).is_file() for folder in data_folders(data_dir)):
-        return read_drive(*drive), drive[0]
+    for folder in data_folders(data_dir):
+        if (folder / FILE).is_file():
+            break
+        drive = find_drive(folder)
+        if drive is not None:
+            return read_drive(*drive), drive[0]
     (path,) = find_files(data_dir, [FILE], "steering", SOURCE)
     return read_npz(path, ARRAYS, "steering"), path
 

@@ -72,6 +72,7 @@ class Delay(Part):
             "match_stability",
             "sam:0.1",
             "sam:0.05",
+            "lr:x1.5",
             "lr:x2",
             "lr:x0.5",
             "optimizer:sgd,momentum=0",

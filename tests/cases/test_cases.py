@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+import cases as benchmark
 from algobias.study.audit import run_audit
 from algobias.study.spec import read_spec
 from algobias.study.store import Store
@@ -23,17 +22,6 @@ ROOT = Path(__file__).parents[2]
 CASES = ROOT / "cases"
 
 
-def _benchmark() -> Any:
-    spec = importlib.util.spec_from_file_location("benchmark_cases", ROOT / "benchmarks" / "cases.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = _benchmark()
 EXPECTED = benchmark.expectations()
 NAMES = sorted(EXPECTED["cases"])
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import closed_loop as benchmark
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import LEVERS
 from algobias.study.spec import spec_from
@@ -32,18 +31,6 @@ FIELDS = {
 }
 
 
-def _benchmark() -> Any:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    spec = importlib.util.spec_from_file_location("closed_loop", ROOT / "benchmarks" / "closed_loop.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-benchmark = _benchmark()
 CASES = benchmark.suite()
 
 

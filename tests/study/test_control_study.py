@@ -202,6 +202,7 @@ def test_killed_and_started_again_ends_in_the_same_result(tmp_path: Path) -> Non
     assert whole["chosen"][0]["lever"] == "budget:x4"
     assert whole["tried"][0]["lever"] == "budget:x4"
     assert sum("optuna" in entry["why"] for entry in whole["tried"]) == 2
+    assert all(entry["baseline_metric"] is not None for entry in whole["tried"]), "one arm was not tuned"
 
 
 if __name__ == "__main__":

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import decision as bench
 from algobias.study.design import Design
 
-
-def _benchmark() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "decision.py"
-    spec = importlib.util.spec_from_file_location("benchmark_decision", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-bench = _benchmark()
 CORRELATION = {"gaussian": -0.3, "t4": 0.0, "unequal": 0.4}
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import platformdirs
 
 from algobias.errors import BadInput
 
 ENVIRONMENT = "ALGOBIAS_DATA"
+Found = TypeVar("Found")
 
 
 def data_folders(data_dir: Path | None) -> list[Path]:
@@ -51,6 +53,25 @@ def find_files(data_dir: Path | None, files: Sequence[str], name: str, source: s
         f"files laid out as {', '.join(files)} (.gz or unpacked) below one of: {looked}; get them from "
         f"{source} and name the folder with --data or {ENVIRONMENT}",
     )
+
+
+def find_either(
+    data_dir: Path | None, file: str, find: Callable[[Path], Found | None]
+) -> Path | Found | None:
+    """Data in one of two forms: of the first folder that has either, the one file where both are there.
+
+    Args:
+        data_dir: Folder the user named, or None.
+        file: Path of the one file, relative to the data folder.
+        find: Looks for the other form in a folder.
+    """
+    for folder in data_folders(data_dir):
+        if (folder / file).is_file():
+            return folder / file
+        found = find(folder)
+        if found is not None:
+            return found
+    return None
 
 
 def _present(path: Path) -> Path | None:

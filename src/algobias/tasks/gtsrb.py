@@ -18,7 +18,7 @@ from algobias.models.resnet import resnet
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import data_folders, find_files
+from algobias.tasks.files import find_either, find_files
 from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
 from algobias.tasks.sign_folders import LAYOUT, find_signs, read_signs
@@ -128,14 +128,11 @@ def read(data_dir: Path | None) -> dict[str, np.ndarray]:
     Raises:
         BadInput: Neither is there; what is there is damaged.
     """
-    for folder in data_folders(data_dir):
-        if (folder / FILE).is_file():
-            break
-        signs = find_signs(folder)
-        if signs is not None:
-            data = read_signs(*signs)
-            check(data, signs[0])
-            return data
+    signs = find_either(data_dir, FILE, find_signs)
+    if isinstance(signs, tuple):
+        data = read_signs(*signs)
+        check(data, signs[0])
+        return data
     (path,) = find_files(data_dir, [FILE], "gtsrb", SOURCE)
     data = read_npz(path, ARRAYS, "gtsrb")
     check(data, path)

@@ -17,7 +17,7 @@ from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import classification_loss
 from algobias.tasks.drive_log import LAYOUT, find_drive, read_drive
-from algobias.tasks.files import data_folders, find_files
+from algobias.tasks.files import find_either, find_files
 from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
 from algobias.tasks.task import Task
@@ -131,12 +131,9 @@ def read(data_dir: Path | None) -> tuple[dict[str, np.ndarray], Path]:
     Raises:
         BadInput: Neither is there; what is there is damaged.
     """
-    for folder in data_folders(data_dir):
-        if (folder / FILE).is_file():
-            break
-        drive = find_drive(folder)
-        if drive is not None:
-            return read_drive(*drive), drive[0]
+    drive = find_either(data_dir, FILE, find_drive)
+    if isinstance(drive, tuple):
+        return read_drive(*drive), drive[0]
     (path,) = find_files(data_dir, [FILE], "steering", SOURCE)
     return read_npz(path, ARRAYS, "steering"), path
 

@@ -16,8 +16,8 @@ from algobias.recipe import Extension
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
-from algobias.training.network import seeded
 from algobias.training.observers import Interrupted
+from algobias.training.seeding import seeded
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from algobias.study.readings import along_training
 from algobias.study.result import SCHEMA
 from algobias.study.spec import NO_PROBES
 from algobias.training.device import exact_arithmetic, one_thread, wait_for
-from algobias.training.network import own_randomness
+from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 from algobias.training.subjects import subject_of
 

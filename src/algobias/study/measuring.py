@@ -21,8 +21,8 @@ from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.device import exact_arithmetic
 from algobias.training.loop import train
-from algobias.training.network import own_randomness
 from algobias.training.observers import Check, Interrupted, Snapshot
+from algobias.training.seeding import own_randomness
 from algobias.training.subjects import subject_of
 
 DIFFERS = "replay differs"

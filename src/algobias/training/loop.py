@@ -13,11 +13,11 @@ from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import select
-from algobias.training.network import own_randomness
 from algobias.training.observers import Interrupted, Observer, Snapshot
 from algobias.training.origin import begin
 from algobias.training.outcome import Outcome
 from algobias.training.records import Record, check, outcome_of, restore, save, tensors_of, trivial_metrics
+from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 
 LOOP_REVISION = 1

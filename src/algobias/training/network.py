@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,14 +15,15 @@ from torch.utils.data import default_collate
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.ghost_norm import KINDS
-from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import map_trees, to_device
+from algobias.tasks.trees import to_device
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.remember import remembered
+from algobias.training.seeding import reseed, seeded
+from algobias.training.weighting import Scaled, kept_only, row_weights
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
@@ -41,37 +40,6 @@ _LOOPED = (
 )
 
 
-@contextmanager
-def own_randomness() -> Iterator[None]:
-    """Python's, numpy's and torch's global random states (also CUDA's, if in use) are put back afterwards."""
-    kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    devices = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        torch.random.set_rng_state(kept[2])
-        for number, state in enumerate(devices):
-            torch.cuda.set_rng_state(state, number)
-
-
-def reseed(seed: int, purpose: str, step: int) -> None:
-    """Make all global random numbers a function of (seed, purpose, step)."""
-    number = int(generator(seed, purpose, step).integers(2**31))
-    random.seed(number)
-    np.random.seed(number)  # noqa: NPY002 - a user's model may use the global generator
-    torch.manual_seed(number)
-
-
-@contextmanager
-def seeded(seed: int, purpose: str, step: int) -> Iterator[None]:
-    """Both: random numbers as a function of (seed, purpose, step), put back afterwards."""
-    with own_randomness():
-        reseed(seed, purpose, step)
-        yield
-
-
 class _Call(nn.Module):
     """Holds the model under one name, so that functional_call can swap its weights around any function."""
 
@@ -82,34 +50,6 @@ class _Call(nn.Module):
 
     def forward(self, batch: Any) -> Any:
         return self.function(self.model, batch)
-
-
-class _Scaled(nn.Module):
-    """A model whose outputs are the same, and whose gradients of row i are multiplied by ``weights[i]``."""
-
-    def __init__(self, model: nn.Module, weights: Tensor) -> None:
-        super().__init__()
-        self._model, self._row_weights = (model,), weights
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        return map_trees(self._scale, self._model[0](*inputs, **named))
-
-    def _scale(self, output: Tensor) -> Tensor:
-        weights = self._row_weights
-        if not output.is_floating_point():
-            return output
-        if output.dim() == 0 or output.shape[0] != weights.shape[0]:
-            allowed = f"outputs with one row for each of the {weights.shape[0]} examples of the batch"
-            raise BadInput("model", tuple(output.shape), allowed)
-        still = output.detach()
-        # the difference is exactly zero, so that the value is the same to the last bit
-        return still + weights.view(-1, *(1,) * (output.dim() - 1)).to(output.dtype) * (output - still)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["_model"][0], name)
 
 
 class Network:
@@ -190,9 +130,9 @@ class Network:
                 left_out = left_out.reshape(-1, key.workers).sum(-1) if self.stacked else left_out
             self.left_out = self.left_out + left_out
             if self.stacked:
-                rows = self._row_weights(batch, key.weights, kept)
+                rows = row_weights(batch, key.weights, kept, self.task.weight)
             else:
-                batch, rows = self._kept_only(batch, key.weights, kept)
+                batch, rows = kept_only(batch, key.weights, kept)
         self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
@@ -217,34 +157,11 @@ class Network:
         lead = state.params.shape[:-1]
         return torch.cat([g.reshape(*lead, -1) for g in grads], -1), replace(state, buffers=buffers)
 
-    def _row_weights(self, batch: Batch, weights: Tensor, kept: Tensor) -> Tensor:
-        """Factors of the examples' gradients in the gradient of the whole batch's loss, [..., B].
-
-        The loss is a mean over the batch in which example i counts c_i (the task's ``weight``; else 1), and
-        what is left of the batch is to be such a mean again: ``weights_i (k / B) sum c / sum_kept c`` for k
-        examples kept, which is ``weights_i`` where all count alike.
-        """
-        if self.task.weight is None:
-            return weights
-        share = kept.sum(-1, keepdim=True) / kept.shape[-1]
-        counts = vmap(self.task.weight)(batch).to(weights)
-        left = (counts * kept).sum(-1, keepdim=True)
-        return weights * share * counts.sum(-1, keepdim=True) / left.clamp(min=torch.finfo(left.dtype).tiny)
-
-    def _kept_only(self, batch: Batch, weights: Tensor, kept: Tensor) -> tuple[Batch, Tensor | None]:
-        """The examples whose weight is not 0, as the only ones that the network sees, and their factors."""
-        k = int(kept.sum())
-        if k < len(kept):
-            index = kept.nonzero()[:, 0]
-            batch = map_trees(lambda leaf: leaf[index.to(leaf.device)] if leaf.dim() else leaf, batch)
-        factors = weights[kept] * (k / len(kept))
-        return batch, factors if k == 0 or not torch.allclose(factors, torch.ones_like(factors)) else None
-
     def _weighted_loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """The task's loss; gradients of single examples are scaled on their way back through the outputs."""
         if self._weights is None:
             return self.task.loss(model, batch)
-        return self.task.loss(_Scaled(model, self._weights), batch)
+        return self.task.loss(Scaled(model, self._weights), batch)
 
     def _call_loss(
         self,

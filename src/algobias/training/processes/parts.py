@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.delay import Delay
@@ -29,8 +31,9 @@ def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     parallel = _parallel(part, recipe)
     if recipe.batch % parallel.workers and parallel.kind != "server":
         raise BadInput("workers", parallel.workers, f"a divisor of the batch of {recipe.batch}")
+    place = next(number for number, spec in enumerate(recipe.parts) if spec.name in SHARED)
     kept = [spec.model_dump() for spec in recipe.parts if spec.name not in SHARED]
-    return recipe.edit(parts=kept, engine="looped"), parallel
+    return recipe.edit(parts=kept, engine="looped"), replace(parallel, place=place)
 
 
 def sharing_part(recipe: Recipe) -> Part:

@@ -27,6 +27,9 @@ SNAPSHOT_SECONDS = 10.0
 
 GOING, SAVE, STOP = 0, 1, 2
 
+ENDED = 0
+"""Instead of the update at which a run ends at the latest, which is never 0."""
+
 
 def train_rank(
     recipe: Recipe,
@@ -43,8 +46,9 @@ def train_rank(
 ) -> Outcome:
     """Train one seed as one of several processes; every process calls this and gets the same outcome.
 
-    The process group must have been initialised. Evaluation is done by every process on the common weights,
-    so that all end at the same update; observers are those of process 0 only.
+    The process group must have been initialised. Evaluation is done by every process on the common network;
+    when the run ends is what process 0 finds, so that all end at the same update also where their arithmetic
+    differs. Observers are those of process 0 only.
 
     Args:
         recipe: Without the part that shares out the work.
@@ -77,7 +81,7 @@ def train_rank(
             put_back(strategy, *unpack([found], *state_and_memory(strategy), stacked=False))
         step_cost = setup.step_cost()
         clock = saved = time.perf_counter()
-        while (last := setup.horizon.next_stop(record.checks)) is not None:
+        while (last := _decided(setup.horizon.next_stop(record.checks) or ENDED)) != ENDED:
             before = setup.network.gradients
             setup.network.left_out = 0
             while True:
@@ -92,7 +96,8 @@ def train_rank(
             record.seconds += now - clock
             clock = now
             check(setup, [record], update, setup.evaluated(strategy.averaged(), (seed,)), observers)
-            order = _order(should_stop, folder is not None and now - saved > snapshot_seconds)
+            save = folder is not None and now - saved > snapshot_seconds
+            order = _decided(STOP if should_stop() else SAVE if save else GOING)
             if order != GOING and folder is not None:
                 tensors, numbers = pack(*state_and_memory(strategy))
                 if record.per_example is not None:
@@ -107,11 +112,11 @@ def train_rank(
     return replace(outcome, cost=replace(outcome.cost, bytes_sent=bytes_sent))
 
 
-def _order(should_stop: Callable[[], bool], save: bool) -> int:
-    """What process 0 decides, known to all."""
-    order = torch.tensor([STOP if should_stop() else SAVE if save else GOING])
-    dist.broadcast(order, src=0)
-    return int(order)
+def _decided(found: int) -> int:
+    """What process 0 has found, known to all."""
+    told = torch.tensor([found])
+    dist.broadcast(told, src=0)
+    return int(told)
 
 
 def _path(folder: Path, rank: int, update: int) -> Path:

@@ -2,6 +2,8 @@
 
 These are written against ``torch.distributed`` alone and share with the simulation only the pieces of a
 single worker's step (sampler, gradient, transform), so that the agreement of both is a test of both.
+Where a gradient is shared out is the place of the part that says so among the recipe's parts: those before it
+act in each worker, those after it on what the workers have found together.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algobias.levers.local_sgd import LocalUpdates
-from algobias.levers.step import Batch, Key, State, Tree
+from algobias.levers.step import Batch, GradFn, Grads, Key, State, Tree
 from algobias.tasks.trees import map_trees
 from algobias.training.setup import Setup
 
@@ -30,7 +32,8 @@ class Parallel:
         workers: Number of workers, W.
         part: Says when weights are averaged (local only).
         momentum: Average the optimizer's memory as well (local only).
-        buffers: Average buffers (BatchNorm statistics) as well.
+        buffers: Average buffers (BatchNorm statistics) as well (local only).
+        place: How many of the recipe's other parts come before the one that shares out the work.
     """
 
     kind: str
@@ -38,6 +41,7 @@ class Parallel:
     part: LocalUpdates | None = None
     momentum: bool = True
     buffers: bool = True
+    place: int = 0
 
     @property
     def processes(self) -> int:
@@ -61,6 +65,26 @@ def chunk(batch: Batch, key: Key, worker: int, workers: int) -> tuple[Batch, Key
     return part, replace(key, index=key.index[rows], weights=weights)
 
 
+def mean_buffers(buffers: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Mean of each buffer over all processes; whole numbers are those of process 0."""
+    return {
+        name: mean_over(buffer) if buffer.is_floating_point() else from_first(buffer)
+        for name, buffer in sorted(buffers.items())
+    }
+
+
+def from_first(tensor: Tensor) -> Tensor:
+    """What process 0 has, in every process."""
+    sent = _bytes_if_bool(tensor.detach().clone(memory_format=torch.contiguous_format))
+    dist.broadcast(sent, src=0)
+    return sent.to(tensor.dtype)
+
+
+def _bytes_if_bool(tensor: Tensor) -> Tensor:
+    """Not every backend carries booleans."""
+    return tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor
+
+
 class Strategy(ABC):
     """One process of a run.
 
@@ -75,11 +99,21 @@ class Strategy(ABC):
         self.setup, self.parallel, self.seed = setup, parallel, seed
         self.rank = dist.get_rank()
         self.state, self.memory = state, setup.transform.init(state)
+        self.grad: GradFn = setup.network.gradient
+        for part in setup.parts[: parallel.place]:
+            self.grad = part.gradient(self.grad, setup.context)
+        self.grad = self.shared(self.grad)
+        for part in setup.parts[parallel.place :]:
+            self.grad = part.gradient(self.grad, setup.context)
 
     @property
     def worker(self) -> int:
         """Number of this worker, from 0."""
         return self.rank
+
+    def shared(self, grad: GradFn) -> GradFn:
+        """From the gradient of one worker to what parts behind the shared one see, on the common batch."""
+        return grad
 
     @abstractmethod
     def step(self, update: int) -> None:
@@ -89,33 +123,50 @@ class Strategy(ABC):
     def averaged(self) -> State:
         """The network that is evaluated; a collective operation."""
 
-    def own_batch(self, update: int) -> tuple[Batch, Key]:
-        """This worker's part of the batch of an update."""
+    def _update_with(self, update: int) -> None:
+        """One update of this process's weights, as the loop makes it."""
         batch, key = self.setup.sampler(update, (self.seed,))
-        return chunk(batch, key, self.worker, self.parallel.workers)
+        grads, after = self.grad(self.setup.transform.at(self.state, self.memory, key), batch, key)
+        now = replace(self.state, buffers=after.buffers)
+        self.state, self.memory = self.setup.transform.update(grads, self.memory, now)
 
-    def _mean_buffers(self, buffers: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            name: mean_over(buffer) if buffer.is_floating_point() else buffer
-            for name, buffer in sorted(buffers.items())
-        }
+    def _own(self, batch: Batch, key: Key) -> tuple[Batch, Key, Tensor | None]:
+        """This worker's part of a common batch, and what it counts; None: as much as any other's."""
+        part, place = chunk(batch, key, self.worker, self.parallel.workers)
+        weight = self.setup.context.weight
+        if weight is None:
+            return part, place, None
+        count = weight(part).float().sum()
+        total = count.clone()
+        dist.all_reduce(total)
+        return part, place, count / total
 
 
 class Synchronous(Strategy):
     """Gradients are averaged at every update; weights and memory are the same everywhere."""
 
+    def shared(self, grad: GradFn) -> GradFn:
+        """Gradient of the own part, then the mean of all, each as much as its examples count."""
+
+        def together(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+            part, place, share = self._own(batch, key)
+            grads, after = grad(state, part, place)
+            buffers = mean_buffers(after.buffers)
+            if share is None:
+                return mean_over(grads), replace(state, buffers=buffers)
+            total = grads * share.to(grads)
+            dist.all_reduce(total)
+            return total, replace(state, buffers=buffers)
+
+        return together
+
     def step(self, update: int) -> None:
-        """Gradient of the own part, mean of all, the same update in every process."""
-        batch, key = self.own_batch(update)
-        grads, self.state = self.setup.grad(self.state, batch, key)
-        self.state, self.memory = self.setup.transform.update(mean_over(grads), self.memory, self.state)
-        if self.parallel.buffers:
-            self.state = replace(self.state, buffers=self._mean_buffers(self.state.buffers))
+        """The same update in every process, with the common gradient."""
+        self._update_with(update)
 
     def averaged(self) -> State:
-        """The common weights; buffers are averaged."""
-        weights = self.setup.transform.weights(self.state, self.memory)
-        return replace(weights, buffers=self._mean_buffers(weights.buffers))
+        """The common weights and buffers."""
+        return self.setup.transform.weights(self.state, self.memory)
 
 
 class Local(Strategy):
@@ -126,30 +177,46 @@ class Local(Strategy):
         assert parallel.part is not None
         self._averages = parallel.part.averages(setup.recipe)
 
+    def shared(self, grad: GradFn) -> GradFn:
+        """Gradient of the own part; one with more tokens counts more, as in the mean over the batch."""
+
+        def own(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+            part, place, share = self._own(batch, key)
+            grads, after = grad(state, part, place)
+            if share is not None:
+                grads = grads * (share * self.parallel.workers).to(grads)
+            return grads, after
+
+        return own
+
     def step(self, update: int) -> None:
         """A local update; where a round ends the average."""
-        batch, key = self.own_batch(update)
-        grads, self.state = self.setup.grad(self.state, batch, key)
-        self.state, self.memory = self.setup.transform.update(grads, self.memory, self.state)
+        self._update_with(update)
         if self._averages(update):
             buffers = self.state.buffers
             if self.parallel.buffers:
-                buffers = self._mean_buffers(buffers)
+                buffers = mean_buffers(buffers)
             self.state = replace(self.state, params=mean_over(self.state.params), buffers=buffers)
             if self.parallel.momentum:
-                self.memory = tree_map(_mean_leaf, self.memory)
+                self.memory = tree_map(self._mean_leaf, self.memory)
+
+    def _mean_leaf(self, leaf: Any) -> Any:
+        """Mean of what the optimizer remembers of every weight; anything else stays."""
+        return mean_over(leaf) if isinstance(leaf, Tensor) and leaf.shape == self.state.params.shape else leaf
 
     def averaged(self) -> State:
         """The mean of all workers' weights, also between two averages."""
         weights = self.setup.transform.weights(self.state, self.memory)
-        return replace(weights, params=mean_over(weights.params), buffers=self._mean_buffers(weights.buffers))
+        return replace(weights, params=mean_over(weights.params), buffers=mean_buffers(weights.buffers))
 
 
 class Server(Strategy):
-    """Process 0 holds the weights; workers take turns to send a gradient and fetch the weights it leads to.
+    """Process 0 holds the network; workers take turns to send a gradient and fetch the weights it leads to.
 
     With W workers in turn, the gradient of update t is taken at the weights that this worker fetched after
-    its last turn, update t - W: it is W - 1 updates old.
+    its last turn, update t - W: it is W - 1 updates old. Buffers (BatchNorm statistics) are never old, as in
+    the simulation: the server hands them to the worker whose turn it is and gets them back with the gradient.
+    So only networks without buffers have their gradients taken side by side.
     """
 
     def __init__(self, setup: Setup, parallel: Parallel, seed: int, state: State) -> None:
@@ -165,27 +232,44 @@ class Server(Strategy):
         """The server applies one worker's gradient; that worker takes its next one at the new weights."""
         turn = update % self.parallel.workers
         if self.rank == 0:
-            grads = torch.empty_like(self.state.params)
-            dist.recv(grads, src=turn + 1)
-            self.state, self.memory = self.setup.transform.update(grads, self.memory, self.state)
-            dist.send(self.state.params.contiguous(), dst=turn + 1)
+            other = turn + 1
+            _send_all(self.state.buffers, other)
+            grads = _receive(self.state.params, other)
+            now = replace(self.state, buffers=_receive_all(self.state.buffers, other))
+            self.state, self.memory = self.setup.transform.update(grads, self.memory, now)
+            _send(self.state.params, other)
         elif self.worker == turn:
             batch, key = self.setup.sampler(update, (self.seed,))
-            grads, self.state = self.setup.grad(self.state.with_params(self.fetched), batch, key)
-            dist.send(grads.contiguous(), dst=0)
-            self.fetched = torch.empty_like(grads)
-            dist.recv(self.fetched, src=0)
+            now = replace(self.state, params=self.fetched, buffers=_receive_all(self.state.buffers, 0))
+            grads, self.state = self.grad(now, batch, key)
+            _send(grads, 0)
+            _send_all(self.state.buffers, 0)
+            self.fetched = _receive(grads, 0)
 
     def averaged(self) -> State:
-        """The server's weights, sent to everybody."""
+        """The server's weights and buffers, sent to everybody."""
         weights = self.setup.transform.weights(self.state, self.memory)
-        params = weights.params.clone()
-        dist.broadcast(params, src=0)
-        return weights.with_params(params)
+        buffers = {name: from_first(buffer) for name, buffer in sorted(weights.buffers.items())}
+        return replace(weights, params=from_first(weights.params), buffers=buffers)
 
 
-def _mean_leaf(leaf: Any) -> Any:
-    return mean_over(leaf) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
+def _send(tensor: Tensor, to: int) -> None:
+    dist.send(_bytes_if_bool(tensor.detach()).contiguous(), dst=to)
+
+
+def _receive(like: Tensor, source: int) -> Tensor:
+    found = torch.empty_like(_bytes_if_bool(like), memory_format=torch.contiguous_format)
+    dist.recv(found, src=source)
+    return found.to(like.dtype)
+
+
+def _send_all(buffers: dict[str, Tensor], to: int) -> None:
+    for _, buffer in sorted(buffers.items()):
+        _send(buffer, to)
+
+
+def _receive_all(like: dict[str, Tensor], source: int) -> dict[str, Tensor]:
+    return {name: _receive(buffer, source) for name, buffer in sorted(like.items())}
 
 
 KINDS: dict[str, type[Strategy]] = {"synchronous": Synchronous, "local": Local, "server": Server}

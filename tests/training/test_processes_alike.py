@@ -1,0 +1,135 @@
+"""Real processes against the simulation where more than gradients matters: buffers, weights, other parts."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as spawn
+from torch import nn
+
+from algobias.levers.registry import parse_many
+from algobias.recipe import Recipe
+from algobias.study.distributed.launch import free_port
+from algobias.tasks.classification import accuracy, classification_loss
+from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
+from algobias.training.loop import train
+from algobias.training.processes.parts import divided
+from algobias.training.processes.rank import train_rank
+
+ROUNDING = 2e-5
+"""What docs/parallel.md promises at every check."""
+
+
+def conv() -> nn.Module:
+    layers = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 10)
+    return nn.Sequential(nn.Unflatten(1, (1, 8, 8)), *layers)
+
+
+def normalised() -> Task:
+    """Digits through a network with running statistics."""
+    digits = load_task("digits")
+    (x, y), (z, t) = digits.train.data, digits.test.data  # type: ignore[attr-defined]
+    words = {"lr": 0.02, "momentum": 0.0, "batch": 16, "updates": 24}
+    test = z[:200], t[:200]
+    return Task("normalised", (x, y), test, conv, classification_loss, accuracy, words)
+
+
+def tokens() -> Task:
+    """Examples of 1 to 5 tokens, which count as many times."""
+    made_up = torch.Generator().manual_seed(0)
+    x, y = torch.randn(32, 5, 3, generator=made_up), torch.randint(0, 4, (32, 5), generator=made_up)
+    y[torch.arange(5)[None] >= torch.randint(1, 6, (32, 1), generator=made_up)] = -1
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        return nn.functional.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten(), ignore_index=-1)
+
+    def metric(model: nn.Module, batch: Any) -> torch.Tensor:
+        return model(batch[0]).sum((1, 2))
+
+    def weight(batch: Any) -> torch.Tensor:
+        return (batch[1] != -1).sum(-1).float()
+
+    words = {"lr": 0.3, "batch": 16, "updates": 8}
+    return Task(
+        "tokens", (x, y), (x, y), lambda: nn.Linear(3, 4), loss, metric, words, weight=weight, trivial=0.0
+    )
+
+
+TASKS = {"normalised": normalised, "tokens": tokens}
+
+
+def recipe(task: str, levers: str) -> Recipe:
+    made = TASKS[task]().recipe().edit(engine="looped")
+    for lever in parse_many(levers):
+        made = lever.apply(made)
+    return made
+
+
+def process(rank: int, count: int, port: int, task: str, cases: list[str], folder: str, backend: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    dist.init_process_group(backend, rank=rank, world_size=count)
+    found = []
+    for levers in cases:
+        outcome = train_rank(*_asked(recipe(task, levers), TASKS[task]()))
+        found.append({"update": outcome.curve.update.tolist(), "loss": outcome.curve.train_loss.tolist()})
+    Path(folder, f"{rank}.json").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+def _asked(made: Recipe, task: Task) -> tuple[Any, ...]:
+    base, parallel = divided(made)
+    return base, task, 3, parallel
+
+
+def agree(task: str, count: int, cases: list[str], folder: Path, backend: str = "gloo") -> None:
+    """Every process of every case has the simulation's checks, and its losses to rounding."""
+    arguments = (count, free_port(), task, cases, str(folder), backend)
+    spawn.spawn(process, arguments, nprocs=count)
+    told = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
+    for number, levers in enumerate(cases):
+        (simulated,) = train(recipe(task, levers), TASKS[task](), (3,))
+        for rank, found in enumerate(told):
+            said = f"{levers}, process {rank}"
+            assert found[number]["update"] == simulated.curve.update.tolist(), said
+            expected = simulated.curve.train_loss
+            np.testing.assert_allclose(found[number]["loss"], expected, rtol=ROUNDING, err_msg=said)
+
+
+@pytest.mark.parametrize("tau", [0, 1, 2])
+def test_a_server_keeps_running_statistics_and_ends_for_all_at_once(tmp_path: Path, tau: int) -> None:
+    delay = f"delay:{tau},kind=workers"
+    agree("normalised", tau + 2, [delay, f"{delay}+ema:0.5", f"budget:until=2.1+{delay}"], tmp_path)
+
+
+def test_workers_keep_running_statistics(tmp_path: Path) -> None:
+    cases = ["workers:2", "local_sgd:3,workers=2", "local_sgd:3,workers=2,buffers=keep"]
+    agree("normalised", 2, [*cases, "accumulate:2+workers:2", "workers:2+accumulate:2"], tmp_path)
+
+
+def test_uneven_tokens_count_as_in_the_simulation(tmp_path: Path) -> None:
+    agree("tokens", 4, ["workers:4", "local_sgd:1,workers=4", "local_sgd:3,workers=4"], tmp_path)
+
+
+def test_other_parts_act_where_they_stand(tmp_path: Path) -> None:
+    """Before the part that shares out the work in each worker, behind it on what workers found together."""
+    noise = "gradient_noise:4,kind=additive,chunks=4"
+    free = ["workers:2+sam:1", "sam:1+workers:2", f"workers:2+{noise}", f"{noise}+workers:2"]
+    free += ["workers:2+clip:0.1", "workers:2+accumulate:2+sam:0.5,every=2+ema:0.9"]
+    local = [f"local_sgd:3,workers=2+{part}" for part in ("sam:1", "clip:0.1", "ema:0.9", "recalibrate:2")]
+    before = "sam:1", "clip:0.1", "ema:0.9", "accumulate:2", noise, "layerwise:lars,coefficient=0.1"
+    local += [f"{part}+local_sgd:3,workers=2" for part in before]
+    agree("normalised", 2, free + local, tmp_path)
+
+
+def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
+    parts = "sam:1", "clip:0.1", "gradient_noise:4,kind=additive,chunks=4", "accumulate:2"
+    agree("normalised", 3, [f"delay:1,kind=workers+{part}" for part in parts], tmp_path)

@@ -14,6 +14,7 @@ import torch.distributed as dist
 import torch.multiprocessing as spawn
 from torch import nn
 
+from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe
 from algobias.study.distributed.launch import free_port
@@ -133,3 +134,23 @@ def test_other_parts_act_where_they_stand(tmp_path: Path) -> None:
 def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
     parts = "sam:1", "clip:0.1", "gradient_noise:4,kind=additive,chunks=4", "accumulate:2"
     agree("normalised", 3, [f"delay:1,kind=workers+{part}" for part in parts], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("levers", "told"),
+    [
+        ("workers:2+compress:sign,workers=2", "workers with compress.*compress or workers, not both"),
+        ("compress:sign,workers=2+workers:2", "workers with compress.*compress or workers, not both"),
+        ("delay:1,kind=workers+compress:sign", "delay with compress.*compress or delay, not both"),
+        ("local_sgd:3,workers=2+accumulate:2", "accumulate after local_sgd.*accumulate before local_sgd"),
+        (
+            "local_sgd:3,workers=2+gradient_noise:4,kind=additive",
+            "gradient_noise after local_sgd.*gradient_noise before local_sgd",
+        ),
+        ("local_sgd:3,workers=2+layerwise:lars", "layerwise after local_sgd.*layerwise before local_sgd"),
+    ],
+)
+def test_what_would_mean_something_else_is_refused(levers: str, told: str) -> None:
+    made = recipe("normalised", levers)
+    with pytest.raises(BadInput, match=told):
+        divided(made)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from algobias.errors import BadInput
+from algobias.levers.accumulate import Accumulate
 from algobias.levers.base import Part
+from algobias.levers.compress import Compress
 from algobias.levers.delay import Delay
+from algobias.levers.ema import WeightAverage
+from algobias.levers.gradient_noise import GradientNoise
+from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part
 from algobias.levers.workers import Workers
@@ -25,10 +30,12 @@ def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     """The recipe of a single worker, and how the work is shared out.
 
     Raises:
-        BadInput: No part shares out the work, or one does so in a way that only the simulation has.
+        BadInput: No part shares out the work, or one does so in a way that only the simulation has; or
+            another part that would mean something else in each process.
     """
     part = sharing_part(recipe)
     parallel = _parallel(part, recipe)
+    _check_others(part, recipe)
     if recipe.batch % parallel.workers and parallel.kind != "server":
         raise BadInput("workers", parallel.workers, f"a divisor of the batch of {recipe.batch}")
     place = next(number for number, spec in enumerate(recipe.parts) if spec.name in SHARED)
@@ -71,3 +78,35 @@ def _parallel(part: Part, recipe: Recipe) -> Parallel:
         told = f"kind={part.kind}, momentum={part.momentum}"
         raise BadInput("delay", told, "kind=workers, momentum=keep or 0 over real processes")
     return Parallel("server", part.tau + 1)
+
+
+def _check_others(part: Part, recipe: Recipe) -> None:
+    """Refuse parts that the simulation applies to all workers together and processes would to each alone.
+
+    Behind ``workers`` and ``delay`` every part gets one gradient and one network, in the simulation as in every
+    process. Behind ``local_sgd`` it gets those of all workers side by side: what goes row by row (``sam``,
+    ``clip``) is the same in each process, the others are not.
+    """
+    if recipe.origin is not None:
+        raise BadInput("origin", recipe.origin.updates, "a run from its own start over real processes")
+    names = [spec.name for spec in recipe.parts]
+    place = names.index(part.name)
+    for number, spec in enumerate(recipe.parts):
+        other = build_part(spec)
+        if isinstance(other, Compress) and other.kind != "none":
+            allowed = f"compress or {part.name}, not both, over real processes, which send whole tensors"
+            raise BadInput("parts", f"{part.name} with compress", allowed)
+        if number > place and isinstance(part, LocalUpdates) and _of_all_workers(other, part, recipe):
+            allowed = f"{other.name} before {part.name} over real processes, where each worker has its own"
+            raise BadInput("parts", f"{other.name} after {part.name}", allowed)
+
+
+def _of_all_workers(other: Part, part: LocalUpdates, recipe: Recipe) -> bool:
+    """Whether a part behind local updates does not act on each worker by itself."""
+    if isinstance(other, WeightAverage):
+        return part.outer != "none"  # it then sees the weights after the outer step
+    return (
+        (isinstance(other, Accumulate) and other.count > 1)
+        or (isinstance(other, LayerWise) and other.kind != "none")
+        or (isinstance(other, GradientNoise) and other.kind == "additive" and other.missing(recipe.batch) > 0)
+    )

@@ -15,15 +15,17 @@ import torch.multiprocessing as spawn
 from torch import nn
 
 from algobias.errors import BadInput
+from algobias.levers.deadline import DropCompute
 from algobias.levers.registry import parse_many
-from algobias.recipe import Recipe
+from algobias.recipe import Origin, Recipe
+from algobias.study.distributed.__main__ import backend
 from algobias.study.distributed.launch import free_port
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train
 from algobias.training.processes.parts import divided
-from algobias.training.processes.rank import train_rank
+from algobias.training.processes.rank import _decided, train_rank
 
 ROUNDING = 2e-5
 """What docs/parallel.md promises at every check."""
@@ -74,10 +76,10 @@ def recipe(task: str, levers: str) -> Recipe:
     return made
 
 
-def process(rank: int, count: int, port: int, task: str, cases: list[str], folder: str, backend: str) -> None:
+def process(rank: int, count: int, port: int, task: str, cases: list[str], folder: str, carried: str) -> None:
     torch.set_num_threads(1)
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group(backend, rank=rank, world_size=count)
+    dist.init_process_group(carried, rank=rank, world_size=count)
     found = []
     for levers in cases:
         outcome = train_rank(*_asked(recipe(task, levers), TASKS[task]()))
@@ -91,9 +93,9 @@ def _asked(made: Recipe, task: Task) -> tuple[Any, ...]:
     return base, task, 3, parallel
 
 
-def agree(task: str, count: int, cases: list[str], folder: Path, backend: str = "gloo") -> None:
+def agree(task: str, count: int, cases: list[str], folder: Path, carried: str = "gloo") -> None:
     """Every process of every case has the simulation's checks, and its losses to rounding."""
-    arguments = (count, free_port(), task, cases, str(folder), backend)
+    arguments = (count, free_port(), task, cases, str(folder), carried)
     spawn.spawn(process, arguments, nprocs=count)
     told = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
     for number, levers in enumerate(cases):
@@ -109,6 +111,39 @@ def agree(task: str, count: int, cases: list[str], folder: Path, backend: str = 
 def test_a_server_keeps_running_statistics_and_ends_for_all_at_once(tmp_path: Path, tau: int) -> None:
     delay = f"delay:{tau},kind=workers"
     agree("normalised", tau + 2, [delay, f"{delay}+ema:0.5", f"budget:until=2.1+{delay}"], tmp_path)
+
+
+def test_a_group_of_several_backends_changes_nothing(tmp_path: Path) -> None:
+    """What a GPU needs, on a CPU: a backend for each kind of device."""
+    assert backend(on_gpu=False) == "gloo"
+    assert backend(on_gpu=True) == "cpu:gloo,cuda:nccl"
+    agree("normalised", 3, ["delay:1,kind=workers"], tmp_path, carried="cpu:gloo")
+    agree("normalised", 2, ["workers:2", "local_sgd:3,workers=2"], tmp_path, carried="cpu:gloo")
+
+
+def test_orders_and_counts_are_carried_where_a_gpu_has_them(tmp_path: Path) -> None:
+    """With the CPU half of what a GPU gets; with the other half alone, as before, orders are not carried."""
+    carried = backend(on_gpu=True).split(",")[0]
+    dist.init_process_group(carried, init_method=f"file://{tmp_path / 'one'}", rank=0, world_size=1)
+    try:
+        assert _decided(7) == 7
+    finally:
+        dist.destroy_process_group()
+    dist.init_process_group("cuda:gloo", init_method=f"file://{tmp_path / 'two'}", rank=0, world_size=1)
+    try:
+        with pytest.raises(RuntimeError, match="No backend type associated with device type cpu"):
+            _decided(7)
+    finally:
+        dist.destroy_process_group()
+
+
+def test_counts_of_a_deadline_are_carried_where_the_gradients_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(dist, "all_reduce", lambda tensor, group: seen.append(tensor.device.type))
+    weight = nn.Parameter(torch.ones(2, device="meta"))
+    weight.grad = torch.ones(2, device="meta")
+    DropCompute(1.0, group="theirs").scale([weight])
+    assert seen == ["meta"]
 
 
 def test_workers_keep_running_statistics(tmp_path: Path) -> None:
@@ -154,3 +189,10 @@ def test_what_would_mean_something_else_is_refused(levers: str, told: str) -> No
     made = recipe("normalised", levers)
     with pytest.raises(BadInput, match=told):
         divided(made)
+
+
+def test_a_run_that_goes_on_from_another_is_refused() -> None:
+    made = recipe("normalised", "workers:2")
+    origin = Origin(recipe=made.edit(budget__cut=3), start=0)
+    with pytest.raises(BadInput, match="a run from its own start"):
+        divided(made.edit(origin=origin))

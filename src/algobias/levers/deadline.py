@@ -69,12 +69,13 @@ class DropCompute:
     @torch.no_grad()
     def scale(self, parameters: Iterable[Tensor]) -> None:
         """Divide the summed gradients by the number of micro-batches that were done."""
-        count = torch.tensor(float(self._now))
+        grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        # where the gradients are: the group need not have a backend for the CPU
+        count = torch.tensor(float(self._now), device=grads[0].device if grads else None)
         if self.group is not None:
             torch.distributed.all_reduce(count, group=self.group)
-        for parameter in parameters:
-            if parameter.grad is not None:
-                parameter.grad.div_(count.to(parameter.grad.device))
+        for grad in grads:
+            grad.div_(count.to(grad.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Counts so far; between updates there is nothing else to keep."""

@@ -68,7 +68,7 @@ def _run(given: argparse.Namespace, rank: int) -> int:
     device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank))}" if on_gpu else "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if on_gpu else "gloo", rank=rank, world_size=world)
+    dist.init_process_group(backend(on_gpu), rank=rank, world_size=world)
     try:
         stop = given.out / "stop"
         outcome = train_rank(
@@ -91,6 +91,14 @@ def _run(given: argparse.Namespace, rank: int) -> int:
     finally:
         dist.destroy_process_group()
     return 0
+
+
+def backend(on_gpu: bool) -> str:
+    """What carries tensors from process to process.
+
+    NCCL carries those on a GPU only; orders and counts are on the CPU, so both are needed there.
+    """
+    return "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
 
 
 def leave_in_order(rank: int, world: int) -> None:

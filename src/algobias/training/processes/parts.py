@@ -83,9 +83,9 @@ def _parallel(part: Part, recipe: Recipe) -> Parallel:
 def _check_others(part: Part, recipe: Recipe) -> None:
     """Refuse parts that the simulation applies to all workers together and processes would to each alone.
 
-    Behind ``workers`` and ``delay`` every part gets one gradient and one network, in the simulation as in every
-    process. Behind ``local_sgd`` it gets those of all workers side by side: what goes row by row (``sam``,
-    ``clip``) is the same in each process, the others are not.
+    Behind ``workers`` and ``delay`` every part gets one gradient and one network, in the simulation as in
+    every process. Behind ``local_sgd`` it gets those of all workers side by side: what goes row by row
+    (``sam``, ``clip``) is the same in each process, the others are not.
     """
     if recipe.origin is not None:
         raise BadInput("origin", recipe.origin.updates, "a run from its own start over real processes")

@@ -103,11 +103,22 @@ def test_local_processes_are_local_sgd_and_go_on_after_a_stop(tmp_path: Path) ->
     np.testing.assert_array_equal(again[0]["loss"], whole[0]["loss"])
 
 
+def test_the_outer_optimizer_goes_on_after_a_stop(tmp_path: Path) -> None:
+    outer = Parallel("local", 2, LocalUpdates(every=3, workers=2, outer="nesterov"))
+    (simulated,) = train(
+        parse("local_sgd:3,workers=2,outer=nesterov").apply(recipe()), load_task("digits"), (3,)
+    )
+    assert not run(recipe(), outer, tmp_path, stop=7)
+    again = run(recipe(), outer, tmp_path)
+    np.testing.assert_allclose(again[0]["loss"], simulated.curve.train_loss, rtol=2e-5)
+
+
 @pytest.mark.parametrize(
     ("lever", "count"),
     [
         ("local_sgd:3,workers=4,post=0.5", 4),
         ("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
+        ("local_sgd:4,workers=2,outer=nesterov,post=6", 2),
         ("delay:1,kind=workers,momentum=0", 3),
         ("drop_compute:p=0.5+workers:4", 4),
         ("drop_compute:0.9,sigma=1,workers=2,scale=worker+workers:2", 2),
@@ -154,8 +165,8 @@ def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_what_they_cannot_do_is_one_message(tmp_path: Path) -> None:
-    made = parse("local_sgd:5,workers=2,momentum=reset").apply(recipe())
-    with pytest.raises(BadInput, match="momentum=average or keep"):
+    made = parse("local_sgd:5,workers=2,shards=classes").apply(recipe())
+    with pytest.raises(BadInput, match="shared over real processes"):
         run_processes(made, "digits", 3, 2, tmp_path)
 
 

@@ -151,6 +151,13 @@ def test_workers_keep_running_statistics(tmp_path: Path) -> None:
     agree("normalised", 2, [*cases, "accumulate:2+workers:2", "workers:2+accumulate:2"], tmp_path)
 
 
+def test_the_outer_optimizer_and_a_reset_of_momentum(tmp_path: Path) -> None:
+    momentum = "optimizer:momentum,momentum=0.9"
+    cases = ["local_sgd:3,workers=2,momentum=reset", "local_sgd:3,workers=2,momentum=keep"]
+    cases += ["local_sgd:3,workers=2,outer=nesterov", "ema:0.9+local_sgd:3,workers=2,outer=nesterov,post=6"]
+    agree("normalised", 2, [f"{momentum}+{case}" for case in cases], tmp_path)
+
+
 def test_uneven_tokens_count_as_in_the_simulation(tmp_path: Path) -> None:
     agree("tokens", 4, ["workers:4", "local_sgd:1,workers=4", "local_sgd:3,workers=4"], tmp_path)
 
@@ -182,6 +189,7 @@ def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
             "local_sgd:3,workers=2+gradient_noise:4,kind=additive",
             "gradient_noise after local_sgd.*gradient_noise before local_sgd",
         ),
+        ("local_sgd:3,workers=2,outer=nesterov+ema:0.9", "ema after local_sgd.*ema before local_sgd"),
         ("local_sgd:3,workers=2+layerwise:lars", "layerwise after local_sgd.*layerwise before local_sgd"),
     ],
 )

@@ -62,17 +62,9 @@ def _parallel(part: Part, recipe: Recipe) -> Parallel:
             raise BadInput("workers.norm", part.norm, "local over real processes")
         return Parallel("synchronous", part.count)
     if isinstance(part, LocalUpdates):
-        if part.outer != "none" or part.momentum == "reset" or part.shards != "shared":
-            told = f"outer={part.outer}, momentum={part.momentum}, shards={part.shards}"
-            allowed = "outer=none, momentum=average or keep, shards=shared over real processes"
-            raise BadInput("local_sgd", told, allowed)
-        return Parallel(
-            "local",
-            part.workers,
-            part,
-            momentum=part.momentum == "average",
-            buffers=part.buffers == "average",
-        )
+        if part.shards != "shared":
+            raise BadInput("local_sgd.shards", part.shards, "shared over real processes")
+        return Parallel("local", part.workers, part)
     assert isinstance(part, Delay)
     if part.kind != "workers" or part.momentum == "shifted":
         told = f"kind={part.kind}, momentum={part.momentum}"

@@ -30,17 +30,13 @@ class Parallel:
     Attributes:
         kind: ``synchronous``, ``local`` or ``server``.
         workers: Number of workers, W.
-        part: Says when weights are averaged (local only).
-        momentum: Average the optimizer's memory as well (local only).
-        buffers: Average buffers (BatchNorm statistics) as well (local only).
+        part: Says when weights are averaged, and what else is (local only).
         place: How many of the recipe's other parts come before the one that shares out the work.
     """
 
     kind: str
     workers: int
     part: LocalUpdates | None = None
-    momentum: bool = True
-    buffers: bool = True
     place: int = 0
 
     @property
@@ -175,7 +171,9 @@ class Local(Strategy):
     def __init__(self, setup: Setup, parallel: Parallel, seed: int, state: State) -> None:
         super().__init__(setup, parallel, seed, state)
         assert parallel.part is not None
-        self._averages = parallel.part.averages(setup.recipe)
+        self.part = parallel.part
+        self._averages, self._switch = self.part.averages(setup.recipe), self.part.switch(setup.recipe)
+        self.anchor, self.velocity = state.params, torch.zeros_like(state.params)
 
     def shared(self, grad: GradFn) -> GradFn:
         """Gradient of the own part; one with more tokens counts more, as in the mean over the batch."""
@@ -194,15 +192,27 @@ class Local(Strategy):
         self._update_with(update)
         if self._averages(update):
             buffers = self.state.buffers
-            if self.parallel.buffers:
+            if self.part.buffers == "average":
                 buffers = mean_buffers(buffers)
-            self.state = replace(self.state, params=mean_over(self.state.params), buffers=buffers)
-            if self.parallel.momentum:
-                self.memory = tree_map(self._mean_leaf, self.memory)
+            params = mean_over(self.state.params)
+            if self.part.outer == "nesterov" and update >= self._switch:
+                params = self._outer(params)
+            self.anchor = params
+            self.state = replace(self.state, params=params, buffers=buffers)
+            self.memory = tree_map(self._remembered, self.memory)
 
-    def _mean_leaf(self, leaf: Any) -> Any:
-        """Mean of what the optimizer remembers of every weight; anything else stays."""
-        return mean_over(leaf) if isinstance(leaf, Tensor) and leaf.shape == self.state.params.shape else leaf
+    def _outer(self, mean: Tensor) -> Tensor:
+        """A step of the outer optimizer, the same in every process: the mean move is its gradient."""
+        move = self.anchor - mean
+        self.velocity = move + self.part.outer_momentum * self.velocity
+        return self.anchor - self.part.outer_lr * (move + self.part.outer_momentum * self.velocity)
+
+    def _remembered(self, leaf: Any) -> Any:
+        """What becomes of what the optimizer remembers of every weight; anything else stays."""
+        of_weights = isinstance(leaf, Tensor) and leaf.shape == self.state.params.shape
+        if self.part.momentum == "keep" or not of_weights:
+            return leaf
+        return torch.zeros_like(leaf) if self.part.momentum == "reset" else mean_over(leaf)
 
     def averaged(self) -> State:
         """The mean of all workers' weights, also between two averages."""
@@ -276,9 +286,12 @@ KINDS: dict[str, type[Strategy]] = {"synchronous": Synchronous, "local": Local, 
 
 
 def state_and_memory(strategy: Strategy) -> tuple[State, Tree]:
-    """What a process must keep to go on: for a worker of a server the weights it has fetched, too."""
+    """What a process must keep to go on: the weights it has fetched or began the round with, too."""
     if isinstance(strategy, Server):
         return strategy.state, {"memory": strategy.memory, "fetched": strategy.fetched}
+    if isinstance(strategy, Local):
+        outer = {"anchor": strategy.anchor, "velocity": strategy.velocity}
+        return strategy.state, {"memory": strategy.memory, **outer}
     return strategy.state, strategy.memory
 
 
@@ -287,5 +300,8 @@ def put_back(strategy: Strategy, state: State, memory: Tree) -> None:
     strategy.state = state
     if isinstance(strategy, Server):
         strategy.memory, strategy.fetched = memory["memory"], memory["fetched"]
+    elif isinstance(strategy, Local):
+        strategy.memory = memory["memory"]
+        strategy.anchor, strategy.velocity = memory["anchor"], memory["velocity"]
     else:
         strategy.memory = memory

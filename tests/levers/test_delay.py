@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import math
@@ -215,6 +216,110 @@ def test_blocks_go_on_exactly_from_their_state(kind: str) -> None:
     assert torch.equal(net.weight, twin.weight)
     with pytest.raises(BadInput, match="delay"):
         build(nn.Linear(3, 1)).load_state_dict({**block.state_dict(), "past": []})
+
+
+def test_a_step_inside_stale_is_refused_and_nothing_is_lost() -> None:
+    w = nn.Parameter(torch.tensor([1.0]))
+    delayed = DelayedGradients(torch.optim.SGD([w], lr=0.1), 1)
+    for called in (delayed.step, delayed.stale().__enter__, lambda: delayed.load_state_dict({})):
+        with delayed.stale():
+            (w**2 / 2).sum().backward()
+            with pytest.raises(RuntimeError, match="inside stale"):
+                called()
+        delayed.zero_grad()
+    with delayed.stale():
+        (w**2 / 2).sum().backward()
+    delayed.step()
+    assert w.item() == pytest.approx(0.9)
+
+
+def wrapped(kind: str, net: nn.Module, delay: int = 2) -> Any:
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    return DelayedGradients(optimizer, delay) if kind == "delayed" else ShiftedMomentum(optimizer, 0.8, delay)
+
+
+@pytest.mark.parametrize("kind", ["delayed", "shifted"])
+@pytest.mark.parametrize("unscaled", [False, True])
+def test_a_scaler_changes_nothing_but_skips_what_overflowed(kind: str, unscaled: bool) -> None:
+    """With an overflow at one update the run is the one that never had that update."""
+    torch.manual_seed(0)
+    net, (x, y) = nn.Linear(3, 1), (torch.randn(16, 3), torch.randn(16, 1))
+    twin = copy.deepcopy(net)
+    loop(wrapped(kind, net), kind == "delayed", 7, net, (x, y))
+    block, scaler = wrapped(kind, twin), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for update in range(8):
+        with block.stale() if kind == "delayed" else contextlib.nullcontext():
+            loss = nn.functional.mse_loss(twin(x), y)
+            scaler.scale(loss * float("inf") if update == 4 else loss).backward()
+        if unscaled:  # as before clipping
+            scaler.unscale_(block.optimizer)
+        block.step(scaler)
+        scaler.update()
+        block.zero_grad()
+    assert scaler.get_scale() == 2.0**9
+    torch.testing.assert_close(twin.weight, net.weight)
+    for old in block.state_dict()["past"]:
+        assert all(torch.isfinite(t).all() for t in old)
+
+
+@pytest.mark.parametrize("kind", ["delayed", "shifted"])
+def test_a_scaler_that_is_off_is_none(kind: str) -> None:
+    torch.manual_seed(0)
+    net, (x, y) = nn.Linear(3, 1), (torch.randn(16, 3), torch.randn(16, 1))
+    twin = copy.deepcopy(net)
+    for one, more in ((net, ()), (twin, (torch.amp.GradScaler("cpu", enabled=False),))):
+        block = wrapped(kind, one, delay=0)
+        for _ in range(4):
+            nn.functional.mse_loss(one(x), y).backward()
+            block.step(*more)
+            block.zero_grad()
+    assert torch.equal(net.weight, twin.weight)
+
+
+@pytest.mark.parametrize("kind", ["delayed", "shifted"])
+def test_parameters_that_come_later_are_remembered_too(kind: str) -> None:
+    """A parameter added before the first update is one that was always there."""
+    torch.manual_seed(0)
+    net, data = nn.Sequential(nn.Linear(3, 2), nn.Linear(2, 1)), (torch.randn(16, 3), torch.randn(16, 1))
+    twin = copy.deepcopy(net)
+    block = wrapped(kind, twin[0])
+    block.optimizer.add_param_group({"params": list(twin[1].parameters())})
+    other = wrapped(kind, net)
+    loop(block, kind == "delayed", 5, twin, data)
+    loop(other, kind == "delayed", 5, net, data)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), twin.parameters(), strict=True))
+    wrapped(kind, net).load_state_dict(other.state_dict())
+    block.optimizer.param_groups.pop()
+    with pytest.raises(RuntimeError, match="4 parameters"):
+        block.step()
+
+
+def test_schedulers_take_the_optimizer_inside() -> None:
+    block = wrapped("delayed", nn.Linear(3, 1))
+    scheduler = torch.optim.lr_scheduler.StepLR(block.optimizer, 1, gamma=0.5)
+    block.step()
+    scheduler.step()
+    assert block.optimizer.param_groups[0]["lr"] == 0.025
+
+
+@pytest.mark.parametrize("kind", ["delayed", "shifted"])
+def test_a_state_of_other_shapes_is_refused(kind: str) -> None:
+    state = wrapped(kind, nn.Linear(4, 1)).state_dict()
+    block = wrapped(kind, nn.Linear(3, 1))
+    with pytest.raises(BadInput, match="past"):
+        block.load_state_dict(state)
+    with pytest.raises(BadInput, match="delay: 3"):
+        block.load_state_dict(wrapped(kind, nn.Linear(3, 1), delay=3).state_dict())
+
+
+def test_what_the_blocks_refuse() -> None:
+    net = nn.Linear(3, 1)
+    for delay in (1.5, -1, True, "2"):
+        for kind in ("delayed", "shifted"):
+            with pytest.raises(BadInput, match="delay"):
+                wrapped(kind, net, delay)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="of its own"):
+        ShiftedMomentum(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), 0.9, 1)
 
 
 def test_the_block_is_the_lever() -> None:

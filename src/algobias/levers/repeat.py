@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.data import Sampler as IndexSampler
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
+from algobias.levers.whole import whole
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
+
+Received = TypeVar("Received")
 
 COPY_EPOCHS = 1_000_003
 """Copies are augmented as in epochs that no run reaches: copy c as in epoch + c times so many."""
@@ -28,46 +31,133 @@ class RepeatAugment(IndexSampler[int]):
     times.
 
     With a batch size that M divides, a batch holds all copies of B / M examples. Source: Hoffer et al.,
-    Augment your batch, 2020.
+    Augment your batch, 2020. Go over the loader by :meth:`follow`, which counts the batches that came out of
+    it: a loader with workers asks for indices long before their batch is there, so that the sampler alone
+    cannot know where the training is.
 
     Args:
         examples: Number of examples.
         repeats: M.
         seed: Of the order; epoch e has its own, see :attr:`epoch`.
+        replicas: Processes that share the examples; None asks ``torch.distributed``, 1 without it. Each
+            gets its own examples with all their copies; as many in each, for which some come twice where
+            the number of processes does not divide that of examples.
+        rank: Which of the processes this is; None asks ``torch.distributed``.
 
     Raises:
-        BadInput: A number below 1.
+        BadInput: A number that is not whole or out of range.
 
     Example:
-        >>> order = list(RepeatAugment(3, repeats=2))
-        >>> order[0] == order[1], sorted(set(order)), len(order)
-        (True, [0, 1, 2], 6)
+        >>> data = torch.arange(6.0)
+        >>> order = RepeatAugment(len(data), repeats=2)
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=4, sampler=order)
+        >>> batches = order.follow(loader)
+        >>> first = next(batches)
+        >>> len(set(first.tolist()))
+        2
+        >>> state = order.state_dict()              # one batch was received, two are left of this epoch
+        >>> again = RepeatAugment(len(data), repeats=2)
+        >>> again.load_state_dict(state)
+        >>> loader = torch.utils.data.DataLoader(data, batch_size=4, sampler=again)
+        >>> all(torch.equal(a, b) for a, b in zip(batches, again.follow(loader), strict=True))
+        True
     """
 
-    def __init__(self, examples: int, repeats: int, seed: int = 0) -> None:
-        for name, value in (("examples", examples), ("repeats", repeats)):
-            if isinstance(value, bool) or value < 1:
-                raise BadInput(name, value, "a whole number of at least 1")
-        self.examples, self.repeats, self.seed, self.epoch, self._given = examples, repeats, seed, 0, 0
+    def __init__(
+        self,
+        examples: int,
+        repeats: int,
+        seed: int = 0,
+        replicas: int | None = None,
+        rank: int | None = None,
+    ) -> None:
+        self.examples, self.repeats = whole("examples", examples, 1), whole("repeats", repeats, 1)
+        several = distributed.is_available() and distributed.is_initialized()
+        if replicas is None:
+            replicas = distributed.get_world_size() if several else 1
+        if rank is None:
+            rank = distributed.get_rank() if several and replicas > 1 else 0
+        self.replicas, self.rank = whole("replicas", replicas, 1), whole("rank", rank, 0)
+        if self.rank >= self.replicas:
+            raise BadInput("rank", rank, f"below {replicas}, the number of replicas")
+        self.seed, self.epoch, self._received = seed, 0, 0
+        self._followed, self._unknown = False, False
 
     def __len__(self) -> int:
-        return self.examples * self.repeats
+        """Indices of an epoch in one process."""
+        return -(-self.examples // self.replicas) * self.repeats
 
     def __iter__(self) -> Iterator[int]:
-        """The rest of the epoch; the next call begins the next one."""
-        order = generator(self.seed, "repeat", self.epoch).permutation(self.examples)
-        for place in range(self._given, len(self)):
-            self._given = place + 1
+        """The rest of the epoch, after what was received of it; once at its end, the next one."""
+        epoch, received, followed = self.epoch, self._received, self._followed
+        self._unknown = not followed
+        order = generator(self.seed, "repeat", epoch).permutation(self.examples)
+        # Rounded up, so that all processes have equally many and none waits for another.
+        order = np.resize(order, len(self) // self.repeats * self.replicas)[self.rank :: self.replicas]
+        for place in range(received, len(self)):
             yield int(order[place // self.repeats])
-        self.epoch, self._given = self.epoch + 1, 0
+        if not followed:
+            self.epoch, self._received = epoch + 1, 0
+
+    def follow(self, loader: Iterable[Received]) -> Iterator[Received]:
+        """The batches of a loader, for the rest of the epoch; each counts from when it is received.
+
+        Args:
+            loader: A ``DataLoader`` that was given this sampler.
+
+        Raises:
+            BadInput: A loader of another sampler, or one whose batch size cannot be told.
+        """
+        size, drop_last = self._batches(loader)
+        self._followed = True
+        try:
+            batches, begun = iter(loader), self.epoch
+            for batch in batches:
+                self._received = min(self._received + size, len(self))
+                # The epoch is over with its last batch: a state saved right after it begins the next one.
+                if len(self) - self._received < (size if drop_last else 1):
+                    self.epoch, self._received = begun + 1, 0
+                yield batch
+            if self.epoch == begun:
+                self.epoch, self._received = begun + 1, 0
+        finally:
+            self._followed = False
+
+    def _batches(self, loader: Any) -> tuple[int, bool]:
+        """Indices in a batch, and whether a last one that is not full is left out."""
+        batches = getattr(loader, "batch_sampler", None)
+        source = getattr(loader, "sampler", self) if batches is None else getattr(batches, "sampler", None)
+        if source is not self:
+            raise BadInput("loader", type(source).__name__, "a loader that was given this sampler")
+        if batches is None:
+            return 1, False
+        return whole("loader.batch_size", batches.batch_size, 1), bool(batches.drop_last)
 
     def state_dict(self) -> dict[str, int]:
-        """Where in which epoch it is."""
-        return {"seed": self.seed, "epoch": self.epoch, "given": self._given}
+        """Where in which epoch the training is; the same in all processes.
+
+        Raises:
+            RuntimeError: Indices were given out, but not by :meth:`follow`: how many batches were received
+                of them is not known.
+        """
+        if self._unknown:
+            raise RuntimeError("what was received is not known: iterate over follow(loader), not the loader")
+        return {"seed": self.seed, "epoch": self.epoch, "given": self._received, **self._sizes()}
+
+    def _sizes(self) -> dict[str, int]:
+        return {"examples": self.examples, "repeats": self.repeats, "replicas": self.replicas}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from :meth:`state_dict` at the next iteration."""
-        self.seed, self.epoch, self._given = state["seed"], state["epoch"], state["given"]
+        """Go on from :meth:`state_dict` at the next iteration.
+
+        Raises:
+            BadInput: The state of other examples, repeats or replicas.
+        """
+        for name, size in self._sizes().items():
+            if state[name] != size:
+                raise BadInput(name, state[name], f"the state of a sampler with {size}")
+        self.seed, self.epoch, self._received = state["seed"], state["epoch"], state["given"]
+        self._unknown = False
 
 
 class Repeat(Part):

@@ -110,6 +110,69 @@ def test_conversion_says_what_it_replaced_and_keeps_tensors() -> None:
         GhostBatchNorm(nn.LayerNorm(3), 2)
 
 
+class Shared(nn.Module):
+    """One normalisation at two places, and a block that is itself at two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(3)
+        self.one = nn.Sequential(nn.Linear(3, 3), self.norm)
+        self.block = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+        self.again = self.block
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.again(self.block(self.one(self.norm(x))))
+
+
+def test_a_layer_at_several_places_has_one_ghost_at_all_of_them() -> None:
+    net = Shared()
+    assert ghost_batch_norm(net, 4) == ["norm", "one.1", "block.1", "again.1"]
+    assert isinstance(net.one[1], GhostBatchNorm)
+    assert net.norm is net.one[1]
+    assert net.block is net.again
+    assert isinstance(net.again[1].norm, nn.BatchNorm1d)
+    net(torch.randn(8, 3))
+    assert net.norm.norm.num_batches_tracked == 4  # type: ignore[union-attr]
+    assert ghost_batch_norm(net, 2) == []
+
+
+@pytest.mark.parametrize("layer", [nn.SyncBatchNorm(3), nn.LazyBatchNorm1d()])
+def test_layers_that_cannot_be_cut_are_refused_and_the_model_kept(layer: nn.Module) -> None:
+    net = nn.Sequential(nn.BatchNorm1d(3), nn.Sequential(layer))
+    with pytest.raises(BadInput, match=r"1\.0.*BatchNorm"):
+        ghost_batch_norm(net, 4)
+    assert isinstance(net[0], nn.BatchNorm1d)
+    with pytest.raises(BadInput, match="ghost_norm"):
+        GhostBatchNorm(layer, 4)
+    with pytest.raises(BadInput, match="model"):
+        ghost_batch_norm(layer, 4)
+
+
+def test_synchronising_after_the_conversion_is_refused() -> None:
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    ghost_batch_norm(net, 4)
+    with pytest.raises(BadInput, match="SyncBatchNorm"):
+        nn.SyncBatchNorm.convert_sync_batchnorm(net)(torch.randn(8, 3))
+
+
+@pytest.mark.parametrize("count", [4, 12])
+@pytest.mark.parametrize(("dimensions", "wrong"), [(1, 4), (2, 3), (2, 5), (3, 4)])
+def test_inputs_of_other_dimensions_are_refused_at_every_batch(
+    dimensions: int, wrong: int, count: int
+) -> None:
+    ghost = GhostBatchNorm(LAYERS[dimensions](5), 4)
+    with pytest.raises(ValueError, match="expected"):
+        ghost(torch.randn(count, 5, *(3,) * (wrong - 2)))
+
+
+@pytest.mark.parametrize("size", [0, 1.5, True])
+def test_sizes_are_whole_numbers(size: int) -> None:
+    with pytest.raises(BadInput, match="size"):
+        GhostBatchNorm(nn.BatchNorm1d(3), size)
+    with pytest.raises(BadInput, match="size"):
+        ghost_batch_norm(nn.Sequential(nn.Linear(3, 3)), size)
+
+
 def test_state_goes_on_exactly() -> None:
     one, two = Net(), Net()
     ghost_batch_norm(one, 3)

@@ -11,9 +11,18 @@ from torch.nn.functional import batch_norm
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Part
+from algobias.levers.whole import whole
 from algobias.recipe import Recipe
 
 KINDS: tuple[type[nn.Module], ...] = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+OTHERS: tuple[type[nn.Module], ...] = (
+    nn.SyncBatchNorm,
+    nn.LazyBatchNorm1d,
+    nn.LazyBatchNorm2d,
+    nn.LazyBatchNorm3d,
+)
+"""Layers that cannot be cut into chunks: of all processes together, or not yet of a known width."""
 
 
 class GhostBatchNorm(nn.Module):
@@ -30,7 +39,7 @@ class GhostBatchNorm(nn.Module):
         size: Examples in a chunk, at least 2 (1 where there are several positions per example).
 
     Raises:
-        BadInput: Not a batch normalisation, or a size below 1.
+        BadInput: Not a batch normalisation of this process alone and of known width, or a size below 1.
 
     Example:
         >>> import torch; torch.manual_seed(0)                                  # doctest: +ELLIPSIS
@@ -44,11 +53,16 @@ class GhostBatchNorm(nn.Module):
 
     def __init__(self, norm: nn.Module, size: int) -> None:
         super().__init__()
-        if not isinstance(norm, KINDS):
-            raise BadInput("ghost_norm", type(norm).__name__, "BatchNorm1d, BatchNorm2d or BatchNorm3d")
-        if isinstance(size, bool) or size < 1:
-            raise BadInput("ghost_norm.size", size, "a whole number of at least 1")
-        self.norm, self.size = norm, size
+        if isinstance(norm, OTHERS) or not isinstance(norm, KINDS):
+            raise _refused("ghost_norm", norm)
+        self.norm, self.size = norm, whole("ghost_norm.size", size, 1)
+
+    @property
+    def _dimensions(self) -> tuple[int, ...]:
+        """How many dimensions an input of the layer may have."""
+        if isinstance(self.norm, nn.BatchNorm1d):
+            return 2, 3
+        return (4,) if isinstance(self.norm, nn.BatchNorm2d) else (5,)
 
     def extra_repr(self) -> str:
         """The chunk size."""
@@ -60,7 +74,13 @@ class GhostBatchNorm(nn.Module):
         if not norm.training or len(x) <= self.size:
             result: Tensor = norm(x)
             return result
-        assert isinstance(norm, KINDS)
+        if not isinstance(norm, KINDS):  # convert_sync_batchnorm came after the conversion to ghosts
+            raise _refused("ghost_norm", norm)
+        if x.dim() not in self._dimensions:  # as the layer would say of the whole batch
+            allowed = " or ".join(map(str, self._dimensions))
+            raise ValueError(
+                f"expected {allowed} dimensions in the input of {type(norm).__name__}, got {x.dim()}"
+            )
         parts = []
         for chunk in chunks(x, self.size):
             parts.append(self._one(norm, chunk))
@@ -77,6 +97,15 @@ class GhostBatchNorm(nn.Module):
         return batch_norm(chunk, mean, variance, norm.weight, norm.bias, True, share or 0.0, norm.eps)
 
 
+def _refused(field: str, norm: nn.Module) -> BadInput:
+    allowed = "BatchNorm1d, BatchNorm2d or BatchNorm3d"
+    if isinstance(norm, nn.SyncBatchNorm):
+        allowed += " (SyncBatchNorm's statistics are of all processes, which those of a chunk cannot be)"
+    elif isinstance(norm, OTHERS):
+        allowed += " (a lazy layer has no width yet: give the model a first batch before)"
+    return BadInput(field, type(norm).__name__, allowed)
+
+
 def chunks(x: Tensor, size: int) -> list[Tensor]:
     """Consecutive chunks of ``size`` examples; a last one with one value per channel joins the one before."""
     parts = list(torch.split(x, size))
@@ -89,29 +118,38 @@ def ghost_batch_norm(model: nn.Module, size: int) -> list[str]:
     """Put a ghost in front of every batch normalisation of a model, in place.
 
     Parameters and buffers stay the same tensors (an optimizer made before keeps working), but their names
-    gain
-    ``.norm``.
+    gain ``.norm``. A layer that is used at several places gets one ghost, which is put at all of them.
 
     Args:
         model: The model; not itself a batch normalisation.
         size: Examples in a chunk.
 
     Returns:
-        Names of the layers that were replaced, in order; none means that nothing will change.
+        Names of the layers that were replaced, in order, with every place of a layer; none means that
+        nothing will change.
 
     Raises:
-        BadInput: The model is itself a batch normalisation.
+        BadInput: The model is itself a batch normalisation, or contains a SyncBatchNorm or a lazy one; it is
+            left as it was.
     """
-    if isinstance(model, KINDS):
+    whole("ghost_norm.size", size, 1)
+    if isinstance(model, KINDS + OTHERS):
         raise BadInput("model", type(model).__name__, "a model that contains the layer")
-    modules = dict(model.named_modules())
-    replaced = []
+    modules = dict(model.named_modules(remove_duplicate=False))
+    found: list[tuple[str, nn.Module]] = []
     for name, module in modules.items():
+        if isinstance(module, OTHERS):
+            raise _refused(name, module)
+        inside = isinstance(modules[name.rpartition(".")[0]], GhostBatchNorm)
+        if isinstance(module, KINDS) and not inside:
+            found.append((name, module))
+    # Ghosts of an earlier conversion are used again: a layer never has two.
+    ghosts = {id(m.norm): m for m in modules.values() if isinstance(m, GhostBatchNorm)}
+    for name, module in found:
         above, _, own = name.rpartition(".")
-        if isinstance(module, KINDS) and not isinstance(modules[above], GhostBatchNorm):
-            setattr(modules[above], own, GhostBatchNorm(module, size))
-            replaced.append(name)
-    return replaced
+        ghost = ghosts.setdefault(id(module), GhostBatchNorm(module, size))
+        setattr(modules[above], own, ghost)
+    return [name for name, _ in found]
 
 
 class GhostNorm(Part):

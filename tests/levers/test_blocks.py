@@ -158,9 +158,11 @@ def test_clip_agrees_with_torch(bound):
 def test_impossible_settings():
     net, *_ = problem()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
-    with pytest.raises(BadInput):
-        SAM(net, optimizer, rho=-1)
-    with pytest.raises(BadInput):
-        SAM(net, optimizer, every=0)
+    for rho in (-1, float("inf"), float("nan")):
+        with pytest.raises(BadInput, match="sam"):
+            SAM(net, optimizer, rho=rho)
+    for every in (0, 1.5, True):
+        with pytest.raises(BadInput, match=r"sam\.every"):
+            SAM(net, optimizer, every=every)
     with pytest.raises(BadInput):
         EMA(net, decay=1.0)

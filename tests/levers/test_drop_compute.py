@@ -165,3 +165,12 @@ def test_the_block_drops_scales_and_goes_on() -> None:
     assert (other.threshold, other.done, other.dropped) == (0.45, 3, 2)
     with pytest.raises(BadInput, match="threshold"):
         DropCompute(0.0)
+
+
+def test_without_a_micro_batch_there_is_nothing_to_scale() -> None:
+    drop, w = DropCompute(1.0), torch.nn.Parameter(torch.tensor([1.0]))
+    w.grad = torch.ones(1)
+    assert list(drop.until_late([])) == []
+    with pytest.raises(RuntimeError, match="no micro-batch"):
+        drop.scale([w])
+    assert w.grad.item() == 1

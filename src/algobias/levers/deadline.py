@@ -68,12 +68,18 @@ class DropCompute:
 
     @torch.no_grad()
     def scale(self, parameters: Iterable[Tensor]) -> None:
-        """Divide the summed gradients by the number of micro-batches that were done."""
+        """Divide the summed gradients by the number of micro-batches that were done.
+
+        Raises:
+            RuntimeError: There was none, in any process of the group: there is nothing to step with.
+        """
         grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
         # where the gradients are: the group need not have a backend for the CPU
         count = torch.tensor(float(self._now), device=grads[0].device if grads else None)
         if self.group is not None:
             torch.distributed.all_reduce(count, group=self.group)
+        if not count:
+            raise RuntimeError("no micro-batch was done: iterate over until_late(micro_batches) before scale")
         for grad in grads:
             grad.div_(count.to(grad.device))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.levers.whole import whole
 from algobias.recipe import Recipe
 from algobias.spelling import Whole
 
@@ -51,7 +52,7 @@ class SAM:
         every: In :meth:`step`, perturb at every k-th update only, starting with the first.
 
     Raises:
-        BadInput: ``rho`` is negative or ``every`` below 1.
+        BadInput: ``rho`` is negative or infinite, or ``every`` no whole number of at least 1.
 
     Example:
         >>> import torch; _ = torch.manual_seed(0)
@@ -69,12 +70,10 @@ class SAM:
     def __init__(
         self, module: nn.Module, optimizer: torch.optim.Optimizer, rho: float = 0.05, every: int = 1
     ) -> None:
-        if not rho >= 0:
-            raise BadInput("sam", rho, "a length of at least 0")
-        if every < 1:
-            raise BadInput("sam.every", every, "a whole number of at least 1")
+        if not 0 <= rho < float("inf"):
+            raise BadInput("sam", rho, "a finite length of at least 0")
         self.module, self.optimizer = module, optimizer
-        self.rho, self.every, self.updates = rho, every, 0
+        self.rho, self.every, self.updates = rho, whole("sam.every", every, 1), 0
         self._weights: list[tuple[Tensor, Tensor]] = []
         self._buffers: list[tuple[Tensor, Tensor]] = []
 

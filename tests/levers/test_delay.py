@@ -294,6 +294,29 @@ def test_parameters_that_come_later_are_remembered_too(kind: str) -> None:
         block.step()
 
 
+@pytest.mark.parametrize("kind", ["delayed", "shifted", "both"])
+def test_a_scaler_may_step_the_wrapper_itself(kind: str) -> None:
+    """As one steps any optimizer: nothing passes the wrapper by."""
+    torch.manual_seed(0)
+    net, (x, y) = nn.Linear(3, 1), (torch.randn(16, 3), torch.randn(16, 1))
+    twins = copy.deepcopy(net), copy.deepcopy(net)
+
+    def block(one: nn.Module) -> Any:
+        return DelayedGradients(wrapped("shifted", one), 2) if kind == "both" else wrapped(kind, one)  # type: ignore[arg-type]
+
+    loop(block(net), kind != "shifted", 7, net, (x, y))
+    for twin, by_scaler in zip(twins, (True, False), strict=True):
+        one, scaler = block(twin), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        for update in range(8):
+            with one.stale() if kind != "shifted" else contextlib.nullcontext():
+                loss = nn.functional.mse_loss(twin(x), y)
+                scaler.scale(loss * float("inf") if update == 4 else loss).backward()
+            scaler.step(one) if by_scaler else one.step(scaler)
+            scaler.update()
+            one.zero_grad()
+        torch.testing.assert_close(twin.weight, net.weight)
+
+
 def test_schedulers_take_the_optimizer_inside() -> None:
     block = wrapped("delayed", nn.Linear(3, 1))
     scheduler = torch.optim.lr_scheduler.StepLR(block.optimizer, 1, gamma=0.5)
@@ -322,12 +345,16 @@ def test_what_the_blocks_refuse() -> None:
         ShiftedMomentum(torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), 0.9, 1)
 
 
-def test_the_block_is_the_lever() -> None:
-    recipe = made("delay:3,momentum=0", engine="looped")
+@pytest.mark.parametrize("momentum", ["0", "shifted"])
+def test_the_block_is_the_lever(momentum: str) -> None:
+    recipe = made(f"delay:3,momentum={momentum}", engine="looped")
     (outcome,) = train(recipe, load_task("digits"), (0,))
     setup = Setup(recipe.edit(parts=[]), load_task("digits"), torch.device("cpu"))
     net = setup.network._build(0)
-    block = DelayedGradients(torch.optim.SGD(net.parameters(), lr=recipe.optimizer.lr), 3)
+    optimizer: Any = torch.optim.SGD(net.parameters(), lr=recipe.optimizer.lr)
+    if momentum == "shifted":
+        optimizer = ShiftedMomentum(optimizer, made().optimizer.momentum, 3)
+    block = DelayedGradients(optimizer, 3)
     for t in range(UPDATES):
         (x, y), _ = setup.sampler(t, (0,))
         with block.stale():

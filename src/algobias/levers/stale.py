@@ -1,8 +1,9 @@
 """Stale gradients in anybody's own loop: wrappers around any optimizer.
 
-A wrapper is stepped in place of its optimizer, also with a gradient scaler: ``delayed.step(scaler)``, never
-``scaler.step(delayed.optimizer)``, which would pass the wrapper by. Learning rate schedulers take
-``.optimizer``.
+A wrapper is stepped in place of its optimizer, also with a gradient scaler: ``delayed.step(scaler)`` or
+``scaler.step(delayed)``, never ``scaler.step(delayed.optimizer)``, which would pass the wrapper by. Learning
+rate schedulers take the torch optimizer inside, ``.optimizer``. Both wrappers together are
+``DelayedGradients(ShiftedMomentum(optimizer, m, delay), delay)``.
 """
 
 from __future__ import annotations
@@ -27,12 +28,17 @@ class _Wrapper:
         delay: Age of the gradients in updates.
     """
 
-    optimizer: torch.optim.Optimizer
+    optimizer: Any
     delay: int
     _past: deque[list[Tensor]]
 
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Those of the optimizer inside, so that a wrapper can be wrapped, and stepped by a scaler."""
+        return self.optimizer.param_groups
+
     def _parameters(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [p for group in self.param_groups for p in group["params"]]
 
     def _first(self, parameter: Tensor) -> Tensor:
         """What is remembered of a parameter before its first update."""
@@ -86,7 +92,7 @@ def _is_on(scaler: torch.amp.GradScaler | None) -> bool:
     return scaler is not None and scaler.is_enabled()
 
 
-def _stepped(optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler | None) -> None:
+def _stepped(optimizer: Any, scaler: torch.amp.GradScaler | None) -> None:
     if scaler is None:
         optimizer.step()
     else:
@@ -102,7 +108,7 @@ class DelayedGradients(_Wrapper):
     are delayed from then on. A scheduler takes ``.optimizer``.
 
     Args:
-        optimizer: Any torch optimizer.
+        optimizer: Any torch optimizer, or :class:`ShiftedMomentum` of the same delay around one.
         delay: Age of the gradient in updates.
 
     Memory: ``delay`` copies of the weights.
@@ -121,7 +127,7 @@ class DelayedGradients(_Wrapper):
         0.71
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer, delay: int) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer | ShiftedMomentum, delay: int) -> None:
         self.optimizer, self.delay = optimizer, whole("delay", delay, 0)
         start = [self._first(p) for p in self._parameters()]
         self._past = deque([start] * self.delay, maxlen=self.delay)

@@ -1,11 +1,13 @@
 """What simulating workers costs, and what each building block adds to an update.
 
     python benchmarks/parallel.py            # about two minutes
+    python benchmarks/parallel.py --loading  # only the row of RepeatAugment, put into the committed results
     python benchmarks/parallel.py --table    # the committed results as text
 
 *Simulation*: time of an update of local SGD with W workers (each B examples) against W updates of separate
 networks with B examples, on the digits MLP; alone and with eight seeds stacked. *Blocks*: time of an update
-of a plain torch loop with and without the block. Both sides take turns in one process with one thread;
+of a plain torch loop with and without the block; for RepeatAugment an epoch of indices through a DataLoader
+without training, over as many of torch's RandomSampler. Both sides take turns in one process with one thread;
 medians of ratios over rounds.
 
 Writes ``benchmarks/results/parallel.json``.
@@ -200,6 +202,28 @@ def blocks() -> dict[str, dict[str, float]]:
     return found
 
 
+def loading() -> dict[str, dict[str, float]]:
+    """One epoch through a DataLoader: 4 copies of 4,096 examples against as many random indices."""
+    from torch.utils.data import DataLoader, RandomSampler
+
+    from algobias.levers.repeat import RepeatAugment
+
+    data, copies = torch.arange(4096), 4
+    order = RepeatAugment(len(data), copies)
+    repeated = DataLoader(data, batch_size=64, sampler=order)
+    shuffled = DataLoader(data, batch_size=64, sampler=RandomSampler(data, num_samples=copies * len(data)))
+
+    def ours() -> None:
+        for _ in order.follow(repeated):
+            pass
+
+    def theirs() -> None:
+        for _ in shuffled:
+            pass
+
+    return {"RepeatAugment, 4 copies, loading alone (over RandomSampler)": ratio(ours, theirs, 4 * ROUNDS)}
+
+
 def table(found: dict[str, Any]) -> str:
     """Both tables as Markdown."""
     lines = ["| simulated | time over separate replicas |", "|---|---|"]
@@ -216,16 +240,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--table", action="store_true")
-    if parser.parse_args().table:
+    parser.add_argument("--loading", action="store_true")
+    options = parser.parse_args()
+    if options.table:
         print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
         return
     torch.set_num_threads(1)
-    cases = [(workers, seeds) for seeds in (1, 8) for workers in (2, 4, 8, 16)]
-    found = {
-        "environment": machine(),
-        "simulation": {f"{w} workers, {s} seed{'s' * (s > 1)}": simulation(w, s) for w, s in cases},
-        "blocks": blocks(),
-    }
+    if options.loading:
+        found = json.loads(RESULTS.read_text(encoding="utf-8"))
+        found["blocks"] |= loading()
+    else:
+        cases = [(workers, seeds) for seeds in (1, 8) for workers in (2, 4, 8, 16)]
+        found = {
+            "environment": machine(),
+            "simulation": {f"{w} workers, {s} seed{'s' * (s > 1)}": simulation(w, s) for w, s in cases},
+            "blocks": blocks() | loading(),
+        }
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found))
 

@@ -35,7 +35,8 @@ class _Wrapper:
     @property
     def param_groups(self) -> list[dict[str, Any]]:
         """Those of the optimizer inside, so that a wrapper can be wrapped, and stepped by a scaler."""
-        return self.optimizer.param_groups
+        groups: list[dict[str, Any]] = self.optimizer.param_groups
+        return groups
 
     def _parameters(self) -> list[Tensor]:
         return [p for group in self.param_groups for p in group["params"]]

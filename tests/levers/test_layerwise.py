@@ -45,7 +45,9 @@ def plain(recipe: Recipe, kind: str, coefficient: float = 0.01) -> dict[str, np.
             if kind == "lars":
                 u = g + spec.weight_decay * w
                 if w.ndim > 1:
-                    u = u * coefficient * np.linalg.norm(w) / (np.linalg.norm(u) + 1e-8)
+                    # You et al. 2017, equation 6
+                    size = np.linalg.norm(w)
+                    u = u * coefficient * size / (np.linalg.norm(g) + spec.weight_decay * size + 1e-8)
                 m[0] = spec.momentum * m[0] + u
                 w = w - spec.lr * m[0]
             else:
@@ -100,6 +102,14 @@ def test_ratios_of_known_layers() -> None:
     w = torch.tensor([[3.0, 0, 0, 4, 9, 9, 0, 0]])
     u = torch.tensor([[0.0, 1, 0, 0, 2, 2, 5, 5]])
     assert trust_ratios(w, u, layout, 0.1, 0.0).tolist() == [[0.5] * 4 + [1.0] * 4]
+
+
+def test_a_gradient_that_the_decay_cancels_leaves_the_weights_alone() -> None:
+    layout = Layout(("w",), (torch.Size([1, 2]),), (0, 2))
+    w, g = torch.tensor([[3.0, 4.0]]), torch.tensor([[-0.3, -0.4]])
+    ratio = trust_ratios(w, g, layout, 1.0, 0.0, decay=0.1)
+    torch.testing.assert_close(ratio, torch.full((1, 2), 5.0))
+    torch.testing.assert_close(ratio * (g + 0.1 * w), torch.zeros(1, 2), atol=1e-6, rtol=0)
 
 
 def test_each_kind_has_its_optimizer() -> None:

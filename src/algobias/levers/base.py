@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from algobias.levers.order import placed
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe
 from algobias.spelling import Spelled, number
@@ -23,6 +24,14 @@ labels of the same examples.
 same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
 evaluated, where those that are trained stay the same. ``budget``: the planned end.
 """
+
+
+Stage = Literal["examples", "copies", "content", "weights"]
+"""What a part does to a batch, in the order in which it is done: draw other examples, add copies of them,
+change
+what they hold, weigh them. In another order a later part would undo an earlier one."""
+
+STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
 @dataclass(frozen=True)
@@ -142,10 +151,21 @@ class Part(Lever):
     between updates lives in the transform's memory, so that stopping and resuming is exact.
     """
 
+    @property
+    def stage(self) -> Stage:
+        """When its :meth:`sampler` acts; those of one stage in the order of the recipe."""
+        return "content"
+
     def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part, replacing an earlier one of the same name."""
+        """Append this part, replacing an earlier one of the same name.
+
+        It comes before parts that it cannot follow.
+
+        Raises:
+            BadInput: It does not go with one of the others.
+        """
         kept = tuple(part for part in recipe.parts if part.name != self.name)
-        return recipe.edit(parts=[part.model_dump() for part in (*kept, self.spec())])
+        return recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
 
     def spec(self) -> PartSpec:
         """This part as pure data."""
@@ -212,4 +232,4 @@ class Context:
     gather: Any = None
 
 
-__all__ = ["Amount", "Card", "Context", "Lever", "Part", "Place", "Statistics"]
+__all__ = ["STAGES", "Amount", "Card", "Context", "Lever", "Part", "Place", "Stage", "Statistics"]

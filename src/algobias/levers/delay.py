@@ -40,6 +40,7 @@ class Delay(Part):
 
     name: ClassVar[str] = "delay"
     positional: ClassVar[str | None] = "tau"
+    revision: ClassVar[int] = 2  # 1 left weight decay out of a shifted velocity
 
     tau: int = Field(ge=0, le=4096)
     lr: Literal["none", "rule"] = "none"
@@ -144,7 +145,7 @@ class Delay(Part):
         shift = self.shift if self.momentum == "shifted" else None
         if not self.kept and shift is None:
             return transform
-        pick = self._pick()
+        pick, decay = self._pick(), context.recipe.optimizer.weight_decay
 
         def init(state: State) -> Tree:
             memory = {"inner": transform.init(state), "past": (state.params,) * self.kept}
@@ -161,9 +162,11 @@ class Delay(Part):
             past = (*memory["past"], state.params)[1:] if self.kept else ()
             after: dict[str, Any] = {"past": past}
             if shift is not None:
-                velocity = torch.add(grads, memory["velocities"][0], alpha=shift)
+                # the decay belongs to the velocity, as in heavy ball; the optimizer would add it afterwards
+                whole = torch.add(grads, state.params, alpha=decay) if decay else grads
+                velocity = torch.add(whole, memory["velocities"][0], alpha=shift)
                 after["velocities"] = (*memory["velocities"][1:], velocity)
-                grads = velocity
+                grads = torch.add(velocity, state.params, alpha=-decay) if decay else velocity
             state, after["inner"] = transform.update(grads, memory["inner"], state)
             return state, {key: after[key] for key in memory}
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
@@ -47,6 +47,7 @@ class Dropped(Part):
 
     name: ClassVar[str] = "drop_compute"
     positional: ClassVar[str | None] = "threshold"
+    revision: ClassVar[int] = 2  # 1 took the mean length over unused examples too
 
     threshold: float | None = Field(default=None, gt=0)
     p: float | None = Field(default=None, ge=0, le=1)
@@ -115,6 +116,11 @@ class Dropped(Part):
         assert self.threshold is not None
         return float(in_time(made / self.micro, self.threshold).mean())
 
+    @property
+    def stage(self) -> Stage:
+        """Examples are left out of whatever batch there is."""
+        return "weights"
+
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Give every example of a batch its weight; 0 for those that are dropped.
 
@@ -124,7 +130,9 @@ class Dropped(Part):
         if self.p == 0:
             return sampler
         keys = None if self.by == "none" else self._keys(context)
-        decide = self._by_time(keys) if self.threshold is not None else self._at_random(context, keys)
+        decide = (
+            self._by_time(context, keys) if self.threshold is not None else self._at_random(context, keys)
+        )
 
         def draw(update: int, seeds: tuple[int, ...]) -> tuple[Batch, Key]:
             batch, key = sampler(update, seeds)
@@ -154,10 +162,10 @@ class Dropped(Part):
 
         return decide
 
-    def _by_time(self, keys: Tensor | None) -> Callable[[int, Key, Tensor], Tensor]:
+    def _by_time(self, context: Context, keys: Tensor | None) -> Callable[[int, Key, Tensor], Tensor]:
         threshold = self.threshold
         assert threshold is not None
-        mean = 1.0 if keys is None else float(keys.mean())
+        mean = 1.0 if keys is None else float(keys[context.used].mean())
 
         def decide(seed: int, key: Key, row: Tensor) -> Tensor:
             shape = (self.workers, self.micro)

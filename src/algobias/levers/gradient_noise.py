@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
@@ -84,6 +84,11 @@ class GradientNoise(Part):
     def missing(self, batch: int) -> float:
         """1 / b - 1 / B, or 0 where the batch is as noisy already."""
         return max(0.0, 1 / self.like - 1 / batch)
+
+    @property
+    def stage(self) -> Stage:
+        """Weights of the examples there are."""
+        return "weights"
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Weights 1 + s z of the examples of a batch."""

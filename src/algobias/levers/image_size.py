@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.repeat import COPY_EPOCHS
 from algobias.levers.shift import first_changed
@@ -37,6 +37,7 @@ class ImageSize(Part):
 
     name: ClassVar[str] = "image_size"
     positional: ClassVar[str | None] = "scales"
+    revision: ClassVar[int] = 2  # 1 undid the augmentation and weights of earlier parts
 
     scales: str
     shares: str = ""
@@ -115,6 +116,11 @@ class ImageSize(Part):
         total = sum(share * round(1 / scale**2) for scale, share in zip(scales, shares, strict=True))
         return total / sum(shares)
 
+    @property
+    def stage(self) -> Stage:
+        """Further images are added before they are augmented or weighed."""
+        return "content" if self.mode == "constant" else "copies"
+
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Draw a size, shrink the images, add what the mode says."""
         if _numbers(self.scales) == [1.0]:
@@ -137,6 +143,8 @@ class ImageSize(Part):
     ) -> tuple[Batch, Key]:
         """Further images from fresh random draws, or further copies of the same ones."""
         axis, made, indices = key.index.dim() - 1, [batch], [key.index]
+        copies = [torch.zeros_like(key.index) if key.copies is None else key.copies]
+        copied = 1 + int(copies[0].max())
         for number in range(1, more):
             if self.mode == "duplicates":
                 index, epoch = key.index, key.epoch + number * COPY_EPOCHS
@@ -150,10 +158,13 @@ class ImageSize(Part):
                 epoch = key.epoch
             made.append(context.gather(index, seeds, epoch))
             indices.append(index.to(key.index.device))
+            copies.append(
+                copies[0] + number * copied if self.mode == "duplicates" else torch.zeros_like(key.index)
+            )
         joined = map_trees(
             lambda *leaves: torch.cat(leaves, axis) if leaves[0].dim() > axis else leaves[0], *made
         )
-        return joined, replace(key, index=torch.cat(indices, -1), weights=None)
+        return joined, replace(key, index=torch.cat(indices, -1), copies=torch.cat(copies, -1))
 
 
 def smaller(images: Tensor, scale: float) -> Tensor:

@@ -15,8 +15,10 @@ from algobias.levers.step import Grads, Layout, State, Transform, Tree
 from algobias.recipe import Recipe
 
 
-def trust_ratios(weights: Tensor, steps: Tensor, layout: Layout, coefficient: float, eps: float) -> Tensor:
-    """``c ||w|| / (||u|| + eps)`` for each named parameter, spread over its entries, [..., P].
+def trust_ratios(
+    weights: Tensor, steps: Tensor, layout: Layout, coefficient: float, eps: float, decay: float = 0.0
+) -> Tensor:
+    """``c ||w|| / (||u|| + d ||w|| + eps)`` for each named parameter, spread over its entries, [..., P].
 
     1 where either norm is zero, and for parameters with a single dimension (biases, gains), as in the papers'
     code.
@@ -27,6 +29,7 @@ def trust_ratios(weights: Tensor, steps: Tensor, layout: Layout, coefficient: fl
         layout: Names and shapes.
         coefficient: c.
         eps: Keeps the ratio finite.
+        decay: d, weight decay that is not in u.
     """
     found = []
     for shape, start, end in zip(layout.shapes, layout.offsets[:-1], layout.offsets[1:], strict=True):
@@ -35,6 +38,7 @@ def trust_ratios(weights: Tensor, steps: Tensor, layout: Layout, coefficient: fl
             found.append(torch.ones_like(w))
             continue
         size, step = (part.norm(dim=-1, keepdim=True) for part in (w, u))
+        step = step + decay * size
         ratio = torch.where((size > 0) & (step > 0), coefficient * size / (step + eps), 1.0)
         found.append(ratio.expand_as(w))
     return torch.cat(found, -1)
@@ -43,9 +47,9 @@ def trust_ratios(weights: Tensor, steps: Tensor, layout: Layout, coefficient: fl
 class LayerWise(Part):
     """Scale the update of every matrix to its own size (You et al. 2017, 2020).
 
-    ``lars``: the gradient, weight decay included, is multiplied by ``c ||w|| / (||g + d w|| + eps)`` before
-    momentum. ``lamb``: Adam's direction, decoupled decay included, is multiplied by ``||w|| / ||u||``; it
-    asks for adamw or adam. The recipe's learning rate stays the global one.
+    ``lars``: the gradient, weight decay included, is multiplied by ``c ||w|| / (||g|| + d ||w|| + eps)``
+    before momentum. ``lamb``: Adam's direction, decoupled decay included, is multiplied by ``||w|| /
+    ||u||``; it asks for adamw or adam. The recipe's learning rate stays the global one.
 
     Attributes:
         kind: Which.
@@ -55,6 +59,7 @@ class LayerWise(Part):
 
     name: ClassVar[str] = "layerwise"
     positional: ClassVar[str | None] = "kind"
+    revision: ClassVar[int] = 2  # 1 took the norm of gradient and decay together
 
     kind: Literal["none", "lars", "lamb"]
     coefficient: float = Field(default=0.001, gt=0)
@@ -109,7 +114,7 @@ class LayerWise(Part):
 
         def lars(grads: Grads, memory: Tree, state: State) -> tuple[State, Tree]:
             whole = torch.add(grads, state.params, alpha=decay) if decay else grads
-            ratio = trust_ratios(state.params, whole, state.layout, self.coefficient, self.eps)
+            ratio = trust_ratios(state.params, grads, state.layout, self.coefficient, self.eps, decay)
             # the optimizer adds the decay itself: what it gets is the scaled sum without it
             scaled = torch.add(whole * ratio, state.params, alpha=-decay) if decay else grads * ratio
             return transform.update(scaled, memory, state)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.schedule import rate, warmup_updates
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
@@ -60,6 +60,7 @@ class LocalUpdates(Part):
 
     name: ClassVar[str] = "local_sgd"
     positional: ClassVar[str | None] = "every"
+    revision: ClassVar[int] = 2  # 1 undid what earlier parts had made of the batch
 
     every: int = Field(ge=1)
     workers: int = Field(default=4, ge=1, le=65_536)
@@ -113,12 +114,9 @@ class LocalUpdates(Part):
         """Append this part.
 
         Raises:
-            BadInput: The workers do not divide the batch; parts that share out the work in another way.
+            BadInput: The workers do not divide the batch.
         """
         check_divides(recipe.batch, self.workers, "local_sgd.workers")
-        others = [part.name for part in recipe.parts if part.name in ("delay", "workers")]
-        if others:
-            raise BadInput("local_sgd", others[0], "a recipe whose work is not shared out already")
         return super().apply(recipe)
 
     @property
@@ -152,6 +150,11 @@ class LocalUpdates(Part):
             return update < switch or update in ends
 
         return at
+
+    @property
+    def stage(self) -> Stage:
+        """Shards say which examples are drawn."""
+        return "examples"
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Draw each worker's examples from its own shard, where they are by class.
@@ -192,7 +195,9 @@ class LocalUpdates(Part):
             rows = slice(place * size, (place + 1) * size)
             drawn = [torch.cat([part[rows] for part in shuffled(seed, epoch)]) for seed in seeds]
             index = torch.stack(drawn) if key.index.dim() > 1 else drawn[0]
-            return context.gather(index, seeds, epoch), replace(key, epoch=epoch, index=index)
+            return context.gather(index, seeds, epoch), replace(
+                key, epoch=epoch, index=index, slices=self.workers
+            )
 
         return draw
 

@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 from torch.utils.data import Sampler as IndexSampler
 
 from algobias.errors import BadInput
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.levers.whole import whole
@@ -174,6 +174,7 @@ class Repeat(Part):
 
     name: ClassVar[str] = "repeat"
     positional: ClassVar[str | None] = "copies"
+    revision: ClassVar[int] = 2  # 1 undid the augmentation and weights of earlier parts
 
     copies: int = Field(ge=1, le=1024)
     keep: Literal["examples", "batch"] = "examples"
@@ -214,6 +215,11 @@ class Repeat(Part):
         """M where all examples of the batch are kept."""
         return float(self.copies) if self.keep == "examples" else 1.0
 
+    @property
+    def stage(self) -> Stage:
+        """Copies are made before they are augmented or weighed."""
+        return "copies"
+
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Draw every example M times; the task's own augmentation is that of another epoch for each copy."""
         if self.copies == 1:
@@ -226,10 +232,15 @@ class Repeat(Part):
                 context.gather(index, seeds, key.epoch + copy * COPY_EPOCHS) for copy in range(self.copies)
             ]
             axis = index.dim() - 1
-            batch = map_trees(lambda *leaves: torch.cat(leaves, axis), *made)
-            numbers = torch.arange(self.copies).repeat_interleave(index.shape[-1]).to(index.device)
-            repeated = index.repeat(*(1,) * axis, self.copies)
-            return batch, replace(key, index=repeated, copies=numbers.expand_as(repeated), weights=None)
+
+            def joined(*leaves: Tensor) -> Tensor:
+                shape = leaves[0].shape
+                slices = [leaf.reshape(*shape[:axis], key.slices, -1, *shape[axis + 1 :]) for leaf in leaves]
+                return torch.cat(slices, axis + 1).flatten(axis, axis + 1)
+
+            numbers = [torch.full_like(index, copy) for copy in range(self.copies)]
+            batch = map_trees(joined, *made)
+            return batch, replace(key, index=joined(*[index] * self.copies), copies=joined(*numbers))
 
         return draw
 

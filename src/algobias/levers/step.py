@@ -75,6 +75,7 @@ class Key:
         copies: Which of several augmented copies of its example each place holds, [..., B]; None: there is
             one.
         workers: Simulated workers that lie side by side on the last leading axis, each with B examples.
+        slices: Equal consecutive parts of the batch that stay together, each with its own examples.
     """
 
     update: int
@@ -84,6 +85,7 @@ class Key:
     weights: Tensor | None = None
     copies: Tensor | None = None
     workers: int = 1
+    slices: int = 1
 
 
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]

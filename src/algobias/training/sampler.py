@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algobias.levers.base import Context, Part
+from algobias.levers.base import STAGES, Context, Part
 from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
@@ -41,7 +41,7 @@ class EpochOrder:
 def build_sampler(
     source: Source, used: Tensor, recipe: Recipe, parts: Sequence[Part], context: Context, *, stacked: bool
 ) -> Sampler:
-    """The recipe's sampler with every part's change to it, in order.
+    """The recipe's sampler with every part's change to it, stage by stage and in order.
 
     Args:
         source: Training examples, on the device of the run.
@@ -68,6 +68,6 @@ def build_sampler(
         return source.gather(index, seeds, epoch), Key(update, epoch, seeds, index)
 
     sampler: Sampler = draw
-    for part in parts:
+    for part in sorted(parts, key=lambda part: STAGES.index(part.stage)):
         sampler = part.sampler(sampler, context)
     return sampler

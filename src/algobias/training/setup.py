@@ -9,6 +9,7 @@ import torch
 from algobias.errors import BadInput
 from algobias.levers.base import Context, Part
 from algobias.levers.optimizer import build_transform
+from algobias.levers.order import check_order
 from algobias.levers.registry import build_part
 from algobias.levers.schedule import rate
 from algobias.levers.step import GradFn, Sampler, State, Transform
@@ -35,6 +36,7 @@ class Setup:
             raise BadInput(
                 "recipe.examples", recipe.examples, f"the {len(task.train)} training examples of the task"
             )
+        check_order(recipe.parts)
         self.recipe, self.task = recipe, task
         parts: list[Part] = [build_part(spec) for spec in recipe.parts]
         used = task.used_index(recipe.data)

@@ -84,7 +84,7 @@ def search_and_confirm(candidates: int, law: str, rng: np.random.Generator) -> d
         return {"said": "nothing chosen", "seeds": 0, "covered": {}}
     fresh, made = World(1, law, rng), []
     while isinstance(
-        found := plan_confirmation(Design(TOLERANCE, controls=1, at="matched"), made, ["matched"]), list
+        found := plan_confirmation(Design(TOLERANCE, controls=1, at="matched"), made, [(0, "matched")]), list
     ):
         made += [fresh.run(request) for request in found]
     judged = found.judged(0, "matched")

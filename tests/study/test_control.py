@@ -11,11 +11,13 @@ import pytest
 from scripted import Lab
 
 from algobias.errors import BadInput
-from algobias.levers.registry import parse
+from algobias.levers.registry import LEVERS, parse
 from algobias.study.control.candidates import candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.limits import Limits
+from algobias.study.control.run import _places
 from algobias.study.control.search import SearchDesign, Selection, plan_search
+from algobias.study.control.tried import chosen_entries, confirmation_entries
 from algobias.study.design import Design, Request, Run
 from algobias.tasks.registry import load_task
 from algobias.training.outcome import Cost
@@ -79,7 +81,9 @@ def confirm(
 ) -> Confirmation:
     design = replace(design, controls=controls, at="matched")
     runs: list[Run] = []
-    while isinstance(answer := plan_confirmation(design, runs, [place] * controls), list):  # type: ignore[list-item]
+    while isinstance(
+        answer := plan_confirmation(design, runs, [(one, place) for one in range(controls)]), list
+    ):  # type: ignore[list-item]
         assert answer
         runs += [serve(request) for request in answer]
     return answer
@@ -214,10 +218,48 @@ def test_candidates_follow_the_card_and_what_moved() -> None:
     assert [one.text for one in only] == ["sam:0.1"]
 
 
+def test_a_coordinate_that_moved_in_its_scale_free_form_counts() -> None:
+    lever, made = parse("batch:x16,lr=sqrt"), recipes("batch:x16,lr=sqrt")
+
+    def ranked(probe: str) -> list[str]:
+        moved = [{"probe": probe, "status": "moved"}]
+        return [one.text for one in candidates([lever], made, moved)]  # type: ignore[arg-type]
+
+    assert ranked("top_eigenvalue (twin)") == ranked("top_eigenvalue") != ranked("nothing")
+
+
+def test_points_of_a_range_that_change_nothing_are_left_out() -> None:
+    lever, made = parse("batch:x16"), recipes("batch:x16")
+    grid = ["lr:x0.5", "lr:x1", "lr:x2"]
+    found = candidates([lever], made, [], only=grid, points=grid)  # type: ignore[arg-type]
+    assert [one.text for one in found] == ["lr:x0.5", "lr:x2"]
+    assert candidates([lever], made, [], only=["lr:x1"], points=["lr:x1"]) == ()  # type: ignore[arg-type]
+
+
+def test_one_setting_within_two_limits_is_judged_where_each_counts_costs() -> None:
+    selection = Selection((3, 3), None, ())
+    places = _places(selection, LIMITS, [3], "matched")
+    assert places == ((0, "matched"), (0, "planned_end"))
+    assert _places(Selection((2, None), None, ()), LIMITS, [2], "matched") == ((0, "matched"),)
+    serve, runs = world([2.9]), list[Run]()
+    design = replace(DESIGN, controls=1, at="matched")
+    while isinstance(found := plan_confirmation(design, runs, places), list):
+        runs += [serve(request) for request in found]
+    setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
+    entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found)
+    assert [entry["at"] for entry in entries] == ["matched", "planned_end"]
+    assert [entry["confirmed"] for entry in entries] == list(found.log[-1][1])
+    told = confirmation_entries(found, places, setting)[-1]
+    assert told["levers"] == ["sam:0.1", "sam:0.1"]
+    assert told["at"] == ["matched", "planned_end"]
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [
         ({"forbid": ["sham"]}, "forbid"),
+        ({"forbid": ["sam"], "only": ["sam:0.1"]}, "forbid: 'sam' is not possible; allowed: .*sam:0.1"),
+        ({"forbid": list(LEVERS)}, "forbid"),
         ({"given": ["lr:x1"]}, "candidates"),
         ({"only": ["batch:99999"]}, "batch"),
     ],

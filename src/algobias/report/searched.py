@@ -74,11 +74,17 @@ def tried(record: StudyRecord) -> dict[str, Any]:
 
 def confirmation(record: StudyRecord) -> list[dict[str, str]]:
     """One row for each look of the confirmation: ``n, said``."""
-    levers = [str(mapping(one).get("lever")) for one in record.result.get("controls") or []]
+    controls = [str(mapping(one).get("lever")) for one in record.result.get("controls") or []]
     rows = []
     for item in record.result.get("confirmation") or []:
         entry = mapping(item)
-        said = entry.get("said") or []
-        text = ", ".join(f"{lever} {word}" for lever, word in zip(levers, said, strict=False))
+        said, at = entry.get("said") or [], entry.get("at") or []
+        levers = entry.get("levers") or controls
+        twice = len(set(levers)) < len(levers)
+        named = [
+            f"{lever} {str(place).replace('_', ' ')}" if twice else lever
+            for lever, place in zip(levers, at or levers, strict=False)
+        ]
+        text = ", ".join(f"{lever} {word}" for lever, word in zip(named, said, strict=False))
         rows.append({"n": str(entry.get("n") or ""), "said": text})
     return rows

@@ -85,7 +85,7 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
         left = Interval.read(control.get("treated_gap"))
         if left.known:
             facts.append(("Gap that is left", words.with_unit(numerals.estimate(left, places), record)))
-        if general is not None:
+        if general is not None and verdict in ("recovered", "partial"):
             facts.append(("Kind", words.GENERAL if general else words.REPAIR))
         if control.get("reason"):
             facts.append(("Remark", str(control["reason"])))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Lever
 from algobias.levers.registry import LEVERS, parse_many
 from algobias.recipe import Recipe
+from algobias.study.readings import TWIN
 
 GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
 """Settings that are tried against any change, after those of its own card."""
@@ -50,6 +51,7 @@ def candidates(
     given: Sequence[str] = (),
     only: Sequence[str] = (),
     forbid: Sequence[str] = (),
+    points: Collection[str] = (),
     most: int = 16,
 ) -> tuple[Setting, ...]:
     """The settings to try, in order of expected gain for their cost.
@@ -64,6 +66,8 @@ def candidates(
         given: Settings the user adds.
         only: Where given, nothing but these is tried.
         forbid: Names of levers that must not be pulled.
+        points: Settings among ``given`` and ``only`` that are points of a range: those that change nothing,
+            or are impossible here, are left out; none may be left of them.
         most: At most so many; the user's own always count first.
 
     Raises:
@@ -77,21 +81,25 @@ def candidates(
     chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
     proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
-    names = {str(entry.get("probe")) for entry in moved if entry.get("status") == "moved"}
+    names = {str(entry.get("probe")).removesuffix(TWIN) for entry in moved if entry.get("status") == "moved"}
     ranked = sorted(proposed, key=lambda pair: -_worth(pair[0], names))
     for text, why in ranked:
         chosen.setdefault(text, why)
     settings: list[Setting] = []
     for text, why in chosen.items():
         wanted = why == NAMED
-        setting = _setting(text, recipes, why, wanted)
-        if setting is None or (not wanted and any(lever.name in forbid for lever in setting.levers)):
+        setting = _setting(text, recipes, why, wanted and text not in points)
+        barred = [] if setting is None else [lever.name for lever in setting.levers if lever.name in forbid]
+        if barred and wanted:
+            raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
+        if setting is None or barred:
             continue
         if any((setting.variant, setting.baseline) == (one.variant, one.baseline) for one in settings):
             continue
         settings.append(setting)
-    if not settings:
-        raise BadInput("candidates", ", ".join(forbid) or None, "at least one control that can be tried")
+    if not settings and not (only and set(only) <= set(points)):
+        field, value = ("forbid", ", ".join(forbid)) if forbid else ("candidates", ", ".join(chosen) or None)
+        raise BadInput(field, value, "at least one control that can be tried")
     own_count = sum(setting.why == NAMED for setting in settings)
     return tuple(settings[: max(most, own_count)])
 

@@ -20,7 +20,7 @@ class Confirmation:
     Attributes:
         verdict: Gap and shares of the change on the fresh seeds, with one recovery for each control.
         look: Seeds at the stopping look.
-        log: One entry for each look: seeds and what was said of each control.
+        log: One entry for each look: seeds and what was said of each control where it is judged.
     """
 
     verdict: Verdict
@@ -33,7 +33,7 @@ class Confirmation:
 
 
 def plan_confirmation(
-    design: Design, runs: Sequence[Run], places: Sequence[Place]
+    design: Design, runs: Sequence[Run], places: Sequence[tuple[int, Place]]
 ) -> list[Request] | Confirmation:
     """Say which runs the confirmation wants next, or what it found.
 
@@ -45,7 +45,8 @@ def plan_confirmation(
     Args:
         design: Looks, tolerance, number of controls; ``design.at`` says where they are compared.
         runs: The runs there are.
-        places: Where each of the first controls is judged; these decide when to stop.
+        places: (number of a control, where it is judged); these decide when to stop. A control chosen within
+            two limits may be judged at two places.
     """
     log: list[tuple[int, tuple[str, ...]]] = []
     for look in design.looks:
@@ -53,7 +54,7 @@ def plan_confirmation(
         if isinstance(answer, list):
             return answer
         found = Confirmation(answer, look, ())
-        judged = [found.judged(control, at) for control, at in enumerate(places)]
+        judged = [found.judged(control, at) for control, at in places]
         said = tuple("not comparable" if one is None else one.verdict for one in judged)
         log.append((look, said))
         if look == design.looks[-1] or all(one in SETTLED for one in said):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.errors import unknown_name
-from algobias.study.recovery import AXES, Recovery
+from algobias.study.recovery import AXES, Place, Recovery
 
 Reference = Literal["variant_at_matched_fit", "variant"]
 
@@ -55,6 +55,10 @@ class Limits:
             if not against_baseline[axis] < 1:
                 return f"{axis} {against_baseline[axis]:.2f} times the baseline: nothing is saved any more"
         return None
+
+    def place(self, at: Place) -> Place:
+        """Where a control is judged within these limits, in a study that compares controls ``at`` a place."""
+        return "planned_end" if self.reference == "variant" else at
 
     def __str__(self) -> str:
         named = "as audited" if self.reference == "variant" else "at matched fit"

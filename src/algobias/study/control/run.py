@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from algobias.errors import BadInput
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
@@ -26,7 +27,7 @@ from algobias.study.control.searching import (
     limits_of,
 )
 from algobias.study.control.spec import ControlSpec
-from algobias.study.control.tried import chosen_entries, tried_entries
+from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
@@ -123,6 +124,9 @@ def run_control(
             plain.changes,
         )
         settings = searcher.with_proposals(fixed)
+        if not settings:
+            allowed = "a range with a setting that changes the variant's recipe and is possible here"
+            raise BadInput("only", ", ".join(spec.only), allowed)
         progress.message(f"{len(settings)} settings on {spec.rungs[0]} to {spec.rungs[-1]} selection seeds")
         selection = searcher.select(settings, spec.rungs)
         picked = _picked(selection)
@@ -131,7 +135,7 @@ def run_control(
         confirmed = [settings[number] for number in picked]
         with one_thread():
             arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options)
-        places = _places(selection, limits, at)
+        places = _places(selection, limits, picked, at)
         design = replace(design, at=at)
         found: Confirmation | None = None
         runs: list[Run] = []
@@ -163,12 +167,12 @@ def run_control(
         kept, terms = (), terms_of(arms, design, runs)
     result |= {
         "control_of": row.id,
-        "chosen": chosen_entries(selection, settings, limits, picked, places, found),
+        "chosen": chosen_entries(selection, settings, limits, picked, at, found),
         "tried": tried_entries(selection, settings, limits, at, spec.rungs),
         "tuned_baseline": None
         if selection.tuned_baseline is None
         else settings[selection.tuned_baseline].text,
-        "confirmation": [] if found is None else [{"n": n, "said": list(said)} for n, said in found.log],
+        "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),
         "seeds": {
             "search": [question.seed + SELECTION_OFFSET, spec.rungs[-1]],
             "confirmation": [question.seed + CONFIRMATION_OFFSET, 0 if found is None else found.look],
@@ -199,29 +203,39 @@ def _fixed(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> tuple[Set
         given=given,
         only=(*only, *given) if spec.only else (),
         forbid=spec.forbid,
+        points={*given, *only} - {*spec.candidates, *spec.only},
         most=spec.most,
     )
 
 
 def _confirm(
-    design: Design, arms: Arms, trainer: Trainer, progress: Progress, places: tuple[Place, ...]
+    design: Design,
+    arms: Arms,
+    trainer: Trainer,
+    progress: Progress,
+    places: tuple[tuple[int, Place], ...],
 ) -> tuple[Confirmation, list[Run]]:
     runs: list[Run] = []
     while isinstance(asked := plan_confirmation(design, runs, places), list):
         runs += trainer.carry_out(asked)
     for look, said in asked.log:
-        named = ", ".join(f"{text} {word}" for text, word in zip(arms.spec.control, said, strict=False))
+        named = ", ".join(
+            f"{arms.spec.control[control]} {word}" for (control, _), word in zip(places, said, strict=True)
+        )
         progress.message(f"confirmation at {look} seeds: {named}")
     return asked, runs
 
 
-def _places(selection: Selection, limits: Sequence[Limits], at: Place) -> tuple[Place, ...]:
-    """Where each of the settings chosen is judged: where the limits that it was chosen under count costs."""
-    found: dict[int, Place] = {}
-    for limit, number in zip(limits, selection.chosen, strict=True):
-        if number is not None:
-            found.setdefault(number, at if limit.reference == "variant_at_matched_fit" else "planned_end")
-    return tuple(found.values())
+def _places(
+    selection: Selection, limits: Sequence[Limits], picked: Sequence[int], at: Place
+) -> tuple[tuple[int, Place], ...]:
+    """(control, place) of everything that decides: where the limits it was chosen under count costs."""
+    found = [
+        (picked.index(number), limit.place(at))
+        for limit, number in zip(limits, selection.chosen, strict=True)
+        if number is not None
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _picked(selection: Selection) -> list[int]:

@@ -67,7 +67,7 @@ class Score:
 
     def found(self, limits: Limits, at: Place) -> Recovery | None:
         """The comparison that counts under some limits: at the planned end where those are as audited."""
-        return self.planned if limits.reference == "variant" or at == "planned_end" else self.matched
+        return self.planned if limits.place(at) == "planned_end" else self.matched
 
     def gain(self, limits: Limits, at: Place) -> float:
         """Treated variant minus variant there; -inf where it cannot be compared or breaks a limit."""

@@ -133,6 +133,8 @@ class Searcher:
 
         def gains(texts: Sequence[str]) -> list[float]:
             settings = self._named(texts)
+            if not settings:
+                return [-math.inf] * len(texts)
             scores = {settings[one.setting].text: one for one in self.select(settings, rungs).scores}
             best = {
                 text: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.at))
@@ -147,4 +149,4 @@ class Searcher:
         return (*fixed, *(replace(one, why=PROPOSED) for one in kept))
 
     def _named(self, texts: Sequence[str]) -> tuple[Setting, ...]:
-        return candidates(self.changes, self.recipes, (), only=texts)
+        return candidates(self.changes, self.recipes, (), only=texts, forbid=self.spec.forbid, points=texts)

@@ -43,9 +43,7 @@ def tried_entries(
                 if (reason := score.over(limit, at)) is not None
             ],
             "chosen": number_ in selection.chosen,
-            "dropped": None
-            if score.seeds == rungs[-1]
-            else f"after {score.seeds} seeds: others gained more within the limits",
+            "dropped": _dropped(score, limits, at, rungs[-1]),
         }
         if found is not None:
             entry |= control_result(found, setting.text)
@@ -58,23 +56,47 @@ def chosen_entries(
     settings: Sequence[Setting],
     limits: Sequence[Limits],
     picked: Sequence[int],
-    places: Sequence[Place],
+    at: Place,
     found: Confirmation | None,
 ) -> list[dict[str, Any]]:
-    """One entry for each of the limits: ``axes, lever, at, confirmed, general``; no ``lever``: none helps."""
+    """One entry for each of the limits: ``axes, lever, at, confirmed, general``; no ``lever``: none helps.
+
+    A setting chosen within two limits is judged where each of them counts costs.
+    """
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
         entry: dict[str, Any] = dict.fromkeys(("axes", "lever", "at", "confirmed", "general"))
         entry["axes"] = str(limit)
         if setting is not None:
             entry["lever"] = settings[setting].text
-            place = list(picked).index(setting)
-            entry["at"] = places[place]
-            judged = None if found is None else found.judged(place, places[place])
+            entry["at"] = limit.place(at)
+            control = list(picked).index(setting)
+            judged = None if found is None else found.judged(control, limit.place(at))
             if judged is not None:
                 entry |= {"at": judged.at, "confirmed": judged.verdict, "general": judged.general}
         entries.append(entry)
     return entries
+
+
+def confirmation_entries(
+    found: Confirmation, places: Sequence[tuple[int, Place]], confirmed: Sequence[Setting]
+) -> list[dict[str, Any]]:
+    """One entry for each look: ``n``, and what was ``said`` of each of ``levers``."""
+    levers = [confirmed[control].text for control, _ in places]
+    return [
+        {"n": n, "said": list(said), "levers": levers, "at": [place for _, place in places]}
+        for n, said in found.log
+    ]
+
+
+def _dropped(score: Score, limits: Sequence[Limits], at: Place, last: int) -> str | None:
+    """Why a setting did not get to the last rung; None where it did."""
+    if score.seeds == last:
+        return None
+    reasons = [score.over(limit, at) for limit in limits]
+    if all(reason is not None for reason in reasons):
+        return f"after {score.seeds} seeds: {reasons[0]}"
+    return f"after {score.seeds} seeds: others gained more within the limits"
 
 
 def _gain(entry: dict[str, Any]) -> float:

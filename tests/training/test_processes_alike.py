@@ -138,12 +138,14 @@ def test_orders_and_counts_are_carried_where_a_gpu_has_them(tmp_path: Path) -> N
 
 
 def test_counts_of_a_deadline_are_carried_where_the_gradients_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[str] = []
-    monkeypatch.setattr(dist, "all_reduce", lambda tensor, group: seen.append(tensor.device.type))
+    def sent(tensor: torch.Tensor, group: Any) -> None:
+        raise RuntimeError(f"sent from {tensor.device.type}")
+
+    monkeypatch.setattr(dist, "all_reduce", sent)
     weight = nn.Parameter(torch.ones(2, device="meta"))
     weight.grad = torch.ones(2, device="meta")
-    DropCompute(1.0, group="theirs").scale([weight])
-    assert seen == ["meta"]
+    with pytest.raises(RuntimeError, match="sent from meta"):
+        DropCompute(1.0, group="theirs").scale([weight])
 
 
 def test_workers_keep_running_statistics(tmp_path: Path) -> None:
@@ -184,13 +186,7 @@ def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
         ("workers:2+compress:sign,workers=2", "workers with compress.*compress or workers, not both"),
         ("compress:sign,workers=2+workers:2", "workers with compress.*compress or workers, not both"),
         ("delay:1,kind=workers+compress:sign", "delay with compress.*compress or delay, not both"),
-        ("local_sgd:3,workers=2+accumulate:2", "accumulate after local_sgd.*accumulate before local_sgd"),
-        (
-            "local_sgd:3,workers=2+gradient_noise:4,kind=additive",
-            "gradient_noise after local_sgd.*gradient_noise before local_sgd",
-        ),
         ("local_sgd:3,workers=2,outer=nesterov+ema:0.9", "ema after local_sgd.*ema before local_sgd"),
-        ("local_sgd:3,workers=2+layerwise:lars", "layerwise after local_sgd.*layerwise before local_sgd"),
     ],
 )
 def test_what_would_mean_something_else_is_refused(levers: str, told: str) -> None:

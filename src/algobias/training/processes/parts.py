@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from algobias.errors import BadInput
-from algobias.levers.accumulate import Accumulate
 from algobias.levers.base import Part
 from algobias.levers.compress import Compress
 from algobias.levers.delay import Delay
 from algobias.levers.ema import WeightAverage
-from algobias.levers.gradient_noise import GradientNoise
-from algobias.levers.layerwise import LayerWise
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part
 from algobias.levers.workers import Workers
@@ -76,8 +73,8 @@ def _check_others(part: Part, recipe: Recipe) -> None:
     """Refuse parts that the simulation applies to all workers together and processes would to each alone.
 
     Behind ``workers`` and ``delay`` every part gets one gradient and one network, in the simulation as in
-    every process. Behind ``local_sgd`` it gets those of all workers side by side: what goes row by row
-    (``sam``, ``clip``) is the same in each process, the others are not.
+    every process. Behind ``local_sgd`` it gets those of all workers side by side: what can stand there
+    (``levers.order``) goes row by row and is the same in each process, but for averages of the weights.
     """
     if recipe.origin is not None:
         raise BadInput("origin", recipe.origin.updates, "a run from its own start over real processes")
@@ -88,17 +85,8 @@ def _check_others(part: Part, recipe: Recipe) -> None:
         if isinstance(other, Compress) and other.kind != "none":
             allowed = f"compress or {part.name}, not both, over real processes, which send whole tensors"
             raise BadInput("parts", f"{part.name} with compress", allowed)
-        if number > place and isinstance(part, LocalUpdates) and _of_all_workers(other, part, recipe):
+        outer = isinstance(part, LocalUpdates) and part.outer != "none"
+        if number > place and outer and isinstance(other, WeightAverage):
+            # it then sees the weights after the outer step
             allowed = f"{other.name} before {part.name} over real processes, where each worker has its own"
             raise BadInput("parts", f"{other.name} after {part.name}", allowed)
-
-
-def _of_all_workers(other: Part, part: LocalUpdates, recipe: Recipe) -> bool:
-    """Whether a part behind local updates does not act on each worker by itself."""
-    if isinstance(other, WeightAverage):
-        return part.outer != "none"  # it then sees the weights after the outer step
-    return (
-        (isinstance(other, Accumulate) and other.count > 1)
-        or (isinstance(other, LayerWise) and other.kind != "none")
-        or (isinstance(other, GradientNoise) and other.kind == "additive" and other.missing(recipe.batch) > 0)
-    )

@@ -56,11 +56,11 @@ class Delay(Part):
         moves=("top_eigenvalue", "trace", "gradient_variance"),
         not_when=(
             "At an unchanged rate, momentum .9 and a delay of 2 already diverge (digits: 11 % accuracy). "
-            "With the rule and no momentum, a delay of 8 is an optimization loss at equal updates (1.0 "
+            "With the rule and no momentum, a delay of 8 is an optimization loss at equal updates (1.5 "
             "points on digits) and none at equal training loss, where the same small rate without a delay "
             "loses a full point: the stability limit regularises; at a delay of 16 the same small rate "
             "without the delay lost 1.1 points, with it 0.15 [-0.06, 0.36]. Shifted momentum at the same "
-            "effective rate did lose 0.55 points there."
+            "effective rate did lose 0.5 points there."
         ),
         references=(
             "Giladi, Nacson, Hoffer, Soudry, At stability's edge: how to adjust hyperparameters to preserve "

@@ -82,7 +82,7 @@ class LocalUpdates(Part):
         not_when=(
             "The averages slow the fit: on digits with 4 workers, H = 64 needs 1.7 times the updates to "
             "the same training loss. The bias does not simply get worse with H: at half the rate, H = 64 "
-            "was 0.65 points better than synchronous SGD, at H = 16 there was no gap, so H and the rate "
+            "was 0.58 points better than synchronous SGD, at H = 16 there was no gap, so H and the rate "
             "want to be tuned together. With shards by class the replicas pull in different directions: 8 "
             "workers and H = 16 lost 2.2 points, 0.34 of them at matched fit; H = 4 gave back 0.85 [0.43, "
             "2.06] of that for 3.5 times the bytes, half the rate nothing certain (0.52 [-0.05, 1.05])."

@@ -78,7 +78,11 @@ class LayerWise(Part):
             "thousands "
             "with warm-up; with the tuned rate, momentum and warm-up of a plain optimizer the same large "
             "batches "
-            "have been reached without it."
+            "have been reached without it. Digits, batch 16 to 256: LARS at c = 0.03 R -0.68 [-1.09, "
+            "-0.40], LAMB "
+            "at rate 0.003 R -0.45 [-0.74, -0.25], Adam alone -0.36 [-0.59, -0.18], at matched fit: worse "
+            "than "
+            "plain SGD each time."
         ),
         references=(
             "You, Gitman, Ginsburg, Large batch training of convolutional networks, 2017 (LARS)",

@@ -188,7 +188,9 @@ class Repeat(Part):
         not_when=(
             "Without a random augmentation the copies are equal and nothing changes but the cost (with "
             "keep=batch: fewer distinct examples per update). It pays where loading or decoding data is the "
-            "bottleneck, or where the augmentation matters."
+            "bottleneck, or where the augmentation matters: with shifts of a pixel that hurt on 8x8 digits "
+            "(R "
+            "-5.3 [-7.1, -4.2]) two copies hurt as well (-6.7 [-9.2, -5.1])."
         ),
         references=(
             "Hoffer et al., Augment your batch: improving generalization through instance repetition, 2020",

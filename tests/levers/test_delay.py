@@ -383,3 +383,20 @@ def test_bad_delays_are_told(text: str, field: str) -> None:
 def test_there_is_no_rule_for_adam() -> None:
     with pytest.raises(BadInput, match="adam"):
         parse("delay:2,lr=rule").apply(made("optimizer:adam,lr=1e-3"))
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_shifted_momentum_without_a_delay_is_heavy_ball_with_weight_decay(maximize: bool) -> None:
+    weights = []
+    for shifted in (False, True):
+        weight = nn.Parameter(torch.tensor([1.0, -2.0]))
+        inner = torch.optim.SGD(
+            [weight], lr=0.01, momentum=0.0 if shifted else 0.9, weight_decay=0.3, maximize=maximize
+        )
+        optimizer = ShiftedMomentum(inner, 0.9, 0) if shifted else inner
+        for _ in range(20):
+            optimizer.zero_grad()
+            (weight**2 / 2 + weight).sum().backward()
+            optimizer.step()
+        weights.append(weight.detach())
+    torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)

@@ -199,7 +199,8 @@ class ShiftedMomentum(_Wrapper):
     """Momentum as old as the gradient: ``v_t = m v_(t - delay - 1) + g``, then the optimizer steps with v.
 
     Giladi et al. (2020): with a delay, ordinary momentum lowers the largest stable learning rate by more than
-    it gains; this form keeps the threshold of plain delayed gradients.
+    it gains; this form keeps the threshold of plain delayed gradients. Weight decay of SGD is part of g, as
+    in heavy ball; that of other optimizers stays theirs.
 
     Args:
         optimizer: What steps with v; without momentum of its own.
@@ -237,6 +238,16 @@ class ShiftedMomentum(_Wrapper):
     def _first(self, parameter: Tensor) -> Tensor:
         return torch.zeros_like(parameter, requires_grad=False)
 
+    def _decays(self) -> list[float]:
+        """Weight decay that belongs to the gradient, of each parameter: that of SGD, as in heavy ball."""
+        if not isinstance(self.optimizer, torch.optim.SGD):
+            return [0.0] * len(self._parameters())
+        return [
+            -group["weight_decay"] if group["maximize"] else group["weight_decay"]
+            for group in self.param_groups
+            for _ in group["params"]
+        ]
+
     @torch.no_grad()
     def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
         """Turn the gradients there are into velocities, and step with those.
@@ -255,10 +266,11 @@ class ShiftedMomentum(_Wrapper):
                 scaler.step(self.optimizer)
                 return
         old, fresh = self._past[0], []
-        for parameter, velocity in zip(self._parameters(), old, strict=True):
+        for parameter, decay, velocity in zip(self._parameters(), self._decays(), old, strict=True):
             if parameter.grad is not None:
-                parameter.grad.add_(velocity, alpha=self.momentum)
+                parameter.grad.add_(velocity, alpha=self.momentum).add_(parameter, alpha=decay)
                 velocity = parameter.grad.clone()
+                parameter.grad.sub_(parameter, alpha=decay)  # which the optimizer adds by itself
             fresh.append(velocity)
         _stepped(self.optimizer, scaler)
         self._past.append(fresh)

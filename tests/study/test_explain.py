@@ -164,6 +164,19 @@ def test_what_did_not_move_is_not_related() -> None:
     assert judge("trace", [seen("sam", BACK, BACK)], moved=False).word == "not related"
 
 
+def test_few_seeds_do_not_make_it_unrelated() -> None:
+    wide = judge("trace", [], moved=False, still=False)
+    assert wide.word == "undecided"
+    assert "more seeds" in wide.because
+
+
+def test_what_could_not_be_read_is_not_said_to_have_stayed() -> None:
+    told = judge("trace", [seen(CHANGE, BACK, BACK)], moved=True).because
+    assert "nothing is known" in told
+    assert "nothing is known" in judge("trace", [], moved=True).because
+    assert "brought it back" in judge("trace", [seen("sam", STAYED, STAYED)], moved=True).because
+
+
 def test_part_that_came_back_is_exact_without_noise() -> None:
     arms = [{i: value + 0.001 * i for i in range(6)} for value in (1.0, 3.0, 1.5)]
     found = returned(arms, error_levels((6,)))

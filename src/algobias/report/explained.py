@@ -102,5 +102,5 @@ def panel(record: StudyRecord) -> RenderableType:
             said.append(Text(f"{row['coordinate']}: {row['word']}; {row['because']}."))
     quiet = [row["coordinate"] for row in statements(record) if row["word"] == "not related"]
     if quiet:
-        said.append(Text(f"not related (not shown to move): {', '.join(quiet)}"))
+        said.append(Text(f"not related (moved by less than one seed sd): {', '.join(quiet)}"))
     return Panel(Group(*said), title="Cause by intervention")

@@ -26,6 +26,9 @@ CHANGE = "the change"
 BACK = 0.5
 """A coordinate (or generalisation) came back where at least this part of its shift is undone."""
 
+STILL = 1.0
+"""A coordinate whose whole interval is within so many seed standard deviations did not move to speak of."""
+
 LEAST = 3
 """Replicates with a value in every arm, at least."""
 
@@ -83,7 +86,8 @@ class Statement:
         coordinate: The probe.
         word: ``caused by``: it came back with generalisation under at least two kinds of lever, and no
             intervention says otherwise. ``accompanied by``: it came back and generalisation did not, or
-            generalisation came back without it. ``not related``: it was not shown to move. ``undecided``.
+            generalisation came back without it. ``not related``: it moved by less than
+            ``STILL``. ``undecided``.
         because: Why, in words.
         forced: What was seen.
     """
@@ -94,17 +98,25 @@ class Statement:
     forced: tuple[Forced, ...] = ()
 
 
-def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool) -> Statement:
+def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool, still: bool = True) -> Statement:
     """Apply the rule.
 
     Args:
         coordinate: The probe.
         forced: One entry for each lever that was pulled.
         moved: Whether the audit found that it moved.
+        still: Where it did not: whether its interval lies within ``STILL``; else too few seeds can tell.
     """
     seen = tuple(forced)
+    if not moved and still:
+        because = f"at matched fit it moved by less than {STILL:g} seed sd"
+        return Statement(coordinate, "not related", because, seen)
     if not moved:
-        return Statement(coordinate, "not related", "it was not shown to move at matched fit", seen)
+        because = (
+            f"it was not shown to move at matched fit, nor to stay within {STILL:g} seed sd: "
+            "more seeds would tell"
+        )
+        return Statement(coordinate, "undecided", because, seen)
     in_vain = [one.lever for one in seen if one.coordinate_back and one.gap_stayed]
     without = [one.lever for one in seen if one.coordinate_stayed and one.gap_back]
     together = {
@@ -127,6 +139,8 @@ def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool) -> Statemen
         because = f"it came back with generalisation under {lever} only: a lever of another kind would decide"
     elif any(one.coordinate_back and one.kind != CHANGE for one in seen):
         because = "it was brought back, but whether generalisation came back with it is not clear"
+    elif all(one.kind == CHANGE for one in seen):
+        because = "with no lever could it be read at matched fit: nothing is known of it"
     else:
         because = "no lever that was tried brought it back while the change stayed"
     return Statement(coordinate, "undecided", because, seen)

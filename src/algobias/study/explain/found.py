@@ -12,7 +12,7 @@ from algobias.study.arms import Arms
 from algobias.study.audit import spoken
 from algobias.study.describe import training_metric_scale
 from algobias.study.design import Design, Run
-from algobias.study.explain.evidence import CHANGE, Floats, Forced, Statement, judge, returned, slope
+from algobias.study.explain.evidence import CHANGE, STILL, Floats, Forced, Statement, judge, returned, slope
 from algobias.study.explain.interventions import Intervention
 from algobias.study.extension import Book
 from algobias.study.matching import FitScale
@@ -92,7 +92,9 @@ def statements_of(
     known = {one.coordinate for one in statements}
     for entry in audited.get("moved") or []:
         if entry["status"] == "not_moved" and entry["probe"] not in known:
-            statements.append(judge(str(entry["probe"]), (), moved=False))
+            ends = [entry.get("low"), entry.get("high")]
+            still = all(end is not None and abs(end) <= STILL for end in ends)
+            statements.append(judge(str(entry["probe"]), (), moved=False, still=still))
     return statements
 
 

@@ -7,16 +7,20 @@ from typing import Any
 from algobias.report import numerals, words
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.words import mapping
+from algobias.study.recovery import UNBOUNDED
+
+DOUBT = "on these seeds the gap itself is not clear of 0, which says little of the control"
 
 
 def chosen(record: StudyRecord) -> list[dict[str, str]]:
-    """One entry for each limit on cost: ``axes, lever, confirmed, meaning, recipe``."""
+    """One entry for each limit on cost: ``axes, lever, confirmed, meaning, doubt, recipe``."""
     rows = []
     for item in record.result.get("chosen") or []:
         entry = mapping(item)
         lever, confirmed = entry.get("lever"), str(entry.get("confirmed") or "")
         kind = {True: words.GENERAL, False: words.REPAIR}.get(entry.get("general"), "")  # type: ignore[arg-type]
         recipe = record.recipes.get(f"variant+{lever}", "") if lever else ""
+        unbounded = confirmed == "recovered" and str(entry.get("reason") or "").startswith(UNBOUNDED)
         rows.append(
             {
                 "axes": str(entry.get("axes") or ""),
@@ -26,6 +30,7 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
                 .replace("matched", "at matched fit"),
                 "confirmed": confirmed,
                 "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
+                "doubt": DOUBT if unbounded else "",
                 "kind": kind if confirmed in ("recovered", "partial") else "",
                 "recipe": recipe,
             }

@@ -95,6 +95,8 @@ class _VerdictPanel:
             said = f" ({row['confirmed']}, {row['at']})" if row["confirmed"] else ""
             line = Text(f"Chosen within {row['axes']}: ", overflow="fold")
             parts += ["", line.append(f"{found}{said}", style="bold")]
+            if row["doubt"]:
+                parts.append(Text(f"But {row['doubt']}.", overflow="fold"))
         for card in tables.control_cards(self.record):
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
             facts = [("verdict", said), *card["facts"]]

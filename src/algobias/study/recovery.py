@@ -18,6 +18,10 @@ RecoveryName = Literal["recovered", "harmful", "partial", "none"]
 Place = Literal["matched", "planned_end"]
 
 
+UNBOUNDED = "the gap is not clear of 0"
+"""How the reason begins where R has no bounds."""
+
+
 @dataclass(frozen=True)
 class Recovery:
     """One control against one change.
@@ -214,7 +218,7 @@ def _compare(
         treated_gap=gap.interval(errors.printed),
         improvement=better.interval(errors.printed),
         level=None if log_level is None else math.exp(log_level),
-        reason=None if r.bounded else "the gap is not clear of 0: the recovered fraction is unbounded",
+        reason=None if r.bounded else f"{UNBOUNDED}: the recovered fraction is unbounded",
         cost_ratio=ratios(costs, audited),
         cost_ratio_matched=None if to_level is None else ratios(costs, to_level),
     )

@@ -59,13 +59,14 @@ def chosen_entries(
     at: Place,
     found: Confirmation | None,
 ) -> list[dict[str, Any]]:
-    """One entry for each of the limits: ``axes, lever, at, confirmed, general``; no ``lever``: none helps.
+    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason``; no ``lever``: none
+    helps.
 
     A setting chosen within two limits is judged where each of them counts costs.
     """
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
-        entry: dict[str, Any] = dict.fromkeys(("axes", "lever", "at", "confirmed", "general"))
+        entry: dict[str, Any] = dict.fromkeys(("axes", "lever", "at", "confirmed", "general", "reason"))
         entry["axes"] = str(limit)
         if setting is not None:
             entry["lever"] = settings[setting].text
@@ -73,7 +74,12 @@ def chosen_entries(
             control = list(picked).index(setting)
             judged = None if found is None else found.judged(control, limit.place(at))
             if judged is not None:
-                entry |= {"at": judged.at, "confirmed": judged.verdict, "general": judged.general}
+                entry |= {
+                    "at": judged.at,
+                    "confirmed": judged.verdict,
+                    "general": judged.general,
+                    "reason": judged.reason,
+                }
         entries.append(entry)
     return entries
 

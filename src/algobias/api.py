@@ -120,7 +120,7 @@ def control(
         workers: Processes.
         max_time: Seconds after which to stop.
         asked: Fields of :class:`~algobias.study.control.spec.ControlSpec`: ``candidates``, ``only``,
-            ``forbid``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``.
+            ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``.
 
     Returns:
         What was chosen, tried and confirmed, and the result object.

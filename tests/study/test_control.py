@@ -150,6 +150,20 @@ def test_the_tuned_baseline_is_the_best_one() -> None:
     assert found.tuned_baseline is None
 
 
+def test_the_tuned_baseline_keeps_within_the_same_limits() -> None:
+    """A setting that doubles the baseline's gradients is not its tuning, as it is not the variant's."""
+    serve = world([0.0, 2.0, 0.0], on_baseline=[0.0, 0.5, 4.0], gradients=[1.0, 1.0, 2.0])
+    found, _, _ = search(serve, 3)
+    assert found.tuned_baseline == 1
+    anything = (Limits(()), Limits((), "variant"))
+    found, _, _ = search(serve, 3, limits=anything)
+    assert found.tuned_baseline == 2
+    last = {score.setting: score for score in found.scores}
+    assert last[2].baseline_cost["gradients"] == pytest.approx(2.0)
+    found, _, _ = search(world([0.0, 2.0], on_baseline=[4.0, 4.0], gradients=[2.0, 2.0]), 2)
+    assert found.tuned_baseline is None
+
+
 @pytest.mark.parametrize(
     ("effect", "on_baseline", "said", "general"),
     [
@@ -246,7 +260,7 @@ def test_one_setting_within_two_limits_is_judged_where_each_counts_costs() -> No
     while isinstance(found := plan_confirmation(design, runs, places), list):
         runs += [serve(request) for request in found]
     setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
-    entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found)
+    entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found, None)
     assert [entry["at"] for entry in entries] == ["matched", "planned_end"]
     assert [entry["confirmed"] for entry in entries] == list(found.log[-1][1])
     told = confirmation_entries(found, places, setting)[-1]

@@ -19,7 +19,6 @@ from algobias.cli.shared import (
     messages,
     print_json,
 )
-from algobias.errors import BadInput
 
 
 def control(
@@ -32,7 +31,12 @@ def control(
         list[str] | None, typer.Option(help="Try this setting and nothing that is proposed. Repeatable.")
     ] = None,
     forbid: Annotated[
-        list[str] | None, typer.Option(help="Name of a lever that must not be pulled. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Levers that must not be pulled, like lr,sam. Repeatable."),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        typer.Option(help="A lever that every setting has: the search is for what goes with it. Repeatable."),
     ] = None,
     keep: Annotated[
         str | None,
@@ -42,17 +46,39 @@ def control(
             show_default="updates,gradients",
         ),
     ] = None,
-    most: Annotated[int, typer.Option(min=1, max=256, help="Settings tried at most.")] = 16,
+    most: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Settings tried at most.", show_default="16, or all that you name"),
+    ] = None,
     trials: Annotated[
-        int,
-        typer.Option(min=0, help="Settings that optuna proposes within the ranges; 0: points of a grid."),
-    ] = 0,
+        int | None,
+        typer.Option(
+            min=0,
+            help="Settings that optuna proposes within the ranges; 0: points of a grid.",
+            show_default="0",
+        ),
+    ] = None,
     rungs: Annotated[
         str | None, typer.Option(help="Selection seeds at each rung of the search.", show_default="4,8,16")
     ] = None,
     looks: Annotated[
         str | None, typer.Option(help="Fresh seeds at each look.", show_default="4,6,9,13,20")
     ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Seed from which those of search and confirmation are counted.",
+            show_default="the audit's",
+        ),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="the audit's")
+    ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print settings, seeds, worst-case updates, time, disk; train nothing."),
+    ] = False,
     max_time: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
     ] = None,
@@ -68,6 +94,7 @@ def control(
     """
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.study.control.forecast import forecast_control
     from algobias.study.control.run import run_control
     from algobias.study.control.spec import control_spec
     from algobias.study.executor import OutOfTime
@@ -76,14 +103,17 @@ def control(
     from algobias.study.trainer import Options
 
     given: dict[str, Any] = {
-        "candidates": tuple(candidate or ()),
-        "only": tuple(only or ()),
-        "forbid": tuple(forbid or ()),
-        "keep": None if keep is None else tuple(_words(keep)),
+        "candidates": candidate,
+        "only": only,
+        "forbid": forbid,
+        "fix": fix,
+        "keep": keep,
         "most": most,
         "trials": trials,
-        "rungs": _numbers("--rungs", rungs),
-        "looks": _numbers("--looks", looks),
+        "rungs": rungs,
+        "looks": looks,
+        "seed": seed,
+        "device": device,
     }
     asked = control_spec({key: value for key, value in given.items() if value is not None})
     console = messages()
@@ -92,6 +122,9 @@ def control(
         for origin in ("control_of", "explain_of"):  # the audit that a later study was about
             if origin in row.spec:
                 row = opened.find_study(str(row.spec[origin]))
+        if plan:
+            _print_plan(forecast_control(row, asked, Options(workers, data)), json=json)
+            return
         view = Progress() if quiet else LiveView(console)
         options = Options(workers, data, max_time)
         command = f"algobias {shlex.join(sys.argv[1:])}"
@@ -110,15 +143,10 @@ def control(
         console.print(f"report: {path}", soft_wrap=True, markup=False)
 
 
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",") if word.strip()]
-    return [] if words == ["none"] else words
+def _print_plan(expected: dict[str, Any], *, json: bool) -> None:
+    if json:
+        print_json(expected)
+        return
+    from algobias.report.terminal import plan_panel
 
-
-def _numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise BadInput(option, text, "numbers of seeds separated by commas") from error
+    messages().print(plan_panel(expected))

@@ -28,8 +28,7 @@ evaluated, where those that are trained stay the same. ``budget``: the planned e
 
 Stage = Literal["examples", "copies", "content", "weights"]
 """What a part does to a batch, in the order in which it is done: draw other examples, add copies of them,
-change
-what they hold, weigh them. In another order a later part would undo an earlier one."""
+change what they hold, weigh them. In another order a later part would undo an earlier one."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
 

@@ -193,6 +193,8 @@ def content(points: Points) -> dict[str, Any]:
         "samples": besides.samples(points),
         "chosen": searched.chosen(record),
         "tried": searched.tried(record),
+        "over_limits": searched.over_limits(record),
+        "again": searched.again(record),
         "confirmation": searched.confirmation(record),
         "statements": explained.statements(record),
         "about_change": explained.about_change(record),

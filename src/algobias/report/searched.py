@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from algobias.report import numerals, words
@@ -9,11 +10,13 @@ from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.words import mapping
 from algobias.study.recovery import UNBOUNDED
 
+PLACES = {"planned_end": "at the planned end", "matched": "at matched fit"}
+
 DOUBT = "on these seeds the gap itself is not clear of 0, which says little of the control"
 
 
 def chosen(record: StudyRecord) -> list[dict[str, str]]:
-    """One entry for each limit on cost: ``axes, lever, confirmed, meaning, doubt, recipe``."""
+    """One entry for each limit: ``axes, lever, at, confirmed, meaning, doubt, tuned, kind, recipe``."""
     rows = []
     for item in record.result.get("chosen") or []:
         entry = mapping(item)
@@ -25,16 +28,54 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
             {
                 "axes": str(entry.get("axes") or ""),
                 "lever": str(lever or ""),
-                "at": str(entry.get("at") or "")
-                .replace("planned_end", "at the planned end")
-                .replace("matched", "at matched fit"),
+                "at": PLACES.get(str(entry.get("at")), ""),
                 "confirmed": confirmed,
                 "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
                 "doubt": DOUBT if unbounded else "",
+                "tuned": _tuned(record, mapping(entry.get("tuned_gap"))),
                 "kind": kind if confirmed in ("recovered", "partial") else "",
                 "recipe": recipe,
             }
         )
+    return rows
+
+
+def _tuned(record: StudyRecord, found: Mapping[str, Any]) -> str:
+    """How far the treated variant is from the best the same search found for the baseline."""
+    gap = Interval.read(found)
+    if not gap.known:
+        return ""
+    setting = record.result.get("tuned_baseline")
+    best = f"The tuned baseline ({setting})" if setting else "The baseline, which no setting improved,"
+    left = words.with_unit(numerals.estimate(gap, words.decimals(record), signed=True), record)
+    return f"{best} minus this variant: {left}, {PLACES.get(str(found.get('at')), '')}"
+
+
+def again(record: StudyRecord) -> str:
+    """A remark where the audit had control studies before this one; else nothing."""
+    earlier = int(number_or_none(record.result.get("earlier_studies")) or 0)
+    if not earlier:
+        return ""
+    many = "A control study" if earlier == 1 else f"{earlier} control studies"
+    return (
+        f"{many} of this audit had been begun before. The seeds of this confirmation are new; the test "
+        "examples are not, and a choice made after seeing earlier answers is no longer blind to them."
+    )
+
+
+def over_limits(record: StudyRecord) -> list[dict[str, str]]:
+    """What breaks a limit, with its figures: ``name, limit, reason``; every limit that is broken once."""
+    rows = []
+    for item in record.result.get("tried") or []:
+        entry = mapping(item)
+        for broken in map(mapping, entry.get("over_limit") or []):
+            rows.append(
+                {
+                    "name": str(entry.get("lever") or ""),
+                    "limit": str(broken.get("axes") or ""),
+                    "reason": str(broken.get("reason") or ""),
+                }
+            )
     return rows
 
 

@@ -82,6 +82,8 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
                 numerals.estimate(Interval.read(control.get("recovered_against_treated_baseline")), 2),
             ),
         ]
+        if record.result.get("tuned_baseline") and record.result["tuned_baseline"] == control.get("lever"):
+            facts.append(("Role", "what serves the baseline best: its baseline is the tuned baseline"))
         left = Interval.read(control.get("treated_gap"))
         if left.known:
             facts.append(("Gap that is left", words.with_unit(numerals.estimate(left, places), record)))

@@ -97,6 +97,10 @@ class _VerdictPanel:
             parts += ["", line.append(f"{found}{said}", style="bold")]
             if row["doubt"]:
                 parts.append(Text(f"But {row['doubt']}.", overflow="fold"))
+            if row["tuned"]:
+                parts.append(Text(f"{row['tuned']}.", overflow="fold"))
+        if searched.again(self.record):
+            parts += ["", Text(searched.again(self.record), overflow="fold")]
         for card in tables.control_cards(self.record):
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
             facts = [("verdict", said), *card["facts"]]
@@ -124,6 +128,10 @@ class _PlanPanel:
             ("time at worst", amount("seconds", number_or_none(plan.get("worst_case_seconds")))),
             ("disk at worst", amount("peak_memory", number_or_none(plan.get("worst_case_bytes")))),
         ]
+        if plan.get("rungs"):
+            rungs = ", ".join(str(n) for n in plan["rungs"])
+            tried = f"{len(plan.get('settings') or [])} settings, each on both arms, on {rungs} seeds"
+            totals.insert(0, ("search", tried))
         readings = mapping(plan.get("readings"))
         if readings.get("probes"):
             cost = number_or_none(readings.get("gradient_equivalents")) or 0.0
@@ -142,7 +150,8 @@ class _PlanPanel:
                 amount("updates", updates),
                 amount("seconds", number_or_none(arm.get("worst_case_seconds"))),
             ]
-            rows.append((str(arm.get("name")).replace("_", " "), cells))
+            label = str(arm.get("label") or str(arm.get("name")).replace("_", " "))
+            rows.append((label, cells))
         yield Text(f"{plan.get('task')}: {change}", style="bold", overflow="fold")
         yield Text("Nothing is trained. A study usually stops at an early look, well below these limits.")
         yield Text("")

@@ -257,7 +257,9 @@ def arm_note(arm: str, record: StudyRecord) -> str:
     if index is not None:
         controls = record.result.get("controls") or []
         lever = _joined(mapping(controls[index]).get("lever")) if index < len(controls) else ""
-        return f"the {arm.partition('+')[0]} with {lever or 'the control'}"
+        head = arm.partition("+")[0]
+        best = head == "baseline" and lever and lever == record.result.get("tuned_baseline")
+        return f"the {head} with {lever or 'the control'}" + (": the tuned baseline" if best else "")
     if arm == "variant" and record.result.get("aa"):
         return "the same recipe again, with other seeds"
     return {

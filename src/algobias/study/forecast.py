@@ -39,26 +39,8 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
     faster, so the time is an upper bound on an idle machine. Nothing is trained or stored.
     """
     spec = arms.spec
-    seeds = spec.looks[-1]
     workers = workers or available_cores()
-    decays = any(recipe.schedule.decays for recipe in arms.recipes.values())
-    rows: list[dict[str, Any]] = []
-    for name, recipe in arms.recipes.items():
-        factor = _factor(name, decays)
-        updates = recipe.planned_updates
-        seconds, size, stacked = _measure(arms, recipe)
-        rows.append(
-            {
-                "name": name,
-                "seeds": seeds,
-                "updates": updates,
-                "worst_case_updates": round(updates * factor),
-                "seconds_per_update": seconds,
-                "stacked": stacked,
-                "worst_case_seconds": seconds * updates * factor * seeds / workers,
-                "worst_case_bytes": seeds * size * (KEPT_WEIGHTS + 2),
-            }
-        )
+    rows = arm_rows(arms, workers)
     if spec.tolerance is None:
         first = rows[0]
         seconds = first["seconds_per_update"] * first["updates"] * NOISE_SEEDS / workers
@@ -79,6 +61,31 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
         "worst_case_seconds": sum(row["worst_case_seconds"] for row in rows) + readings["worst_case_seconds"],
         "worst_case_bytes": sum(row["worst_case_bytes"] for row in rows),
     }
+
+
+def arm_rows(arms: Arms, workers: int) -> list[dict[str, Any]]:
+    """What each arm costs at worst, with all seeds of the last look; every figure but those of one run is
+    proportional to the seeds."""
+    seeds = arms.spec.looks[-1]
+    decays = any(recipe.schedule.decays for recipe in arms.recipes.values())
+    rows: list[dict[str, Any]] = []
+    for name, recipe in arms.recipes.items():
+        factor = _factor(name, decays)
+        updates = recipe.planned_updates
+        seconds, size, stacked = _measure(arms, recipe)
+        rows.append(
+            {
+                "name": name,
+                "seeds": seeds,
+                "updates": updates,
+                "worst_case_updates": round(updates * factor),
+                "seconds_per_update": seconds,
+                "stacked": stacked,
+                "worst_case_seconds": seconds * updates * factor * seeds / workers,
+                "worst_case_bytes": seeds * size * (KEPT_WEIGHTS + 2),
+            }
+        )
+    return rows
 
 
 def _readings(arms: Arms, rows: list[dict[str, Any]], workers: int) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class StudySpec(Frozen):
     @field_validator("base", "change", "control", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
+        return one_or_many(value)
 
     @field_validator("probes", mode="before")
     @classmethod
@@ -71,9 +71,7 @@ class StudySpec(Frozen):
     @field_validator("looks", mode="before")
     @classmethod
     def _number_or_list(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = [part for part in value.replace(" ", "").split(",") if part]
-        return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+        return number_or_list(value)
 
     @field_validator("looks")
     @classmethod
@@ -103,6 +101,18 @@ class StudySpec(Frozen):
     def question(self) -> str:
         """The comparison in a few words."""
         return "baseline against itself" if self.aa else " then ".join(self.change)
+
+
+def one_or_many(value: Any) -> Any:
+    """A field that holds several texts, given as one."""
+    return (value,) if isinstance(value, str) else value
+
+
+def number_or_list(value: Any) -> Any:
+    """A field that holds several numbers, given as one or as text with commas."""
+    if isinstance(value, str):
+        value = [part for part in value.replace(" ", "").split(",") if part]
+    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def increasing_seeds(value: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,17 +6,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, unknown_name
 from algobias.levers.base import Lever
 from algobias.levers.registry import LEVERS, parse_many
 from algobias.recipe import Recipe
+from algobias.study.control.fixed import Held
 from algobias.study.readings import TWIN
 
 GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
 """Settings that are tried against any change, after those of its own card."""
 
+NAMED, FIXED = "named by the user", "fixed by the user"
 
-NAMED = "named by the user"
+MOST = 16
+"""Settings that are tried where the user does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,16 @@ def candidates(
     given: Sequence[str] = (),
     only: Sequence[str] = (),
     forbid: Sequence[str] = (),
+    fix: Sequence[str] = (),
     points: Collection[str] = (),
-    most: int = 16,
+    most: int | None = None,
 ) -> tuple[Setting, ...]:
     """The settings to try, in order of expected gain for their cost.
 
     The user's own come first. Then those of the change's card and those for any change, ordered by how many
     of the coordinates that moved their levers are known to move, per gradient evaluation; ties as listed.
+    Where levers are fixed, each setting is those levers and then its own, and the fixed ones alone are the
+    first setting; a proposal that would undo them is left out.
 
     Args:
         changes: The levers of the change.
@@ -66,18 +72,22 @@ def candidates(
         given: Settings the user adds.
         only: Where given, nothing but these is tried.
         forbid: Names of levers that must not be pulled.
+        fix: Levers that every setting has.
         points: Settings among ``given`` and ``only`` that are points of a range: those that change nothing,
             or are impossible here, are left out; none may be left of them.
-        most: At most so many; the user's own always count first.
+        most: At most so many; None: :data:`MOST`, or all of the user's own where those are more.
 
     Raises:
-        BadInput: An unknown lever, a setting that changes nothing or is impossible here, nothing to try.
+        BadInput: An unknown lever, a setting that changes nothing, is impossible here or undoes what is
+            fixed, more settings of the user's own than ``most``, nothing to try.
     """
     for name in forbid:
         if name not in LEVERS:
-            from algobias.errors import unknown_name
-
             raise unknown_name("forbid", name, LEVERS)
+    held = Held.of(fix, recipes)
+    for lever in held.levers:
+        if lever.name in forbid:
+            raise BadInput("forbid", lever.name, f"a lever that is not in {held.text}, which is fixed")
     chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
     proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
@@ -85,10 +95,10 @@ def candidates(
     ranked = sorted(proposed, key=lambda pair: -_worth(pair[0], names))
     for text, why in ranked:
         chosen.setdefault(text, why)
-    settings: list[Setting] = []
+    settings = list(fixed_alone(held))
     for text, why in chosen.items():
         wanted = why == NAMED
-        setting = _setting(text, recipes, why, wanted and text not in points)
+        setting = _setting(text, held, why, wanted and text not in points)
         barred = [] if setting is None else [lever.name for lever in setting.levers if lever.name in forbid]
         if barred and wanted:
             raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
@@ -100,27 +110,41 @@ def candidates(
     if not settings and not (only and set(only) <= set(points)):
         field, value = ("forbid", ", ".join(forbid)) if forbid else ("candidates", ", ".join(chosen) or None)
         raise BadInput(field, value, "at least one control that can be tried")
-    own_count = sum(setting.why == NAMED for setting in settings)
-    return tuple(settings[: max(most, own_count)])
+    own_count = sum(setting.why in (NAMED, FIXED) for setting in settings)
+    if most is not None and own_count > most:
+        allowed = f"at least {own_count}: so many settings are named, points of ranges among them"
+        raise BadInput("most", most, allowed)
+    return tuple(settings[: max(MOST, own_count) if most is None else most])
 
 
-def _setting(text: str, recipes: Mapping[str, Recipe], why: str, wanted: bool) -> Setting | None:
+def fixed_alone(held: Held) -> tuple[Setting, ...]:
+    """The setting that is what is fixed and nothing else; none where nothing is."""
+    if not held.levers:
+        return ()
+    return (Setting(held.text, held.levers, held.variant, held.baseline, FIXED),)
+
+
+def _setting(text: str, held: Held, why: str, wanted: bool) -> Setting | None:
     """The setting, or None where a proposed one does not fit these recipes."""
     try:
         levers = parse_many(text)
-        made = {name: recipes[name] for name in ("variant", "baseline")}
+        made = {"variant": held.variant, "baseline": held.baseline}
         for lever in levers:
             made = {name: lever.apply(recipe) for name, recipe in made.items()}
+        for name, recipe in made.items():
+            undone = held.undone_by(name, recipe)
+            if undone is not None:
+                raise BadInput("candidates", text, f"a control that leaves what is fixed as it is ({undone})")
     except BadInput:
         if wanted:
             raise
         return None
     # The baseline may stay as it is: a rule that undoes the change has nothing to do there.
-    if made["variant"] == recipes["variant"]:
+    if made["variant"] == held.variant:
         if wanted:
             raise BadInput("candidates", text, "a control that changes the variant's recipe")
         return None
-    return Setting(text, levers, made["variant"], made["baseline"], why)
+    return Setting(held.with_setting(text), (*held.levers, *levers), made["variant"], made["baseline"], why)
 
 
 def _worth(text: str, moved: set[str]) -> float:

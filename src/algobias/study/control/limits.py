@@ -49,12 +49,16 @@ class Limits:
             return "the variant does not reach the matched fit: there is no reference for its cost"
         named = "the variant" if self.reference == "variant" else "the variant at matched fit"
         for axis in self.keep:
-            if not ratios[axis] <= ALLOWED:
+            if not ratios[axis] <= ALLOWED:  # NaN is no cost that is known to be within
                 return f"{axis} {ratios[axis]:.2f} times {named}, more than {ALLOWED}"
         for axis in self.saved:
             if not against_baseline[axis] < 1:
                 return f"{axis} {against_baseline[axis]:.2f} times the baseline: nothing is saved any more"
         return None
+
+    def allow(self, ratios: Mapping[str, float]) -> bool:
+        """Whether an arm of this cost, as a multiple of its own reference, stays within the limit."""
+        return all(ratios[axis] <= ALLOWED for axis in self.keep)
 
     def place(self, at: Place) -> Place:
         """Where a control is judged within these limits, in a study that compares controls ``at`` a place."""

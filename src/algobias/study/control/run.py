@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from algobias.errors import BadInput
@@ -14,20 +15,15 @@ from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
 from algobias.study.audited import audited_question
-from algobias.study.control.candidates import Setting, candidates
+from algobias.study.control.candidates import Setting
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.limits import Limits
-from algobias.study.control.ranges import expanded
 from algobias.study.control.search import Selection
-from algobias.study.control.searching import (
-    CONFIRMATION_OFFSET,
-    SELECTION_OFFSET,
-    Searcher,
-    arms_of_part,
-    limits_of,
-)
+from algobias.study.control.searching import Searcher, arms_of_part, asked_settings, limits_of, place_of
+from algobias.study.control.seeds import fresh_seeds, selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
+from algobias.study.control.tuned import tuned_gap
 from algobias.study.design import Design, Run
 from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
@@ -37,8 +33,6 @@ from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
-
-MATCHED = ("bias", "mixed", "data")
 
 
 @dataclass(frozen=True)
@@ -90,16 +84,25 @@ def run_control(
     """
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
-    audited, question = audited_question(row)
-    verdict = str(audited["verdict"])
-    at: Place = "matched" if verdict in MATCHED else "planned_end"
+    audited, as_audited = audited_question(row)
+    question = spec.question(as_audited)
+    at = place_of(audited)
     with one_thread():
         plain = build_arms(question, load_task(question.task, options.data))
-        fixed = _fixed(plain, audited, spec)
-        arms, design = arms_of_part(question, audited, "search", fixed, spec, options)
+        fixed = asked_settings(plain, audited, spec)
+        arms, design = arms_of_part(
+            question, audited, "search", fixed, spec, options, selection_seed(question)
+        )
     limits = limits_of(spec, at)
     study = _id(row.id, spec, [setting.text for setting in fixed], arms)
-    saved = {**question.model_dump(mode="json"), "control_of": row.id, **spec.model_dump(mode="json")}
+    fresh = fresh_seeds(store, study, row, question)
+    saved = {
+        **spec.model_dump(mode="json"),
+        **question.model_dump(mode="json", exclude={"looks"}),
+        "control_of": row.id,
+        "confirmation_seed": fresh.first,
+        "earlier_studies": fresh.earlier,
+    }
     store.save_study(study, saved)
     try:
         progress.start(
@@ -134,7 +137,7 @@ def run_control(
             progress.message(f"{limit}: {settings[number].text if number is not None else 'nothing helps'}")
         confirmed = [settings[number] for number in picked]
         with one_thread():
-            arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options)
+            arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options, fresh.first)
         places = _places(selection, limits, picked, at)
         design = replace(design, at=at)
         found: Confirmation | None = None
@@ -165,18 +168,23 @@ def run_control(
     else:
         result = {**audited, "study": study, "controls": []}
         kept, terms = (), terms_of(arms, design, runs)
+    best = selection.tuned_baseline
+    tuned = (
+        None
+        if found is None
+        else partial(tuned_gap, design, runs, found, tuned=None if best is None else picked.index(best))
+    )
     result |= {
         "control_of": row.id,
-        "chosen": chosen_entries(selection, settings, limits, picked, at, found),
+        "chosen": chosen_entries(selection, settings, limits, picked, at, found, tuned),
         "tried": tried_entries(selection, settings, limits, at, spec.rungs),
-        "tuned_baseline": None
-        if selection.tuned_baseline is None
-        else settings[selection.tuned_baseline].text,
+        "tuned_baseline": None if best is None else settings[best].text,
         "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),
         "seeds": {
-            "search": [question.seed + SELECTION_OFFSET, spec.rungs[-1]],
-            "confirmation": [question.seed + CONFIRMATION_OFFSET, 0 if found is None else found.look],
+            "search": [selection_seed(question), spec.rungs[-1]],
+            "confirmation": [fresh.first, 0 if found is None else found.look],
         },
+        "earlier_studies": fresh.earlier,
         "seconds": time.monotonic() - started,
     }
     archive = Archive(
@@ -189,23 +197,6 @@ def run_control(
     )
     store.save_result(study, archive.stored())
     return Control(study, result, selection, found, settings)
-
-
-def _fixed(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> tuple[Setting, ...]:
-    """Every setting that needs no proposals; none where the user wants only those."""
-    given, only = expanded(spec.candidates, spec.trials), expanded(spec.only, spec.trials)
-    if spec.only and not only and not given:
-        return ()
-    return candidates(
-        plain.changes,
-        plain.recipes,
-        audited.get("moved") or [],
-        given=given,
-        only=(*only, *given) if spec.only else (),
-        forbid=spec.forbid,
-        points={*given, *only} - {*spec.candidates, *spec.only},
-        most=spec.most,
-    )
 
 
 def _confirm(

@@ -54,6 +54,7 @@ class Score:
         matched: The control at matched fit, or None where it cannot be compared there.
         planned: The control at the planned end.
         baseline_metric: Mean metric of the baseline with the control, at its planned end.
+        baseline_cost: Cost of the treated baseline over the baseline's there, per axis.
         against_baseline: Cost of the treated variant over the baseline's by place, per axis.
     """
 
@@ -63,6 +64,7 @@ class Score:
     matched: Recovery | None
     planned: Recovery | None
     baseline_metric: float
+    baseline_cost: dict[str, float]
     against_baseline: dict[Place, dict[str, float]]
 
     def found(self, limits: Limits, at: Place) -> Recovery | None:
@@ -75,6 +77,11 @@ class Score:
         if found is None or self.over(limits, at) is not None or not math.isfinite(found.improvement.mean):
             return -math.inf
         return found.improvement.mean
+
+    def tuned(self, limits: Sequence[Limits]) -> float:
+        """Metric of the treated baseline; -inf where it breaks every limit on its own cost."""
+        within = any(limit.allow(self.baseline_cost) for limit in limits)
+        return self.baseline_metric if within and math.isfinite(self.baseline_metric) else -math.inf
 
     def over(self, limits: Limits, at: Place) -> str | None:
         """Which limit it breaks, or None."""
@@ -91,7 +98,8 @@ class Selection:
     Attributes:
         chosen: For each of the limits the setting chosen, or None where none improves the variant within
             them.
-        tuned_baseline: The setting with which the baseline does best, or None: as it is.
+        tuned_baseline: The setting with which the baseline does best at no more than its own cost on the
+            axes that must not grow, or None: as it is.
         scores: Every setting on every rung it was tried on, in order.
     """
 
@@ -120,6 +128,8 @@ def plan_search(design: SearchDesign, runs: Sequence[Run]) -> list[Request] | Se
         every += scores
         if rung + 1 < len(design.rungs):
             alive = _better_half(design, scores)
+        if not alive:
+            return Selection((None,) * len(design.limits), None, tuple(every))
     return _choose(design, scores, every, runs)
 
 
@@ -169,9 +179,16 @@ def _score(book: Book, seeds: int, rung: int, local: int, setting: int, found: R
     for at, one in places.items():
         level = None if one.level is None else math.log(one.level)
         against[one.at] = ratios(costs_to(treated, level if at == "matched" else None), whole)
-    ends = book.planned_arm(f"baseline+control:{local}", seeds, FitScale()).end_metric
+    tuned = book.planned_arm(f"baseline+control:{local}", seeds, FitScale())
     return Score(
-        setting, rung, seeds, places.get("matched"), places.get("planned_end"), float(ends.mean()), against
+        setting,
+        rung,
+        seeds,
+        places.get("matched"),
+        places.get("planned_end"),
+        float(tuned.end_metric.mean()),
+        ratios(costs_to(tuned, None), whole),
+        against,
     )
 
 
@@ -184,8 +201,10 @@ def _better_half(design: SearchDesign, scores: Sequence[Score]) -> tuple[int, ..
         within = [score for score in ranked if score.gain(limits, design.at) > -math.inf]
         share = max(1, math.ceil(size / len(design.limits)))
         kept |= {score.setting for score in within[:share]}
-    best = max(scores, key=lambda score: (_metric(score), -score.setting))
-    return tuple(sorted(kept | {best.setting}))
+    best = max(scores, key=lambda score: (score.tuned(design.limits), -score.setting))
+    if best.tuned(design.limits) > -math.inf:
+        kept.add(best.setting)
+    return tuple(sorted(kept))
 
 
 def _choose(
@@ -198,9 +217,6 @@ def _choose(
     seeds = design.rungs[-1]
     book = Book(design.audit, [run for run in runs if run.replicate < seeds])
     plain = float(book.planned_arm("baseline", seeds, FitScale()).end_metric.mean())
-    tuned = max(last, key=lambda score: (_metric(score), -score.setting))
-    return Selection(tuple(chosen), tuned.setting if _metric(tuned) > plain else None, tuple(every))
-
-
-def _metric(score: Score) -> float:
-    return score.baseline_metric if math.isfinite(score.baseline_metric) else -math.inf
+    tuned = max(last, key=lambda score: (score.tuned(design.limits), -score.setting))
+    better = tuned.tuned(design.limits) > plain
+    return Selection(tuple(chosen), tuned.setting if better else None, tuple(every))

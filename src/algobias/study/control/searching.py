@@ -10,10 +10,12 @@ from typing import Any
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
 from algobias.study.arms import Arms, build_arms
-from algobias.study.control.candidates import Setting, candidates
+from algobias.study.control.candidates import FIXED, Setting, candidates, fixed_alone
+from algobias.study.control.fixed import Held
 from algobias.study.control.limits import Limits
-from algobias.study.control.ranges import propose, split
+from algobias.study.control.ranges import expanded, propose, split
 from algobias.study.control.search import SearchDesign, Selection, plan_search
+from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.design import Design, Run
 from algobias.study.progress import Progress
@@ -24,8 +26,8 @@ from algobias.study.trainer import Options, Trainer
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 
-SELECTION_OFFSET, CONFIRMATION_OFFSET = 2_000_000, 3_000_000
-"""Distance of the seeds of search and confirmation from the audit's; the three never meet."""
+MATCHED = ("bias", "mixed", "data")
+"""Verdicts that compare controls at matched fit."""
 
 PROPOSED = "proposed by optuna within a range of the user's"
 
@@ -37,6 +39,7 @@ def arms_of_part(
     settings: Sequence[Setting],
     spec: ControlSpec,
     options: Options,
+    seed: int,
 ) -> tuple[Arms, Design]:
     """Recipes and design on one part of the held-out examples, on that part's own seeds.
 
@@ -47,19 +50,49 @@ def arms_of_part(
         settings: The controls.
         spec: What is wanted.
         options: For the data.
+        seed: First of the part's seeds.
     """
-    offset, looks = (SELECTION_OFFSET, spec.rungs) if part == "search" else (CONFIRMATION_OFFSET, spec.looks)
+    looks = spec.rungs if part == "search" else spec.looks
     asked = question.model_copy(
         update={
             "task": f"{question.task}@{part}",
             "control": tuple(setting.text for setting in settings),
-            "seed": question.seed + offset,
+            "seed": seed,
             "looks": looks,
             "tolerance": float(audited["tolerance"]),
         }
     )
     arms = build_arms(asked, load_task(asked.task, options.data))
     return arms, arms.design(float(audited["tolerance"]))
+
+
+def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> tuple[Setting, ...]:
+    """Every setting that needs no proposals by optuna.
+
+    Args:
+        plain: The arms of the audit.
+        audited: Its result, for what moved.
+        spec: What is wanted.
+    """
+    given, only = expanded(spec.candidates, spec.trials), expanded(spec.only, spec.trials)
+    if spec.only and not only and not given:
+        return fixed_alone(Held.of(spec.fix, plain.recipes))
+    return candidates(
+        plain.changes,
+        plain.recipes,
+        audited.get("moved") or [],
+        given=given,
+        only=(*only, *given) if spec.only else (),
+        forbid=spec.forbid,
+        fix=spec.fix,
+        points={*given, *only} - {*spec.candidates, *spec.only},
+        most=spec.most,
+    )
+
+
+def place_of(audited: dict[str, Any]) -> Place:
+    """Where an audit's verdict compares controls."""
+    return "matched" if audited["verdict"] in MATCHED else "planned_end"
 
 
 def limits_of(spec: ControlSpec, at: Place) -> tuple[Limits, ...]:
@@ -107,7 +140,13 @@ class Searcher:
         """
         with one_thread():
             arms, design = arms_of_part(
-                self.question, self.audited, "search", settings, self.spec, self.options
+                self.question,
+                self.audited,
+                "search",
+                settings,
+                self.spec,
+                self.options,
+                selection_seed(self.question),
             )
         alters = tuple(one.alters_loss for one in settings)
         limits = limits_of(self.spec, self.at)
@@ -129,15 +168,16 @@ class Searcher:
         if not self.spec.trials:
             return fixed
         _, spaces = split((*self.spec.only, *self.spec.candidates))
-        rungs = self.spec.rungs[:1]
+        rungs, held = self.spec.rungs[:1], Held.of(self.spec.fix, self.recipes)
 
         def gains(texts: Sequence[str]) -> list[float]:
             settings = self._named(texts)
             if not settings:
                 return [-math.inf] * len(texts)
             scores = {settings[one.setting].text: one for one in self.select(settings, rungs).scores}
+            named = {held.with_setting(text): text for text in texts}
             best = {
-                text: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.at))
+                named[text]: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.at))
                 for text, score in scores.items()
             }
             self.progress.message("proposed: " + ", ".join(f"{t} gains {g:.3g}" for t, g in best.items()))
@@ -149,4 +189,13 @@ class Searcher:
         return (*fixed, *(replace(one, why=PROPOSED) for one in kept))
 
     def _named(self, texts: Sequence[str]) -> tuple[Setting, ...]:
-        return candidates(self.changes, self.recipes, (), only=texts, forbid=self.spec.forbid, points=texts)
+        found = candidates(
+            self.changes,
+            self.recipes,
+            (),
+            only=texts,
+            forbid=self.spec.forbid,
+            fix=self.spec.fix,
+            points=texts,
+        )
+        return tuple(one for one in found if one.why != FIXED)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from algobias.study.control.candidates import Setting
 from algobias.study.control.confirm import Confirmation
 from algobias.study.control.limits import Limits
 from algobias.study.control.search import Score, Selection
-from algobias.study.recovery import Place
-from algobias.study.result import control_result, number
+from algobias.study.control.tuned import TunedGap
+from algobias.study.recovery import Place, Recovery
+from algobias.study.result import control_result, interval, number
 
 
 def tried_entries(
@@ -37,6 +38,7 @@ def tried_entries(
             "why": setting.why,
             "seeds": score.seeds,
             "baseline_metric": number(score.baseline_metric),
+            "baseline_cost": {axis: number(value) for axis, value in score.baseline_cost.items()},
             "over_limit": [
                 {"axes": str(limit), "reason": reason}
                 for limit in limits
@@ -58,15 +60,19 @@ def chosen_entries(
     picked: Sequence[int],
     at: Place,
     found: Confirmation | None,
+    tuned: Callable[[Recovery], TunedGap] | None,
 ) -> list[dict[str, Any]]:
-    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason``; no ``lever``: none
-    helps.
+    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason, tuned_gap``; no
+    ``lever``: none helps.
 
-    A setting chosen within two limits is judged where each of them counts costs.
+    A setting chosen within two limits is judged where each of them counts costs. ``tuned_gap`` is the tuned
+    baseline minus the treated variant, with ``at``, where both were read.
     """
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
-        entry: dict[str, Any] = dict.fromkeys(("axes", "lever", "at", "confirmed", "general", "reason"))
+        entry: dict[str, Any] = dict.fromkeys(
+            ("axes", "lever", "at", "confirmed", "general", "reason", "tuned_gap")
+        )
         entry["axes"] = str(limit)
         if setting is not None:
             entry["lever"] = settings[setting].text
@@ -80,6 +86,9 @@ def chosen_entries(
                     "general": judged.general,
                     "reason": judged.reason,
                 }
+                if tuned is not None:
+                    left = tuned(judged)
+                    entry["tuned_gap"] = {**interval(left.gap), "at": left.at}
         entries.append(entry)
     return entries
 

@@ -1,0 +1,63 @@
+"""Tuned baseline minus treated variant: where it is read, and that it is that difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_control import DESIGN, GAP, world
+
+from algobias.study.control.confirm import Confirmation, plan_confirmation
+from algobias.study.control.tuned import tuned_gap
+from algobias.study.design import Design, Run
+
+EFFECT, ON_BASELINE = [2.0, 1.0], [0.5, 1.5]
+
+
+def confirmed(**more: object) -> tuple[Design, list[Run], Confirmation]:
+    design = replace(DESIGN, controls=2, at="matched", **more)  # type: ignore[arg-type]
+    serve, runs = world(EFFECT, ON_BASELINE), list[Run]()
+    while isinstance(found := plan_confirmation(design, runs, [(0, "matched")]), list):
+        runs += [serve(request) for request in found]
+    return design, runs, found
+
+
+@pytest.mark.parametrize("tuned", [None, 0, 1])
+@pytest.mark.parametrize("place", ["matched", "planned_end"])
+def test_it_is_the_difference_seed_by_seed(tuned: int | None, place: str) -> None:
+    design, runs, found = confirmed()
+    judged = found.judged(0, place)  # type: ignore[arg-type]
+    assert judged is not None
+    assert judged.at == place
+    left = tuned_gap(design, runs, found, judged, tuned)
+    assert left.at == place
+    assert left.gap.n == found.look
+    truth = GAP + (0.0 if tuned is None else ON_BASELINE[tuned]) - EFFECT[0]
+    assert left.gap.low < truth < left.gap.high
+    best = "baseline" if tuned is None else f"baseline+control:{tuned}"
+    ends = [
+        {run.replicate: run.outcome.end_metric for run in runs if run.arm == arm}
+        for arm in (best, "variant+control:0")
+    ]
+    # the scripted metric does not depend on the fit, so both places have the same difference
+    known = np.mean([ends[0][i] - ends[1][i] for i in range(found.look)])
+    assert left.gap.mean == pytest.approx(known)
+
+
+def test_against_the_plain_baseline_it_is_the_gap_that_is_left() -> None:
+    design, runs, found = confirmed()
+    judged = found.judged(0, "matched")
+    assert judged is not None
+    left = tuned_gap(design, runs, found, judged, None).gap
+    assert (left.mean, left.low, left.high) == pytest.approx(
+        (judged.treated_gap.mean, judged.treated_gap.low, judged.treated_gap.high)
+    )
+
+
+def test_a_tuned_baseline_whose_loss_means_something_else_is_read_at_the_planned_end() -> None:
+    design, runs, found = confirmed(control_alters_loss=(False, True))
+    judged = found.judged(0, "matched")
+    assert judged is not None
+    assert judged.at == "matched"
+    assert tuned_gap(design, runs, found, judged, 1).at == "planned_end"

@@ -113,6 +113,8 @@ def controlled(result: Mapping[str, Any]) -> dict[str, Any]:
                 "at": choice["at"],
                 "confirmed": choice["confirmed"],
                 "general": choice["general"],
+                "over_limit": choice["over_limit"],
+                "tuned_gap": numbers(choice["tuned_gap"]),
                 "recovered": numbers(entry and entry["recovered"]),
                 "recovered_against_treated_baseline": numbers(
                     entry and entry["recovered_against_treated_baseline"]

@@ -16,7 +16,7 @@ DOUBT = "on these seeds the gap itself is not clear of 0, which says little of t
 
 
 def chosen(record: StudyRecord) -> list[dict[str, str]]:
-    """One entry for each limit: ``axes, lever, at, confirmed, meaning, doubt, tuned, kind, recipe``."""
+    """One entry for each limit: ``axes, lever, at, confirmed, meaning, doubt, over, tuned, kind, recipe``."""
     rows = []
     for item in record.result.get("chosen") or []:
         entry = mapping(item)
@@ -32,6 +32,7 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
                 "confirmed": confirmed,
                 "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
                 "doubt": DOUBT if unbounded else "",
+                "over": f"on these seeds it costs {entry['over_limit']}" if entry.get("over_limit") else "",
                 "tuned": _tuned(record, mapping(entry.get("tuned_gap"))),
                 "kind": kind if confirmed in ("recovered", "partial") else "",
                 "recipe": recipe,

@@ -95,8 +95,7 @@ class _VerdictPanel:
             said = f" ({row['confirmed']}, {row['at']})" if row["confirmed"] else ""
             line = Text(f"Chosen within {row['axes']}: ", overflow="fold")
             parts += ["", line.append(f"{found}{said}", style="bold")]
-            if row["doubt"]:
-                parts.append(Text(f"But {row['doubt']}.", overflow="fold"))
+            parts += [Text(f"But {row[but]}.", overflow="fold") for but in ("doubt", "over") if row[but]]
             if row["tuned"]:
                 parts.append(Text(f"{row['tuned']}.", overflow="fold"))
         if searched.again(self.record):

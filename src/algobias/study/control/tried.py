@@ -62,16 +62,17 @@ def chosen_entries(
     found: Confirmation | None,
     tuned: Callable[[Recovery], TunedGap] | None,
 ) -> list[dict[str, Any]]:
-    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason, tuned_gap``; no
-    ``lever``: none helps.
+    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason, over_limit,
+    tuned_gap``; no ``lever``: none helps.
 
-    A setting chosen within two limits is judged where each of them counts costs. ``tuned_gap`` is the tuned
+    A setting chosen within two limits is judged where each of them counts costs. ``over_limit`` says which
+    limit it breaks on the fresh seeds, though it kept within all in the search. ``tuned_gap`` is the tuned
     baseline minus the treated variant, with ``at``, where both were read.
     """
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
         entry: dict[str, Any] = dict.fromkeys(
-            ("axes", "lever", "at", "confirmed", "general", "reason", "tuned_gap")
+            ("axes", "lever", "at", "confirmed", "general", "reason", "over_limit", "tuned_gap")
         )
         entry["axes"] = str(limit)
         if setting is not None:
@@ -85,6 +86,7 @@ def chosen_entries(
                     "confirmed": judged.verdict,
                     "general": judged.general,
                     "reason": judged.reason,
+                    "over_limit": limit.broken_by(judged, {}),
                 }
                 if tuned is not None:
                     left = tuned(judged)

@@ -102,6 +102,7 @@ class Arm:
         paths: For every replicate its runs, shortest first.
         scale: The fit measure.
         valid: The row has a fit measure that is a positive number, [n].
+        curves: The points of a row are the checks of one run; else the ends of separate runs.
     """
 
     replicates: tuple[int, ...]
@@ -117,6 +118,7 @@ class Arm:
     paths: tuple[tuple[Path, ...], ...]
     valid: Bools
     scale: FitScale
+    curves: bool
 
     def __len__(self) -> int:
         return len(self.replicates)
@@ -142,6 +144,7 @@ class Arm:
             paths,
             self.valid[rows],
             self.scale,
+            self.curves,
         )
 
     def first(self, n: int) -> Arm:
@@ -215,7 +218,7 @@ def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -
             # Ending non-finite after the planned end leaves the planned end as it was.
             points.ended[i] = end < len(outcome.curve) - 1
             points.finite[i] = to_planned and points.ended[i]
-    return points.arm(tuple((row,) for row in rows), scale)
+    return points.arm(tuple((row,) for row in rows), scale, curves=True)
 
 
 def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
@@ -239,7 +242,7 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
                 points.planned[i] = k
             if outcome.diverged and length >= 1:
                 points.finite[i] = False
-    return points.arm(tuple(tuple(row) for row in rows), scale)
+    return points.arm(tuple(tuple(row) for row in rows), scale, curves=False)
 
 
 def end_of(outcome: Outcome, scale: FitScale) -> float:
@@ -274,7 +277,7 @@ class _Points:
         else:
             table[np.arange(table.shape[1]) < np.array(sizes)[:, None]] = np.concatenate(rows)
 
-    def arm(self, paths: tuple[tuple[Path, ...], ...], scale: FitScale) -> Arm:
+    def arm(self, paths: tuple[tuple[Path, ...], ...], scale: FitScale, curves: bool) -> Arm:
         n, width = self.loss.shape
         log_fit = np.log(scale.fit(self.loss, self.train))
         # Neither a NaN nor a point without a test metric can be read at a level.
@@ -305,6 +308,7 @@ class _Points:
             paths,
             np.logical_and(~(self.loss < 0).any(1), measurable),
             scale,
+            curves,
         )
 
 

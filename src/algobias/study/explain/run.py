@@ -238,6 +238,7 @@ def _design(arms: Arms, audited: Mapping[str, Any], interventions: Sequence[Inte
         arms.design(float(audited["tolerance"])),
         controls=len(interventions),
         control_alters_loss=tuple(one.alters_loss for one in interventions),
+        upward=True,
     )
 
 

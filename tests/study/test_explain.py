@@ -20,7 +20,8 @@ from algobias.study.audit import run_audit
 from algobias.study.control.candidates import candidates
 from algobias.study.explain.evidence import CHANGE, Forced, judge, returned, slope
 from algobias.study.explain.interventions import at_dose, doses, forces, switches
-from algobias.study.explain.run import explain_spec, run_explain
+from algobias.study.explain.run import run_explain
+from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
 from algobias.study.statistics import Errors, Interval, error_levels
 from algobias.study.store import Store

@@ -190,7 +190,8 @@ def test_upward_a_variant_that_diverged_has_no_level_and_keeps_no_other_seed_unr
     assert found.unmatched == ()
 
 
-def test_upward_a_transplant_that_starts_below_the_level_has_not_come_down_to_it() -> None:
+@pytest.mark.parametrize("side", ["upward", "downward"])
+def test_a_transplant_that_starts_below_the_level_has_not_come_down_to_it(side: str) -> None:
     """Its first check shows the weights of the other recipe, before anything was done to them."""
     runs = runs_of({"baseline": 1.0, "variant": 0.5})
     went_on = outcome([0.02, 0.01], [90.0, 90.0], updates=[32, 64])
@@ -198,7 +199,7 @@ def test_upward_a_transplant_that_starts_below_the_level_has_not_come_down_to_it
     runs += [Run("variant+control:0", i, went_on) for i in range(LOOK)]
     runs += [Run("variant+control:1", i, came_down) for i in range(LOOK)]
     arms = ["baseline", "variant", "variant+control:0", "variant+control:1"]
-    found = matched_moments(DESIGN, runs, decided("upward", 0.1), arms)
+    found = matched_moments(DESIGN, runs, decided(side, 1 / 32), arms)
     assert found.unmatched == ("variant+control:0",)
     assert set(updates(found, "variant+control:0").values()) == {64}
     assert updates(found, "variant+control:1") == dict.fromkeys(range(LOOK), 32)

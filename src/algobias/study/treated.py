@@ -108,8 +108,7 @@ def end_levels(variant: Arm, replicates: Sequence[int]) -> Floats:
 def comes_down(arm: Arm, variant: Arm) -> Floats | None:
     """log l at which an arm is read in an upward match, [n], or None where one of its seeds never gets there.
 
-    A run that goes on from another one and is there from its first check on has not come down to the level:
-    what would be read is the other run. A seed whose variant has no end keeps no other from being read.
+    A seed whose variant has no end keeps no other from being read.
 
     Args:
         arm: Any arm besides baseline and variant.
@@ -117,7 +116,5 @@ def comes_down(arm: Arm, variant: Arm) -> Floats | None:
     """
     levels = end_levels(variant, arm.replicates)
     known = np.isfinite(levels)
-    columns, weights = arm.crossing(levels + ROUNDING)
-    late = np.array([arm.curves and row[0].outcome.curve.update[0] > 1 for row in arm.paths], dtype=np.bool_)
-    there = np.isfinite(weights) & ~(late & (columns == 0))
-    return levels if known.any() and there[known].all() else None
+    _, weights = arm.crossing(levels + ROUNDING)
+    return levels if known.any() and np.isfinite(weights)[known].all() else None

@@ -62,8 +62,9 @@ def test_the_whole_dose_is_the_change(lever: str) -> None:
     assert found.apply(digits()) == parse(lever).apply(digits())
 
 
-def test_levers_without_a_size_have_no_doses() -> None:
-    assert doses([parse("optimizer:sign")], digits(), (0.5,)) == []
+@pytest.mark.parametrize("lever", ["optimizer:sign", "clip:0.5"])
+def test_levers_without_a_size_have_no_doses(lever: str) -> None:
+    assert doses([parse(lever)], digits(), (0.5,)) == []
 
 
 def test_doses_that_are_the_same_are_made_once() -> None:

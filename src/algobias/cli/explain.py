@@ -126,9 +126,10 @@ def _as_typed(options: Collection[str]) -> Iterator[None]:
     try:
         yield
     except BadInput as error:
-        if error.field not in options:
+        option = error.field.partition(".")[0]  # at.0 is the first number of --at
+        if option not in options:
             raise
-        raise BadInput(f"--{error.field}", error.value, error.allowed, error.nearest) from error
+        raise BadInput(f"--{option}", error.value, error.allowed, error.nearest) from error
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -43,6 +43,7 @@ def intervention_entries(
             "restart": one.restart,
             "dose": one.dose,
             "place": None if recovery is None else recovery.at,
+            "reason": None if recovery is None else recovery.reason,
             "gap": interval(None if recovery is None else recovery.treated_gap),
             "recovered": interval(None if recovery is None else recovery.recovered),
             "against_treated_baseline": interval(

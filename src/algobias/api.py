@@ -14,7 +14,8 @@ from algobias.study.compare import Comparison, compare_tables
 from algobias.study.control.run import Control, run_control
 from algobias.study.control.spec import control_spec
 from algobias.study.design import DEFAULT_LOOKS
-from algobias.study.explain.run import Explanation, explain_spec, run_explain
+from algobias.study.explain.run import Explanation, run_explain
+from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
 from algobias.study.store import DEFAULT_FOLDER, Store
 from algobias.study.tables import Terms
@@ -152,7 +153,7 @@ def explain(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.study.explain.run.ExplainSpec`: ``at``, ``doses``, ``force``,
+        asked: Fields of :class:`~algobias.study.explain.spec.ExplainSpec`: ``at``, ``doses``, ``force``,
             ``only``, ``most``, ``seeds``.
 
     Returns:

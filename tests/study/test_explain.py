@@ -20,7 +20,8 @@ from algobias.study.audit import run_audit
 from algobias.study.control.candidates import candidates
 from algobias.study.explain.evidence import CHANGE, Forced, judge, returned, slope
 from algobias.study.explain.interventions import at_dose, doses, forces, switches
-from algobias.study.explain.run import explain_spec, run_explain
+from algobias.study.explain.run import run_explain
+from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
 from algobias.study.statistics import Errors, Interval, error_levels
 from algobias.study.store import Store
@@ -61,8 +62,9 @@ def test_the_whole_dose_is_the_change(lever: str) -> None:
     assert found.apply(digits()) == parse(lever).apply(digits())
 
 
-def test_levers_without_a_size_have_no_doses() -> None:
-    assert doses([parse("optimizer:sign")], digits(), (0.5,)) == []
+@pytest.mark.parametrize("lever", ["optimizer:sign", "clip:0.5"])
+def test_levers_without_a_size_have_no_doses(lever: str) -> None:
+    assert doses([parse(lever)], digits(), (0.5,)) == []
 
 
 def test_doses_that_are_the_same_are_made_once() -> None:

@@ -157,3 +157,13 @@ def test_fit_from_minus_nats_and_from_an_unknown_scale() -> None:
         unknown = FitScale.of_metric([outcome([1.0, 1.0], [5.0, 8.0], values)], None)
         assert unknown.best is None
         assert not arm_of(*nats, scale=unknown).valid.any()
+
+
+def test_a_transplant_is_not_read_before_anything_was_done_to_it() -> None:
+    """Rows that start at 0.02, 0.06 and 0.2 where the level is 0.1: the first two show another run."""
+    rows = [Path(1.0, outcome([start, 0.01], [50.0, 90.0], updates=[32, 64])) for start in (0.02, 0.06, 0.2)]
+    own, transplanted = curve_arm(rows, FitScale()), curve_arm(rows, FitScale(), transplants=True)
+    level = math.log(0.1)
+    assert np.isfinite(own.at_level(level)).tolist() == [False, True, True], "as for any table of checks"
+    assert np.isfinite(transplanted.at_level(level)).tolist() == [False, False, True]
+    assert np.isfinite(transplanted.take([2, 1]).at_level(level)).tolist() == [True, False]

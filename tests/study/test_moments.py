@@ -9,7 +9,7 @@ import pytest
 from scripted import PLANNED, UPDATES, outcome
 
 from algobias.study.design import Design, Run
-from algobias.study.moments import halvings, matched_moments, trajectory
+from algobias.study.moments import Matched, halvings, matched_moments, trajectory
 from algobias.study.plan import plan
 from algobias.study.split import Split
 from algobias.study.verdict import Verdict
@@ -140,3 +140,98 @@ def test_a_trajectory_ends_where_the_run_is_compared() -> None:
     along = trajectory(found, "variant", 1, False)
     assert [one.update for one in along] == [1, 2, 4, 8, 16]
     assert trajectory(found, "variant", 99, False) == []
+
+
+def upward_runs(treated: dict[str, float]) -> list[Run]:
+    """The variant of seed i ends at 2^(i + 1) / 64; treated arms have the same speed for every seed."""
+    runs = [Run("baseline", i, falling(1.0)) for i in range(LOOK)]
+    runs += [Run("variant", i, falling(1 / 2 ** (i + 1))) for i in range(LOOK)]
+    return runs + runs_of(treated)
+
+
+def updates(found: Matched, arm: str) -> dict[int, int]:
+    return {replicate: moment.update for replicate, (moment,) in found.moments[arm].items()}
+
+
+def test_upward_reads_treated_arms_where_the_variant_of_the_same_seed_ended() -> None:
+    """At speed 1/2 the loss 2 / update is 2^(i + 1) / 64 after 64 / 2^i updates; at 1/4 seed 0 never is."""
+    runs = upward_runs({"variant+control:0": 0.5, "baseline+control:0": 2.0, "variant+control:1": 0.25})
+    arms = ["baseline", "variant", "variant+control:0", "baseline+control:0", "variant+control:1"]
+    found = matched_moments(DESIGN, runs, decided("upward", 0.1), arms)
+    assert updates(found, "variant") == dict.fromkeys(range(LOOK), PLANNED)
+    assert updates(found, "baseline") == {0: 32, 1: 16, 2: 8, 3: 4}
+    assert updates(found, "variant+control:0") == {0: 64, 1: 32, 2: 16, 3: 8}
+    assert updates(found, "baseline+control:0") == {0: 16, 1: 8, 2: 4, 3: 2}
+    assert updates(found, "variant+control:1") == dict.fromkeys(range(LOOK), PLANNED)
+    assert found.unmatched == ("variant+control:1",)
+
+
+def test_upward_pairs_by_seed_whatever_the_order_and_with_one_missing() -> None:
+    """The last treated run is not there: the others are read where they were."""
+    runs = upward_runs({"variant+control:0": 0.5})
+    arms = ["baseline", "variant", "variant+control:0"]
+    whole = matched_moments(DESIGN, runs, decided("upward", 0.1), arms)
+    assert matched_moments(DESIGN, runs[::-1], decided("upward", 0.1), arms) == whole
+    fewer = [run for run in runs[::-1] if (run.arm, run.replicate) != ("variant+control:0", LOOK - 1)]
+    found = matched_moments(DESIGN, fewer, decided("upward", 0.1), arms)
+    assert updates(found, "variant+control:0") == {0: 64, 1: 32, 2: 16}
+    assert found.unmatched == ()
+
+
+def test_upward_a_variant_that_diverged_has_no_level_and_keeps_no_other_seed_unread() -> None:
+    runs = upward_runs({"variant+control:0": 0.5})
+    lost = outcome([1.0, math.inf], [50.0, 10.0], diverged=True)
+    runs = [replace(run, outcome=lost) if (run.arm, run.replicate) == ("variant", 0) else run for run in runs]
+    found = matched_moments(
+        DESIGN, runs, decided("upward", 0.1), ["baseline", "variant", "variant+control:0"]
+    )
+    assert updates(found, "variant+control:0") == {1: 32, 2: 16, 3: 8}
+    assert updates(found, "baseline") == {1: 16, 2: 8, 3: 4}
+    assert found.unmatched == ()
+
+
+@pytest.mark.parametrize("side", ["upward", "downward"])
+def test_a_transplant_that_starts_below_the_level_has_not_come_down_to_it(side: str) -> None:
+    """Its first check shows the weights of the other recipe, before anything was done to them."""
+    runs = runs_of({"baseline": 1.0, "variant": 0.5})
+    went_on = outcome([0.02, 0.01], [90.0, 90.0], updates=[32, 64])
+    came_down = outcome([0.6, 0.03, 0.01], [90.0] * 3, updates=[16, 32, 64])
+    runs += [Run("variant+control:0", i, went_on) for i in range(LOOK)]
+    runs += [Run("variant+control:1", i, came_down) for i in range(LOOK)]
+    arms = ["baseline", "variant", "variant+control:0", "variant+control:1"]
+    found = matched_moments(DESIGN, runs, decided(side, 1 / 32), arms)
+    assert found.unmatched == ("variant+control:0",)
+    assert set(updates(found, "variant+control:0").values()) == {64}
+    assert updates(found, "variant+control:1") == dict.fromkeys(range(LOOK), 32)
+
+
+def test_upward_a_control_that_alters_the_loss_is_read_by_the_training_metric() -> None:
+    """Its loss never falls; the distance of its training metric from 100 is the variant's end after 16."""
+    errors = [100 - 32 / update for update in UPDATES[:7]]
+    ends = outcome([1.0, 0.5], [50.0, 86.0], [60.0, 98.0], updates=[1, 64])
+    runs = [
+        Run("baseline", i, outcome([1 / u for u in UPDATES[:7]], [90.0] * 7, errors)) for i in range(LOOK)
+    ]
+    runs += [Run("variant", i, ends) for i in range(LOOK)]
+    noisy = outcome([1.0] * 7, [88.0] * 7, errors)
+    runs += [Run("variant+control:0", i, noisy) for i in range(LOOK)]
+    design = replace(DESIGN, controls=1, control_alters_loss=(True,))
+    arms = ["baseline", "variant", "variant+control:0"]
+    found = matched_moments(design, runs, decided("upward", 0.5), arms)
+    assert updates(found, "variant+control:0") == dict.fromkeys(range(LOOK), 16)
+    assert updates(found, "baseline") == dict.fromkeys(range(LOOK), 2)
+
+
+def test_upward_full_schedules_of_a_treated_arm_around_the_level() -> None:
+    """The variant ends at 0.2, log-midpoint of the treated arm's ends at 0.4 (half the length) and 0.1."""
+    runs = [Run("variant", i, outcome([2.0, 0.2], [50.0, 86.0])) for i in range(LOOK)]
+    for arm in ("baseline", "variant+control:0"):
+        for length, end in {0.5: 0.4, 1.0: 0.1}.items():
+            runs += [Run(arm, i, outcome([2.0, end], [50.0, 90.0]), length) for i in range(LOOK)]
+    design = replace(DESIGN, decays=True)
+    arms = ["baseline", "variant", "variant+control:0"]
+    found = matched_moments(design, runs, decided("upward", 0.2), arms)
+    assert found.unmatched == ()
+    for arm in ("baseline", "variant+control:0"):
+        shares = {one.length: one.weight for one in found.moments[arm][1]}
+        assert shares == pytest.approx({0.5: 0.5, 1.0: 0.5}, abs=1e-6)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -50,6 +52,10 @@ def explain(
         int | None,
         typer.Option(min=4, help="How many of the audit's seeds.", show_default="all it looked at"),
     ] = None,
+    plan: Annotated[
+        bool,
+        typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing."),
+    ] = False,
     max_time: Annotated[
         float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
     ] = None,
@@ -65,9 +71,11 @@ def explain(
     """
     from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
-    from algobias.report.terminal import LiveView
+    from algobias.report.terminal import LiveView, plan_panel
     from algobias.study.executor import OutOfTime
-    from algobias.study.explain.run import explain_spec, run_explain
+    from algobias.study.explain.prepared import prepare
+    from algobias.study.explain.run import run_explain
+    from algobias.study.explain.spec import explain_spec
     from algobias.study.progress import Progress
     from algobias.study.store import Store
     from algobias.study.trainer import Options
@@ -80,13 +88,21 @@ def explain(
         "most": most,
         "seeds": seeds,
     }
-    asked = explain_spec({key: value for key, value in given.items() if value is not None})
     console = messages()
-    with Store(store) as opened:
+    with _as_typed(given):
+        asked = explain_spec({key: value for key, value in given.items() if value is not None})
+    with Store(store) as opened, _as_typed(given):
         row = opened.find_study(study)
         for origin in ("control_of", "explain_of"):  # the audit that a later study was about
             if origin in row.spec:
                 row = opened.find_study(str(row.spec[origin]))
+        if plan:
+            expected = prepare(row, asked, data).forecast(workers)
+            if json:
+                print_json(expected)
+            else:
+                console.print(plan_panel(expected))
+            return
         view = Progress() if quiet else LiveView(console)
         command = f"algobias {shlex.join(sys.argv[1:])}"
         try:
@@ -102,6 +118,18 @@ def explain(
     if not quiet:
         console.print(panel(record))
         console.print(f"report: {path}", soft_wrap=True, markup=False)
+
+
+@contextmanager
+def _as_typed(options: Collection[str]) -> Iterator[None]:
+    """Complaints about a field name the option as it was typed."""
+    try:
+        yield
+    except BadInput as error:
+        option = error.field.partition(".")[0]  # at.0 is the first number of --at
+        if option not in options:
+            raise
+        raise BadInput(f"--{option}", error.value, error.allowed, error.nearest) from error
 
 
 def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:

@@ -71,12 +71,14 @@ def table(record: StudyRecord) -> dict[str, Any]:
     """Every intervention: header and rows of text."""
     places = words.decimals(record)
     rows = []
-    for item in record.result.get("interventions") or []:
-        entry = mapping(item)
+    entries = [mapping(item) for item in record.result.get("interventions") or []]
+    matched = any(entry.get("place") == "matched" for entry in entries)
+    for entry in entries:
+        apart = ", at the planned end" if matched and entry.get("place") == "planned_end" else ""
         against = Interval.read(entry.get("against_treated_baseline"))
         rows.append(
             {
-                "name": str(entry.get("text") or ""),
+                "name": str(entry.get("text") or "") + apart,
                 "cells": [
                     KINDS.get(str(entry.get("kind")), ""),
                     numerals.estimate(Interval.read(entry.get("gap")), places, signed=True),

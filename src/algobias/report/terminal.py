@@ -152,7 +152,12 @@ class _PlanPanel:
             label = str(arm.get("label") or str(arm.get("name")).replace("_", " "))
             rows.append((label, cells))
         yield Text(f"{plan.get('task')}: {change}", style="bold", overflow="fold")
-        yield Text("Nothing is trained. A study usually stops at an early look, well below these limits.")
+        usual = (
+            "A study usually stops at an early look, well below these limits."
+            if len(plan.get("looks") or []) != 1
+            else "Most runs end as planned; the limits allow for training on to equal fit."
+        )
+        yield Text(f"Nothing is trained. {usual}")
         yield Text("")
         yield _grid(["arm", "seeds", "updates each", "time"], rows, narrow)
         yield Text("")

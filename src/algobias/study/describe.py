@@ -13,11 +13,12 @@ import numpy as np
 
 from algobias.study.checks import broken_because
 from algobias.study.design import Design, Request
-from algobias.study.extension import Book, Frontier, extensions, frozen_reference, settle
+from algobias.study.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
 from algobias.study.matching import Arm, FitScale
 from algobias.study.recovery import Four, Recovery, recovery
 from algobias.study.split import FACTOR, LevelGap, Split, matched_level
 from algobias.study.statistics import Interval, paired, population_interval, welch
+from algobias.study.treated import end_levels
 from algobias.study.verdict import RateOnly, Verdict
 
 FURTHER = (3.0, 10.0)
@@ -131,13 +132,19 @@ def _recovery(
     look, split = verdict.look, verdict.split
     at_fit = verdict.name in ("bias", "mixed", "data") if design.at == "verdict" else design.at == "matched"
     level = math.log(split.level) if split.side == "downward" and split.level is not None else None
-    if design.control_alters_loss and design.control_alters_loss[number] and scale.on == "train_loss":
-        scale = training_metric_scale(design, book)
-        reference, level = frozen_reference(book, design.looks[0], scale), None
     names = ("baseline", "variant", f"variant+control:{number}", f"baseline+control:{number}")
+    own = scale_of(design, book, names[2], scale)
+    if own != scale:
+        scale, reference, level = own, frozen_reference(book, design.looks[0], own), None
     arms = Four(*(book.everything(name, look, scale) for name in names))
     broken = broken_because(arms.baseline, arms.treated_baseline)
-    target = _target(arms, reference, level) if at_fit else None
+    upward = design.upward and design.paired and split.side == "upward"
+    if upward and at_fit and design.decays and design.can_extend:
+        shorter = _shorter(book, names, arms, scale)
+        if isinstance(shorter, list):
+            return shorter
+        arms = shorter
+    target = _target(arms, reference, level) if at_fit and not upward else None
     if target is not None and design.can_extend:
         # A broken treated baseline is not trained on.
         treated = names[2:3] if broken else names[2:]
@@ -154,8 +161,16 @@ def _recovery(
         errors=split.errors,
         control=number,
         pair=design.paired,
+        upward=upward,
         treated_baseline_broken=broken,
     )
+
+
+def scale_of(design: Design, book: Book, arm: str, scale: FitScale) -> FitScale:
+    """The fit measure by which an arm is compared: that of the audit, unless its control alters the loss."""
+    number = arm.partition("+control:")[2]
+    alters = bool(number and design.control_alters_loss and design.control_alters_loss[int(number)])
+    return training_metric_scale(design, book) if alters and scale.on == "train_loss" else scale
 
 
 def training_metric_scale(design: Design, book: Book) -> FitScale:
@@ -172,6 +187,22 @@ def _target(arms: Four, reference: float | None, level: float | None) -> float |
         return None
     target = matched_level(reference, arms.baseline, arms.variant)
     return target if target <= math.log(FACTOR * reference) else None
+
+
+def _shorter(book: Book, names: tuple[str, ...], arms: Four, scale: FitScale) -> Four | list[Request]:
+    """The four arms of an upward match with shorter schedules around where the variant ended, or requests.
+
+    An arm with a seed that does not come down to its level is not matched, and asks for nothing.
+    """
+    levels = end_levels(arms.variant, arms.variant.replicates)
+    frontiers = [Frontier.of(book, name, arm, scale) for name, arm in zip(names, arms, strict=True)]
+    for name, arm, frontier in zip(names, arms, frontiers, strict=True):
+        if name == "variant" or (arm.reach > levels + ROUNDING)[np.isfinite(levels)].any():
+            continue
+        for replicate in np.flatnonzero(np.isfinite(levels)).tolist():
+            frontier.descend(replicate, float(levels[replicate]))
+    wanted = [request for frontier in frontiers for request in frontier.wanted]
+    return wanted or Four(*(frontier.made() for frontier in frontiers))
 
 
 def _grown(

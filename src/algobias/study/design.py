@@ -77,6 +77,9 @@ class Design:
         null_failed: Why the null check failed, or None.
         only_look: Look at so many replicates only, with the error levels of the whole schedule of looks.
         at: Where controls are compared: as the verdict says, or at one place whatever it says.
+        upward: Where the match is upward and controls are compared at matched fit, treated arms are read
+            where they come down to the loss at which the variant of the same seed ended; False: at the
+            planned end.
 
     Raises:
         BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
@@ -100,6 +103,7 @@ class Design:
     null_failed: str | None = None
     only_look: int | None = None
     at: Literal["verdict", "matched", "planned_end"] = "verdict"
+    upward: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < float("inf"):

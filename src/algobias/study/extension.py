@@ -97,7 +97,7 @@ class Book:
                 made[len(rows)] = (
                     frontier_arm([[row] for row in rows], scale)
                     if self.design.decays
-                    else curve_arm(rows, scale, to_planned=arm == "baseline")
+                    else curve_arm(rows, scale, to_planned=arm == "baseline", transplants="+control" in arm)
                 )
             made[n] = made[max(made)].first(n)
         return made[n]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe
 from algobias.study.arms import NOISE_SEEDS, Arms
+from algobias.study.audit import spoken
 from algobias.study.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
 from algobias.study.processes import available_cores
 from algobias.study.readings import along_training
@@ -32,15 +34,23 @@ KEPT_WEIGHTS = 16
 """Moments at which weights are kept: the training loss halves about so often, plus the ends."""
 
 
-def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
+def forecast(
+    arms: Arms, workers: int | None = None, *, stored: Collection[str] = (), longer: bool = True
+) -> dict[str, Any]:
     """Arms, seeds, worst-case updates, time and disk of a study.
 
     Time per update is measured on a few gradient evaluations of each arm, one run alone; stacked seeds are
     faster, so the time is an upper bound on an idle machine. Nothing is trained or stored.
+
+    Args:
+        arms: Recipes by arm.
+        workers: Processes; None means one per core.
+        stored: Arms whose planned runs are there: only what may come besides is counted.
+        longer: Treated arms may be trained longer, or again with other lengths of their schedule.
     """
     spec = arms.spec
     workers = workers or available_cores()
-    rows = arm_rows(arms, workers)
+    rows = [{**row, "name": spoken(row["name"], spec)} for row in arm_rows(arms, workers, stored, longer)]
     if spec.tolerance is None:
         first = rows[0]
         seconds = first["seconds_per_update"] * first["updates"] * NOISE_SEEDS / workers
@@ -63,16 +73,24 @@ def forecast(arms: Arms, workers: int | None = None) -> dict[str, Any]:
     }
 
 
-def arm_rows(arms: Arms, workers: int) -> list[dict[str, Any]]:
-    """What each arm costs at worst, with all seeds of the last look; every figure but those of one run is
-    proportional to the seeds."""
+def arm_rows(
+    arms: Arms, workers: int, stored: Collection[str] = (), longer: bool = True
+) -> list[dict[str, Any]]:
+    """What each arm costs at worst, with all seeds of the last look, under the planner's names of the arms.
+
+    Every figure but those of one run is proportional to the seeds. Arguments as for :func:`forecast`.
+    """
     seeds = arms.spec.looks[-1]
     decays = any(recipe.schedule.decays for recipe in arms.recipes.values())
     rows: list[dict[str, Any]] = []
+    known: dict[str, tuple[float, int, bool]] = {}
     for name, recipe in arms.recipes.items():
-        factor = _factor(name, decays)
-        updates = recipe.planned_updates
-        seconds, size, stacked = _measure(arms, recipe)
+        factor = 1.0 if "+control" in name and not longer else _factor(name, decays)
+        factor -= name in stored
+        if factor == 0:
+            continue
+        updates = recipe.planned_end
+        seconds, size, stacked = _measure(arms, recipe, known)
         rows.append(
             {
                 "name": name,
@@ -125,11 +143,26 @@ def _factor(name: str, decays: bool) -> float:
     return 1.0 if name == "baseline" else EXTENSION
 
 
-def _measure(arms: Arms, recipe: Recipe) -> tuple[float, int, bool]:
-    """Seconds of one update of one run, bytes of its weights, and whether seeds are stacked."""
-    setup = Setup(recipe, arms.task, torch.device(arms.spec.device))
-    with one_thread():
-        return _timed(setup, arms.spec.seed)
+def _measure(
+    arms: Arms, recipe: Recipe, known: dict[str, tuple[float, int, bool]]
+) -> tuple[float, int, bool]:
+    """Seconds of one update of one run, bytes of its weights, and whether seeds are stacked.
+
+    Args:
+        arms: Recipes by arm.
+        recipe: The run's; updates of its origin cost what that recipe's do.
+        known: What has been measured: recipes that differ in their length alone are the same here.
+    """
+    key = recipe.model_dump_json(exclude={"budget", "origin"})
+    if key not in known:
+        setup = Setup(recipe, arms.task, torch.device(arms.spec.device))
+        with one_thread():
+            known[key] = _timed(setup, arms.spec.seed)
+    seconds, size, stacked = known[key]
+    if recipe.origin is not None:
+        before = recipe.origin.updates / recipe.planned_end
+        seconds += before * (_measure(arms, recipe.origin.recipe, known)[0] - seconds)
+    return seconds, size, stacked
 
 
 def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:

@@ -102,6 +102,7 @@ class Arm:
         paths: For every replicate its runs, shortest first.
         scale: The fit measure.
         valid: The row has a fit measure that is a positive number, [n].
+        late: The row's run goes on from another one, and its first point shows that one, [n].
     """
 
     replicates: tuple[int, ...]
@@ -117,6 +118,7 @@ class Arm:
     paths: tuple[tuple[Path, ...], ...]
     valid: Bools
     scale: FitScale
+    late: Bools
 
     def __len__(self) -> int:
         return len(self.replicates)
@@ -142,6 +144,7 @@ class Arm:
             paths,
             self.valid[rows],
             self.scale,
+            self.late[rows],
         )
 
     def first(self, n: int) -> Arm:
@@ -152,7 +155,8 @@ class Arm:
         """Where each row first reaches a level: its column, and the weight of that column.
 
         The column before it has the rest of the weight. Weight NaN: the row never reaches the level, or
-        starts so far below it that its first point says nothing about it. Cost: O(n K).
+        starts so far below it that its first point says nothing about it, or starts at or below it and goes
+        on from another run: what would be read is that run. Cost: O(n K).
 
         Args:
             log_level: log l, one for all rows or one per row, [n].
@@ -171,7 +175,8 @@ class Arm:
         down = np.subtract(before, level, out=np.ones(n), where=between)
         span = np.subtract(before, here, out=np.ones(n), where=between)
         np.divide(down, span, out=weight, where=between)
-        weight[~reached | (~between & (here < level - FIRST_POINT))] = math.nan
+        unread = (here < level - FIRST_POINT) | (self.late & (column == 0))
+        weight[~reached | (~between & unread)] = math.nan
         return column, weight
 
     def at_level(self, log_level: float | Floats) -> Floats:
@@ -190,13 +195,16 @@ class Arm:
         return int(np.count_nonzero(below))
 
 
-def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -> Arm:
+def curve_arm(
+    rows: Sequence[Path], scale: FitScale, to_planned: bool = False, transplants: bool = False
+) -> Arm:
     """An arm whose rows are curves: every check of one run per replicate 0, 1, ..., n - 1.
 
     Args:
         rows: The runs, in order of replicates.
         scale: The fit measure.
         to_planned: Leave out checks after the planned end.
+        transplants: A run whose first check is not its first update goes on from another run.
     """
     outcomes = [row.outcome for row in rows]
     sizes = [one.planned + 1 if to_planned else len(one.curve) for one in outcomes]
@@ -211,6 +219,7 @@ def curve_arm(rows: Sequence[Path], scale: FitScale, to_planned: bool = False) -
         end = outcome.planned
         points.planned[i] = end
         points.train[i, end] = outcome.curve.train_metric[end]
+        points.late[i] = transplants and outcome.curve.update[0] > 1
         if outcome.diverged:
             # Ending non-finite after the planned end leaves the planned end as it was.
             points.ended[i] = end < len(outcome.curve) - 1
@@ -263,6 +272,7 @@ class _Points:
         self.planned = np.zeros(n, dtype=np.intp)
         self.ended = np.ones(n, dtype=np.bool_)
         self.finite = np.ones(n, dtype=np.bool_)
+        self.late = np.zeros(n, dtype=np.bool_)
 
     @staticmethod
     def fill(table: Floats, rows: Sequence[Floats], sizes: Sequence[int]) -> None:
@@ -305,6 +315,7 @@ class _Points:
             paths,
             np.logical_and(~(self.loss < 0).any(1), measurable),
             scale,
+            self.late,
         )
 
 

@@ -1,7 +1,7 @@
 """At which moments of which runs coordinates are read, so that arms are compared at matched fit. Pure.
 
 Where the rate is constant, a downward match is read at the first check at or below the level, an upward
-match at the first check of the baseline at or below the loss at which the variant of that replicate ended,
+match at the first check of every other arm at or below the loss at which the variant of that replicate ended,
 and at that end. Where the rate decays, a run has one moment, its end: readings are interpolated linearly in
 log l between the full-schedule runs whose ends bracket the level, or taken from one end within 10 % of it.
 Without a match every run is read at its planned end, and no shift can be told from a change of fit.
@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from algobias.study.describe import training_metric_scale
+from algobias.study.describe import scale_of, training_metric_scale
 from algobias.study.design import Design, Run
 from algobias.study.extension import ROUNDING, Book
 from algobias.study.matching import Arm, FitScale, Floats
+from algobias.study.treated import comes_down, end_levels
 from algobias.study.verdict import Verdict
 from algobias.training.outcome import Outcome
 
@@ -68,7 +69,7 @@ class Matched:
         moments: By arm and replicate; a replicate without a value at matched fit is left out.
         reason: Why readings are not at matched fit; None: they are.
         unmatched: Arms besides baseline and variant that are read at their planned end although baseline
-            and variant are matched.
+            and variant are matched: not every replicate comes down to its level.
     """
 
     moments: dict[str, dict[int, tuple[Moment, ...]]]
@@ -97,16 +98,22 @@ def matched_moments(design: Design, runs: Sequence[Run], verdict: Verdict, arms:
     unmatched = []
     for name, arm in known.items():
         if split.side == "downward":
-            found[name] = _at(name, arm, np.full(len(arm), math.log(split.level)), design.decays)
-            if name not in ("baseline", "variant") and len(found[name]) < len(arm):
-                found[name] = _ends(name, arm)
-                unmatched.append(name)
+            read = _at(name, arm, np.full(len(arm), math.log(split.level)), design.decays)
+            whole = len(read) == len(arm)
+        elif name == "variant":
+            read, whole = _ends(name, arm), True
         elif name == "baseline":
-            found[name] = _at(name, arm, known["variant"].end_fit[: len(arm)], design.decays)
+            read, whole = _at(name, arm, end_levels(known["variant"], arm.replicates), design.decays), True
         else:
-            found[name] = _ends(name, arm)
-            if name != "variant":
-                unmatched.append(name)
+            own = scale_of(design, book, name, scale)
+            treated, variant = (book.everything(each, look, own) for each in (name, "variant"))
+            levels = comes_down(treated, variant)
+            read = {} if levels is None else _at(name, treated, levels, design.decays)
+            whole = levels is not None
+        if name not in ("baseline", "variant") and not whole:
+            read = _ends(name, arm)
+            unmatched.append(name)
+        found[name] = read
     return Matched(found, None, tuple(unmatched))
 
 

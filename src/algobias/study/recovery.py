@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from algobias.study.matching import Arm, Floats
-from algobias.study.split import FACTOR, Bounds, enough, matched_level
+from algobias.study.split import Bounds, enough
 from algobias.study.statistics import Errors, Estimate, Interval, fieller, fieller_from_moments, paired, welch
+from algobias.study.treated import common_fit
 from algobias.training.outcome import Cost
 
 RecoveryName = Literal["recovered", "harmful", "partial", "none"]
@@ -66,31 +67,6 @@ class Four(NamedTuple):
     treated_baseline: Arm
 
 
-def treated_level(
-    arms: Sequence[Arm], reference: float | None, level: float | None
-) -> tuple[float | None, str | None]:
-    """log L_R, the lowest loss that all four arms reach (never below the level of the split), or why none.
-
-    Args:
-        arms: Baseline, variant, treated variant and, where R* is asked for too, treated baseline.
-        reference: L*.
-        level: L of the split, where it is on the same fit measure.
-    """
-    if reference is None or not all(arm.valid.all() for arm in arms):
-        return None, "there is no common measure of fit"
-    for name, arm in zip(_NAMES, arms, strict=False):
-        if not enough(arm.finite, arm.finite, pair=True):
-            return None, f"more than a quarter of the seeds of the {name} ended non-finite"
-    common = matched_level(reference if level is None else max(reference, level), *arms)
-    if common > math.log(FACTOR * reference):
-        slow = max(zip(_NAMES, arms, strict=False), key=lambda item: matched_level(reference, item[1]))[0]
-        return None, f"not every seed of the {slow} reaches a loss of {FACTOR * reference:.2g}"
-    return common, None
-
-
-_NAMES = ("baseline", "variant", "treated variant", "treated baseline")
-
-
 def recovery(
     baseline: Arm,
     variant: Arm,
@@ -104,6 +80,7 @@ def recovery(
     errors: Errors,
     control: int = 0,
     pair: bool = True,
+    upward: bool = False,
     treated_baseline_broken: str | None = None,
 ) -> Recovery:
     """How much a control recovers, at matched fit or at the planned end; the other one beside it.
@@ -124,28 +101,33 @@ def recovery(
         errors: Error levels of bounds and printed intervals.
         control: Number of the control.
         pair: Pair over equal replicates.
+        upward: Matched fit is that of an upward match, seed by seed (paired arms only).
         treated_baseline_broken: Why R* means nothing, or None.
     """
     arms = Four(baseline, variant, treated, treated_baseline)
     terms = _Terms(tolerance, errors, control, pair)
     # R does without the treated baseline: a broken one, or one that lags behind, must not keep R unmatched.
     compared = arms[:3] if treated_baseline_broken else arms
-    log_level, no_match = treated_level(compared, reference, level)
+    common, no_match = common_fit(compared, reference, level, upward=upward)
     lagging = None
-    if log_level is None and not treated_baseline_broken:
-        log_level, _ = treated_level(arms[:3], reference, level)
-        if log_level is not None:
-            compared, lagging = arms[:3], no_match
-    values = [] if log_level is None else _read([arm.at_level(log_level) for arm in compared], pair)
-    if log_level is not None and not values:
+    if common is None and not treated_baseline_broken:
+        common, _ = common_fit(arms[:3], reference, level, upward=upward)
+        lagging = None if common is None else no_match
+    values = [] if common is None else _read(common.values, pair)
+    if common is not None and not values:
         no_match = "too few seeds have checks on both sides of the matched level"
-    # The variant can be trained to the split's level even where a treated arm cannot.
-    to = log_level if log_level is not None else None if level is None else math.log(level)
-    references = costs_to(variant, None), None if to is None else costs_to(variant, to)
+    # The variant can be trained to the split's level even where a treated arm cannot; upward it ends there.
+    to = None if level is None else math.log(level)
+    if common is not None and not upward:
+        to = common.log_level
+    audited = costs_to(variant, None)
+    to_level = audited if upward and common is not None else None if to is None else costs_to(variant, to)
+    references = audited, to_level
     planned = _compare([arm.end_metric for arm in arms], None, costs_to(treated, None), references, terms)
     matched = None
-    if log_level is not None and values:
-        matched = _compare(values, log_level, costs_to(treated, log_level), references, terms)
+    if common is not None and values:
+        cost = costs_to(treated, common.treated)
+        matched = _compare(values, common.log_level, cost, references, terms)
         if lagging is not None:
             matched = _without_treated_baseline(matched, lagging)
     first, second = (matched, planned) if at == "matched" and matched is not None else (planned, matched)
@@ -255,7 +237,7 @@ def _covariance_of_mean(sample: Floats) -> Floats:
     return covariance
 
 
-def costs_to(arm: Arm, log_level: float | None) -> Cost:
+def costs_to(arm: Arm, log_level: float | Floats | None) -> Cost:
     """Mean cost of an arm over replicates, up to its planned end or to a level.
 
     At a level the cost is interpolated like the metric; replicates that do not reach it are left out.

@@ -60,9 +60,9 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
         chosen = [every[number] for number in dearest[: limits + 1]]
         arms, _ = arms_of_part(question, audited, "confirm", chosen, spec, options, seed)
         confirmation = forecast(arms, workers)
-    texts = {f"control:{number}": one.text for number, one in enumerate(chosen)}
     confirm = [
-        _labelled(entry, f"confirmation: {_spoken(entry['name'], texts)}") for entry in confirmation["arms"]
+        _labelled(entry, f"confirmation: {entry['name'].replace('+', ' with ', 1)}")
+        for entry in confirmation["arms"]
     ]
     rows: Rows = [*search, *confirm]
     return {
@@ -124,8 +124,3 @@ def _seeded(row: dict[str, Any], seeds: int, of: int) -> dict[str, Any]:
 
 def _labelled(row: dict[str, Any], label: str) -> dict[str, Any]:
     return {**row, "label": label.replace("rate_only", "rate only")}
-
-
-def _spoken(arm: str, texts: dict[str, str]) -> str:
-    head, plus, control = arm.partition("+")
-    return f"{head} with {texts[control]}" if plus else arm

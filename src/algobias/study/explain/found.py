@@ -20,6 +20,7 @@ from algobias.study.readings import Readings, per_replicate
 from algobias.study.recovery import Recovery
 from algobias.study.result import interval
 from algobias.study.statistics import Interval, paired
+from algobias.study.treated import common_fit
 from algobias.study.verdict import Verdict
 
 
@@ -42,6 +43,7 @@ def intervention_entries(
             "restart": one.restart,
             "dose": one.dose,
             "place": None if recovery is None else recovery.at,
+            "reason": None if recovery is None else recovery.reason,
             "gap": interval(None if recovery is None else recovery.treated_gap),
             "recovered": interval(None if recovery is None else recovery.recovered),
             "against_treated_baseline": interval(
@@ -135,15 +137,21 @@ def dose_response(
     split, error = verdict.split, verdict.split.errors.printed
     matched = all(there[n].at == "matched" for n in numbers) and split.level is not None
 
+    zero = np.zeros(verdict.look)
+
     def gaps(arm: str, level: float | None) -> Floats:
         base, other = (book.everything(name, verdict.look, scale) for name in ("baseline", arm))
         if level is None:
             values: Floats = base.end_metric - other.end_metric
             return values
+        if split.side == "upward":
+            variant = book.everything("variant", verdict.look, scale)
+            arms_there = (base, variant) if arm == "variant" else (base, variant, other)
+            common, _ = common_fit(arms_there, None, None, upward=True)
+            return zero * math.nan if common is None else common.values[0] - common.values[-1]
         at: Floats = base.at_level(math.log(level)) - other.at_level(math.log(level))
         return at
 
-    zero = np.zeros(verdict.look)
     rungs: list[tuple[float, str, str, Floats]] = [(0.0, "baseline", "no change", zero)]
     for n in numbers:
         dose = interventions[n].dose

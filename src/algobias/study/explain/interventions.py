@@ -15,6 +15,9 @@ from algobias.study.control.candidates import NAMED, Setting
 DIGITS = 3
 """Significant digits of a dose."""
 
+UNBOUNDED = 1e12
+"""A neutral setting from here on stands for "without bound" (a clip): no size lies between it and another."""
+
 Kind = Literal["switch_off", "switch_on", "dose", "force"]
 
 
@@ -170,6 +173,8 @@ def at_dose(lever: Lever, recipe: Recipe, share: float) -> Lever | None:
     for field in fields:
         own, none = getattr(lever, str(field)), getattr(neutral, str(field))
         if own is None or none is None or isinstance(own, str | bool):
+            continue
+        if isinstance(none, float) and none >= UNBOUNDED:
             continue
         value: Amount | float
         if isinstance(own, Amount):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from algobias.report import searched
+from algobias.report import searched, words
 from algobias.report.record import StudyRecord
 from algobias.study.recovery import UNBOUNDED
 
@@ -32,3 +32,42 @@ def test_looks_of_one_lever_at_two_places_are_told_apart() -> None:
     entry["at"] = ["matched", "planned_end"]
     (row,) = searched.confirmation(StudyRecord({"confirmation": [entry], "controls": [{"lever": "sam:0.1"}]}))
     assert row == {"n": "4", "said": "sam:0.1 matched recovered, sam:0.1 planned end none"}
+
+
+def test_the_distance_from_the_tuned_baseline_is_told_in_the_unit_of_the_metric() -> None:
+    left = {"mean": 0.31, "low": -0.2, "high": 0.82, "n": 9, "at": "planned_end"}
+    result = {"chosen": [{"lever": "sam:0.1", "tuned_gap": left}], "metric": "accuracy", "tolerance": 0.4}
+    (row,) = searched.chosen(StudyRecord({**result, "tuned_baseline": "ema:0.99"}))
+    assert row["tuned"].startswith("The tuned baseline (ema:0.99) minus this variant: +0.31")
+    assert row["tuned"].endswith("points, at the planned end")
+    (row,) = searched.chosen(StudyRecord(result))
+    assert row["tuned"].startswith("The baseline, which no setting improved, minus this variant")
+    (row,) = searched.chosen(StudyRecord({"chosen": [{"lever": "sam:0.1", "tuned_gap": None}]}))
+    assert row["tuned"] == ""
+
+
+def test_what_breaks_a_limit_is_told_with_its_figures() -> None:
+    reason = "gradients 2.00 times the variant, more than 1.05"
+    broken = [{"axes": "as audited", "reason": reason}]
+    entries = [{"lever": "sam:0.1", "over_limit": broken}, {"lever": "lr:x2", "over_limit": []}]
+    rows = searched.over_limits(StudyRecord({"tried": entries}))
+    assert rows == [{"name": "sam:0.1", "limit": "as audited", "reason": reason}]
+    (row,) = searched.chosen(StudyRecord({"chosen": [{"lever": "sam:0.1", "over_limit": reason}]}))
+    assert row["over"] == f"on these seeds it costs {reason}"
+
+
+@pytest.mark.parametrize(
+    ("earlier", "told"), [(0, ""), (1, "A control study of this"), (3, "3 control studies of this")]
+)
+def test_earlier_control_studies_are_told(earlier: int, told: str) -> None:
+    said = searched.again(StudyRecord({"earlier_studies": earlier}))
+    assert said.startswith(told)
+    assert bool(said) == bool(earlier)
+
+
+def test_the_arm_of_the_tuned_baseline_is_labelled() -> None:
+    levers = [{"lever": "sam:0.1"}, {"lever": "ema:0.99"}]
+    record = StudyRecord({"controls": levers, "tuned_baseline": "ema:0.99"})
+    assert words.arm_note("baseline+ema:0.99", record) == "the baseline with ema:0.99: the tuned baseline"
+    assert words.arm_note("variant+ema:0.99", record) == "the variant with ema:0.99"
+    assert words.arm_note("baseline+sam:0.1", record) == "the baseline with sam:0.1"

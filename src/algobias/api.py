@@ -10,6 +10,7 @@ from typing import Any
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
 from algobias.study.audit import Audit, run_audit
+from algobias.study.audited import audit_of
 from algobias.study.compare import Comparison, compare_tables
 from algobias.study.control.run import Control, run_control
 from algobias.study.control.spec import control_spec
@@ -94,10 +95,7 @@ def audit(
             "probes": probes,
         }
     )
-    given = None
-    if isinstance(task, Task) and task.text is None:
-        rehearse(task)
-        given = task
+    given = _made(task) if isinstance(task, Task) else None
     options = Options(workers, None if data is None else Path(data), max_time)
     with Store(store) as opened:
         return run_audit(spec, opened, options, task=given, command="algobias.audit(...)")
@@ -106,6 +104,7 @@ def audit(
 def control(
     study: str = "last",
     *,
+    task: Task | None = None,
     store: str | PathLike[str] = DEFAULT_FOLDER,
     data: str | PathLike[str] | None = None,
     workers: int | None = None,
@@ -115,7 +114,8 @@ def control(
     """Find what brings generalisation back, and prove it. See ``algobias control --help``.
 
     Args:
-        study: An audit that found a gap: its id, a unique prefix, or ``last``.
+        study: An audit that found a gap, or a study about one: its id, a unique prefix, or ``last``.
+        task: The audit's task, where it was made in Python.
         store: Workspace folder that has it.
         data: Folder of the public data sets.
         workers: Processes.
@@ -130,15 +130,16 @@ def control(
         BadInput: No such study, it found no gap, or an unknown or impossible field.
         OutOfTime: ``max_time`` is over; call again to go on.
     """
-    options = Options(workers, None if data is None else Path(data), max_time)
+    options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
-        row = opened.find_study(study)
+        row = audit_of(opened, study)
         return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
 
 
 def explain(
     study: str = "last",
     *,
+    task: Task | None = None,
     store: str | PathLike[str] = DEFAULT_FOLDER,
     data: str | PathLike[str] | None = None,
     workers: int | None = None,
@@ -148,7 +149,8 @@ def explain(
     """Intervene on an audited change, and say what that supports. See ``algobias explain --help``.
 
     Args:
-        study: An audit that found a gap: its id, a unique prefix, or ``last``.
+        study: An audit that found a gap, or a study about one: its id, a unique prefix, or ``last``.
+        task: The audit's task, where it was made in Python.
         store: Workspace folder that has it.
         data: Folder of the public data sets.
         workers: Processes.
@@ -163,9 +165,9 @@ def explain(
         BadInput: No such study, it found no gap, or an unknown or impossible field.
         OutOfTime: ``max_time`` is over; call again to go on.
     """
-    options = Options(workers, None if data is None else Path(data), max_time)
+    options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
-        row = opened.find_study(study)
+        row = audit_of(opened, study)
         return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 
@@ -222,6 +224,14 @@ def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:
         'agrees'
     """
     return parse_lab(name, options=options).run(seed)
+
+
+def _made(task: Task | None) -> Task | None:
+    """A task that no text names, tried out once."""
+    if task is None or task.text is not None:
+        return None
+    rehearse(task)
+    return task
 
 
 def _several(levers: str | Sequence[str]) -> tuple[str, ...]:

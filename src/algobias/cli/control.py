@@ -94,6 +94,7 @@ def control(
     """
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.study.audited import audit_of
     from algobias.study.control.forecast import forecast_control
     from algobias.study.control.run import run_control
     from algobias.study.control.spec import control_spec
@@ -118,10 +119,7 @@ def control(
     asked = control_spec({key: value for key, value in given.items() if value is not None})
     console = messages()
     with Store(store) as opened:
-        row = opened.find_study(study)
-        for origin in ("control_of", "explain_of"):  # the audit that a later study was about
-            if origin in row.spec:
-                row = opened.find_study(str(row.spec[origin]))
+        row = audit_of(opened, study)
         if plan:
             _print_plan(forecast_control(row, asked, Options(workers, data)), json=json)
             return

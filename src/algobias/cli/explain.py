@@ -72,6 +72,7 @@ def explain(
     from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
     from algobias.report.terminal import LiveView, plan_panel
+    from algobias.study.audited import audit_of
     from algobias.study.executor import OutOfTime
     from algobias.study.explain.prepared import prepare
     from algobias.study.explain.run import run_explain
@@ -92,12 +93,9 @@ def explain(
     with _as_typed(given):
         asked = explain_spec({key: value for key, value in given.items() if value is not None})
     with Store(store) as opened, _as_typed(given):
-        row = opened.find_study(study)
-        for origin in ("control_of", "explain_of"):  # the audit that a later study was about
-            if origin in row.spec:
-                row = opened.find_study(str(row.spec[origin]))
+        row = audit_of(opened, study)
         if plan:
-            expected = prepare(row, asked, data).forecast(workers)
+            expected = prepare(row, asked, Options(workers, data)).forecast(workers)
             if json:
                 print_json(expected)
             else:

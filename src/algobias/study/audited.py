@@ -7,10 +7,27 @@ from typing import Any
 from algobias.errors import BadInput
 from algobias.study.archive import read_archive
 from algobias.study.spec import StudySpec, spec_from
-from algobias.study.store import StudyRow
+from algobias.study.store import Store, StudyRow
 
 GAPS = ("bias", "mixed", "data", "optimization", "broken")
 """Verdicts that say that something was lost."""
+
+
+def audit_of(store: Store, study: str) -> StudyRow:
+    """The audit that a study is, or is about.
+
+    Args:
+        store: Where studies are kept.
+        study: An id, a unique prefix, or ``last``.
+
+    Raises:
+        BadInput: No such study.
+    """
+    row = store.find_study(study)
+    for origin in ("control_of", "explain_of"):
+        if origin in row.spec:
+            row = store.find_study(str(row.spec[origin]))
+    return row
 
 
 def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:

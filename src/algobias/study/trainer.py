@@ -22,6 +22,9 @@ from algobias.study.executor import Executor
 from algobias.study.measuring import Measuring
 from algobias.study.progress import Progress
 from algobias.study.store import Store
+from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
+from algobias.tasks.views import split_name, view
 from algobias.training.network import Network
 from algobias.training.outcome import Outcome
 
@@ -37,12 +40,33 @@ class Options:
         data: Folder of the data sets.
         max_time: Seconds after which the audit stops and can be resumed.
         stopped: Asked now and then: stop?
+        task: A task made in Python, which no text names; it is trained in this process.
     """
 
     workers: int | None = None
     data: Path | None = None
     max_time: float | None = None
     stopped: Callable[[], bool] = field(default=lambda: False)
+    task: Task | None = None
+
+    def load(self, text: str) -> Task:
+        """The task that a text names, or the one made in Python, or the part of it that the text asks for.
+
+        Raises:
+            BadInput: No such task; the text is the name of another one than that made in Python.
+        """
+        if self.task is None:
+            try:
+                return load_task(text, self.data)
+            except BadInput as error:
+                if error.field != "task":
+                    raise
+                allowed = f"{error.allowed}; or the Task itself, where it was made in Python: task=..."
+                raise BadInput("task", error.value, allowed, error.nearest) from error
+        name, part = split_name(text)
+        if name != self.task.name:
+            raise BadInput("task", self.task.name, f"the task of the audit, {name}")
+        return self.task if part is None else view(self.task, part)
 
 
 class Trainer:

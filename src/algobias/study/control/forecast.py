@@ -17,7 +17,6 @@ from algobias.study.forecast import arm_rows, forecast
 from algobias.study.processes import available_cores
 from algobias.study.store import StudyRow
 from algobias.study.trainer import Options
-from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 
 Rows = list[dict[str, Any]]
@@ -42,7 +41,7 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
     workers = options.workers or available_cores()
     seed = selection_seed(question)
     with one_thread():
-        plain = build_arms(question, load_task(question.task, options.data))
+        plain = build_arms(question, options.load(question.task))
         settings = asked_settings(plain, audited, spec)
         _, spaces = split((*spec.only, *spec.candidates))
         grid = [text for one in spaces for text in one.grid()] if spec.trials else []

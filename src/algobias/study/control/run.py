@@ -31,7 +31,6 @@ from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
-from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 
 
@@ -88,7 +87,7 @@ def run_control(
     question = spec.question(as_audited)
     at = place_of(audited)
     with one_thread():
-        plain = build_arms(question, load_task(question.task, options.data))
+        plain = build_arms(question, options.load(question.task))
         fixed = asked_settings(plain, audited, spec)
         arms, design = arms_of_part(
             question, audited, "search", fixed, spec, options, selection_seed(question)

@@ -23,7 +23,6 @@ from algobias.study.recovery import Place
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.study.trainer import Options, Trainer
-from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 
 MATCHED = ("bias", "mixed", "data")
@@ -62,7 +61,7 @@ def arms_of_part(
             "tolerance": float(audited["tolerance"]),
         }
     )
-    arms = build_arms(asked, load_task(asked.task, options.data))
+    arms = build_arms(asked, options.load(asked.task))
     return arms, arms.design(float(audited["tolerance"]))
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from algobias.errors import BadInput
@@ -21,7 +20,7 @@ from algobias.study.forecast import forecast
 from algobias.study.readings import TWIN
 from algobias.study.spec import NO_PROBES, StudySpec
 from algobias.study.store import StudyRow
-from algobias.tasks.registry import load_task
+from algobias.study.trainer import Options
 from algobias.training.device import one_thread
 
 EVERY_CANDIDATE = 256
@@ -98,20 +97,20 @@ class Prepared:
         return {**found, "explain_of": self.audit}
 
 
-def prepare(row: StudyRow, spec: ExplainSpec, data: Path | None = None) -> Prepared:
+def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
     """Fix everything that will be done, before any of it is trained.
 
     Args:
         row: The audit.
         spec: What is wanted.
-        data: Folder of the data sets.
+        options: For the task and its data.
 
     Raises:
         BadInput: The audit found no gap, or nothing can be done to its change.
     """
     audited, question = audited_question(row)
     with one_thread():
-        plain = build_arms(question, load_task(question.task, data))
+        plain = build_arms(question, options.load(question.task))
         interventions = plan_interventions(plain, audited, spec)
         arms = _with(plain, interventions)
     seen = int(audited["gap"]["n"])

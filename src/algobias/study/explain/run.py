@@ -67,7 +67,7 @@ def run_explain(
     """
     options, progress = options or Options(), progress or Progress()
     started = time.monotonic()
-    ready = prepare(row, spec, options.data)
+    ready = prepare(row, spec, options)
     arms, question, interventions, audited = ready.arms, ready.question, ready.interventions, ready.audited
     study, look, design = ready.study, ready.look, ready.design
     saved = {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")}

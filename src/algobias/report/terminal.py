@@ -149,7 +149,8 @@ class _PlanPanel:
                 amount("updates", updates),
                 amount("seconds", number_or_none(arm.get("worst_case_seconds"))),
             ]
-            label = str(arm.get("label") or str(arm.get("name")).replace("_", " "))
+            head, plus, control = str(arm.get("name")).partition("+")
+            label = str(arm.get("label") or head.replace("_", " ") + plus + control)
             rows.append((label, cells))
         yield Text(f"{plan.get('task')}: {change}", style="bold", overflow="fold")
         usual = (

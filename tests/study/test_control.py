@@ -14,7 +14,7 @@ from algobias.errors import BadInput
 from algobias.levers.registry import LEVERS, parse
 from algobias.study.control.candidates import candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
-from algobias.study.control.limits import Limits
+from algobias.study.control.limits import Limits, saved_axes
 from algobias.study.control.run import _places
 from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.tried import chosen_entries, confirmation_entries
@@ -116,6 +116,33 @@ def test_the_two_answers_differ_where_costs_do() -> None:
     last = {score.setting: score for score in found.scores}
     assert last[1].over(LIMITS[0], "matched") is None
     assert "gradients 2.00 times" in str(last[1].over(LIMITS[1], "matched"))
+
+
+def test_what_the_change_saves_must_stay_saved() -> None:
+    """A control within 1.05 times the variant at matched fit may still cost as much as the baseline."""
+    cost = {"updates": 0.06, "gradients": 0.96, "bytes_sent": 1.0, "seconds": 0.1, "bits": 0.5}
+    assert saved_axes(cost) == ("updates", "bits")
+    serve = world([2.0, 2.9])
+
+    def slower(request: Request) -> Run:
+        """The variant draws a tenth of the examples; with the second control twice as many as all."""
+        run = serve(request)
+        share = 1.0 if request.arm.startswith("baseline") else 0.1
+        share *= 20 if request.arm == "variant+control:1" else 1
+        updates = float(run.outcome.curve.update[-1])
+        cost = replace(run.outcome.cost, updates=updates, examples=share * updates)
+        return replace(run, outcome=replace(run.outcome, cost=cost))
+
+    anything = (Limits(()), Limits((), "variant"))
+    found, _, _ = search(slower, 2, limits=anything)
+    assert found.chosen == (1, 1)
+    saving = tuple(replace(one, saved=("examples",)) for one in anything)
+    found, _, _ = search(slower, 2, limits=saving)
+    assert found.chosen == (0, 0)
+    last = {score.setting: score for score in found.scores}
+    assert last[1].variant_cost["examples"] == pytest.approx(0.1)
+    assert "times the baseline: nothing is saved any more" in str(last[1].over(saving[0], "matched"))
+    assert str(saving[0]).endswith("at matched fit, examples below the baseline")
 
 
 def test_nothing_is_chosen_where_nothing_helps() -> None:
@@ -260,7 +287,7 @@ def test_one_setting_within_two_limits_is_judged_where_each_counts_costs() -> No
     while isinstance(found := plan_confirmation(design, runs, places), list):
         runs += [serve(request) for request in found]
     setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
-    entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found, None)
+    entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found)
     assert [entry["at"] for entry in entries] == ["matched", "planned_end"]
     assert [entry["confirmed"] for entry in entries] == list(found.log[-1][1])
     told = confirmation_entries(found, places, setting)[-1]

@@ -10,7 +10,7 @@ from algobias.study.arms import build_arms
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import Setting, candidates
 from algobias.study.control.ranges import split
-from algobias.study.control.searching import arms_of_part, asked_settings, limits_of, place_of
+from algobias.study.control.searching import arms_of_part, asked_settings, limits_of
 from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.forecast import arm_rows, forecast
@@ -52,7 +52,7 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
         arms, _ = arms_of_part(question, audited, "search", every, spec, options, seed)
         known = {entry["name"]: entry for entry in arm_rows(arms, workers)}
         pairs = [_pair(known, number, one.text) for number, one in enumerate(every)]
-        limits = len(limits_of(spec, place_of(audited)))
+        limits = len(limits_of(spec, audited))
         search = [_labelled(known[name], f"search: {name}") for name in ("baseline", "variant")]
         search += _search(pairs[: len(settings)], pairs[len(settings) :], spec, limits)
         dearest = sorted(range(len(every)), key=lambda number: -pairs[number]["worst_case_seconds"])

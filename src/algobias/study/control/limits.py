@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from algobias.errors import unknown_name
-from algobias.study.recovery import AXES, Place, Recovery
+from algobias.study.recovery import AXES, Place, Recovery, ratios
+from algobias.training.outcome import Cost
 
 Reference = Literal["variant_at_matched_fit", "variant"]
 
 ALLOWED = 1.05
 """Largest cost of a control as a multiple of the reference, on an axis that must not grow."""
+
+SAVED = 0.9
+"""A change saves an axis where it costs less than this multiple of the baseline."""
 
 KEPT = ("updates", "gradients")
 """Axes that must not grow where the user names none: serial time and work."""
@@ -25,7 +29,7 @@ class Limits:
     Attributes:
         keep: Axes that must not grow.
         reference: Beyond what: the variant as audited, or the variant trained to the baseline's fit.
-        saved: The axis that the change saves; there the control must stay below the baseline as well.
+        saved: Axes that the change saves; there the control must stay below the baseline as well.
     """
 
     keep: tuple[str, ...] = KEPT
@@ -37,12 +41,12 @@ class Limits:
             if axis not in AXES:
                 raise unknown_name("keep", axis, AXES)
 
-    def broken_by(self, found: Recovery, against_baseline: Mapping[str, float]) -> str | None:
+    def broken_by(self, found: Recovery, variant_cost: Mapping[str, float]) -> str | None:
         """Which limit a control breaks, in words, or None.
 
         Args:
             found: The control at the place whose costs count.
-            against_baseline: Cost of the treated variant over the baseline's, per axis.
+            variant_cost: Cost of the variant as audited over the baseline's, per axis.
         """
         ratios = found.cost_ratio if self.reference == "variant" else found.cost_ratio_matched
         if ratios is None:
@@ -52,8 +56,9 @@ class Limits:
             if not ratios[axis] <= ALLOWED:  # NaN is no cost that is known to be within
                 return f"{axis} {ratios[axis]:.2f} times {named}, more than {ALLOWED}"
         for axis in self.saved:
-            if not against_baseline[axis] < 1:
-                return f"{axis} {against_baseline[axis]:.2f} times the baseline: nothing is saved any more"
+            against_baseline = found.cost_ratio[axis] * variant_cost[axis]
+            if not against_baseline < 1:
+                return f"{axis} {against_baseline:.2f} times the baseline: nothing is saved any more"
         return None
 
     def allow(self, ratios: Mapping[str, float]) -> bool:
@@ -66,4 +71,20 @@ class Limits:
 
     def __str__(self) -> str:
         named = "as audited" if self.reference == "variant" else "at matched fit"
-        return f"{', '.join(self.keep) or 'nothing'} at most {ALLOWED} times the variant {named}"
+        below = f", {', '.join(self.saved)} below the baseline" if self.saved else ""
+        return f"{', '.join(self.keep) or 'nothing'} at most {ALLOWED} times the variant {named}{below}"
+
+
+def against_baseline(arms: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Cost of the variant over the baseline's at their planned ends, per axis, from a result's ``arms``."""
+    costs = {arm["name"]: Cost(**arm["cost"]) for arm in arms if arm["name"] in ("baseline", "variant")}
+    return ratios(costs["variant"], costs["baseline"]) if len(costs) == 2 else {}
+
+
+def saved_axes(variant_cost: Mapping[str, float]) -> tuple[str, ...]:
+    """The axes that a change saves; wall time is left out, since no choice should hang on a clock.
+
+    Args:
+        variant_cost: Cost of the variant over the baseline's, per axis.
+    """
+    return tuple(axis for axis, ratio in variant_cost.items() if axis != "seconds" and ratio < SAVED)

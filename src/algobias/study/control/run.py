@@ -17,7 +17,7 @@ from algobias.study.audit import assemble, spoken, terms_of
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import Setting
 from algobias.study.control.confirm import Confirmation, plan_confirmation
-from algobias.study.control.limits import Limits
+from algobias.study.control.limits import Limits, against_baseline
 from algobias.study.control.search import Selection
 from algobias.study.control.searching import Searcher, arms_of_part, asked_settings, limits_of, place_of
 from algobias.study.control.seeds import fresh_seeds, selection_seed
@@ -92,7 +92,7 @@ def run_control(
         arms, design = arms_of_part(
             question, audited, "search", fixed, spec, options, selection_seed(question)
         )
-    limits = limits_of(spec, at)
+    limits = limits_of(spec, audited)
     study = _id(row.id, spec, [setting.text for setting in fixed], arms)
     fresh = fresh_seeds(store, study, row, question)
     saved = {
@@ -175,7 +175,9 @@ def run_control(
     )
     result |= {
         "control_of": row.id,
-        "chosen": chosen_entries(selection, settings, limits, picked, at, found, tuned),
+        "chosen": chosen_entries(
+            selection, settings, limits, picked, at, found, tuned, against_baseline(result["arms"])
+        ),
         "tried": tried_entries(selection, settings, limits, at, spec.rungs),
         "tuned_baseline": None if best is None else settings[best].text,
         "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),

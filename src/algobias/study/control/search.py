@@ -55,7 +55,7 @@ class Score:
         planned: The control at the planned end.
         baseline_metric: Mean metric of the baseline with the control, at its planned end.
         baseline_cost: Cost of the treated baseline over the baseline's there, per axis.
-        against_baseline: Cost of the treated variant over the baseline's by place, per axis.
+        variant_cost: Cost of the variant over the baseline's at their planned ends, per axis.
     """
 
     setting: int
@@ -65,7 +65,7 @@ class Score:
     planned: Recovery | None
     baseline_metric: float
     baseline_cost: dict[str, float]
-    against_baseline: dict[Place, dict[str, float]]
+    variant_cost: dict[str, float]
 
     def found(self, limits: Limits, at: Place) -> Recovery | None:
         """The comparison that counts under some limits: at the planned end where those are as audited."""
@@ -88,7 +88,7 @@ class Score:
         found = self.found(limits, at)
         if found is None:
             return "not comparable at matched fit"
-        return limits.broken_by(found, self.against_baseline.get(found.at, {}))
+        return limits.broken_by(found, self.variant_cost)
 
 
 @dataclass(frozen=True)
@@ -171,14 +171,9 @@ def _score(book: Book, seeds: int, rung: int, local: int, setting: int, found: R
         places[found.at] = found
         if found.other is not None:
             places[found.other.at] = found.other
-    baseline, treated = (
-        book.everything(arm, seeds, FitScale()) for arm in ("baseline", f"variant+control:{local}")
+    whole, audited = (
+        costs_to(book.planned_arm(arm, seeds, FitScale()), None) for arm in ("baseline", "variant")
     )
-    whole = costs_to(baseline, None)
-    against: dict[Place, dict[str, float]] = {}
-    for at, one in places.items():
-        level = None if one.level is None else math.log(one.level)
-        against[one.at] = ratios(costs_to(treated, level if at == "matched" else None), whole)
     tuned = book.planned_arm(f"baseline+control:{local}", seeds, FitScale())
     return Score(
         setting,
@@ -188,7 +183,7 @@ def _score(book: Book, seeds: int, rung: int, local: int, setting: int, found: R
         places.get("planned_end"),
         float(tuned.end_metric.mean()),
         ratios(costs_to(tuned, None), whole),
-        against,
+        ratios(audited, whole),
     )
 
 

@@ -12,7 +12,7 @@ from algobias.recipe import Recipe
 from algobias.study.arms import Arms, build_arms
 from algobias.study.control.candidates import FIXED, Setting, candidates, fixed_alone
 from algobias.study.control.fixed import Held
-from algobias.study.control.limits import Limits
+from algobias.study.control.limits import Limits, against_baseline, saved_axes
 from algobias.study.control.ranges import expanded, propose, split
 from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.seeds import selection_seed
@@ -94,10 +94,15 @@ def place_of(audited: dict[str, Any]) -> Place:
     return "matched" if audited["verdict"] in MATCHED else "planned_end"
 
 
-def limits_of(spec: ControlSpec, at: Place) -> tuple[Limits, ...]:
-    """Both answers: within the cost of the variant at matched fit, and of the variant as audited."""
-    as_audited = Limits(spec.keep, "variant")
-    return (Limits(spec.keep), as_audited) if at == "matched" else (as_audited,)
+def limits_of(spec: ControlSpec, audited: dict[str, Any]) -> tuple[Limits, ...]:
+    """Both answers: within the cost of the variant at matched fit, and of the variant as audited.
+
+    Where nothing has to be kept, what the change saves need not be kept either.
+    """
+    saved = saved_axes(against_baseline(audited["arms"])) if spec.keep else ()
+    as_audited = Limits(spec.keep, "variant", saved)
+    at_fit = Limits(spec.keep, saved=saved)
+    return (at_fit, as_audited) if place_of(audited) == "matched" else (as_audited,)
 
 
 @dataclass(frozen=True)
@@ -148,7 +153,7 @@ class Searcher:
                 selection_seed(self.question),
             )
         alters = tuple(one.alters_loss for one in settings)
-        limits = limits_of(self.spec, self.at)
+        limits = limits_of(self.spec, self.audited)
         search = SearchDesign(design, self.at, len(settings), alters, limits, rungs)
         runs: list[Run] = []
         with Trainer(arms, self.store, self.study, self.options, self.progress, self.started) as trainer:
@@ -176,7 +181,7 @@ class Searcher:
             scores = {settings[one.setting].text: one for one in self.select(settings, rungs).scores}
             named = {held.with_setting(text): text for text in texts}
             best = {
-                named[text]: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.at))
+                named[text]: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.audited))
                 for text, score in scores.items()
             }
             self.progress.message("proposed: " + ", ".join(f"{t} gains {g:.3g}" for t, g in best.items()))

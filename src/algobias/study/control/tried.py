@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from algobias.study.control.candidates import Setting
@@ -60,7 +60,8 @@ def chosen_entries(
     picked: Sequence[int],
     at: Place,
     found: Confirmation | None,
-    tuned: Callable[[Recovery], TunedGap] | None,
+    tuned: Callable[[Recovery], TunedGap] | None = None,
+    variant_cost: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason, over_limit,
     tuned_gap``; no ``lever``: none helps.
@@ -68,6 +69,16 @@ def chosen_entries(
     A setting chosen within two limits is judged where each of them counts costs. ``over_limit`` says which
     limit it breaks on the fresh seeds, though it kept within all in the search. ``tuned_gap`` is the tuned
     baseline minus the treated variant, with ``at``, where both were read.
+
+    Args:
+        selection: What the search chose.
+        settings: What was tried.
+        limits: The limits on cost.
+        picked: Settings that were confirmed, in the order of their arms.
+        at: Where the audit's verdict compares controls.
+        found: What the confirmation found, or None where nothing was chosen.
+        tuned: Tells how far a treated variant is from the tuned baseline.
+        variant_cost: Cost of the variant over the baseline's on the fresh seeds, per axis.
     """
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
@@ -86,7 +97,7 @@ def chosen_entries(
                     "confirmed": judged.verdict,
                     "general": judged.general,
                     "reason": judged.reason,
-                    "over_limit": limit.broken_by(judged, {}),
+                    "over_limit": limit.broken_by(judged, variant_cost or {}),
                 }
                 if tuned is not None:
                     left = tuned(judged)

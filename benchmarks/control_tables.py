@@ -19,9 +19,16 @@ COVERED = (
     Column("R covered", "matched R covered", "matched R known"),
     Column("treated gap covered", "matched treated gap covered", "matched treated gap known"),
 )
-SAID = tuple(Column(f"`{verdict}`", f"matched {verdict}") for verdict in ("recovered", "partial", "harmful"))
+# The rule's error levels hold for what is confirmed, so that verdicts are counted among that.
+SAID = (
+    Column("nothing chosen", "matched nothing chosen"),
+    *(
+        Column(f"`{verdict}`", f"matched {verdict}", "confirmations")
+        for verdict in ("recovered", "partial", "harmful")
+    ),
+)
 TABLES: tuple[tuple[tuple[str, ...], tuple[Column, ...]], ...] = (
-    (("null", "harm"), (Column("nothing chosen", "matched nothing chosen"), *SAID, *COVERED)),
+    (("null", "harm"), (*SAID, *COVERED)),
     (
         ("harm",),
         (
@@ -31,7 +38,12 @@ TABLES: tuple[tuple[tuple[str, ...], tuple[Column, ...]], ...] = (
     ),
     (
         ("no gap on fresh seeds", "small gap"),
-        (*SAID, Column("remark beside `recovered`", "matched remark", "matched recovered"), *COVERED),
+        (
+            *SAID,
+            Column("remark beside `recovered`", "matched remark", "matched recovered"),
+            Column("R bounded", "matched R bounded", "confirmations"),
+            *COVERED,
+        ),
     ),
     (
         ("two answers",),

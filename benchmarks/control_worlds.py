@@ -61,8 +61,8 @@ class World:
         candidates: What is tried.
         limits: One choice is made within each.
         behind: How many times the baseline's updates the variant needs for the baseline's loss.
-        apart: Seed effects at the planned end and after it are independent, the least favourable case where
-            two answers are given; False: they are the same.
+        apart: Seed effects at the planned end and after it are independent; False: they are the same, so that
+            one control judged at both places gets one answer.
     """
 
     gap: float

@@ -1,15 +1,16 @@
 """How often a confirmed control is one by chance: whole searches on outcomes whose truth is known.
 
-The change costs three tolerances at equal fit. Every candidate gives two of them back, to the variant
-alone, so that each leaves a gap of exactly one tolerance: none is truly ``recovered``, and the search can
-choose only noise. Search and confirmation are the shipped ones (``plan_search``, ``plan_confirmation``); seed
-effects have unit variance, one tolerance, under three error laws; search and confirmation share no seed.
+The cells: the change costs three tolerances at equal fit. Every candidate gives two of them back, to the
+variant alone, so that each leaves a gap of exactly one tolerance: none is truly ``recovered``, and the search
+can choose only noise. The worlds (``control_worlds.py``): candidates that do nothing, no gap or a small one
+on fresh seeds, two limits on cost, candidates that do harm. Search and confirmation are the shipped ones.
 
-    python benchmarks/control_decision.py              # 2,500 searches for each number of candidates
+    python benchmarks/control_decision.py              # 2,500 searches for each number of candidates, world
     python benchmarks/control_decision.py --searches 100
+    python benchmarks/control_decision.py --worlds     # the worlds only; the committed cells stay
     python benchmarks/control_decision.py --table      # the committed results as text
 
-Writes ``benchmarks/results/control_decision.json``.
+Writes ``benchmarks/results/control_decision.json``. The worlds' entries are counts.
 """
 
 from __future__ import annotations
@@ -18,75 +19,32 @@ import argparse
 import json
 import math
 import time
+import zlib
 from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from algobias.study.control.confirm import plan_confirmation
-from algobias.study.control.limits import Limits
-from algobias.study.control.search import SearchDesign, plan_search
-from algobias.study.design import Design, Request, Run
-from algobias.training.outcome import Cost, Curve, Outcome
+from control_tables import table
+from control_worlds import LAWS, TOLERANCE, WORLDS, Candidate, Outcomes, World, confirm, search, study
 
 RESULTS = Path(__file__).parent / "results" / "control_decision.json"
+KEPT = Path(".algobias") / "control_decision"
 CANDIDATES = (4, 8, 16, 32)
-LAWS = ("gaussian", "t4", "unequal")
 SEARCHES, BLOCK = 2500, 50
-TOLERANCE, GAP, GAIN = 1.0, 3.0, 2.0
-UPDATES = np.array([8, 16, 32, 64, 128, 256, 512])
-PLANNED = 3
-MOST_SEEDS = 20
-
-
-class World:
-    """Outcomes of all arms on one set of seeds; equal fit throughout, so that the gap is all bias."""
-
-    def __init__(self, candidates: int, law: str, rng: np.random.Generator) -> None:
-        shape = (2 + 2 * candidates, MOST_SEEDS)
-        draw = rng.standard_t(4, shape) / math.sqrt(2) if law == "t4" else rng.standard_normal(shape)
-        if law == "unequal":  # arms in turn half and one and a half times as wide
-            draw *= np.where(np.arange(len(draw)) % 2, 0.5, 1.5)[:, None] / math.sqrt(1.25)
-        self.effect = draw
-        self.loss = 2e-3 * UPDATES[PLANNED] / UPDATES
-
-    def run(self, request: Request) -> Run:
-        head, plus, control = request.arm.partition("+control:")
-        variant = head == "variant"
-        row = (2 + 2 * int(control) if plus else 0) + variant
-        level = 90 - (GAP - (GAIN if plus else 0.0)) * variant
-        size = PLANNED + 1
-        if request.level is not None:
-            size = min(len(UPDATES), PLANNED + 1 + int((self.loss[PLANNED:] > request.level).sum()))
-        metric = np.full(size, level + self.effect[row, request.replicate])
-        curve = Curve(UPDATES[:size], self.loss[:size], np.full(size, 99.0), metric)
-        spent = float(UPDATES[size - 1]) * (0.1 if variant else 1.0)
-        cost = Cost(updates=spent, examples=spent, gradients=spent)
-        return Run(
-            request.arm,
-            request.replicate,
-            Outcome(request.replicate, curve, PLANNED, cost=cost),
-            request.length,
-        )
+GAP, GAIN = 3.0, 2.0
 
 
 def search_and_confirm(candidates: int, law: str, rng: np.random.Generator) -> dict[str, Any]:
     """One search, and the confirmation of what it chose."""
-    audit = Design(tolerance=TOLERANCE)
-    design = SearchDesign(audit, "matched", candidates, (False,) * candidates, (Limits(),))
-    world, runs = World(candidates, law, rng), []
-    while isinstance(asked := plan_search(design, runs), list):
-        runs += [world.run(request) for request in asked]
+    asked = search(Outcomes(World(GAP, (Candidate(GAIN),) * candidates), law, rng))
     chosen = asked.chosen[0]
     if chosen is None:
         return {"said": "nothing chosen", "seeds": 0, "covered": {}}
-    fresh, made = World(1, law, rng), []
-    while isinstance(
-        found := plan_confirmation(Design(TOLERANCE, controls=1, at="matched"), made, [(0, "matched")]), list
-    ):
-        made += [fresh.run(request) for request in found]
+    found = confirm(Outcomes(World(GAP, (Candidate(GAIN),)), law, rng), [0], [(0, "matched")])
     judged = found.judged(0, "matched")
     assert judged is not None
     truth = {"recovered": GAIN / GAP, "against_treated_baseline": GAIN / GAP, "treated_gap": GAP - GAIN}
@@ -135,22 +93,77 @@ def merged(blocks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def table(found: dict[str, Any]) -> str:
-    """The figures as Markdown."""
-    lines = [
-        "| candidates | seed effects | searches | `recovered` (at most 5.5 %) | R covered (at least 94 %) | "
-        "R* covered | fresh seeds, mean |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name, cell in found["cells"].items():
-        candidates, law = name.split(", ")
-        cover = cell["covered"]
-        lines.append(
-            f"| {candidates} | {law} | {cell['searches']} | {100 * cell['recovered']:.2f} % | "
-            f"{100 * cover['recovered']:.1f} % | {100 * cover['against_treated_baseline']:.1f} % | "
-            f"{cell['seeds']:.1f} |"
-        )
-    return "\n".join(lines)
+def world_block(name: str, law: str, number: int, size: int) -> dict[str, float]:
+    """Counts over some studies in one world, with random numbers of their own."""
+    started = time.time()
+    rng = np.random.default_rng([8, zlib.crc32(name.encode()), LAWS.index(law), number])
+    counts: Counter[str] = Counter()
+    for _ in range(size):
+        counts.update(study(WORLDS[name], law, rng))
+    return {**counts, "computing_seconds": time.time() - started}
+
+
+def summed(blocks: list[dict[str, float]]) -> dict[str, float]:
+    """Blocks of one world and law together; a count of 0 may be missing in some."""
+    total: Counter[str] = Counter()
+    for one in blocks:
+        total.update(one)
+    return {name: round(total[name]) for name in sorted(total) if name != "computing_seconds"}
+
+
+def make(
+    work: Callable[..., dict[str, Any]], cells: Sequence[int | str], searches: int, workers: int
+) -> None:
+    """Compute every block of some cells that is not kept yet; each law in turn gets a block."""
+    wanted = []
+    for cell in cells:
+        for number in range(math.ceil(searches / BLOCK)):
+            law = LAWS[number % len(LAWS)]
+            path = KEPT / f"{slug(cell)}-{law}-{number}.json"
+            if not path.exists():
+                wanted.append((cell, law, number, BLOCK, path))
+    with ProcessPoolExecutor(workers) as pool:
+        arguments = zip(*(each[:-1] for each in wanted), strict=True)
+        for (*_, path), made in zip(wanted, pool.map(work, *arguments), strict=True):
+            path.write_text(json.dumps(made))
+
+
+def slug(cell: int | str) -> str:
+    """How the blocks of a cell are named: its number of candidates, or its world."""
+    return str(cell) if isinstance(cell, int) else "world-" + cell.replace(" ", "_")
+
+
+def blocks_of(cell: int | str, law: str) -> list[dict[str, Any]]:
+    """The blocks there are."""
+    return [json.loads(path.read_text()) for path in sorted(KEPT.glob(f"{slug(cell)}-{law}-*.json"))]
+
+
+def found_cells() -> dict[str, Any]:
+    """All cells, and all of them together."""
+    kept = {f"{many}, {law}": blocks_of(many, law) for many in CANDIDATES for law in LAWS}
+    every = [one for blocks in kept.values() for one in blocks]
+    return {
+        "tolerance": TOLERANCE,
+        "gap": GAP,
+        "gain": GAIN,
+        "all": merged(every),
+        "cells": {name: merged(blocks) for name, blocks in kept.items() if blocks},
+    }
+
+
+def found_worlds() -> dict[str, Any]:
+    """Counts of every world by law; ``all`` is all laws together."""
+    kept = {name: {law: blocks_of(name, law) for law in LAWS} for name in WORLDS}
+    counts = {}
+    for name, laws in kept.items():
+        every = [one for blocks in laws.values() for one in blocks]
+        counts[name] = {law: summed(blocks) for law, blocks in laws.items() if blocks} | {
+            "all": summed(every)
+        }
+    seconds = sum(
+        one["computing_seconds"] for laws in kept.values() for blocks in laws.values() for one in blocks
+    )
+    return {"computing_seconds": round(seconds), "counts": counts}
 
 
 def main() -> None:
@@ -159,46 +172,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--searches", type=int, default=SEARCHES, help="for each number of candidates")
+    parser.add_argument("--searches", type=int, default=SEARCHES, help="for each number of candidates, world")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--worlds", action="store_true", help="the worlds only")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
     if given.table:
-        print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+        print(table(found))
         return
-    kept = Path(".algobias") / "control_decision"
-    kept.mkdir(parents=True, exist_ok=True)
+    KEPT.mkdir(parents=True, exist_ok=True)
     started = time.time()
-    wanted = []
-    for candidates in CANDIDATES:
-        for number in range(math.ceil(given.searches / BLOCK)):
-            law = LAWS[number % len(LAWS)]
-            path = kept / f"{candidates}-{law}-{number}.json"
-            if not path.exists():
-                wanted.append((candidates, law, number, BLOCK, path))
-    with ProcessPoolExecutor(given.workers) as pool:
-        for (*_, path), made in zip(
-            wanted, pool.map(block, *zip(*(w[:4] for w in wanted), strict=True)), strict=True
-        ):
-            path.write_text(json.dumps(made))
-    cells = {}
-    for candidates in CANDIDATES:
-        for law in LAWS:
-            blocks = [
-                json.loads(path.read_text()) for path in sorted(kept.glob(f"{candidates}-{law}-*.json"))
-            ]
-            if blocks:
-                cells[f"{candidates}, {law}"] = merged(blocks)
-    every = [json.loads(path.read_text()) for path in kept.glob("*.json")]
-    found = {
-        "environment": machine(),
-        "seconds": round(time.time() - started),
-        "tolerance": TOLERANCE,
-        "gap": GAP,
-        "gain": GAIN,
-        "all": merged(every),
-        "cells": cells,
-    }
+    if not given.worlds:
+        make(block, CANDIDATES, given.searches, given.workers)
+        found |= {"environment": machine(), "seconds": round(time.time() - started), **found_cells()}
+    make(world_block, tuple(WORLDS), given.searches, given.workers)
+    found["worlds"] = {"environment": machine(), **found_worlds()}
     RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(table(found))
 

@@ -200,7 +200,8 @@ def verdict_table(cases: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 def control_table(cases: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """Every control that was confirmed, with R, R* and what it costs."""
-    lines = ["| case | control | compared | confirmed | R | R* | cost* | best listed | |", "|" + "---|" * 9]
+    header = "| case | control | compared | confirmed | R | R* | tuned baseline ahead by | cost* | best listed | |"
+    lines = [header, "|" + "---|" * 10]
     for name, entry in found.items():
         control = entry.get("control")
         if not control:
@@ -222,6 +223,7 @@ def control_table(cases: Mapping[str, Any], found: Mapping[str, Any]) -> str:
                 one["confirmed"] or "",
                 _told(one["recovered"]),
                 _told(one["recovered_against_treated_baseline"]),
+                _told(one.get("tuned_gap")),
                 cost,
                 "" if best is None or place else f"{best:.2f}",
                 "" if place else mark,

@@ -200,8 +200,8 @@ def verdict_table(cases: Mapping[str, Any], found: Mapping[str, Any]) -> str:
 
 def control_table(cases: Mapping[str, Any], found: Mapping[str, Any]) -> str:
     """Every control that was confirmed, with R, R* and what it costs."""
-    header = "| case | control | compared | confirmed | R | R* | tuned baseline ahead by | cost* | best listed |"
-    lines = [f"{header} |", "|" + "---|" * 10]
+    header = "| case | control | compared | confirmed | R | R* | tuned - it | cost* | best listed | |"
+    lines = [header, "|" + "---|" * 10]
     for name, entry in found.items():
         control = entry.get("control")
         if not control:

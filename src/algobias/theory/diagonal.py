@@ -23,6 +23,8 @@ from scipy.optimize import linprog
 from algobias.errors import BadInput
 from algobias.theory._given import Array, array, positive
 
+EPSILON = float(np.finfo(float).eps)
+
 
 @dataclass(frozen=True)
 class DiagonalSolution:
@@ -96,8 +98,9 @@ def diagonal_solution(inputs: ArrayLike, targets: ArrayLike, scale: float) -> Di
         beta = scale * np.sinh(reach)
         residual = x @ beta - y
         worst = float(np.abs(residual).max())
-        # Large coefficients that cancel leave rounding errors of their own size behind.
-        rounding = max(1e-11 * size, 1e-13 * float((np.abs(x) @ np.abs(beta)).max()))
+        # Terms that cancel leave rounding errors of their own size behind, in x_i . nu and in X beta.
+        terms = np.abs(x) @ (np.abs(beta) * (1.0 + np.abs(x).T @ np.abs(nu)))
+        rounding = max(1e-11 * size, 2 * len(y) * EPSILON * float(terms.max()))
         if worst <= 1e-15 * size or (worst < rounding and worst >= best):
             break
         best = min(best, worst)
@@ -191,5 +194,5 @@ def _solve(matrix: Array, right: Array) -> Array:
     except LinAlgError:
         # At extreme scales the curvature of the dual spans more than double precision: a ridge at rounding
         # level shortens the step in directions that no longer count.
-        ridge = np.finfo(float).eps * np.trace(matrix) * np.eye(len(matrix))
+        ridge = EPSILON * np.trace(matrix) * np.eye(len(matrix))
         return np.asarray(cho_solve(cho_factor(matrix + ridge), right))

@@ -1,7 +1,7 @@
 """The closed loop on known answers: is the verdict right, does the search find a control, does it hold?
 
     python benchmarks/closed_loop.py                  # every case of cases/suite.yaml; hours; resumable
-    python benchmarks/closed_loop.py --quick          # a subset: 27 minutes on one busy core
+    python benchmarks/closed_loop.py --quick          # a subset: 15 minutes on one core
     python benchmarks/closed_loop.py NAME ...         # some of them
     python benchmarks/closed_loop.py --table          # the committed results as tables, training nothing
 

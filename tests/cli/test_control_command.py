@@ -10,28 +10,7 @@ import pytest
 from algobias import audit
 from algobias.study.store import Store
 
-TASK = """
-from algobias import Task
-import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
-
-made = torch.Generator().manual_seed(0)
-x = torch.randn(300, 6, generator=made)
-y = (x[:, 0] * x[:, 1] > 0).long()
-
-def net():
-    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
-
-def loss(model, batch):
-    return cross_entropy(model(batch[0]), batch[1])
-
-def metric(model, batch):
-    return 100.0 * (model(batch[0]).argmax(-1) == batch[1])
-
-task = Task("product", (x[:80], y[:80]), (x[80:], y[80:]), net, loss, metric,
-            {"lr": 0.3, "batch": 10, "updates": 120}, trivial=50.0)
-"""
+TASK = Path(__file__).parents[1] / "product_task.py"
 QUICK = ("--keep", "none", "--rungs", "2,3", "--looks", "3", "--workers", "0")
 KEYS = {
     "control_of",
@@ -52,7 +31,7 @@ KEYS = {
 def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an audit that found a gap, of a small task of the user's own."""
     folder = tmp_path_factory.mktemp("audited")
-    (folder / "product.py").write_text(TASK)
+    shutil.copy(TASK, folder / "product.py")
     audit(
         f"{folder / 'product.py'}:task",
         "budget:x0.1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,28 +33,7 @@ from algobias.tasks.task import Task
 
 KILLS = 6
 PATIENCE = 120.0
-TASK = """
-from algobias import Task
-import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
-
-made = torch.Generator().manual_seed(0)
-x = torch.randn(300, 6, generator=made)
-y = (x[:, 0] * x[:, 1] > 0).long()
-
-def net():
-    return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 2))
-
-def loss(model, batch):
-    return cross_entropy(model(batch[0]), batch[1])
-
-def metric(model, batch):
-    return 100.0 * (model(batch[0]).argmax(-1) == batch[1])
-
-task = Task("product", (x[:80], y[:80]), (x[80:], y[80:]), net, loss, metric,
-            {"lr": 0.3, "batch": 10, "updates": 120}, trivial=50.0)
-"""
+TASK = Path(__file__).parents[1] / "product_task.py"
 ASKED = {"only": ("lr:0.3", "budget:x4"), "keep": (), "rungs": (2, 3), "looks": (3, 4)}
 
 
@@ -171,7 +151,7 @@ def killed(folder: Path) -> None:
     build.write_report = lambda store, study: store.path
     executor.available_cores = lambda: 0
     runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
-    (folder / "product.py").write_text(TASK)
+    shutil.copy(TASK, folder / "product.py")
     os.chdir(folder)
     audit = ["audit", "product.py:task", "--change", "budget:x0.1", "--tolerance", "2", "--looks", "4"]
     control = ["control", "last", "--only", "lr:0.6", "--only", "budget:x4", "--keep", "none"]

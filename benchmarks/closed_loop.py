@@ -122,11 +122,9 @@ def controlled(result: Mapping[str, Any]) -> dict[str, Any]:
                 "cost_ratio": None if entry is None else _costs(entry["cost_ratio"]),
             }
         )
-    tuned = judged.get(result["tuned_baseline"])
     return {
         "chosen": chosen,
         "tuned_baseline": result["tuned_baseline"],
-        "tuned_recovered": numbers(tuned and tuned["recovered"]),
         "tried": [entry["lever"] for entry in result["tried"]],
         "gap": numbers(result["gap"]),
         "n": result["gap"]["n"],

@@ -14,6 +14,7 @@ from algobias.errors import BadInput
 from algobias.levers.registry import LEVERS, parse
 from algobias.study.control.candidates import candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
+from algobias.study.control.forecast import staying
 from algobias.study.control.limits import Limits, saved_axes
 from algobias.study.control.run import _places
 from algobias.study.control.search import SearchDesign, Selection, plan_search
@@ -159,6 +160,41 @@ def test_baseline_and_variant_have_the_same_tuning_budget() -> None:
         ]
         assert tried[0] == tried[1]
     assert len({(r.arm, r.replicate, r.length) for r in asked}) == len(asked)
+
+
+def test_a_search_trains_no_treated_baseline_beyond_its_end() -> None:
+    """Nothing is chosen by R*: it is left to the confirmation."""
+    found, _, asked = search(world([0.0, 2.0, 2.9]), 3)
+    longer = {request.arm for request in asked if request.level is not None}
+    assert any(arm.startswith("variant+control") for arm in longer)
+    assert not any(arm.startswith("baseline+control") for arm in longer)
+    for score in found.scores:
+        assert score.matched is not None
+        assert score.matched.against_treated_baseline is None
+        assert str(score.matched.reason).endswith("R* is left to the confirmation")
+
+
+@pytest.mark.parametrize("settings", [2, 3, 5, 9, 16])
+def test_no_more_settings_stay_than_the_plan_counts(settings: int) -> None:
+    made = np.random.default_rng(settings)
+    for limits in (LIMITS, LIMITS[:1]):
+        serve = world(made.uniform(0, 3, settings).tolist(), made.uniform(0, 3, settings).tolist())
+        found, _, _ = search(serve, settings, limits=limits)
+        stayed = [len({one.setting for one in found.scores if one.rung == rung}) for rung in range(3)]
+        assert all(n <= most for n, most in zip(stayed, staying(settings, 3, len(limits)), strict=True))
+
+
+def test_a_limit_that_is_broken_on_the_fresh_seeds_is_told() -> None:
+    """Cheap enough in the search, half as dear again on the fresh seeds."""
+    serve, runs = world([2.9], gradients=[1.5]), list[Run]()
+    design = replace(DESIGN, controls=1, at="matched")
+    while isinstance(found := plan_confirmation(design, runs, [(0, "planned_end")]), list):
+        runs += [serve(request) for request in found]
+    setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
+    cheap = (Limits(reference="variant"), Limits((), "variant"))
+    entries = chosen_entries(Selection((0, 0), None, ()), setting, cheap, [0], "matched", found)
+    assert "gradients 1.50 times the variant" in entries[0]["over_limit"]
+    assert entries[1]["over_limit"] is None
 
 
 def test_halving_spends_less_on_the_worse_half() -> None:

@@ -110,7 +110,7 @@ def test_no_matched_level_beyond_three_times_the_reference() -> None:
 def test_a_broken_treated_baseline_leaves_r() -> None:
     b, v, vt = (ends(m, m, m, m + 1) for m in (90, 86, 89))
     lost = arm_of(*[outcome([1.0, math.inf], [50.0, 10.0], diverged=True)] * 4)
-    found = recover(b, v, vt, lost, at="matched", treated_baseline_broken="all diverged")
+    found = recover(b, v, vt, lost, at="matched", no_repair="the treated baseline is broken: all diverged")
     assert found.at == "matched"
     assert found.recovered is not None
     assert found.recovered.mean == pytest.approx(3 / 4)

@@ -10,7 +10,7 @@ from test_control import DESIGN, GAP, world
 
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.tuned import tuned_gap
-from algobias.study.design import Design, Run
+from algobias.study.design import Design, Request, Run
 
 EFFECT, ON_BASELINE = [2.0, 1.0], [0.5, 1.5]
 
@@ -61,3 +61,38 @@ def test_a_tuned_baseline_whose_loss_means_something_else_is_read_at_the_planned
     assert judged is not None
     assert judged.at == "matched"
     assert tuned_gap(design, runs, found, judged, 1).at == "planned_end"
+
+
+def test_the_tuned_baselines_setting_is_not_given_to_the_variant() -> None:
+    """No run of the variant with it, no recovery of it; its baseline is trained on to where it is read."""
+    with_both = confirmed()
+    design, runs, found = confirmed(baselines_only=(1,))
+    arms = {run.arm for run in runs}
+    assert arms == {run.arm for run in with_both[1]} - {"variant+control:1"}
+    assert [one.control for one in found.verdict.recoveries] == [0]
+    judged = found.judged(0, "matched")
+    assert judged == with_both[2].judged(0, "matched")
+    assert judged is not None
+    assert tuned_gap(design, runs, found, judged, 1) == tuned_gap(*with_both, judged, 1)
+
+
+def test_a_tuned_baseline_that_ends_above_the_level_is_trained_on_to_it() -> None:
+    serve, runs = world(EFFECT, ON_BASELINE), list[Run]()
+    design = replace(DESIGN, controls=2, at="matched", baselines_only=(1,))
+    longer: set[str] = set()
+
+    def slower(request: Request) -> Run:
+        """The second treated baseline has half as much loss again at every update."""
+        if request.arm != "baseline+control:1":
+            return serve(request)
+        run = serve(request if request.level is None else replace(request, level=request.level / 1.5))
+        curve = replace(run.outcome.curve, train_loss=1.5 * run.outcome.curve.train_loss)
+        return replace(run, outcome=replace(run.outcome, curve=curve))
+
+    while isinstance(found := plan_confirmation(design, runs, [(0, "matched")]), list):
+        longer |= {request.arm for request in found if request.level is not None}
+        runs += [slower(request) for request in found]
+    assert "baseline+control:1" in longer
+    judged = found.judged(0, "matched")
+    assert judged is not None
+    assert tuned_gap(design, runs, found, judged, 1).at == "matched"

@@ -254,12 +254,14 @@ def arm_label(arm: str, record: StudyRecord) -> str:
 def arm_note(arm: str, record: StudyRecord) -> str:
     """What an arm is, in a few words."""
     index = control_index(arm, record)
+    head, plus, lever = arm.partition("+")
     if index is not None:
         controls = record.result.get("controls") or []
         lever = _joined(mapping(controls[index]).get("lever")) if index < len(controls) else ""
-        head = arm.partition("+")[0]
-        best = head == "baseline" and lever and lever == record.result.get("tuned_baseline")
-        return f"the {head} with {lever or 'the control'}" + (": the tuned baseline" if best else "")
+    if plus and head == "baseline" and lever and lever == record.result.get("tuned_baseline"):
+        return f"the baseline with {lever}: the tuned baseline"
+    if index is not None:
+        return f"the {head} with {lever or 'the control'}"
     if arm == "variant" and record.result.get("aa"):
         return "the same recipe again, with other seeds"
     return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from algobias.errors import BadInput
@@ -40,6 +41,12 @@ class Arms:
     changes: tuple[Lever, ...]
     controls: tuple[tuple[Lever, ...], ...]
     derivations: tuple[str, ...] = ()
+
+    def without(self, names: Iterable[str]) -> Arms:
+        """The same study without some arms."""
+        left_out = set(names)
+        kept = {name: recipe for name, recipe in self.recipes.items() if name not in left_out}
+        return replace(self, recipes=kept)
 
     @property
     def alters_data(self) -> bool:

@@ -24,6 +24,8 @@ from algobias.study.verdict import RateOnly, Verdict
 FURTHER = (3.0, 10.0)
 """Besides the matched level the gap is described at these multiples of L*."""
 
+NO_REPAIR = "R* is left to the confirmation"
+
 FINE = 0.9
 """A tolerance below this many seed sd is warned of."""
 
@@ -43,16 +45,20 @@ def describe(
     if verdict.name == "not_applied":
         return verdict
     look = verdict.look
-    controls = [
-        tuple(f"{arm}+control:{i}" for arm in ("variant", "baseline")) for i in range(design.controls)
-    ]
-    arms = (["rate_only"] if design.rate_only else []) + [arm for pair in controls for arm in pair]
+    controls = {
+        i: (f"variant+control:{i}", f"baseline+control:{i}")
+        for i in range(design.controls)
+        if i not in design.baselines_only
+    }
+    alone = [f"baseline+control:{i}" for i in design.baselines_only]
+    arms = (["rate_only"] if design.rate_only else []) + [arm for pair in controls.values() for arm in pair]
+    arms += alone
     wanted = book.missing(arms, look)
     if wanted and design.can_extend:
         return wanted
     absent = {request.arm for request in wanted}
     recoveries: list[Recovery] = []
-    for number, pair in enumerate(controls):
+    for number, pair in controls.items():
         if absent & set(pair):
             continue
         found = _recovery(design, book, verdict, number, reference, scale)
@@ -60,6 +66,8 @@ def describe(
             wanted += found
         else:
             recoveries.append(found)
+    if design.can_extend:
+        wanted += [request for arm in alone for request in _to_level(design, book, verdict, arm, scale)]
     if wanted and design.can_extend:
         # Two controls may want the same shorter schedule of the baseline.
         return list(dict.fromkeys(wanted))
@@ -138,6 +146,9 @@ def _recovery(
         scale, reference, level = own, frozen_reference(book, design.looks[0], own), None
     arms = Four(*(book.everything(name, look, scale) for name in names))
     broken = broken_because(arms.baseline, arms.treated_baseline)
+    no_repair = None if design.repair else NO_REPAIR
+    if broken is not None:
+        no_repair = f"the treated baseline is broken: {broken}"
     upward = design.upward and design.paired and split.side == "upward"
     if upward and at_fit and design.decays and design.can_extend:
         shorter = _shorter(book, names, arms, scale)
@@ -146,8 +157,8 @@ def _recovery(
         arms = shorter
     target = _target(arms, reference, level) if at_fit and not upward else None
     if target is not None and design.can_extend:
-        # A broken treated baseline is not trained on.
-        treated = names[2:3] if broken else names[2:]
+        # Without R* the treated baseline is not trained on.
+        treated = names[2:3] if no_repair else names[2:]
         grown = _grown(book, names, treated, look, scale, reference, target, arms)
         if isinstance(grown, list):
             return grown
@@ -162,8 +173,18 @@ def _recovery(
         control=number,
         pair=design.paired,
         upward=upward,
-        treated_baseline_broken=broken,
+        no_repair=no_repair,
     )
+
+
+def _to_level(design: Design, book: Book, verdict: Verdict, arm: str, scale: FitScale) -> list[Request]:
+    """What a treated baseline on its own wants so as to be read at the split's level, where there is one."""
+    split, at_fit = verdict.split, design.at == "matched"
+    unmatched = not at_fit or split.side != "downward" or split.level is None or design.decays
+    if unmatched or scale_of(design, book, arm, scale) != scale:
+        return []
+    assert split.level is not None
+    return extensions(arm, book.everything(arm, verdict.look, scale), math.log(split.level))
 
 
 def scale_of(design: Design, book: Book, arm: str, scale: FitScale) -> FitScale:

@@ -80,6 +80,9 @@ class Design:
         upward: Where the match is upward and controls are compared at matched fit, treated arms are read
             where they come down to the loss at which the variant of the same seed ended; False: at the
             planned end.
+        repair: R* is asked for, and treated baselines are trained on to the matched level for it. False: R
+            alone, as in a search, where they end as planned.
+        baselines_only: Controls that are given to the baseline alone, and of which there is no recovery.
 
     Raises:
         BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
@@ -104,6 +107,8 @@ class Design:
     only_look: int | None = None
     at: Literal["verdict", "matched", "planned_end"] = "verdict"
     upward: bool = False
+    repair: bool = True
+    baselines_only: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < float("inf"):

@@ -81,7 +81,7 @@ def recovery(
     control: int = 0,
     pair: bool = True,
     upward: bool = False,
-    treated_baseline_broken: str | None = None,
+    no_repair: str | None = None,
 ) -> Recovery:
     """How much a control recovers, at matched fit or at the planned end; the other one beside it.
 
@@ -102,15 +102,15 @@ def recovery(
         control: Number of the control.
         pair: Pair over equal replicates.
         upward: Matched fit is that of an upward match, seed by seed (paired arms only).
-        treated_baseline_broken: Why R* means nothing, or None.
+        no_repair: Why there is no R*, or None: the treated baseline is then left out of the match.
     """
     arms = Four(baseline, variant, treated, treated_baseline)
     terms = _Terms(tolerance, errors, control, pair)
     # R does without the treated baseline: a broken one, or one that lags behind, must not keep R unmatched.
-    compared = arms[:3] if treated_baseline_broken else arms
+    compared = arms[:3] if no_repair else arms
     common, no_match = common_fit(compared, reference, level, upward=upward)
     lagging = None
-    if common is None and not treated_baseline_broken:
+    if common is None and not no_repair:
         common, _ = common_fit(arms[:3], reference, level, upward=upward)
         lagging = None if common is None else no_match
     values = [] if common is None else _read(common.values, pair)
@@ -133,10 +133,9 @@ def recovery(
     first, second = (matched, planned) if at == "matched" and matched is not None else (planned, matched)
     if at == "matched" and matched is None:
         first = _because(first, f"compared at the planned end: {no_match}")
-    if treated_baseline_broken is not None:
-        gone = f"the treated baseline is broken: {treated_baseline_broken}"
-        first = _without_treated_baseline(first, gone)
-        second = None if second is None else _without_treated_baseline(second, gone)
+    if no_repair is not None:
+        first = _without_treated_baseline(first, no_repair)
+        second = None if second is None else _without_treated_baseline(second, no_repair)
     return replace(first, other=second)
 
 

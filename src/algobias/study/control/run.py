@@ -138,7 +138,10 @@ def run_control(
         with one_thread():
             arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options, fresh.first)
         places = _places(selection, limits, picked, at)
-        design = replace(design, at=at)
+        # The tuned baseline's setting, where it is no answer for the variant, is for the baseline alone.
+        alone = tuple(place for place, number in enumerate(picked) if number not in selection.chosen)
+        arms = arms.without(f"variant+control:{place}" for place in alone)
+        design = replace(design, at=at, baselines_only=alone)
         found: Confirmation | None = None
         runs: list[Run] = []
         trainer, readings = None, None

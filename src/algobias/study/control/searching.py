@@ -62,6 +62,7 @@ def arms_of_part(
         }
     )
     arms = build_arms(asked, options.load(asked.task))
+    arms = arms.without(["rate_only"])  # the audit has told what the rate alone does
     return arms, arms.design(float(audited["tolerance"]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,8 @@ from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
 
 NO_PROBES = "none"
+
+Asked = TypeVar("Asked", bound=Frozen)
 
 
 class StudySpec(Frozen):
@@ -134,10 +136,24 @@ def spec_from(data: dict[str, Any]) -> StudySpec:
     Raises:
         BadInput: With the key, the value and what is allowed.
     """
+    return validated(StudySpec, data, "spec")
+
+
+def validated(model: type[Asked], data: dict[str, Any], prefix: str = "") -> Asked:
+    """Validate plain data into what a user asks of a study.
+
+    Args:
+        model: The specification.
+        data: Its fields.
+        prefix: What the fields are called after in complaints; empty: by their own names.
+
+    Raises:
+        BadInput: With the key, the value and what is allowed.
+    """
     try:
-        return StudySpec.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        raise bad_input_from(error, StudySpec, "spec") from error
+        raise bad_input_from(error, model, prefix) from error
 
 
 def read_spec(path: Path) -> StudySpec:

@@ -58,7 +58,8 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
         dearest = sorted(range(len(every)), key=lambda number: -pairs[number]["worst_case_seconds"])
         chosen = [every[number] for number in dearest[: limits + 1]]
         arms, _ = arms_of_part(question, audited, "confirm", chosen, spec, options, seed)
-        confirmation = forecast(arms, workers)
+        # The last of them stands for the tuned baseline's, which the variant is not given.
+        confirmation = forecast(arms.without([f"variant+control:{limits}"]), workers)
     confirm = [
         _labelled(entry, f"confirmation: {entry['name'].replace('+', ' with ', 1)}")
         for entry in confirmation["arms"]
@@ -108,11 +109,17 @@ def staying(settings: int, rungs: int, limits: int) -> Sequence[int]:
 
 
 def _pair(known: dict[str, dict[str, Any]], number: int, text: str) -> dict[str, Any]:
-    """Variant and baseline with one setting as one row."""
-    both = [known[f"{arm}+control:{number}"] for arm in ("variant", "baseline")]
+    """Variant and baseline with one setting as one row; a search trains that baseline as planned."""
+    both = [known[f"variant+control:{number}"], _as_planned(known[f"baseline+control:{number}"])]
     added = ("updates", "worst_case_updates", "worst_case_seconds", "worst_case_bytes")
     sums = {key: sum(one[key] for one in both) for key in added}
     return {**both[0], **sums, "name": text, "label": f"search: {text}, both arms"}
+
+
+def _as_planned(row: dict[str, Any]) -> dict[str, Any]:
+    share = row["updates"] / row["worst_case_updates"]
+    seconds = row["worst_case_seconds"] * share
+    return {**row, "worst_case_updates": row["updates"], "worst_case_seconds": seconds}
 
 
 def _seeded(row: dict[str, Any], seeds: int, of: int) -> dict[str, Any]:

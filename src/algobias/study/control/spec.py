@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from algobias.errors import BadInput
-from algobias.recipe import Frozen, bad_input_from
+from algobias.recipe import Frozen
 from algobias.study.control.limits import KEPT, Limits
 from algobias.study.control.ranges import space, split
 from algobias.study.control.search import RUNGS
 from algobias.study.design import DEFAULT_LOOKS
-from algobias.study.spec import StudySpec, increasing_seeds, number_or_list, one_or_many
+from algobias.study.spec import StudySpec, increasing_seeds, number_or_list, one_or_many, validated
 from algobias.training.device import known_device
 
 
@@ -108,7 +108,4 @@ def control_spec(data: dict[str, Any]) -> ControlSpec:
     Raises:
         BadInput: With the key, the value and what is allowed.
     """
-    try:
-        return ControlSpec.model_validate(data)
-    except ValidationError as error:
-        raise bad_input_from(error, ControlSpec) from error
+    return validated(ControlSpec, data)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
-from algobias.recipe import Frozen, bad_input_from
+from algobias.recipe import Frozen
+from algobias.study.spec import validated
 
 AT = (0.25, 0.5, 0.75)
 DOSES = (0.25, 0.5, 0.75)
@@ -65,7 +66,4 @@ def explain_spec(data: dict[str, Any]) -> ExplainSpec:
     Raises:
         BadInput: With the key, the value and what is allowed.
     """
-    try:
-        return ExplainSpec.model_validate(data)
-    except ValidationError as error:
-        raise bad_input_from(error, ExplainSpec) from error
+    return validated(ExplainSpec, data)

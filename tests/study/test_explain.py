@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -229,7 +230,7 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
 
 
 def explanation(folder: Path) -> tuple[Path, str, dict[str, Any]]:
-    (folder / "own.py").write_text(TASK)
+    shutil.copy(TASK, folder / "own.py")
     spec = spec_from(
         {
             "task": "own.py:task",
@@ -280,7 +281,7 @@ def test_the_same_question_gives_the_same_answer_from_the_store(
 
 def test_an_audit_without_a_gap_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "own.py").write_text(TASK)
+    shutil.copy(TASK, tmp_path / "own.py")
     spec = spec_from({"task": f"{tmp_path}/own.py:task", "aa": True, "looks": 4, "tolerance": 30.0})
     with Store(tmp_path / "store") as store:
         audit = run_audit(spec, store, Options(workers=0))

@@ -19,7 +19,7 @@ from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.study.audit import run_audit
 from algobias.study.control.candidates import candidates
-from algobias.study.explain.evidence import CHANGE, Forced, judge, returned, slope
+from algobias.study.explain.evidence import CHANGE, Forced, judge, slope
 from algobias.study.explain.interventions import at_dose, doses, forces, switches
 from algobias.study.explain.run import run_explain
 from algobias.study.explain.spec import explain_spec
@@ -178,30 +178,6 @@ def test_what_could_not_be_read_is_not_said_to_have_stayed() -> None:
     assert "nothing is known" in told
     assert "nothing is known" in judge("trace", [], moved=True).because
     assert "brought it back" in judge("trace", [seen("sam", STAYED, STAYED)], moved=True).because
-
-
-def test_part_that_came_back_is_exact_without_noise() -> None:
-    arms = [{i: value + 0.001 * i for i in range(6)} for value in (1.0, 3.0, 1.5)]
-    found = returned(arms, error_levels((6,)))
-    assert found is not None
-    assert found.mean == pytest.approx(0.75)
-    assert found.low == pytest.approx(0.75, abs=1e-9)
-
-
-def test_part_that_came_back_needs_common_seeds() -> None:
-    arms = [{0: 1.0, 1: 1.1}, {1: 2.0, 2: 2.0}, {1: 1.0}]
-    assert returned(arms, error_levels((4,))) is None
-
-
-def test_part_that_came_back_is_covered() -> None:
-    made, errors = np.random.default_rng(0), error_levels((9,))
-    inside = 0
-    for _ in range(1000):
-        base, variant, treated = made.normal(0, 1, (3, 9)) + np.array([[0.0], [6.0], [2.0]])
-        found = returned([dict(enumerate(row)) for row in (base, variant, treated)], errors)
-        assert found is not None
-        inside += found.low <= 1 - 2 / 6 <= found.high
-    assert 0.93 <= inside / 1000 <= 0.98
 
 
 def test_slope_is_covered_and_exact() -> None:

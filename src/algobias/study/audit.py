@@ -23,6 +23,7 @@ from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
+from algobias.study.returned import add_readings
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.study.tables import Terms
@@ -153,7 +154,7 @@ def run_audit(
         finally:
             progress.stop()
     result = assemble(study, arms, design, wanted, runs, why)
-    result |= {"moved": readings.moved(), "readings": readings.summary()}
+    add_readings(result, readings, wanted)
     result["seconds"] = time.monotonic() - started
     archive = Archive(
         result=result,

@@ -123,6 +123,25 @@ def _shift(one: Coordinate, level: float, not_matched: str | None) -> Shift:
     return Shift(one, status, reason, effect, low, high, difference, _summary(a), _summary(b), level)
 
 
+def treated_effect(shift: Shift, baseline: Floats, treated: Floats) -> tuple[float, float, float] | None:
+    """Treated variant minus baseline in the unit of a shift, with its interval at the shift's level.
+
+    Args:
+        shift: What moved between baseline and variant; its s is the unit.
+        baseline: Values by seed, [n]; NaN where there is none.
+        treated: The same of the treated variant, [n].
+
+    Returns:
+        Effect and the ends of its interval; None without a unit or with fewer than two seeds.
+    """
+    unit = math.sqrt((shift.baseline[1] ** 2 + shift.variant[1] ** 2) / 2)
+    both = np.isfinite(baseline) & np.isfinite(treated)
+    if not unit > 0 or both.sum() < 2:
+        return None
+    found = paired(treated[both] - baseline[both]).interval(shift.level)
+    return found.mean / unit, found.low / unit, found.high / unit
+
+
 def _summary(values: Floats) -> tuple[float, float]:
     return (float(values.mean()) if len(values) else math.nan), _sd(values)
 

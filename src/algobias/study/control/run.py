@@ -29,6 +29,7 @@ from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
+from algobias.study.returned import add_readings
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer
 from algobias.training.device import one_thread
@@ -165,7 +166,7 @@ def run_control(
         progress.stop()
     if found is not None and trainer is not None and readings is not None:
         result = assemble(study, arms, design, found.verdict, runs, "that of the audit")
-        result |= {"moved": readings.moved(), "readings": readings.summary()}
+        add_readings(result, readings, found.verdict)
         kept, terms = tuple(trainer.places), terms_of(arms, design, runs)
     else:
         result = {**audited, "study": study, "controls": []}

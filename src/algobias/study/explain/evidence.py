@@ -7,30 +7,23 @@ it.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algobias.study.recovery import one_minus_ratio
-from algobias.study.statistics import Errors, Estimate, Interval, paired
+from algobias.study.returned import BACK, LEAST
+from algobias.study.statistics import Estimate, Interval, paired
 
 Floats = NDArray[np.float64]
 Word = Literal["caused by", "accompanied by", "not related", "undecided"]
 
 CHANGE = "the change"
 
-BACK = 0.5
-"""A coordinate (or generalisation) came back where at least this part of its shift is undone."""
-
 STILL = 1.0
 """A coordinate whose whole interval is within so many seed standard deviations did not move to speak of."""
-
-LEAST = 3
-"""Replicates with a value in every arm, at least."""
 
 
 @dataclass(frozen=True)
@@ -148,25 +141,6 @@ def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool, still: bool
 
 def _names(levers: Sequence[str]) -> str:
     return levers[0] if len(levers) == 1 else ", ".join(levers[:-1]) + " and " + levers[-1]
-
-
-def returned(arms: Sequence[Mapping[int, float]], errors: Errors) -> Interval | None:
-    """Part of a coordinate's shift that is undone, with Fieller's interval.
-
-    ``1 - (treated - baseline) / (variant - baseline)`` over the replicates that all three arms have.
-
-    Args:
-        arms: Readings of baseline, variant and treated variant by replicate; NaN where there is none.
-        errors: Error levels of the study.
-    """
-    common = sorted(set.intersection(*(set(arm) for arm in arms)))
-    rows = np.array([[arm[i] for i in common] for arm in arms], dtype=np.float64).reshape(3, -1)
-    rows = rows[:, np.isfinite(rows).all(0)]
-    if rows.shape[1] < LEAST:
-        return None
-    baseline, variant, treated = rows
-    found = one_minus_ratio((baseline, variant, treated), errors, pair=True)
-    return found if math.isfinite(found.mean) else None
 
 
 def slope(doses: Sequence[float], values: Sequence[Floats], error: float) -> Interval | None:

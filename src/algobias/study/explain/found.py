@@ -12,14 +12,15 @@ from algobias.study.arms import Arms
 from algobias.study.audit import spoken
 from algobias.study.describe import training_metric_scale
 from algobias.study.design import Design, Run
-from algobias.study.explain.evidence import CHANGE, STILL, Floats, Forced, Statement, judge, returned, slope
+from algobias.study.explain.evidence import CHANGE, STILL, Floats, Forced, Statement, judge, slope
 from algobias.study.explain.interventions import Intervention
 from algobias.study.extension import Book
 from algobias.study.matching import FitScale
 from algobias.study.readings import Readings, per_replicate
 from algobias.study.recovery import Recovery
 from algobias.study.result import interval
-from algobias.study.statistics import Interval, paired
+from algobias.study.returned import returned_under
+from algobias.study.statistics import paired
 from algobias.study.treated import common_fit
 from algobias.study.verdict import Verdict
 
@@ -32,7 +33,7 @@ def intervention_entries(
     interventions: Sequence[Intervention], verdict: Verdict, readings: Readings
 ) -> list[dict[str, Any]]:
     """``interventions`` of the result: what was done, the gap it leaves, R, coordinates that came back."""
-    found = _by_number(verdict)
+    found, errors = _by_number(verdict), verdict.split.errors
     entries = []
     for number, one in enumerate(interventions):
         recovery = found.get(number)
@@ -50,7 +51,7 @@ def intervention_entries(
                 None if recovery is None or one.kind != "force" else recovery.against_treated_baseline
             ),
             "returned": {
-                name: interval(_returned(readings, number, name, verdict)) for name in _moved(readings)
+                name: interval(returned_under(readings, number, name, errors)) for name in _moved(readings)
             },
         }
         entries.append(entry)
@@ -59,14 +60,6 @@ def intervention_entries(
 
 def _moved(readings: Readings) -> list[str]:
     return [one.coordinate.probe for one in readings.shifts if one.status == "moved"]
-
-
-def _returned(readings: Readings, number: int, name: str, verdict: Verdict) -> Interval | None:
-    arm = f"variant+control:{number}"
-    if arm in readings.matched.unmatched or readings.matched.reason is not None:
-        return None
-    three = [per_replicate(readings, each, name) for each in ("baseline", "variant", arm)]
-    return returned(three, verdict.split.errors) if all(three) else None
 
 
 def statements_of(
@@ -82,7 +75,7 @@ def statements_of(
         forced = []
         for number, one in enumerate(interventions):
             recovery = found.get(number)
-            back = _returned(readings, number, name, verdict)
+            back = returned_under(readings, number, name, verdict.split.errors)
             if recovery is None or recovery.recovered is None or back is None:
                 continue
             lever = one.kind == "force"

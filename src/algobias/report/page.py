@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from algobias.report import besides, explained, figures, numerals, searched, tables, words
+from algobias.report import besides, controls, explained, figures, numerals, searched, tables, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.points import Points
@@ -200,7 +200,7 @@ def content(points: Points) -> dict[str, Any]:
         "about_change": explained.about_change(record),
         "interventions": explained.table(record),
         "costs": tables.cost_table(record),
-        "controls": tables.control_cards(record),
+        "controls": controls.control_cards(record),
         "rate_only": tables.rate_only(record),
         "levels": tables.level_table(record),
         "moved": tables.moved_table(record),

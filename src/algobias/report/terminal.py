@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from algobias.report import page, searched, tables
+from algobias.report import controls, page, searched, tables
 from algobias.report.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean, number_or_none
@@ -100,7 +100,7 @@ class _VerdictPanel:
                 parts.append(Text(f"{row['tuned']}.", overflow="fold"))
         if searched.again(self.record):
             parts += ["", Text(searched.again(self.record), overflow="fold")]
-        for card in tables.control_cards(self.record):
+        for card in controls.control_cards(self.record):
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
             facts = [("verdict", said), *card["facts"]]
             for place, reference in enumerate(card["costs"]["labels"]):

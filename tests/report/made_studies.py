@@ -39,4 +39,6 @@ def case(name: str) -> StudyRecord:
     """One synthetic study by name."""
     if name == "moved":
         return synthetic.with_readings(case("side arm"))
+    if name == "controlled":
+        return synthetic.with_coordinates(case("controls"))
     return synthetic.hostile() if name == "hostile" else synthetic.record(**CASES[name])  # type: ignore[arg-type]

@@ -448,3 +448,42 @@ def with_readings(study: StudyRecord) -> StudyRecord:
     }
     result = {**study.result, "moved": moved, "readings": readings}
     return replace(study, result=result)
+
+
+def with_coordinates(study: StudyRecord) -> StudyRecord:
+    """The same study with coordinates, seen under its controls: one that is read, one that is not comparable.
+
+    The second control was chosen for the planned end, where it does nothing.
+    """
+    read = with_readings(study)
+    moved = [one for one in read.result["moved"] if one["status"] == "moved"]
+
+    def after(one: dict[str, Any], status: str, effect: float | None) -> dict[str, Any]:
+        ends = (None, None) if effect is None else (effect - 0.5, effect + 0.5)
+        return {
+            "probe": one["probe"],
+            "twin": one["twin"],
+            "status": status,
+            "reason": None if effect is not None else "not every seed reaches the matched level",
+            "effect": effect,
+            "low": ends[0],
+            "high": ends[1],
+        }
+
+    statuses = (("came_back", -0.4), ("beyond", -2.0), ("stayed", 5.0))
+    controls = [dict(one) for one in read.result["controls"]]
+    controls[0]["coordinates"] = [after(one, *seen) for one, seen in zip(moved, statuses, strict=True)]
+    controls[1]["coordinates"] = [after(one, "not_comparable", None) for one in moved]
+    controls[1] |= {"on": "train_metric", "level": 0.062}
+    controls[1]["other"] = {
+        **controls[0],
+        "lever": controls[1]["lever"],
+        "at": "planned_end",
+        "verdict": "none",
+    }
+    controls[1]["other"]["recovered"] = {"mean": 0.11, "low": -0.58, "high": 0.58}
+    chosen = [
+        {"lever": controls[0]["lever"], "at": "matched", "confirmed": "recovered", "axes": "updates"},
+        {"lever": controls[1]["lever"], "at": "planned_end", "confirmed": "none", "axes": "updates"},
+    ]
+    return replace(read, result={**read.result, "controls": controls, "chosen": chosen})

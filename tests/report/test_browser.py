@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Chromium to look at the report; none is installed"
 )
 
-NAMES = ("moved", "controls", "side arm", "decaying", "hostile")
+NAMES = ("moved", "controlled", "controls", "side arm", "decaying", "hostile")
 WIDTHS = (390, 1280)
 
 MEASURE = """

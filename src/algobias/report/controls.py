@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algobias.report import numerals, words
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.words import mapping
 
+STATUSES = {
+    "came_back": "came back",
+    "beyond": "went beyond the baseline",
+    "stayed": "stayed moved",
+    "unclear": "may or may not have come back",
+    "not_comparable": "could not be compared",
+}
+
+WITH_IT = {
+    "recovered": "generalisation came back",
+    "partial": "generalisation came back in part",
+    "none": "generalisation was not shown to come back",
+    "harmful": "generalisation got worse still",
+}
+
+NAMED = 3
+"""So many coordinates of a kind are named in a sentence; the picture and the JSON have all."""
+
+
+def as_chosen(record: StudyRecord) -> list[Mapping[str, Any]]:
+    """The controls, each first at the place where it was chosen, where a search chose it; the other within.
+
+    A control that was chosen within the cost of the variant as audited is judged at the planned end. What it
+    does at the matched level, at a cost it was not chosen for, must not be read as the answer.
+    """
+    places: dict[str, set[str]] = {}
+    for item in record.result.get("chosen") or []:
+        entry = mapping(item)
+        places.setdefault(str(entry.get("lever")), set()).add(str(entry.get("at")))
+    found = []
+    for control in map(mapping, record.result.get("controls") or []):
+        wanted, other = places.get(str(control.get("lever")), set()), mapping(control.get("other"))
+        if control.get("at") not in wanted and other.get("at") in wanted:
+            first = {key: value for key, value in control.items() if key not in ("other", "coordinates")}
+            control = {**other, "other": first, "coordinates": control.get("coordinates")}
+        found.append(control)
+    return found
+
 
 def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
     """One card per control: what it is, R and R*, verdict in words, costs against both references."""
     cards = []
     places = words.decimals(record)
-    for index, raw in enumerate(record.result.get("controls") or []):
-        control = mapping(raw)
+    for index, control in enumerate(as_chosen(record)):
         verdict = str(control.get("verdict") or "")
         general = control.get("general")
         facts = [
@@ -38,7 +75,10 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
         if other:
             recovered = numerals.estimate(Interval.read(other.get("recovered")), 2)
             against = numerals.estimate(Interval.read(other.get("recovered_against_treated_baseline")), 2)
-            facts.append((f"The same {place(other)}", f"R {recovered}; R* {against}"))
+            said = f"{other['verdict']}: " if other.get("verdict") else ""
+            facts.append((f"The same {place(other)}", f"{said}R {recovered}; R* {against}"))
+        if coordinates_text(control):
+            facts.append(("Coordinates", coordinates_text(control)))
         cards.append(
             {
                 "name": words.control_name(index, record),
@@ -57,8 +97,38 @@ def place(control: Mapping[str, Any]) -> str:
     """Where a control was compared, in words."""
     at, level = str(control.get("at") or ""), number_or_none(control.get("level"))
     if at == "matched":
-        return "at the matched level" + (f" ({numerals.loss(level)})" if level is not None else "")
+        on = "" if control.get("on", "train_loss") == "train_loss" else f"{words.FIT_WORDS['train_metric']} "
+        return "at the matched level" + (f" ({on}{numerals.loss(level)})" if level is not None else "")
     return "at the planned end" if at == "planned_end" else at.replace("_", " ")
+
+
+def coordinates_text(control: Mapping[str, Any]) -> str:
+    """Which coordinates that moved came back under a control, and whether generalisation did; or nothing."""
+    plain = [one for one in map(mapping, control.get("coordinates") or []) if not one.get("twin")]
+    by_status: dict[str, list[Mapping[str, Any]]] = {status: [] for status in STATUSES}
+    for one in plain:
+        by_status.setdefault(str(one.get("status")), []).append(one)
+    if not plain:
+        return ""
+    unread = by_status["not_comparable"]
+    if len(unread) == len(plain):
+        return f"not compared: {unread[0].get('reason')}"
+    told = [
+        f"{len(found)} {STATUSES.get(status, status)} ({_named(found)})"
+        for status, found in by_status.items()
+        if found
+    ]
+    matched = next(
+        (one for one in (control, mapping(control.get("other"))) if one.get("at") == "matched"), {}
+    )
+    outcome = WITH_IT.get(str(matched.get("verdict")), "")
+    of = f"of {len(plain)} that moved, at matched fit, {', '.join(told)}"
+    return f"{of}; {outcome} there. Seen together, which is no proof of cause" if outcome else of
+
+
+def _named(found: Sequence[Mapping[str, Any]]) -> str:
+    names = [str(one.get("probe") or "").replace("_", " ") for one in found[:NAMED]]
+    return ", ".join(names) + (", ..." if len(found) > NAMED else "")
 
 
 REFERENCES = {

@@ -89,6 +89,17 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "against the baseline with the same control. A dashed line is an unbounded interval.",
             )
         )
+    if figures.returned_rows(points):
+        entries.append(
+            FigureEntry(
+                "returned",
+                figures.returned,
+                "The coordinates that moved, without and with control",
+                "0 is the baseline. Marks are the variant and the variant with each control at matched fit, "
+                "lines their intervals, wide enough for all coordinates together. An arm that does not come "
+                "down to the matched level is left out. What comes back together is not thereby a cause.",
+            )
+        )
     if figures.pareto_rows(points):
         entries.append(
             FigureEntry(
@@ -255,7 +266,9 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
         }
 
     looks = [int(n) for n in result.get("looks") or [] if number_or_none(n) is not None]
-    taken = len(record.decisions)
+    taken = len(record.decisions) or len(result.get("confirmation") or [])
+    if not taken and gap.n in looks:
+        taken = looks.index(gap.n) + 1
     missing = str(fit.get("reason") or "")
     paired = (
         "in each arm, not paired"

@@ -102,7 +102,8 @@ class _VerdictPanel:
             parts += ["", Text(searched.again(self.record), overflow="fold")]
         for card in controls.control_cards(self.record):
             said = f"{card['verdict']}: {card['meaning']}" if card["meaning"] else card["verdict"]
-            facts = [("verdict", said), *card["facts"]]
+            at = f"; compared {card['at']}" if card["at"] else ""
+            facts = [("verdict", said + at), *card["facts"]]
             for place, reference in enumerate(card["costs"]["labels"]):
                 cells = [(row["name"].lower(), row["cells"][place]) for row in card["costs"]["rows"]]
                 changed = ", ".join(f"{name} {cell}" for name, cell in cells if cell != times(1))

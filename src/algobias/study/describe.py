@@ -163,7 +163,7 @@ def _recovery(
         if isinstance(grown, list):
             return grown
         arms = grown
-    return recovery(
+    found = recovery(
         *arms,
         at="matched" if at_fit else "planned_end",
         reference=reference,
@@ -175,6 +175,8 @@ def _recovery(
         upward=upward,
         no_repair=no_repair,
     )
+    other = None if found.other is None else replace(found.other, on=own.on)
+    return replace(found, on=own.on, other=other)
 
 
 def _to_level(design: Design, book: Book, verdict: Verdict, arm: str, scale: FitScale) -> list[Request]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from algobias.study.design import Measure
 from algobias.study.matching import Arm, Floats
 from algobias.study.split import Bounds, enough
 from algobias.study.statistics import Errors, Estimate, Interval, fieller, fieller_from_moments, paired, welch
@@ -37,6 +38,7 @@ class Recovery:
         treated_gap: baseline - treated variant.
         improvement: treated variant - variant.
         level: L_R of a matched comparison.
+        on: The measure of fit that the level is one of.
         reason: Why something is None, or why ``at`` is not the matched level.
         cost_ratio: Cost of the treated variant over the variant as audited, per axis.
         cost_ratio_matched: The same over the variant trained to the matched level; None without one.
@@ -56,6 +58,7 @@ class Recovery:
     cost_ratio: Mapping[str, float]
     cost_ratio_matched: Mapping[str, float] | None
     other: Recovery | None = None
+    on: Measure = "train_loss"
 
 
 class Four(NamedTuple):

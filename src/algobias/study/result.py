@@ -133,6 +133,7 @@ def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> d
         "lever": lever,
         "at": recovery.at,
         "level": number(recovery.level),
+        "on": recovery.on,
         "recovered": interval(recovery.recovered),
         "recovered_against_treated_baseline": interval(recovery.against_treated_baseline),
         "treated_gap": interval(recovery.treated_gap),

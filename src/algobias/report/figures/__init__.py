@@ -6,6 +6,7 @@ from algobias.report.figures.interventions import dose_response, dose_rows, inte
 from algobias.report.figures.moved import along, along_probes, drawable, forest, has_threshold
 from algobias.report.figures.pareto import pareto, pareto_rows
 from algobias.report.figures.render import bundle, svg
+from algobias.report.figures.returned import returned, returned_rows
 from algobias.report.figures.seeds import gap_by_look, metric_title, seed_dots
 from algobias.report.figures.shares import recovery, split
 
@@ -30,6 +31,8 @@ __all__ = [
     "pareto",
     "pareto_rows",
     "recovery",
+    "returned",
+    "returned_rows",
     "seed_dots",
     "split",
     "svg",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from algobias.report.controls import as_chosen
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
 from algobias.report.figures.seeds import tolerance_rules
 from algobias.report.numerals import estimate
@@ -23,6 +24,8 @@ ROW_AXIS = {
 
 
 _DEEPEST = 4
+
+SHORT = {"matched": "matched", "planned_end": "planned end"}
 
 
 def split(points: Points, width: Width = "container") -> Spec:
@@ -105,8 +108,11 @@ def recovery(points: Points, width: Width = "container") -> Spec:
     """
     record = points.record
     rows: Rows = []
-    for index, control in enumerate(record.result.get("controls") or []):
+    found = as_chosen(record)
+    apart = len({str(control.get("at")) for control in found}) > 1
+    for index, control in enumerate(found):
         name = arm_label(f"variant+control:{index}", record).removeprefix("variant + ")
+        name += f", {SHORT.get(str(control.get('at')), '')}" if apart else ""
         for letter, key in (("R", "recovered"), ("R*", "recovered_against_treated_baseline")):
             value = Interval.read(control.get(key))
             rows.append(

@@ -1,0 +1,92 @@
+"""Coordinates before, after and after control: where the variant and each treated variant lie."""
+
+from __future__ import annotations
+
+from algobias.report.figures.base import (
+    Spec,
+    Width,
+    arm_color,
+    arm_shape,
+    field,
+    focus_opacity,
+    frame,
+    layer,
+    tip,
+)
+from algobias.report.figures.moved import LEAST_RANGE, MOST_ROWS
+from algobias.report.figures.shares import ROW_AXIS
+from algobias.report.points import Points
+from algobias.report.record import number_or_none
+from algobias.report.series import Rows
+from algobias.report.words import arm_label, mapping
+
+APART = 9
+"""Pixels between the marks of two arms in one row."""
+
+REACH = 1.6
+"""The axis goes this far beyond the largest estimate; longer intervals are cut."""
+
+
+def returned_rows(points: Points) -> Rows:
+    """One row for each arm and each coordinate that moved: ``row, arm, effect, low, high``.
+
+    Nothing where no control could be compared.
+    """
+    record = points.record
+    every = [mapping(one) for one in record.result.get("moved") or []]
+    moved = [one for one in every if one.get("status") == "moved"][:MOST_ROWS]
+    arms = {"variant": {str(one.get("probe")): one for one in moved}}
+    for index, control in enumerate(map(mapping, record.result.get("controls") or [])):
+        after = [mapping(one) for one in control.get("coordinates") or []]
+        arms[f"variant+control:{index}"] = {str(one.get("probe")): one for one in after}
+    rows: Rows = []
+    for arm, entries in arms.items():
+        label = arm_label(arm, record)
+        for one in moved:
+            entry = mapping(entries.get(str(one.get("probe"))))
+            effect = number_or_none(entry.get("effect"))
+            if effect is not None and label in points.labels.values():
+                ends = {key: number_or_none(entry.get(key)) for key in ("low", "high")}
+                name = str(one.get("probe")).replace("_", " ")
+                rows.append({"row": name, "arm": label, "effect": effect, **ends})
+    return rows if len({row["arm"] for row in rows}) > 1 else []
+
+
+def returned(points: Points, width: Width = "container") -> Spec:
+    """Each coordinate that moved, in the variant and under each control, from the baseline, in seed sd."""
+    rows = returned_rows(points)
+    labels = list(points.labels.values())
+    there = [label for label in labels if any(row["arm"] == label for row in rows)]
+    order = list(dict.fromkeys(row["row"] for row in rows))
+    reach = max([LEAST_RANGE, *(REACH * abs(row["effect"]) for row in rows)])
+    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
+    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
+    x = field(
+        "effect", title="Distance from the baseline, in seed sd", scale={"domain": domain, "nice": False}
+    )
+    y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
+    drawn = {"y": y, "color": arm_color(labels), "opacity": focus_opacity(1)}
+    tooltip = tip(
+        ("row", "Coordinate", ""),
+        ("arm", "Arm", ""),
+        ("effect", "Effect", ".2f"),
+        ("low", "From", ".2f"),
+        ("high", "To", ".2f"),
+    )
+    layers = [layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value"))]
+    for place, label in enumerate(there):
+        offset = APART * (place - (len(there) - 1) / 2)
+        interval = {"type": "rule", "strokeWidth": 1.5, "yOffset": offset, "y2Offset": offset, "clip": True}
+        mark = {"type": "point", "filled": True, "size": 60, "yOffset": offset, "clip": True}
+        layers += [
+            layer(label, interval, x=field("low"), x2={"field": "high"}, **drawn),
+            layer(label, mark, x=x, shape=arm_shape(labels), tooltip=tooltip, **drawn),
+        ]
+    said = "; ".join(f"{row['row']}, {row['arm']} {row['effect']:.1f}" for row in rows)
+    return frame(
+        layers,
+        {"zero": [{"value": 0}], **{label: [row for row in rows if row["arm"] == label] for label in there}},
+        width=width,
+        height={"step": max(30, APART * len(there) + 16)},
+        description=f"Distance of each coordinate from the baseline at matched fit, in seed sd: {said}.",
+    )

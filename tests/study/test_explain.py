@@ -163,6 +163,22 @@ def test_the_rule_for_a_coordinate_that_moved(forced: Sequence[Forced], word: st
     assert found.because
 
 
+def test_a_coordinate_beyond_the_baseline_is_not_the_whole_cause() -> None:
+    beyond, part = (1.5, 1.2, 1.8), (0.7, 0.5, 0.9)
+    both = judge("trace", [seen("sam", beyond, part), seen("lr", BACK, BACK)], moved=True)
+    assert both.word == "caused by"
+    assert both.because.endswith(
+        "not the whole cause: sam:1 took it beyond the baseline, and part of the gap stayed"
+    )
+    for quiet in (
+        seen("sam", beyond, (0.9, 0.7, 1.1)),
+        seen("sam", (1.1, 0.9, 1.3), part),
+        seen("sam", beyond, part, against=1.0),
+        seen(CHANGE, beyond, part),
+    ):
+        assert "whole cause" not in judge("trace", [quiet, seen("lr", BACK, BACK)], moved=True).because
+
+
 def test_what_did_not_move_is_not_related() -> None:
     assert judge("trace", [seen("sam", BACK, BACK)], moved=False).word == "not related"
 

@@ -8,7 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -60,6 +60,16 @@ class Forced:
         return self.returned.high < BACK
 
     @property
+    def beyond_in_vain(self) -> bool:
+        """The coordinate surely went beyond the baseline, while surely not all of the gap was gone.
+
+        Were the gap due to this coordinate alone, and more of it worse, the variant would be ahead by now; a
+        lever whose harm the baseline shows too (R*) says nothing.
+        """
+        harmless = self.against is None or self.against.high < 1
+        return self.returned.low > 1 and self.recovered.high < 1 and harmless
+
+    @property
     def gap_back(self) -> bool:
         """Generalisation came back, by more than what the lever does for the baseline."""
         return self.recovered.low > 0 and self.recovered.mean >= BACK and self.repair
@@ -94,6 +104,9 @@ class Statement:
 def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool, still: bool = True) -> Statement:
     """Apply the rule.
 
+    Where a lever took the coordinate beyond the baseline and part of the gap stayed, the reason says that it
+    is not the whole cause, whatever the word.
+
     Args:
         coordinate: The probe.
         forced: One entry for each lever that was pulled.
@@ -110,6 +123,18 @@ def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool, still: bool
             "more seeds would tell"
         )
         return Statement(coordinate, "undecided", because, seen)
+    found = _rule(coordinate, seen)
+    beyond = [one.lever for one in seen if one.beyond_in_vain and one.kind != CHANGE]
+    if beyond and found.word != "accompanied by":
+        rest = (
+            f"; not the whole cause: {_names(beyond)} took it beyond the baseline, and part of the gap stayed"
+        )
+        return replace(found, because=found.because + rest)
+    return found
+
+
+def _rule(coordinate: str, seen: tuple[Forced, ...]) -> Statement:
+    """The rule for a coordinate that moved."""
     in_vain = [one.lever for one in seen if one.coordinate_back and one.gap_stayed]
     without = [one.lever for one in seen if one.coordinate_stayed and one.gap_back]
     together = {

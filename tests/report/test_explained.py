@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
 from made_studies import case
+from rich.console import Console
 
 from algobias.report import explained
 from algobias.report.record import StudyRecord
@@ -31,3 +33,21 @@ def record(*places: str) -> StudyRecord:
 )
 def test_what_is_compared_elsewhere_than_the_rest_says_so(places: tuple[str, ...], names: list[str]) -> None:
     assert [row["name"] for row in explained.table(record(*places))["rows"]] == names
+
+
+def test_coordinates_of_which_the_same_is_said_share_a_line() -> None:
+    alone, both = "only sam brought it back", "it stayed moved"
+    entries = [
+        {"coordinate": "top_eigenvalue", "word": "undecided", "because": alone},
+        {"coordinate": "weight_norm", "word": "accompanied by", "because": both},
+        {"coordinate": "trace", "word": "undecided", "because": alone},
+        {"coordinate": "margin_raw", "word": "not related", "because": "it moved by less than 1 seed sd"},
+    ]
+    made = record("matched")
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(explained.panel(replace(made, result={**made.result, "statements": entries})))
+    said = console.export_text()
+    assert f"top eigenvalue, trace: undecided; {alone}." in said
+    assert f"weight norm: accompanied by; {both}." in said
+    assert said.count(alone) == 1
+    assert "not related (moved by less than one seed sd): margin raw" in said

@@ -99,9 +99,11 @@ def panel(record: StudyRecord) -> RenderableType:
         grid.add_row(row["name"], row["cells"][2])
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     said += [Text(""), grid, Text("")]
+    alike: dict[tuple[str, str], list[str]] = {}
     for row in statements(record):
         if row["word"] != "not related":
-            said.append(Text(f"{row['coordinate']}: {row['word']}; {row['because']}."))
+            alike.setdefault((row["word"], row["because"]), []).append(row["coordinate"])
+    said += [Text(f"{', '.join(names)}: {word}; {because}.") for (word, because), names in alike.items()]
     quiet = [row["coordinate"] for row in statements(record) if row["word"] == "not related"]
     if quiet:
         said.append(Text(f"not related (moved by less than one seed sd): {', '.join(quiet)}"))

@@ -10,7 +10,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Extension, Recipe
-from algobias.study.design import Design, Request
+from algobias.study.design import Design, Request, under_control
 from algobias.study.spec import StudySpec
 from algobias.tasks.task import Task
 from algobias.training.loop import LOOP_REVISION
@@ -137,7 +137,7 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
             # A rule that undoes the change leaves the baseline as it is: then the treated baseline is known.
             if arm == "variant" and recipe == recipes[arm]:
                 raise BadInput("control", spec.control[place], f"a control that changes the {arm}'s recipe")
-            recipes[f"{arm}+control:{place}"] = recipe
+            recipes[under_control(arm, place)] = recipe
     _comparable(recipes)
     told = tuple(dict.fromkeys(f"{lever.spelling()}: {line}" for lever, line in derivations if line))
     return Arms(spec, task, recipes, changes, controls, told)

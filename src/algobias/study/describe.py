@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from algobias.study.checks import broken_because
-from algobias.study.design import Design, Request
+from algobias.study.design import Design, Request, under_control
 from algobias.study.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
 from algobias.study.matching import Arm, FitScale
 from algobias.study.recovery import Four, Recovery, recovery
@@ -46,11 +46,11 @@ def describe(
         return verdict
     look = verdict.look
     controls = {
-        i: (f"variant+control:{i}", f"baseline+control:{i}")
+        i: (under_control("variant", i), under_control("baseline", i))
         for i in range(design.controls)
         if i not in design.baselines_only
     }
-    alone = [f"baseline+control:{i}" for i in design.baselines_only]
+    alone = [under_control("baseline", i) for i in design.baselines_only]
     arms = (["rate_only"] if design.rate_only else []) + [arm for pair in controls.values() for arm in pair]
     arms += alone
     wanted = book.missing(arms, look)
@@ -140,7 +140,7 @@ def _recovery(
     look, split = verdict.look, verdict.split
     at_fit = verdict.name in ("bias", "mixed", "data") if design.at == "verdict" else design.at == "matched"
     level = math.log(split.level) if split.side == "downward" and split.level is not None else None
-    names = ("baseline", "variant", f"variant+control:{number}", f"baseline+control:{number}")
+    names = ("baseline", "variant", under_control("variant", number), under_control("baseline", number))
     own = scale_of(design, book, names[2], scale)
     if own != scale:
         scale, reference, level = own, frozen_reference(book, design.looks[0], own), None

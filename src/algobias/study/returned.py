@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from algobias.study.design import under_control
 from algobias.study.moved import Shift, treated_effect
 from algobias.study.readings import Readings, per_replicate
 from algobias.study.recovery import one_minus_ratio
@@ -44,8 +45,8 @@ def returned(arms: Sequence[Mapping[int, float]], errors: Errors) -> Interval | 
     rows = rows[:, np.isfinite(rows).all(0)]
     if rows.shape[1] < LEAST:
         return None
-    baseline, variant, treated = rows
-    found = one_minus_ratio((baseline, variant, treated), errors, pair=True)
+    baseline, variant, after = rows
+    found = one_minus_ratio((baseline, variant, after), errors, pair=True)
     return found if math.isfinite(found.mean) else None
 
 
@@ -58,16 +59,11 @@ def returned_under(readings: Readings, control: int, name: str, errors: Errors) 
         name: The coordinate, as :mod:`algobias.study.readings` spells it.
         errors: Error levels of the study.
     """
-    arm = treated_arm(control)
+    arm = under_control("variant", control)
     if arm in readings.matched.unmatched or readings.matched.reason is not None:
         return None
     three = [per_replicate(readings, each, name) for each in ("baseline", "variant", arm)]
     return returned(three, errors) if all(three) else None
-
-
-def treated_arm(control: int) -> str:
-    """Name of the variant's arm under a control, as the planner spells it."""
-    return f"variant+control:{control}"
 
 
 def came_back(part: Interval | None) -> Status:
@@ -109,14 +105,14 @@ def coordinates_after(readings: Readings, control: int, errors: Errors) -> list[
 
 
 def _entry(readings: Readings, shift: Shift, control: int, errors: Errors) -> dict[str, Any]:
-    name, arm = shift.coordinate.probe, treated_arm(control)
+    name, arm = shift.coordinate.probe, under_control("variant", control)
     part = returned_under(readings, control, name, errors)
-    baseline, treated = (per_replicate(readings, each, name) for each in ("baseline", arm))
-    known = [value for value in treated.values() if math.isfinite(value)]
+    baseline, after = (per_replicate(readings, each, name) for each in ("baseline", arm))
+    known = [value for value in after.values() if math.isfinite(value)]
     effect = None
     if part is not None:
-        common = sorted(baseline.keys() & treated.keys())
-        values = (np.array([each[i] for i in common], dtype=np.float64) for each in (baseline, treated))
+        common = sorted(baseline.keys() & after.keys())
+        values = (np.array([each[i] for i in common], dtype=np.float64) for each in (baseline, after))
         effect = treated_effect(shift, *values)
     reason = None
     if part is None:

@@ -19,6 +19,7 @@ from algobias.report.points import Points
 from algobias.report.record import number_or_none
 from algobias.report.series import Rows
 from algobias.report.words import arm_label, mapping
+from algobias.study.design import under_control
 
 APART = 9
 """Pixels between the marks of two arms in one row."""
@@ -38,7 +39,7 @@ def returned_rows(points: Points) -> Rows:
     arms = {"variant": {str(one.get("probe")): one for one in moved}}
     for index, control in enumerate(map(mapping, record.result.get("controls") or [])):
         after = [mapping(one) for one in control.get("coordinates") or []]
-        arms[f"variant+control:{index}"] = {str(one.get("probe")): one for one in after}
+        arms[under_control("variant", index)] = {str(one.get("probe")): one for one in after}
     rows: Rows = []
     for arm, entries in arms.items():
         label = arm_label(arm, record)

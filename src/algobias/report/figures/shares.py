@@ -10,6 +10,7 @@ from algobias.report.points import Points
 from algobias.report.record import Interval
 from algobias.report.series import Rows
 from algobias.report.words import arm_label, decimals, mapping, unit
+from algobias.study.design import under_control
 
 ROW_AXIS = {
     "title": None,
@@ -111,7 +112,7 @@ def recovery(points: Points, width: Width = "container") -> Spec:
     found = as_chosen(record)
     apart = len({str(control.get("at")) for control in found}) > 1
     for index, control in enumerate(found):
-        name = arm_label(f"variant+control:{index}", record).removeprefix("variant + ")
+        name = arm_label(under_control("variant", index), record).removeprefix("variant + ")
         name += f", {SHORT.get(str(control.get('at')), '')}" if apart else ""
         for letter, key in (("R", "recovered"), ("R*", "recovered_against_treated_baseline")):
             value = Interval.read(control.get(key))

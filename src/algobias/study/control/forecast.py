@@ -13,6 +13,7 @@ from algobias.study.control.ranges import split
 from algobias.study.control.searching import arms_of_part, asked_settings, limits_of
 from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
+from algobias.study.design import under_control
 from algobias.study.forecast import arm_rows, forecast
 from algobias.study.processes import available_cores
 from algobias.study.store import StudyRow
@@ -59,7 +60,7 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
         chosen = [every[number] for number in dearest[: limits + 1]]
         arms, _ = arms_of_part(question, audited, "confirm", chosen, spec, options, seed)
         # The last of them stands for the tuned baseline's, which the variant is not given.
-        confirmation = forecast(arms.without([f"variant+control:{limits}"]), workers)
+        confirmation = forecast(arms.without([under_control("variant", limits)]), workers)
     confirm = [
         _labelled(entry, f"confirmation: {entry['name'].replace('+', ' with ', 1)}")
         for entry in confirmation["arms"]
@@ -110,7 +111,7 @@ def staying(settings: int, rungs: int, limits: int) -> Sequence[int]:
 
 def _pair(known: dict[str, dict[str, Any]], number: int, text: str) -> dict[str, Any]:
     """Variant and baseline with one setting as one row; a search trains that baseline as planned."""
-    both = [known[f"variant+control:{number}"], _as_planned(known[f"baseline+control:{number}"])]
+    both = [known[under_control("variant", number)], _as_planned(known[under_control("baseline", number)])]
     added = ("updates", "worst_case_updates", "worst_case_seconds", "worst_case_bytes")
     sums = {key: sum(one[key] for one in both) for key in added}
     return {**both[0], **sums, "name": text, "label": f"search: {text}, both arms"}

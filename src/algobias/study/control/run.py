@@ -24,7 +24,7 @@ from algobias.study.control.seeds import fresh_seeds, selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.study.control.tuned import tuned_gap
-from algobias.study.design import Design, Run
+from algobias.study.design import Design, Run, under_control
 from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
@@ -141,7 +141,7 @@ def run_control(
         places = _places(selection, limits, picked, at)
         # The tuned baseline's setting, where it is no answer for the variant, is for the baseline alone.
         alone = tuple(place for place, number in enumerate(picked) if number not in selection.chosen)
-        arms = arms.without(f"variant+control:{place}" for place in alone)
+        arms = arms.without(under_control("variant", place) for place in alone)
         design = replace(design, at=at, baselines_only=alone)
         found: Confirmation | None = None
         runs: list[Run] = []

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from algobias.study.control.limits import Limits
-from algobias.study.design import Design, Request, Run
+from algobias.study.design import Design, Request, Run, under_control
 from algobias.study.extension import Book
 from algobias.study.matching import FitScale
 from algobias.study.plan import plan
@@ -136,7 +136,7 @@ def plan_search(design: SearchDesign, runs: Sequence[Run]) -> list[Request] | Se
 def _rung(
     design: SearchDesign, alive: tuple[int, ...], rung: int, seeds: int, runs: Sequence[Run]
 ) -> list[Request] | list[Score]:
-    local = {f"{arm}+control:{g}": f"{arm}+control:{i}" for i, g in enumerate(alive) for arm in _ARMS}
+    local = {under_control(arm, g): under_control(arm, i) for i, g in enumerate(alive) for arm in _ARMS}
     back = {name: arm for arm, name in local.items()}
     here = [
         replace(run, arm=local.get(run.arm, run.arm))
@@ -175,7 +175,7 @@ def _score(book: Book, seeds: int, rung: int, local: int, setting: int, found: R
     whole, audited = (
         costs_to(book.planned_arm(arm, seeds, FitScale()), None) for arm in ("baseline", "variant")
     )
-    tuned = book.planned_arm(f"baseline+control:{local}", seeds, FitScale())
+    tuned = book.planned_arm(under_control("baseline", local), seeds, FitScale())
     return Score(
         setting,
         rung,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from algobias.study.control.confirm import Confirmation
 from algobias.study.describe import gap_at, training_metric_scale
-from algobias.study.design import Design, Run
+from algobias.study.design import Design, Run, under_control
 from algobias.study.extension import Book
 from algobias.study.matching import FitScale
 from algobias.study.recovery import Place, Recovery
@@ -48,7 +48,10 @@ def tuned_gap(
     alters = design.control_alters_loss or (False,) * design.controls
     by_metric = design.alters_loss or alters[judged.control]
     scale = training_metric_scale(design, book) if by_metric else FitScale()
-    names = "baseline" if tuned is None else f"baseline+control:{tuned}", f"variant+control:{judged.control}"
+    names = (
+        "baseline" if tuned is None else under_control("baseline", tuned),
+        under_control("variant", judged.control),
+    )
     best, treated = (book.everything(name, look, scale) for name in names)
     incomparable = not by_metric and tuned is not None and alters[tuned]
     if judged.at == "matched" and judged.level is not None and not incomparable:

@@ -11,7 +11,7 @@ import numpy as np
 from algobias.study.arms import Arms
 from algobias.study.audit import spoken
 from algobias.study.describe import training_metric_scale
-from algobias.study.design import Design, Run
+from algobias.study.design import Design, Run, under_control
 from algobias.study.explain.evidence import CHANGE, STILL, Floats, Forced, Statement, judge, slope
 from algobias.study.explain.interventions import Intervention
 from algobias.study.extension import Book
@@ -149,7 +149,7 @@ def dose_response(
     for n in numbers:
         dose = interventions[n].dose
         assert dose is not None
-        arm = f"variant+control:{n}"
+        arm = under_control("variant", n)
         rungs.append((dose, arm, interventions[n].text, gaps(arm, there[n].level if matched else None)))
     whole = gaps("variant", split.level if matched else None)
     rungs.append((1.0, "variant", "as audited", whole))

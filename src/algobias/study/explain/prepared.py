@@ -13,7 +13,7 @@ from algobias.recipe import Recipe
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import candidates
-from algobias.study.design import Design
+from algobias.study.design import Design, under_control
 from algobias.study.explain.interventions import Intervention, doses, forces, switches
 from algobias.study.explain.spec import ExplainSpec
 from algobias.study.forecast import forecast
@@ -153,8 +153,8 @@ def _with(plain: Arms, interventions: Sequence[Intervention]) -> Arms:
     """The audit's arms and one pair for each intervention, spelled as the planner spells controls."""
     recipes = {name: plain.recipes[name] for name in ("baseline", "variant")}
     for number, one in enumerate(interventions):
-        recipes[f"variant+control:{number}"] = one.recipe
-        recipes[f"baseline+control:{number}"] = one.baseline
+        recipes[under_control("variant", number)] = one.recipe
+        recipes[under_control("baseline", number)] = one.baseline
     asked = plain.spec.model_copy(update={"control": tuple(one.text for one in interventions)})
     return replace(plain, spec=asked, recipes=recipes, controls=())
 

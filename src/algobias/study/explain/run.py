@@ -8,7 +8,7 @@ from typing import Any
 
 from algobias.study.archive import Archive, environment
 from algobias.study.audit import assemble, spoken, terms_of
-from algobias.study.design import Run
+from algobias.study.design import Run, under_control
 from algobias.study.executor import OutOfTime
 from algobias.study.explain.evidence import Statement
 from algobias.study.explain.found import dose_response, intervention_entries, statement_entry, statements_of
@@ -105,7 +105,11 @@ def run_explain(
     entries = intervention_entries(interventions, wanted, readings)
     for number, entry in enumerate(entries):
         entry["arm"] = next(
-            (arm for arm in result["arms"] if arm["name"] == spoken(f"variant+control:{number}", arms.spec)),
+            (
+                arm
+                for arm in result["arms"]
+                if arm["name"] == spoken(under_control("variant", number), arms.spec)
+            ),
             None,
         )
     result |= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import synthetic
+import synthetic_readings
 
 from algobias.report.record import StudyRecord
 
@@ -38,7 +39,7 @@ CASES: dict[str, dict[str, object]] = {
 def case(name: str) -> StudyRecord:
     """One synthetic study by name."""
     if name == "moved":
-        return synthetic.with_readings(case("side arm"))
+        return synthetic_readings.with_readings(case("side arm"))
     if name == "controlled":
-        return synthetic.with_coordinates(case("controls"))
+        return synthetic_readings.with_coordinates(case("controls"))
     return synthetic.hostile() if name == "hostile" else synthetic.record(**CASES[name])  # type: ignore[arg-type]

@@ -48,7 +48,8 @@ def test_the_sentence_counts_coordinates_and_leaves_out_twins() -> None:
     first, second = controls.as_chosen(case("controlled"))
     assert controls.coordinates_text(first) == (
         "of 2 that moved, at matched fit, 1 came back (margin input), 1 went beyond the baseline "
-        "(top eigenvalue); generalisation came back there. Seen together, which is no proof of cause"
+        "(top eigenvalue); generalisation came back at the matched level. Seen together, which is no "
+        "proof of cause"
     )
     assert controls.coordinates_text(second) == "not compared: not every seed reaches the matched level"
     assert controls.coordinates_text({}) == ""

@@ -10,7 +10,7 @@ import pytest
 
 from algobias.study.audit import run_audit
 from algobias.study.moved import Coordinate, shifts, treated_effect
-from algobias.study.returned import came_back, returned
+from algobias.study.returned import UNMATCHED, came_back, returned
 from algobias.study.spec import spec_from
 from algobias.study.statistics import Interval, error_levels
 from algobias.study.store import Store
@@ -81,14 +81,17 @@ def test_a_control_that_undoes_the_change_brings_every_coordinate_back(
     asked = {
         "task": "own.py:task",
         "change": "lr:x4",
-        "control": ["lr:x0.25", "clip:1e9"],
+        "control": ["lr:x0.25", "clip:1e9", "label_noise:0.3"],
         "looks": 6,
         "tolerance": 1.0,
         "probes": "weight_norm,distance_from_init",
     }
     with Store(tmp_path / "store") as store:
         result = run_audit(spec_from(asked), store, Options(workers=0)).result
-    undone, idle = (one["coordinates"] for one in result["controls"])
+    undone, idle, noisy = (one["coordinates"] for one in result["controls"])
+    assert [one["on"] for one in result["controls"]] == ["train_loss", "train_loss", "train_metric"]
+    assert all(one["status"] == "not_comparable" and one["effect"] is None for one in noisy)
+    assert {one["reason"] for one in noisy} == {UNMATCHED}
     moved = {one["probe"]: one for one in result["moved"] if one["status"] == "moved"}
     assert moved, "the change moves nothing: this test shows nothing"
     assert [one["probe"] for one in undone] == [one["probe"] for one in idle] == list(moved)

@@ -123,7 +123,7 @@ def coordinates_text(control: Mapping[str, Any]) -> str:
     )
     outcome = WITH_IT.get(str(matched.get("verdict")), "")
     of = f"of {len(plain)} that moved, at matched fit, {', '.join(told)}"
-    return f"{of}; {outcome} there. Seen together, which is no proof of cause" if outcome else of
+    return f"{of}; {outcome} {place(matched)}. Seen together, which is no proof of cause" if outcome else of
 
 
 def _named(found: Sequence[Mapping[str, Any]]) -> str:

@@ -96,8 +96,9 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 figures.returned,
                 "The coordinates that moved, without and with control",
                 "0 is the baseline. Marks are the variant and the variant with each control at matched fit, "
-                "lines their intervals, wide enough for all coordinates together. An arm that does not come "
-                "down to the matched level is left out. What comes back together is not thereby a cause.",
+                "lines their intervals, wide enough for all coordinates of one arm together. An arm that "
+                "does not come down to the matched level is left out. What comes back together is not "
+                "thereby a cause.",
             )
         )
     if figures.pareto_rows(points):

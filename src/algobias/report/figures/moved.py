@@ -32,6 +32,9 @@ MOST_ALONG = 3
 HEIGHT = 230
 LEAST_RANGE = 3.0
 
+REACH = 1.6
+"""The axis of effects goes at most so many times as far as the largest of them."""
+
 MARKS: dict[str, Spec] = {
     "moved": {"type": "point", "filled": True, "style": "moved", "shape": "circle"},
     "not_moved": {"type": "point", "filled": False, "style": "not-moved", "shape": "circle"},
@@ -63,15 +66,8 @@ def forest(points: Points, width: Width = "container") -> Spec:
                 "status": str(entry.get("status") or ""),
             }
         )
-    reach = max([LEAST_RANGE, *(1.6 * abs(row["effect"]) for row in rows)])
-    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
-    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
     order = [row["row"] for row in rows]
-    x = field(
-        "effect",
-        title="Variant minus baseline, in seed sd",
-        scale={"domain": domain, "nice": False},
-    )
+    x = effect_axis(rows, "Variant minus baseline, in seed sd")
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     tooltip = tip(("effect", "Effect", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f"))
     layers = [layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value"))]
@@ -96,6 +92,14 @@ def forest(points: Points, width: Width = "container") -> Spec:
         height={"step": 40},
         description=f"Difference of each coordinate in units of the seed sd, at matched fit: {said}.",
     )
+
+
+def effect_axis(rows: Rows, title: str) -> Spec:
+    """Effects along x; a hopelessly long interval is cut instead of stretching the axis."""
+    reach = max([LEAST_RANGE, *(REACH * abs(row["effect"]) for row in rows)])
+    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
+    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
+    return field("effect", title=title, scale={"domain": domain, "nice": False})
 
 
 def along_probes(points: Points) -> list[str]:

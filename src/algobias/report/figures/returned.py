@@ -13,7 +13,7 @@ from algobias.report.figures.base import (
     layer,
     tip,
 )
-from algobias.report.figures.moved import LEAST_RANGE, MOST_ROWS
+from algobias.report.figures.moved import MOST_ROWS, effect_axis
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.points import Points
 from algobias.report.record import number_or_none
@@ -23,9 +23,6 @@ from algobias.study.design import under_control
 
 APART = 9
 """Pixels between the marks of two arms in one row."""
-
-REACH = 1.6
-"""The axis goes this far beyond the largest estimate; longer intervals are cut."""
 
 
 def returned_rows(points: Points) -> Rows:
@@ -59,12 +56,7 @@ def returned(points: Points, width: Width = "container") -> Spec:
     labels = list(points.labels.values())
     there = [label for label in labels if any(row["arm"] == label for row in rows)]
     order = list(dict.fromkeys(row["row"] for row in rows))
-    reach = max([LEAST_RANGE, *(REACH * abs(row["effect"]) for row in rows)])
-    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
-    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
-    x = field(
-        "effect", title="Distance from the baseline, in seed sd", scale={"domain": domain, "nice": False}
-    )
+    x = effect_axis(rows, "Distance from the baseline, in seed sd")
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     drawn = {"y": y, "color": arm_color(labels), "opacity": focus_opacity(1)}
     tooltip = tip(

@@ -28,9 +28,27 @@ def bounds(values: list[float]) -> tuple[float, float]:
     return statistics.fmean(values) - half, statistics.fmean(values) + half
 
 
+def hall(values: list[float]) -> float:
+    """Hall's upper bound: phi(T) = T + g T^2 / 3 + g^2 T^3 / 27 + g / (6 n) inverted by bisection."""
+    n, mean, sd = len(values), statistics.fmean(values), statistics.stdev(values)
+    g = n / ((n - 1) * (n - 2)) * sum((x - mean) ** 3 for x in values) / sd**3
+    wanted = -stats.t.ppf(1 - ALPHA, n - 1) / math.sqrt(n)
+
+    def phi(t: float) -> float:
+        return t + g * t * t / 3 + g * g * t**3 / 27 + g / (6 * n)
+
+    low, high = -1e3, 1e3
+    for _ in range(200):
+        middle = (low + high) / 2
+        low, high = (middle, high) if phi(middle) < wanted else (low, middle)
+    return mean - sd * low
+
+
 def state(values: list[float]) -> str:
     low, high = bounds(values)
-    return "absent" if high < DELTA else "present" if low > 0 else "unknown"
+    if max(high, hall(values)) < DELTA:
+        return "absent" if len(values) >= 6 else "unknown"
+    return "present" if low > 0 else "unknown"
 
 
 def metric_at(loss: list[float], metric: list[float], level: float) -> float | None:

@@ -12,7 +12,7 @@ from scripted import PLANNED, Lab, outcome, wiggle
 from algobias.errors import BadInput
 from algobias.study.design import Design, Request, Run
 from algobias.study.plan import plan, replay
-from algobias.study.verdict import Verdict
+from algobias.study.verdict import FEW, Verdict
 
 BOTH = [(arm, i) for arm in ("baseline", "variant") for i in range(4)]
 
@@ -48,22 +48,57 @@ def test_only_what_is_missing() -> None:
 
 def test_no_gap_needs_nothing_else() -> None:
     verdict, _, batches = plain(gap=0.0).audit(Design(tolerance=1.0))
-    assert (verdict.name, verdict.look, len(batches)) == ("no_gap", 4, 1)
+    # Nothing is absent over 4 seeds: a look of 6 is taken, and nothing but the planned runs.
+    assert (verdict.name, verdict.look, len(batches)) == ("no_gap", 6, 2)
     assert not verdict.tolerable
 
 
+def test_a_schedule_that_ends_early_decides_and_warns() -> None:
+    few, _, _ = plain(gap=0.0).audit(Design(tolerance=1.0, looks=(4,)))
+    enough, _, _ = plain(gap=0.0).audit(Design(tolerance=1.0, looks=(6,)))
+    assert (few.name, few.look, enough.name, enough.look) == ("no_gap", 4, "no_gap", 6)
+    assert [text for text in few.warnings if "skewed" in text] == [FEW.format(4)]
+    assert enough.warnings == ()
+
+
+def test_a_verdict_says_what_seeds_that_ended_well_allow() -> None:
+    verdict, _, _ = plain(gap=0.0).audit(Design(tolerance=1.0))
+    assert verdict.failures is not None
+    # 0.05 = (1 - p)^6: of seeds that fail in 39.3 % of all cases, six end well once in twenty times.
+    assert (verdict.failures.failed, verdict.failures.of) == (0, 6)
+    assert verdict.failures.at_most == pytest.approx(1 - 0.05 ** (1 / 6))
+    assert verdict.reason.endswith("0 of 6 variant seeds failed: up to 39 % may (95 %).")
+
+
+def test_a_baseline_of_which_every_seed_diverged_is_no_baseline() -> None:
+    lab = Lab(lambda arm, i: 0 if arm == "baseline" else 1.0, shift_of(0.0))
+    verdict, _, batches = lab.audit(Design(tolerance=1.0))
+    assert (verdict.name, verdict.look, len(batches)) == ("undecided", 4, 1)
+    assert "None of the 4 baseline seeds" in verdict.reason
+    assert "nothing to compare" in verdict.reason
+
+
+def test_with_controls_no_verdict_is_taken_over_too_few_seeds_to_judge_them() -> None:
+    lab = Lab(lambda arm, i: 0 if arm == "variant" else 1.0, shift_of(0.0, 0.02))
+    alone, _, _ = lab.audit(Design(tolerance=1.0))
+    treated, _, _ = lab.audit(Design(tolerance=1.0, controls=1))
+    assert (alone.name, alone.look) == ("broken", 4)
+    assert (treated.name, treated.look) == ("broken", 6)
+    assert treated.recoveries[0].verdict == "recovered"
+
+
 def test_a_variant_that_already_fits_is_not_trained_longer() -> None:
-    verdict, _, batches = plain(gap=2.0).audit(Design(tolerance=1.0))
-    assert (verdict.name, verdict.look, len(batches)) == ("bias", 4, 1)
+    verdict, _, batches = plain(gap=2.0).audit(Design(tolerance=1.0, looks=(6,)))
+    assert (verdict.name, verdict.look, len(batches)) == ("bias", 6, 1)
     assert verdict.split.side == "downward"
     assert verdict.split.level == pytest.approx(1 / PLANNED)
 
 
 def test_extension_is_asked_for_once_with_its_level() -> None:
     lab = plain(speed=1 / 4, slope=1.0)
-    verdict, _, batches = lab.audit(Design(tolerance=1.0))
+    verdict, _, batches = lab.audit(Design(tolerance=1.0, looks=(6,)))
     assert verdict.name == "optimization"
-    assert keys(batches[1]) == [("variant", i, 8.0) for i in range(4)]
+    assert keys(batches[1]) == [("variant", i, 8.0) for i in range(6)]
     assert all(r.level == pytest.approx(1 / PLANNED) and r.measure == "train_loss" for r in batches[1])
     assert len(batches) == 2
     assert verdict.split.fit_share is not None
@@ -132,9 +167,9 @@ def test_extensions_are_not_asked_for_where_the_baseline_itself_is_spread_too_fa
 
 def test_decaying_schedules_climb_one_length_at_a_time() -> None:
     lab = plain(speed=1 / 3, slope=1.5, decays=True)
-    verdict, _, batches = lab.audit(Design(tolerance=1.0, decays=True))
-    assert keys(batches[1]) == [("variant", i, 2.0) for i in range(4)]
-    assert keys(batches[2]) == [("variant", i, 4.0) for i in range(4)]
+    verdict, _, batches = lab.audit(Design(tolerance=1.0, looks=(6,), decays=True))
+    assert keys(batches[1]) == [("variant", i, 2.0) for i in range(6)]
+    assert keys(batches[2]) == [("variant", i, 4.0) for i in range(6)]
     assert len(batches) == 3
     assert all(request.level is None for batch in batches for request in batch)
     assert verdict.name == "optimization"
@@ -145,9 +180,9 @@ def test_decaying_schedules_climb_one_length_at_a_time() -> None:
 def test_decaying_schedules_descend_where_the_level_lies_above() -> None:
     # The variant fits better: both arms must be read where the worst baseline ended.
     lab = plain(gap=3.0, speed=3.0, decays=True)
-    verdict, _, batches = lab.audit(Design(tolerance=1.0, decays=True))
-    assert keys(batches[1]) == [("variant", i, 0.5) for i in range(4)]
-    assert keys(batches[2]) == [("variant", i, 0.25) for i in range(4)]
+    verdict, _, batches = lab.audit(Design(tolerance=1.0, looks=(6,), decays=True))
+    assert keys(batches[1]) == [("variant", i, 0.5) for i in range(6)]
+    assert keys(batches[2]) == [("variant", i, 0.25) for i in range(6)]
     assert len(batches) == 3
     assert verdict.name == "bias"
 
@@ -157,7 +192,7 @@ def test_decaying_upward_reads_shorter_baselines() -> None:
     lab = plain(
         speed=1 / 3, slope=2.0, decays=True, floor=lambda arm: 3.1 / PLANNED if arm == "variant" else 0.0
     )
-    verdict, _, batches = lab.audit(Design(tolerance=1.0, decays=True))
+    verdict, _, batches = lab.audit(Design(tolerance=1.0, looks=(6,), decays=True))
     lengths = [sorted({r.length for r in batch}) for batch in batches]
     assert lengths == [[1.0], [2.0], [4.0], [8.0], [0.5], [0.25]]
     assert {r.arm for batch in batches[4:] for r in batch} == {"baseline"}

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from scripted import PLANNED, Lab, outcome, wiggle
 
 from algobias.study.design import Design, Request
 from algobias.study.matching import Arm, FitScale, Path, curve_arm, frontier_arm
 from algobias.study.recovery import Recovery, one_minus_ratio, recovery
-from algobias.study.statistics import Errors, Interval, fieller
+from algobias.study.statistics import Errors, Interval, fieller, paired
 from algobias.training.outcome import Cost, Outcome
 
 ERRORS = Errors(0.05, 0.025)
@@ -32,6 +33,7 @@ def recover(b: Arm, v: Arm, vt: Arm, bt: Arm, **options: object) -> Recovery:
         "level": 0.01,
         "tolerance": 1.0,
         "errors": ERRORS,
+        "fewest": 4,
         **options,
     }
     return recovery(b, v, vt, bt, **given)
@@ -71,6 +73,40 @@ def test_by_hand() -> None:
 def test_names(treated: tuple[float, ...], name: str) -> None:
     b, v = ends(90, 91, 90, 91), ends(86, 87, 86.5, 86.5)
     assert recover(b, v, ends(*treated), b).verdict == name
+
+
+def test_a_treated_gap_is_absent_over_enough_seeds_and_by_both_bounds() -> None:
+    b, v = ends(90, 91, 90, 91), ends(86, 87, 86.5, 86.5)
+    close = ends(89.8, 90.9, 89.9, 90.8)
+    assert recover(b, v, close, b).verdict == "recovered"
+    assert recover(b, v, close, b, fewest=6).verdict == "partial"
+    # One seed in eight loses: Student's upper bound is below the tolerance, Hall's is not.
+    eight, low = ends(*[90.0] * 8), ends(*[80.0, 81.0] * 4)
+    lost = ends(*[90.0] * 7, 89.0)
+    gap = paired(np.array([0.0] * 7 + [1.0]))
+    tolerance = (gap.bounds(0.05)[1] + gap.upper(0.05)) / 2
+    assert gap.bounds(0.05)[1] < tolerance < gap.upper(0.05)
+    assert recover(eight, low, lost, eight, tolerance=tolerance, fewest=6).verdict == "partial"
+    assert recover(eight, low, lost, eight, tolerance=gap.upper(0.05) + 1e-9, fewest=6).verdict == "recovered"
+
+
+def test_differences_that_are_equal_are_as_uncertain_as_their_rounding() -> None:
+    b, v, vt = (ends(*[m] * 6) for m in (90.0, 86.0, 89.0))
+    found = recover(b, v, vt, b, resolution=1.0)
+    half = stats.t.ppf(0.975, 5) * math.sqrt(1 / 6 / 6)
+    assert found.treated_gap == Interval(1.0, pytest.approx(1 - half), pytest.approx(1 + half), 6)
+    assert found.recovered is not None
+    x, y, s2, t2 = 1.0, 4.0, 1 / 36, stats.t.ppf(0.975, 5) ** 2
+    root = math.sqrt((x * y) ** 2 - (y * y - t2 * s2) * (x * x - t2 * s2))
+    assert found.recovered.low == pytest.approx(1 - (x * y + root) / (y * y - t2 * s2))
+    assert found.recovered.high == pytest.approx(1 - (x * y - root) / (y * y - t2 * s2))
+    # A control that gives the baseline back leaves a gap that is zero by definition.
+    undone = recover(b, v, b, b, resolution=1.0)
+    assert undone.treated_gap == Interval(0.0, 0.0, 0.0, 6)
+    assert undone.recovered == Interval(1.0, 1.0, 1.0, 6)
+    nothing = recover(b, v, v, b, resolution=1.0)
+    assert nothing.recovered == Interval(0.0, 0.0, 0.0, 6)
+    assert nothing.improvement == Interval(0.0, 0.0, 0.0, 6)
 
 
 def test_a_control_that_lifts_the_baseline_as_much_is_general() -> None:
@@ -213,7 +249,7 @@ def names(batch: list[Request]) -> set[tuple[str, float]]:
 
 def test_controls_are_run_after_the_verdict_for_its_replicates_only() -> None:
     lab = lab_with_control()
-    verdict, _, batches = lab.audit(Design(tolerance=1.0, controls=1, rate_only=True))
+    verdict, _, batches = lab.audit(Design(tolerance=1.0, looks=(6,), controls=1, rate_only=True))
     assert len(batches) == 2
     assert names(batches[1]) == {("rate_only", 1.0), ("variant+control:0", 1.0), ("baseline+control:0", 1.0)}
     assert {request.replicate for request in batches[1]} == set(range(verdict.look))
@@ -229,7 +265,9 @@ def test_controls_are_run_after_the_verdict_for_its_replicates_only() -> None:
 
 
 def test_treated_arms_are_extended_for_a_matched_recovery() -> None:
-    verdict, _, batches = lab_with_control(treated_speed=1 / 4).audit(Design(tolerance=1.0, controls=1))
+    verdict, _, batches = lab_with_control(treated_speed=1 / 4).audit(
+        Design(tolerance=1.0, looks=(6,), controls=1)
+    )
     assert names(batches[2]) == {("variant+control:0", 8.0), ("baseline+control:0", 8.0)}
     assert all(request.level == pytest.approx(1 / PLANNED) for request in batches[2])
     assert len(batches) == 3
@@ -239,7 +277,9 @@ def test_treated_arms_are_extended_for_a_matched_recovery() -> None:
 
 
 def test_treated_arms_that_never_arrive_are_compared_at_the_planned_end() -> None:
-    verdict, _, batches = lab_with_control(treated_speed=1 / 100).audit(Design(tolerance=1.0, controls=1))
+    verdict, _, batches = lab_with_control(treated_speed=1 / 100).audit(
+        Design(tolerance=1.0, looks=(6,), controls=1)
+    )
     assert len(batches) == 3
     (found,) = verdict.recoveries
     assert found.at == "planned_end"
@@ -277,7 +317,7 @@ def test_schedules_descend_where_the_treated_arms_stay_above() -> None:
 
 def test_a_control_that_alters_the_loss_is_matched_on_the_training_metric() -> None:
     lab = lab_with_control(treated_speed=1 / 100)  # its loss stays high, its training metric is as good
-    design = Design(tolerance=1.0, controls=1, control_alters_loss=(True,))
+    design = Design(tolerance=1.0, looks=(6,), controls=1, control_alters_loss=(True,))
     verdict, _, batches = lab.audit(design)
     assert len(batches) == 2
     (found,) = verdict.recoveries

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 from scripted import outcome
 
 from algobias.study.matching import Arm, FitScale, Path, curve_arm
@@ -41,17 +42,20 @@ def falling(end: float, top: float, slope: float = 10.0, planned: int | None = N
     ],
 )
 def test_states(low: float, high: float, state: str) -> None:
-    assert Bounds(low, high).state(1.0) == state
+    assert Bounds(low, high, 6).state(1.0) == state
+    assert Bounds(low, high, 5).state(1.0) == ("unknown" if state == "absent" else state)
+    assert Bounds(low, high, 4).state(1.0, fewest=4) == state
 
 
 def test_gap_with_its_decision_and_printed_bounds() -> None:
     gaps = [1.0, 2.0, 4.0, 5.0]
     baseline = arm_of(*[falling(0.01, 80) for _ in gaps])
     variant = arm_of(*[falling(0.01, 80 - gap) for gap in gaps])
-    split = split_gap(baseline, variant, 0.01, tolerance=1.0, errors=ERRORS)
+    split = split_gap(baseline, variant, 0.01, tolerance=1.0, errors=ERRORS, fewest=4)
     se = math.sqrt(10 / 12)
     assert split.gap == Interval(3.0, pytest.approx(3 - T3[0.025] * se), pytest.approx(3 + T3[0.025] * se), 4)
-    assert split.gap_bounds == (pytest.approx(3 - T3[0.05] * se), pytest.approx(3 + T3[0.05] * se))
+    # Symmetric differences: both upper bounds are the same.
+    assert split.gap_bounds == (pytest.approx(3 - T3[0.05] * se), pytest.approx(3 + T3[0.05] * se), 4)
     assert split.gap_state == "present"
     # All ends are at the reference level: nothing is explained by the fit.
     assert (split.level, split.side, split.seeds_reached) == (pytest.approx(0.01), "downward", 4)
@@ -204,3 +208,64 @@ def test_split_is_data() -> None:
     split = split_gap(arm, arm, 0.01, tolerance=1.0, errors=ERRORS)
     assert replace(split) == split
     assert split == split_gap(arm, arm, 0.01, tolerance=1.0, errors=ERRORS)
+
+
+def equal_differences(steps: float) -> tuple[Arm, Arm]:
+    """Six seeds whose variants are all worse by the same number of points, at equal losses."""
+    tops = [80.0, 81.0, 80.5, 79.0, 82.0, 80.0]
+    return (arm_of(*[falling(0.01, top - off) for top in tops]) for off in (0.0, steps))
+
+
+def test_no_spread_is_smaller_than_rounding() -> None:
+    baseline, variant = equal_differences(1.0)
+    split = split_gap(baseline, variant, 0.01, tolerance=0.5, errors=ERRORS, resolution=1.0)
+    half = stats.t.ppf(0.975, 5) * math.sqrt(1 / 6 / 6)
+    wide = Interval(pytest.approx(1.0), pytest.approx(1 - half), pytest.approx(1 + half), 6)
+    assert split.gap == split.bias_share == wide
+    # The fit share is a rounded number like the others.
+    assert split.fit_share == Interval(pytest.approx(0), pytest.approx(-half), pytest.approx(half), 6)
+    # Unpaired, each arm's variance is at least that of one rounding.
+    apart = split_gap(*equal_differences(1.0), 0.01, tolerance=0.5, errors=ERRORS, resolution=9.0, pair=False)
+    assert apart.gap.high - apart.gap.mean == pytest.approx(
+        stats.t.ppf(0.975, 10) * math.sqrt(2 * 81 / 12 / 6)
+    )
+
+
+def test_a_share_that_is_zero_by_definition_stays_so() -> None:
+    # The variant is a baseline trained for less, and goes on as the baseline does.
+    def shorter(top: float) -> Outcome:
+        loss = [1.0, 0.1, 0.01]
+        return outcome(loss, [top - 10 * math.log10(one) for one in loss], planned=1)
+
+    tops = [80.0, 81.0, 80.5, 79.0, 82.0, 80.0]
+    whole = arm_of(*[replace(shorter(top), planned=2) for top in tops])
+    split = split_gap(whole, arm_of(*map(shorter, tops)), 0.01, tolerance=1.0, errors=ERRORS, resolution=0.5)
+    assert split.bias_share == Interval(0.0, 0.0, 0.0, 6)
+    assert split.fit_share is not None
+    assert split.fit_share == split.gap
+    assert split.gap.high > split.gap.mean == pytest.approx(10.0)
+    # Equal values of arms that went other ways are equal by rounding.
+    other = arm_of(*[outcome([1.0, 0.2, 0.01], [70.0, 71.0, top + 20]) for top in tops])
+    met = split_gap(whole, other, 0.01, tolerance=1.0, errors=ERRORS, resolution=0.5)
+    assert met.bias_share is not None
+    assert met.bias_share.mean == pytest.approx(0.0)
+    assert met.bias_share.high > 0
+
+
+def test_arms_of_one_check_each_have_no_fit_share_by_definition() -> None:
+    one = arm_of(*[outcome([0.01], [80.0 + i]) for i in range(6)])
+    two = arm_of(*[outcome([0.01], [78.0 + i]) for i in range(6)])
+    split = split_gap(one, two, 0.01, tolerance=1.0, errors=ERRORS, resolution=1.0)
+    assert split.fit_share == Interval(0.0, 0.0, 0.0, 6)
+    assert split.bias_share is not None
+    assert split.bias_share.high > split.bias_share.mean
+
+
+def test_fewer_than_six_seeds_show_nothing_to_be_absent() -> None:
+    baseline, variant = (arm_of(*[falling(0.01, 80 + i) for i in range(5)]) for _ in range(2))
+    split = split_gap(baseline, variant, 0.01, tolerance=1.0, errors=ERRORS)
+    assert (split.gap_state, split.gap_bounds.high) == ("unknown", pytest.approx(0))
+    assert not split.rests_on_few
+    few = split_gap(baseline, variant, 0.01, tolerance=1.0, errors=ERRORS, fewest=5)
+    assert few.gap_state == "absent"
+    assert few.rests_on_few

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from algobias.study import statistics as st
 from algobias.study.design import DEFAULT_LOOKS
@@ -173,21 +173,134 @@ def test_sign_flip_ties_survive_rounding() -> None:
     assert st.sign_flip_p(d) == oracle
 
 
-@pytest.mark.parametrize(("mean", "sd"), [(0.2, 1.0), (1.5, 2.0), (-0.5, 4.0), (0.9, 0.1)])
-def test_seeds_needed_is_the_smallest_number(mean: float, sd: float) -> None:
-    n = st.seeds_needed(mean, sd, 1.0, 0.0147)
+def decided(samples: np.ndarray, mean: float, tolerance: float, level: float) -> np.ndarray:
+    """Which samples, [repeats, n], show what their true mean says: absent by both bounds, or present."""
+    found = [st.paired(sample) for sample in samples]
+    if mean < tolerance:
+        return np.array([one.upper(level) < tolerance for one in found])
+    return np.array([one.bounds(level)[0] > 0 for one in found])
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "level"),
+    [
+        (0.2, 1.0, 0.0147),
+        (1.5, 2.0, 0.0147),
+        (-0.5, 4.0, 0.05),
+        (0.9, 0.2, 0.0147),
+        (0.2, 1.0, 0.05),
+        (1.1, 3, 0.05),
+    ],
+)
+def test_seeds_needed_decide_with_a_chance_of_80_percent(mean: float, sd: float, level: float) -> None:
+    n = st.seeds_needed([(mean, sd)], 1.0, level)
     assert n is not None
+    rng = np.random.default_rng(4)
+    shares = [
+        float(decided(rng.normal(mean, sd, (4000, size)), mean, 1.0, level).mean()) for size in (n, n - 2)
+    ]
+    slack = 4 * math.sqrt(0.8 * 0.2 / 4000)
+    assert 0.8 - slack <= shares[0] <= 0.85 + slack
+    assert shares[1] < 0.8 + slack
 
-    def decided(n: int) -> bool:
-        half = stats.t.ppf(1 - 0.0147, n - 1) * sd / math.sqrt(n)
-        return bool(mean + half < 1.0 if mean < 1.0 else mean - half > 0)
 
-    assert decided(n)
-    assert n == 2 or not decided(n - 1)
+def test_seeds_needed_for_several_quantities_decide_all_of_them() -> None:
+    parts = [(1.6, 1.5), (0.3, 1.0), (2.0, 2.5)]
+    n = st.seeds_needed(parts, 1.0, 0.0147)
+    assert n is not None
+    rng = np.random.default_rng(5)
+    every = [decided(rng.normal(mean, sd, (3000, n)), mean, 1.0, 0.0147) for mean, sd in parts]
+    assert np.logical_and.reduce(every).mean() >= 0.8 - 4 * math.sqrt(0.8 * 0.2 / 3000)
 
 
-def test_seeds_needed_gives_up() -> None:
-    assert st.seeds_needed(0.99, 5.0, 1.0, 0.05) is None
+def test_seeds_needed_at_its_ends() -> None:
+    assert st.seeds_needed([(0.99, 5.0)], 1.0, 0.05) is None
+    assert st.seeds_needed([(0.0, 0.0)], 1.0, 0.05, 6) == 6  # nothing is absent over fewer
+    assert st.seeds_needed([(5.0, 0.0)], 1.0, 0.05, 6) == 2
+
+
+def hall_by_bisection(values: np.ndarray, level: float) -> float:
+    """Upper bound from Hall's transformation, which is monotone, solved numerically."""
+    n, mean, sd = len(values), values.mean(), values.std(ddof=1)
+    g = stats.skew(values, bias=False) * 1.0
+    wanted = stats.t.ppf(level, n - 1) / math.sqrt(n)
+
+    def phi(t: float) -> float:
+        return ((1 + g * t / 3) ** 3 - 1) / g + g / (6 * n)
+
+    return float(mean - sd * optimize.brentq(lambda t: phi(t) - wanted, -1e4, 1e4, xtol=1e-13))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_upper_bound_is_the_larger_of_students_and_halls(sign: int) -> None:
+    rng = np.random.default_rng(6)
+    larger = 0
+    for _ in range(40):
+        values = sign * rng.lognormal(0, 1, 13)
+        found = st.paired(values)
+        student, hall = found.bounds(0.0147)[1], hall_by_bisection(values, 0.0147)
+        assert found.upper(0.0147) == pytest.approx(max(student, hall), rel=1e-9)
+        larger += hall > student
+    # A long tail of losses asks for more room, one of gains for none.
+    assert larger > 35 if sign > 0 else larger == 0
+
+
+def test_upper_bound_at_its_ends() -> None:
+    assert st.paired(D).upper(0.05) == st.paired(D).bounds(0.05)[1]  # symmetric
+    two = st.paired(np.array([0.0, 5.0]))
+    assert two.upper(0.05) == two.bounds(0.05)[1]  # no skewness of two values
+    assert st.paired(np.ones(5)).upper(0.05) == 1.0
+    assert st.paired(np.array([2.0])).upper(0.05) == math.inf
+
+
+def test_unpaired_upper_bound_by_its_formula() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.lognormal(0, 1, 18), rng.normal(0, 0.5, 16)
+    found = st.welch(a, b)
+    third = [stats.kstat(x, 3) / len(x) ** 2 for x in (a, b)]
+    skew = (third[0] - third[1]) / found.se**3
+    assert found.skew == pytest.approx(skew)
+    z = -stats.t.ppf(1 - 0.05, found.df) - skew / 6
+    bound = found.mean - found.se * 3 * (np.cbrt(1 + skew * z) - 1) / skew
+    assert found.upper(0.05) == pytest.approx(max(bound, found.bounds(0.05)[1]))
+    assert bound > found.bounds(0.05)[1]
+
+
+def test_the_skewness_correction_is_needed_on_lognormal_losses() -> None:
+    # True mean at the tolerance: how often is the difference said to be below it, over 13 seeds?
+    rng = np.random.default_rng(3)
+    mean, sd = math.exp(0.5), math.sqrt((math.e - 1) * math.e)
+    samples = (rng.lognormal(0, 1, (4000, 13)) - mean) / sd + 1.25
+    found = [st.paired(sample) for sample in samples]
+    student = np.mean([one.bounds(0.0147)[1] < 1.25 for one in found])
+    both = np.mean([one.upper(0.0147) < 1.25 for one in found])
+    assert student > 0.07
+    assert both < 0.05
+
+
+def test_variance_is_at_least_that_of_rounding() -> None:
+    # Four seeds, all differences one step of the metric: rounding alone has sd r / sqrt(6).
+    found = st.paired(np.ones(4), 1.0)
+    assert (found.mean, found.se, found.skew) == (1.0, pytest.approx(math.sqrt(1 / 6 / 4)), 0.0)
+    assert st.paired(D, 0.5) == st.paired(D)  # the spread is wider than the rounding
+    apart = st.welch(np.ones(4), np.zeros(4), 1.0)
+    assert apart.se == pytest.approx(found.se)
+
+
+def test_rounded_differences_are_covered_where_the_sample_shows_no_spread() -> None:
+    # 100 test examples, right or wrong: paired differences in steps of one, sd 0.3 before rounding.
+    rng = np.random.default_rng(9)
+    truth, inside, plain = 0.31, 0, 0
+    for _ in range(4000):
+        arms = 90 + rng.uniform(-0.5, 0.5) + rng.normal(0, 0.3 / math.sqrt(2), (2, 6))
+        differences = np.round(arms[0]) - np.round(arms[1] - truth)
+        for resolution in (0.0, 1.0):
+            low, high = st.paired(differences, resolution).bounds(0.025)
+            inside += resolution > 0 and low <= truth <= high
+            plain += resolution == 0 and low <= truth <= high
+    slack = 4 * math.sqrt(0.05 * 0.95 / 4000)
+    assert inside / 4000 > 0.95 - slack
+    assert plain / 4000 < 0.95 - slack
 
 
 def test_population_interval_by_hand() -> None:

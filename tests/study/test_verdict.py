@@ -31,7 +31,7 @@ def split_of(
     def share(bounds: tuple[float, float] | None) -> tuple[Interval | None, Bounds | None, str]:
         if bounds is None:
             return None, None, "unknown"
-        return Interval(sum(bounds) / 2, *bounds, 4), Bounds(*bounds), Bounds(*bounds).state(DELTA)
+        return Interval(sum(bounds) / 2, *bounds, 6), Bounds(*bounds, 6), Bounds(*bounds, 6).state(DELTA)
 
     g, gb, gs = share(gap)
     b, bb, bs = share(bias)
@@ -125,21 +125,22 @@ def test_what_more_seeds_cannot_help_stops_at_once() -> None:
     assert "the training loss is negative" in verdict.reason
 
 
-def sd_of(bounds: tuple[float, float], n: int = 4, t: float = 2.3533634348018264) -> float:
+def sd_of(bounds: tuple[float, float], n: int = 6, t: float = 2.5705818366147395) -> float:
     return (bounds[1] - bounds[0]) / 2 / t * math.sqrt(n)
 
 
 def test_how_many_seeds_would_decide() -> None:
     gap_only = decide(split_of((-1.0, 1.6), None, None), Checks(), DELTA, look=4, last=True)
     assert gap_only is not None
-    assert gap_only.would_decide == seeds_needed(0.3, sd_of((-1.0, 1.6)), DELTA, 0.05)
-    assert f"{gap_only.would_decide} seeds" in gap_only.reason
-    # The slowest of the open quantities counts; decided ones do not.
+    assert gap_only.would_decide == seeds_needed([(0.3, sd_of((-1.0, 1.6)))], DELTA, 0.05, 6)
+    assert f"{gap_only.would_decide} seeds decide with a chance of 80 %" in gap_only.reason
+    # Everything the verdict needs counts, also what is decided: it must be so again.
     wide = (-2.5, 3.0)
     both = decide(split_of(PRESENT, (-0.2, 1.6), wide), Checks(), DELTA, look=4, last=True)
     assert both is not None
-    needs = seeds_needed(0.7, sd_of((-0.2, 1.6)), DELTA, 0.05), seeds_needed(0.25, sd_of(wide), DELTA, 0.05)
-    assert both.would_decide == max(need for need in needs if need is not None)
+    bounds = PRESENT, (-0.2, 1.6), wide
+    parts = [(sum(each) / 2, sd_of(each)) for each in bounds]
+    assert both.would_decide == seeds_needed(parts, DELTA, 0.05, 6)
 
 
 def test_more_seeds_than_anyone_trains() -> None:
@@ -152,7 +153,7 @@ def test_more_seeds_than_anyone_trains() -> None:
 def test_reasons_name_the_numbers() -> None:
     verdict = decide(split_of(PRESENT, PRESENT, ABSENT), Checks(), DELTA, look=4, last=True)
     assert verdict is not None
-    for part in ("1.30", "0.60 to 2.00", "0.01", "4 seeds", "tolerance is 1"):
+    for part in ("1.30", "0.60 to 2.00", "0.01", "4 of 6 seeds", "tolerance is 1"):
         assert part in verdict.reason, verdict.reason
 
 
@@ -228,7 +229,7 @@ def test_identical_curves_are_not_applied() -> None:
 @pytest.mark.parametrize("field", ["train_loss", "test_metric", "train_metric", "update"])
 def test_one_different_number_in_mid_curve_is_an_activity(field: str) -> None:
     same = Lab(lambda arm, i: 1.0, lambda arm, i: wiggle(i))
-    runs = lab_runs(same, same)
+    runs = lab_runs(same, same, 6)
     curve = runs[-1].outcome.curve
     values = getattr(curve, field).copy()
     values[2] += 1
@@ -294,7 +295,7 @@ def test_matching_on_the_training_metric() -> None:
         done = outcome(loss, [50.0, 80.0 - shift, 90.0 - shift + wiggle(i)], [60.0, 95.0, 99.0])
         return Run(arm, i, done)
 
-    runs = [run(arm, i) for arm in ("baseline", "variant") for i in range(4)]
+    runs = [run(arm, i) for arm in ("baseline", "variant") for i in range(6)]
     verdict = plan(Design(tolerance=1.0, alters_loss=True, train_examples=800), runs)
     assert isinstance(verdict, Verdict)
     assert verdict.name == "bias"
@@ -336,7 +337,7 @@ def test_an_unknown_training_metric_cannot_be_matched() -> None:
 def test_other_levels_describe() -> None:
     verdict = audit(lab_with(2.0, 1.0, 0.0), levels=(0.5, 1e-9))
     assert [level.level for level in verdict.levels] == pytest.approx([3 / PLANNED, 10 / PLANNED, 0.5, 1e-9])
-    assert [level.seeds_reached for level in verdict.levels] == [4, 4, 4, 0]
+    assert [level.seeds_reached for level in verdict.levels] == [6, 6, 6, 0]
     assert verdict.levels[-1].gap is None
     assert verdict.levels[0].gap is not None
     assert verdict.levels[0].gap.mean == pytest.approx(verdict.split.gap.mean)

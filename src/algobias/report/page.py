@@ -238,7 +238,9 @@ def would_decide(record: StudyRecord) -> str:
     value = record.result.get("would_decide")
     count = number_or_none(value)
     if count is not None:
-        return f"About {count:.0f} seeds, if they vary as those seen so far. Continue with more looks."
+        return (
+            f"{count:.0f} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
+        )
     return str(value or "Not more seeds of this kind alone; see the reason.")
 
 

@@ -79,6 +79,8 @@ class Arms:
             train_examples=len(self.task.fit_index()),
             not_applied=not_applied,
             null_failed=null_failed,
+            # A corpus metric has no values of examples; weighted ones differ by other steps than the metric.
+            resolution=0.0 if self.task.corpus or self.task.weight is not None else None,
         )
 
     def seed(self, request: Request) -> int:

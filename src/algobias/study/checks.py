@@ -4,10 +4,37 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import betaincinv
 
 from algobias.study.matching import Arm, Bools, Floats
+
+
+class Failures(NamedTuple):
+    """Seeds of an arm that diverged or learned next to nothing.
+
+    Attributes:
+        failed: How many did.
+        of: Out of how many.
+    """
+
+    failed: int
+    of: int
+
+    @property
+    def at_most(self) -> float:
+        """Share of all seeds that may fail: Clopper and Pearson's upper bound (1934), one-sided, 95 %.
+
+        ``1 - 0.05^(1/n)`` where none of n failed: six good seeds leave room for 39 %.
+        """
+        return (
+            1.0 if self.failed >= self.of else float(betaincinv(self.failed + 1, self.of - self.failed, 0.95))
+        )
+
+    def __str__(self) -> str:
+        return f"{self.failed} of {self.of} variant seeds failed: up to {100 * self.at_most:.0f} % may (95 %)"
 
 
 @dataclass(frozen=True)
@@ -17,12 +44,16 @@ class Checks:
     Attributes:
         not_applied: Why the change did nothing, or None.
         broken: Why training is broken, or None.
+        no_baseline: Why there is nothing to compare with, or None.
         warnings: What else the reader should know.
+        failures: How many of the variant's seeds failed; None where no seed was looked at.
     """
 
     not_applied: str | None = None
     broken: str | None = None
+    no_baseline: str | None = None
     warnings: tuple[str, ...] = ()
+    failures: Failures | None = None
 
 
 def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
@@ -38,18 +69,26 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
     """
     if activity and identical(baseline, variant):
         return Checks(not_applied="in every seed the variant's curve is identical to the baseline's")
-    broken = broken_because(baseline, variant)
+    lost = _lost(baseline, variant)
+    failures = Failures(lost.diverged + lost.nearer, len(variant))
+    if not baseline.ended.any():
+        return Checks(
+            no_baseline=f"none of the {len(baseline)} baseline seeds ends with a finite loss and test metric",
+            failures=failures,
+        )
+    broken = lost.reason
     if broken is not None:
         broken = f"{broken}: the change broke training"
-    ended = baseline.ended
     warnings: tuple[str, ...] = ()
-    if not ended.all():
-        lost = int((~ended).sum())
-        ends = f"{lost} of {len(baseline)} baseline seeds end with a loss or test metric that is not finite"
+    if not baseline.ended.all():
+        missing = int((~baseline.ended).sum())
+        ends = (
+            f"{missing} of {len(baseline)} baseline seeds end with a loss or test metric that is not finite"
+        )
         warnings += (f"{ends} and count as knowing nothing",)
     elif not _mean(baseline.end_metric) > _mean(baseline.trivial) and np.isfinite(baseline.trivial).all():
         warnings += ("the baseline is no better than a predictor that knows nothing",)
-    return Checks(broken=broken, warnings=warnings)
+    return Checks(broken=broken, warnings=warnings, failures=failures)
 
 
 def broken_because(baseline: Arm, arm: Arm) -> str | None:
@@ -58,7 +97,43 @@ def broken_because(baseline: Arm, arm: Arm) -> str | None:
     "Nearer to knowing nothing" means something only where the baseline knows more than nothing; else (and
     where nobody knows what knowing nothing scores) only runs that end non-finite count.
     """
-    n = len(arm)
+    return _lost(baseline, arm).reason
+
+
+class _Lost(NamedTuple):
+    """Seeds of an arm that came to nothing.
+
+    Attributes:
+        diverged: Those that end non-finite.
+        nearer: Those that end nearer to knowing nothing than to the baseline.
+        of: Seeds of the arm.
+        which: The metric by which they are nearer.
+    """
+
+    diverged: int
+    nearer: int
+    of: int
+    which: str
+
+    @property
+    def reason(self) -> str | None:
+        """What makes the arm broken, in words, or None."""
+        if 2 * (self.diverged + self.nearer) < self.of:
+            return None
+        causes = []
+        if self.diverged:
+            causes.append(
+                f"{self.diverged} of {self.of} seeds end with a non-finite training loss or test metric"
+            )
+        if self.nearer:
+            causes.append(
+                f"{self.nearer} of {self.of} seeds end with a {self.which} metric nearer to a predictor that "
+                "knows nothing than to the baseline"
+            )
+        return " and ".join(causes)
+
+
+def _lost(baseline: Arm, arm: Arm) -> _Lost:
     ours, theirs = baseline.ended, arm.ended
     which, metrics, reference = "training", arm.end_train_metric, baseline.end_train_metric[ours]
     # One NaN among the runs that ended well: the training metric is not known.
@@ -67,18 +142,7 @@ def broken_because(baseline: Arm, arm: Arm) -> str | None:
         which, metrics, reference = "test", arm.end_metric, baseline.end_metric[ours]
         middle = (_mean(arm.trivial) + _mean(reference)) / 2
     lost: Bools = theirs & (metrics < middle) & (_mean(reference) > _mean(arm.trivial))
-    diverged, nearer = n - int(theirs.sum()), int(lost.sum())
-    if 2 * (diverged + nearer) < n:
-        return None
-    causes = []
-    if diverged:
-        causes.append(f"{diverged} of {n} seeds end with a non-finite training loss or test metric")
-    if nearer:
-        causes.append(
-            f"{nearer} of {n} seeds end with a {which} metric nearer to a predictor that knows nothing than "
-            "to the baseline"
-        )
-    return " and ".join(causes)
+    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which)
 
 
 def identical(baseline: Arm, variant: Arm) -> bool:

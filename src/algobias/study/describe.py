@@ -16,8 +16,8 @@ from algobias.study.design import Design, Request, under_control
 from algobias.study.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
 from algobias.study.matching import Arm, FitScale
 from algobias.study.recovery import Four, Recovery, recovery
-from algobias.study.split import FACTOR, LevelGap, Split, matched_level
-from algobias.study.statistics import Interval, paired, population_interval, welch
+from algobias.study.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
+from algobias.study.statistics import Interval, population_interval
 from algobias.study.treated import end_levels
 from algobias.study.verdict import RateOnly, Verdict
 
@@ -102,17 +102,16 @@ def fine_tolerance(tolerance: float, split: Split) -> tuple[str, ...]:
 def gap_at(baseline: Arm, other: Arm, level: float, split: Split) -> LevelGap:
     """The gap at one level, over the replicates in which both arms reach it."""
     a, b = baseline.at_level(math.log(level)), other.at_level(math.log(level))
-    if split.paired:
-        both = np.isfinite(a) & np.isfinite(b)
-        found = paired((a - b)[both])
-    else:
-        found = welch(a[np.isfinite(a)], b[np.isfinite(b)])
+    known = np.isfinite(a), np.isfinite(b)
+    ours, theirs = (known[0] & known[1],) * 2 if split.paired else known
+    a, b = a[ours], b[theirs]
+    found = difference(a, b, split.paired, exact_or(split.resolution, a, b, baseline, other))
     return LevelGap(level, found.interval(split.errors.printed) if found.n >= 2 else None, found.n)
 
 
 def _rate_only(baseline: Arm, arm: Arm, split: Split) -> RateOnly:
     a, b = baseline.end_metric, arm.end_metric
-    gap: Interval = (paired(a - b) if split.paired else welch(a, b)).interval(split.errors.printed)
+    gap = difference(a, b, split.paired, split.resolution).interval(split.errors.printed)
     at_level = None
     if split.side == "downward" and split.level is not None:
         at_level = gap_at(baseline, arm, split.level, split)
@@ -131,7 +130,7 @@ def _population(design: Design, baseline: Arm, variant: Arm, split: Split) -> In
         tables.append(np.stack(known).astype(np.float64))
     if tables[0].shape != tables[1].shape or tables[0].shape[1] < 2:
         return None
-    return population_interval(tables[0], tables[1], split.errors.printed)
+    return population_interval(tables[0], tables[1], split.errors.printed, split.resolution)
 
 
 def _recovery(
@@ -170,6 +169,8 @@ def _recovery(
         level=None if level is None else math.exp(level),
         tolerance=design.tolerance,
         errors=split.errors,
+        resolution=split.resolution,
+        fewest=split.fewest,
         control=number,
         pair=design.paired,
         upward=upward,

@@ -93,6 +93,7 @@ class Design:
         repair: R* is asked for, and treated baselines are trained on to the matched level for it. False: R
             alone, as in a search, where they end as planned.
         baselines_only: Controls that are given to the baseline alone, and of which there is no recovery.
+        resolution: Smallest step of the metric; None: that of the test examples where their values are known.
 
     Raises:
         BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
@@ -119,6 +120,7 @@ class Design:
     upward: bool = False
     repair: bool = True
     baselines_only: tuple[int, ...] = ()
+    resolution: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < float("inf"):

@@ -251,6 +251,28 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
     return points.arm(tuple(tuple(row) for row in rows), scale)
 
 
+def nested(one: Arm, two: Arm) -> bool:
+    """Whether in every replicate the points of one arm are among the points of the other.
+
+    All but one: a shorter run is also checked at its own end.
+    """
+    if one.replicates != two.replicates:
+        return False
+    return all(
+        _within(*sorted((_points_of(one, row), _points_of(two, row)), key=len)) for row in range(len(one))
+    )
+
+
+def _points_of(arm: Arm, row: int) -> set[tuple[float, float]]:
+    points = zip(arm.log_fit[row].tolist(), arm.metric[row].tolist(), strict=True)
+    return {point for point in points if math.isfinite(point[0])}
+
+
+def _within(few: set[tuple[float, float]], many: set[tuple[float, float]]) -> bool:
+    alone = len(few - many)
+    return bool(few) and alone <= 1 and 2 * alone < len(few)
+
+
 def end_of(outcome: Outcome, scale: FitScale) -> float:
     """log l at the end of one full-schedule run; inf where it diverged."""
     curve, end = outcome.curve, outcome.planned

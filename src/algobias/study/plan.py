@@ -17,12 +17,13 @@ from algobias.study.describe import describe, training_metric_scale
 from algobias.study.design import Design, Request, Run
 from algobias.study.extension import Book, frozen_reference, matched_arms
 from algobias.study.matching import FitScale
-from algobias.study.split import Bounds, Split, split_gap, with_shares
+from algobias.study.resolution import of_examples
+from algobias.study.split import FEWEST, Bounds, Split, split_gap, with_shares
 from algobias.study.statistics import Errors, Interval, error_levels
 from algobias.study.verdict import Verdict, decide
 
 ARMS = ("baseline", "variant")
-NO_RUNS = Split(Interval(math.nan, -math.inf, math.inf, 0), Bounds(-math.inf, math.inf), "unknown")
+NO_RUNS = Split(Interval(math.nan, -math.inf, math.inf, 0), Bounds(-math.inf, math.inf, 0), "unknown")
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,11 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         assert verdict is not None
         return looked, verdict
     book = Book(design, runs)
-    looks, errors = _schedule(design, book)
+    looks, errors, fewest = _schedule(design, book)
     if design.only_look is not None:
         looks = (design.only_look,)
     tolerance, pair, first = design.tolerance, design.paired, looks[0]
+    resolution = design.resolution
     settled = 0
     for look in looks:
         missing = book.missing(ARMS, look) if design.can_extend else []
@@ -90,11 +92,23 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         reference = frozen_reference(book, first, scale)
         arms = book.planned_arm("baseline", look, scale), book.planned_arm("variant", look, scale)
         checks = check_arms(*arms, activity=look == first and pair)
-        split = split_gap(*arms, reference, tolerance=tolerance, errors=errors, pair=pair, shares=False)
+        if resolution is None:
+            resolution = of_examples([arm.first(first) for arm in arms])
+        split = split_gap(
+            *arms,
+            reference,
+            tolerance=tolerance,
+            errors=errors,
+            pair=pair,
+            shares=False,
+            resolution=resolution,
+            fewest=fewest,
+        )
         last = look == looks[-1]
-        stopped = last or split.gap_state == "absent" or checks.broken or checks.not_applied
+        settled_by = checks.broken or checks.not_applied or checks.no_baseline
+        stopped = last or split.gap_state == "absent" or settled_by
         wanted = split.gap_state == "present" or design.at == "matched"
-        if wanted and not (checks.broken or checks.not_applied):
+        if wanted and not settled_by:
             grown = matched_arms(book, look, settled, scale, reference)
             if isinstance(grown, list):
                 return looked, grown
@@ -104,23 +118,29 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             known = book.everything("baseline", look, scale), book.everything("variant", look, scale)
             split = with_shares(split, *known, tolerance)
         verdict = decide(split, checks, tolerance, look=look, last=last, alters_data=design.alters_data)
+        # Of a control nothing could be said over so few seeds.
+        alone = design.controls == 0 or design.only_look is not None or look >= fewest
+        if verdict is not None and verdict.name != "not_applied" and not alone:
+            verdict = None
         looked.append(Look(look, split, verdict))
         if verdict is not None:
             return looked, describe(design, book, verdict, reference, scale)
     raise AssertionError("the last look always has a verdict")
 
 
-def _schedule(design: Design, book: Book) -> tuple[tuple[int, ...], Errors]:
-    """The looks that can be taken, and their error levels.
+def _schedule(design: Design, book: Book) -> tuple[tuple[int, ...], Errors, int]:
+    """The looks that can be taken, their error levels, and the replicates below which nothing is absent.
 
     Where no more runs can be made, looks beyond the replicates that are there are left out; below the
-    first look all there are make up one look.
+    first look all there are make up one look. A schedule that ends early decides by its last look.
     """
     if design.can_extend:
-        return design.looks, error_levels(design.looks)
+        return design.looks, error_levels(design.looks), min(FEWEST, design.looks[-1])
     there = [len(book.rows(arm)) for arm in ARMS]
     most = min(there) if design.paired else max(there)
     if min(there) < 2:
         raise BadInput("replicates", min(there), "at least 2 in each arm")
     looks = tuple(look for look in design.looks if look <= most)
-    return (looks, error_levels(design.looks)) if looks else ((most,), error_levels((most,)))
+    errors = error_levels(design.looks if looks else (most,))
+    looks = looks or (most,)
+    return looks, errors, min(FEWEST, looks[-1], *there)

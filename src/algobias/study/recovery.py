@@ -11,8 +11,8 @@ import numpy as np
 
 from algobias.study.design import Measure
 from algobias.study.matching import Arm, Floats
-from algobias.study.split import Bounds, enough
-from algobias.study.statistics import Errors, Estimate, Interval, fieller, fieller_from_moments, paired, welch
+from algobias.study.split import FEWEST, Bounds, difference, enough, exact_or
+from algobias.study.statistics import Errors, Interval, fieller, fieller_from_moments
 from algobias.study.treated import common_fit
 from algobias.training.outcome import Cost
 
@@ -85,11 +85,13 @@ def recovery(
     pair: bool = True,
     upward: bool = False,
     no_repair: str | None = None,
+    resolution: float = 0.0,
+    fewest: int = FEWEST,
 ) -> Recovery:
     """How much a control recovers, at matched fit or at the planned end; the other one beside it.
 
     Verdict: ``harmful``: the treated variant is worse than the variant (lower bound above 0);
-    ``recovered``: the upper bound of the treated gap is below the tolerance; ``partial``: better than the
+    ``recovered``: the treated gap is absent, as the gap of an audit would be; ``partial``: better than the
     variant (lower bound above 0); else ``none``.
 
     Args:
@@ -106,9 +108,11 @@ def recovery(
         pair: Pair over equal replicates.
         upward: Matched fit is that of an upward match, seed by seed (paired arms only).
         no_repair: Why there is no R*, or None: the treated baseline is then left out of the match.
+        resolution: Smallest step of the metric.
+        fewest: Replicates below which a treated gap is not absent.
     """
     arms = Four(baseline, variant, treated, treated_baseline)
-    terms = _Terms(tolerance, errors, control, pair)
+    terms = _Terms(tolerance, errors, control, pair, fewest, resolution, arms)
     # R does without the treated baseline: a broken one, or one that lags behind, must not keep R unmatched.
     compared = arms[:3] if no_repair else arms
     common, no_match = common_fit(compared, reference, level, upward=upward)
@@ -147,6 +151,9 @@ class _Terms(NamedTuple):
     errors: Errors
     control: int
     pair: bool
+    fewest: int
+    resolution: float
+    arms: Four
 
 
 def _read(values: list[Floats], pair: bool) -> list[Floats]:
@@ -175,21 +182,21 @@ def _compare(
     terms: _Terms,
 ) -> Recovery:
     b, v, vt = values[:3]
-    errors, pair = terms.errors, terms.pair
-
-    def difference(one: Floats, two: Floats) -> Estimate:
-        return paired(one - two) if pair else welch(one, two)
-
-    gap, better = difference(b, vt), difference(vt, v)
-    gap_bounds, better_bounds = (Bounds(*each.bounds(errors.decision)) for each in (gap, better))
+    errors, pair, arms = terms.errors, terms.pair, terms.arms
+    gap = difference(b, vt, pair, exact_or(terms.resolution, b, vt, arms.baseline, arms.treated))
+    better = difference(vt, v, pair, exact_or(terms.resolution, vt, v, arms.treated, arms.variant))
+    low, high = better.bounds(errors.decision)
     name: RecoveryName = "none"
-    if better_bounds.high < 0:
+    if high < 0:
         name = "harmful"
-    elif gap_bounds.high < terms.tolerance:
+    elif Bounds.of(gap, errors.decision).state(terms.tolerance, terms.fewest) == "absent":
         name = "recovered"
-    elif better_bounds.low > 0:
+    elif low > 0:
         name = "partial"
-    r, r_star = one_minus_ratio((b, v, vt), errors, pair), one_minus_ratio(tuple(values), errors, pair)
+    r, r_star = (
+        one_minus_ratio(tuple(part), errors, pair, _steps(tuple(part), terms))
+        for part in (values[:3], values)
+    )
     known = math.isfinite(r.mean)
     audited, to_level = references
     return Recovery(
@@ -208,15 +215,34 @@ def _compare(
     )
 
 
-def one_minus_ratio(arms: tuple[Floats, ...], errors: Errors, pair: bool) -> Interval:
+def _steps(values: tuple[Floats, ...], terms: _Terms) -> tuple[float, float]:
+    """Resolution of numerator and denominator of R or R*; 0 where a difference is zero by definition."""
+    v, vt, x = values[1], values[2], values[3] if len(values) == 4 else values[0]
+    arms = terms.arms
+    other = arms.treated_baseline if len(values) == 4 else arms.baseline
+    if exact_or(terms.resolution, v, vt, arms.variant, arms.treated) == 0:
+        return 0.0, 0.0
+    return exact_or(terms.resolution, x, vt, other, arms.treated), terms.resolution
+
+
+def one_minus_ratio(
+    arms: tuple[Floats, ...], errors: Errors, pair: bool, resolution: tuple[float, float] = (0.0, 0.0)
+) -> Interval:
     """R, from (baseline, variant, treated variant), or R*, with the treated baseline as the fourth.
 
     ``1 - (x - treated variant) / (baseline - variant)`` with x the baseline or the treated baseline, and
     Fieller's interval.
+
+    Args:
+        arms: One number per replicate of each.
+        errors: Error levels.
+        pair: Pair over equal replicates.
+        resolution: Smallest step of numerator and denominator: no variance is below that of rounding.
     """
     b, v, vt = arms[:3]
     if pair:
-        ratio = fieller((arms[3] if len(arms) == 4 else b) - vt, b - v, errors.printed)
+        least = resolution[0] ** 2 / 6, resolution[1] ** 2 / 6
+        ratio = fieller((arms[3] if len(arms) == 4 else b) - vt, b - v, errors.printed, least)
     else:
         # (treated baseline - treated variant, baseline - variant), arm by arm.
         samples = [np.stack(rows) for rows in ((0 * b, b), (0 * v, -v), (-vt, 0 * vt))]
@@ -226,9 +252,13 @@ def one_minus_ratio(arms: tuple[Floats, ...], errors: Errors, pair: bool) -> Int
             samples[0][0] = b
         x, y = (float(value) for value in np.sum([sample.mean(1) for sample in samples], axis=0))
         covariance = np.sum([_covariance_of_mean(sample) for sample in samples], axis=0)
-        sxx, sxy, syy = float(covariance[0, 0]), float(covariance[0, 1]), float(covariance[1, 1])
+        top, bottom = (arms[3] if len(arms) == 4 else b, vt), (b, v)
+        sxx, syy = (
+            max(float(covariance[i, i]), step**2 / 12 * sum(1 / len(sample) for sample in pair_of))
+            for i, (step, pair_of) in enumerate(zip(resolution, (top, bottom), strict=True))
+        )
         n = min(sample.shape[1] for sample in samples)
-        ratio = fieller_from_moments(x, y, sxx, sxy, syy, n - 1, n, errors.printed)
+        ratio = fieller_from_moments(x, y, sxx, float(covariance[0, 1]), syy, n - 1, n, errors.printed)
     return Interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, ratio.n)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from algobias.study.checks import Failures
 from algobias.study.design import Design, Run
 from algobias.study.plan import Look
 from algobias.study.recovery import Recovery
@@ -82,8 +83,10 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         "gap": {
             **interval(split.gap),
             "state": split.gap_state,
-            "bounds": [number(b) for b in split.gap_bounds],
+            "bounds": [number(b) for b in (split.gap_bounds.low, split.gap_bounds.high)],
         },
+        "resolution": number(split.resolution),
+        "failures": failures_result(verdict.failures),
         "claim": "this test set",
         "population": interval(verdict.population) if verdict.population else None,
         "welch": interval(verdict.welch),
@@ -109,6 +112,11 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         "rate_only": rate_only_result(verdict.rate_only),
         "controls": [control_result(recovery, controls[recovery.control]) for recovery in verdict.recoveries],
     }
+
+
+def failures_result(failures: Failures | None) -> dict[str, Any] | None:
+    """``{failed, of, at_most}``: variant seeds that came to nothing, and the share that may; or None."""
+    return None if failures is None else {**failures._asdict(), "at_most": failures.at_most}
 
 
 def rate_only_result(found: RateOnly | None) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from algobias.study.design import Measure
-from algobias.study.matching import Arm, Bools, Floats
+from algobias.study.matching import Arm, Bools, Floats, nested
 from algobias.study.statistics import Errors, Estimate, Interval, error_levels, paired, sign_flip_p, welch
 
 ONE_LOOK = error_levels((2,))
@@ -28,16 +28,32 @@ MISSING = 0.25
 """Above this share of replicates without a value at matched fit, the shares are not available."""
 
 
+FEWEST = 6
+"""Seeds below which nothing is said to be absent: fewer cannot show that a few seeds lose much."""
+
+
 class Bounds(NamedTuple):
-    """One-sided bounds a decision is made by, each at the decision level."""
+    """One-sided bounds a decision is made by, each at the decision level.
+
+    Attributes:
+        low: Student's lower bound.
+        high: The larger of Student's and Hall's upper bounds.
+        n: Replicates they rest on.
+    """
 
     low: float
     high: float
+    n: int
 
-    def state(self, tolerance: float) -> State:
-        """Absent below the tolerance; present above 0 and not absent; else unknown."""
+    @classmethod
+    def of(cls, estimate: Estimate, level: float) -> Bounds:
+        """Bounds of an estimate at error ``level``."""
+        return cls(estimate.bounds(level)[0], estimate.upper(level), estimate.n)
+
+    def state(self, tolerance: float, fewest: int = FEWEST) -> State:
+        """Absent: below the tolerance over enough seeds. Present: above 0 and not below it. Else unknown."""
         if self.high < tolerance:
-            return "absent"
+            return "absent" if self.n >= fewest else "unknown"
         return "present" if self.low > 0 else "unknown"
 
 
@@ -80,6 +96,8 @@ class Split:
         variant_end: The same of the variant.
         errors: Error levels of the bounds and the printed intervals.
         paired: Decisions are paired over replicates.
+        resolution: Smallest step of the metric.
+        fewest: Replicates below which nothing is absent.
     """
 
     gap: Interval
@@ -103,6 +121,8 @@ class Split:
     variant_end: tuple[float, ...] = ()
     errors: Errors = ONE_LOOK
     paired: bool = True
+    resolution: float = 0.0
+    fewest: int = FEWEST
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -121,9 +141,14 @@ class Split:
     @property
     def welch(self) -> Interval:
         """Unpaired printed interval of the gap."""
-        return welch(np.asarray(self.baseline_end), np.asarray(self.variant_end)).interval(
-            self.errors.printed
-        )
+        ends = np.asarray(self.baseline_end), np.asarray(self.variant_end)
+        return welch(*ends, self.resolution).interval(self.errors.printed)
+
+    @property
+    def rests_on_few(self) -> bool:
+        """Whether something is said to be absent over fewer seeds than that takes where there are more."""
+        states = (self.gap_state, self.bias_state, self.fit_state)
+        return self.fewest < FEWEST and "absent" in states
 
     @property
     def correlation(self) -> float:
@@ -179,6 +204,8 @@ def split_gap(
     errors: Errors,
     pair: bool = True,
     shares: bool = True,
+    resolution: float = 0.0,
+    fewest: int = FEWEST,
 ) -> Split:
     """Split the gap over the replicates of two arms.
 
@@ -194,6 +221,8 @@ def split_gap(
         errors: Error levels.
         pair: Pair over equal replicates; False: the arms have disjoint seeds.
         shares: False leaves B and F out.
+        resolution: Smallest step of the metric: no variance is taken to be below that of rounding.
+        fewest: Replicates below which nothing is absent.
 
     Cost: O(n K), well under a millisecond.
     """
@@ -201,18 +230,20 @@ def split_gap(
         common = sorted(set(baseline.replicates) & set(variant.replicates))
         baseline = baseline.take([baseline.replicates.index(i) for i in common])
         variant = variant.take([variant.replicates.index(i) for i in common])
-    gap = _difference(baseline.end_metric, variant.end_metric, pair)
-    bounds = Bounds(*gap.bounds(errors.decision))
+    gap = difference(baseline.end_metric, variant.end_metric, pair, resolution)
+    bounds = Bounds.of(gap, errors.decision)
     only_gap = Split(
         gap=gap.interval(errors.printed),
         gap_bounds=bounds,
-        gap_state=bounds.state(tolerance),
+        gap_state=bounds.state(tolerance, fewest),
         on=baseline.scale.on,
         reference_level=level,
         baseline_end=tuple(baseline.end_metric.tolist()),
         variant_end=tuple(variant.end_metric.tolist()),
         errors=errors,
         paired=pair,
+        resolution=resolution,
+        fewest=fewest,
     )
     return with_shares(only_gap, baseline, variant, tolerance) if shares else only_gap
 
@@ -240,18 +271,20 @@ def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> 
     else:
         left, right = np.isfinite(a), np.isfinite(b)
         a, b, one, two = a[left], b[right], one[left], two[right]
-    bias = _difference(a, b, split.paired)
-    fit = _difference(one - a, two - b, split.paired)
+    bias = difference(a, b, split.paired, exact_or(split.resolution, a, b, baseline, variant))
+    single = baseline.log_fit.shape[1] == variant.log_fit.shape[1] == 1
+    # Arms of one check each are matched where they end: their fit share is zero by definition.
+    fit = difference(one - a, two - b, split.paired, 0.0 if single else split.resolution)
     levels = split.errors
-    bias_bounds, fit_bounds = Bounds(*bias.bounds(levels.decision)), Bounds(*fit.bounds(levels.decision))
+    bias_bounds, fit_bounds = (Bounds.of(each, levels.decision) for each in (bias, fit))
     return replace(
         split,
         bias_share=bias.interval(levels.printed),
         bias_bounds=bias_bounds,
-        bias_state=bias_bounds.state(tolerance),
+        bias_state=bias_bounds.state(tolerance, split.fewest),
         fit_share=fit.interval(levels.printed),
         fit_bounds=fit_bounds,
-        fit_state=fit_bounds.state(tolerance),
+        fit_state=fit_bounds.state(tolerance, split.fewest),
         level=math.exp(match.level),
         side=match.side,
         seeds_reached=bias.n,
@@ -318,5 +351,15 @@ def _upward(baseline: Arm, variant: Arm, pair: bool) -> _Match:
     return _Match("upward", level, over_variants, own)
 
 
-def _difference(a: Floats, b: Floats, pair: bool) -> Estimate:
-    return paired(a - b) if pair else welch(a, b)
+def difference(a: Floats, b: Floats, pair: bool, resolution: float) -> Estimate:
+    """Difference of two arms' values: paired over replicates, or Welch's."""
+    return paired(a - b, resolution) if pair else welch(a, b, resolution)
+
+
+def exact_or(resolution: float, a: Floats, b: Floats, one: Arm, two: Arm) -> float:
+    """The resolution for the difference of two arms' values; 0 where it is zero by definition.
+
+    That is so where one arm's runs are the beginnings of the other's (a variant that is a shorter baseline, a
+    treated variant that is the baseline): being equal is then no matter of rounding.
+    """
+    return 0.0 if np.array_equal(a, b) and nested(one, two) else resolution

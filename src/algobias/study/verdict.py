@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from algobias.study.checks import Checks
+from algobias.study.checks import Checks, Failures
 from algobias.study.recovery import Recovery
 from algobias.study.split import LevelGap, Split
 from algobias.study.statistics import Interval
@@ -46,6 +46,7 @@ class Verdict:
         recoveries: One per fixed control.
         population: Interval of the gap for the population of examples, where per-example outcomes are
             there; ``split.gap`` is a claim about this test set.
+        failures: How many of the variant's seeds failed; None where no seed was looked at.
     """
 
     name: VerdictName
@@ -60,6 +61,7 @@ class Verdict:
     rate_only: RateOnly | None = None
     recoveries: tuple[Recovery, ...] = ()
     population: Interval | None = None
+    failures: Failures | None = None
 
     @property
     def welch(self) -> Interval:
@@ -75,6 +77,10 @@ class Verdict:
     def sign_flip_p(self) -> float | None:
         """Exact one-sided sign-flip p-value of the gap; None for unpaired arms."""
         return self.split.sign_flip_p
+
+
+FEW = "with {} seeds a skewed loss, of a few seeds that lose much, cannot be excluded: 6 or more allow for it"
+"""Said where something is absent by a last look of fewer seeds than that takes elsewhere."""
 
 
 def decide(
@@ -102,32 +108,49 @@ def decide(
     def verdict(
         name: VerdictName, reason: str, extra: tuple[str, ...] = (), would: int | None = None
     ) -> Verdict:
-        tolerable = gap == "absent" and split.gap_bounds.low > 0
-        alpha = split.errors.decision
-        return Verdict(name, reason, look, alpha, split, checks.warnings + extra, tolerable, would)
+        return Verdict(
+            name,
+            reason,
+            look,
+            split.errors.decision,
+            split,
+            checks.warnings + extra + ((FEW.format(look),) if split.rests_on_few else ()),
+            tolerable=gap == "absent" and split.gap_bounds.low > 0,
+            would_decide=would,
+            failures=checks.failures,
+        )
+
+    def by_seeds(
+        name: VerdictName, reason: str, extra: tuple[str, ...] = (), would: int | None = None
+    ) -> Verdict:
+        failed = "" if checks.failures is None else f" {checks.failures}."
+        return verdict(name, f"{reason}{failed}", extra, would)
 
     if checks.not_applied is not None:
         return verdict("not_applied", f"The change was not applied: {checks.not_applied}.")
     if checks.broken is not None:
         return verdict("broken", f"{_sentence(checks.broken)}.")
+    if checks.no_baseline is not None:
+        reason = f"{_sentence(checks.no_baseline)}: there is nothing to compare the variant with."
+        return verdict("undecided", reason)
     if gap == "absent":
         cancel = ("the shares cancel: at matched fit there is a gap, which a better fit hides",)
-        return verdict("no_gap", words.no_gap(), cancel if bias == "present" else ())
+        return by_seeds("no_gap", words.no_gap(), cancel if bias == "present" else ())
     early = () if last else ("the audit stopped early, which inflates the estimates: go by the intervals",)
     if gap == "present" and split.bias_bounds is not None and split.fit_bounds is not None:
         if bias == "present" and fit == "absent":
-            return verdict("data" if alters_data else "bias", words.bias(alters_data), early)
+            return by_seeds("data" if alters_data else "bias", words.bias(alters_data), early)
         if fit == "present" and bias == "absent":
-            return verdict("optimization", words.optimization(), early)
+            return by_seeds("optimization", words.optimization(), early)
         if bias == fit == "absent":
-            return verdict("mixed", words.neither(), early)
+            return by_seeds("mixed", words.neither(), early)
         sure = min(split.bias_bounds.low, split.fit_bounds.low) > tolerance / 2
         if bias == fit == "present" and (last or sure):
-            return verdict("mixed", words.both(), early)
+            return by_seeds("mixed", words.both(), early)
     if not last and not (gap == "present" and split.hopeless):
         return None
     would, text = words.undecided()
-    return verdict("undecided", text, would=would)
+    return by_seeds("undecided", text, would=would)
 
 
 def _sentence(text: str) -> str:

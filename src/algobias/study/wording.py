@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from algobias.study.split import Bounds, Split
-from algobias.study.statistics import MOST_SEEDS, Interval, seeds_needed, t_quantile
+from algobias.study.split import Split
+from algobias.study.statistics import MOST_SEEDS, POWER, Interval, seeds_needed, t_quantile
 
 
 class Words:
@@ -62,32 +63,36 @@ class Words:
         if split.gap_state == "present" and split.unavailable_because is not None:
             why = split.unavailable_because
             return None, f"{self._gap()} What it consists of cannot be told: {why}."
-        unknown = [("the gap", split.gap, split.gap_bounds)] if split.gap_state == "unknown" else []
+        unknown = [("the gap", split.gap)] if split.gap_state == "unknown" else []
+        needed = [split.gap]
         # A gap that more seeds would show to be absent needs no shares.
         if split.gap_state == "present" or split.gap.mean >= self.tolerance:
-            for name, state, interval, bounds in (
-                ("the gap at matched fit", split.bias_state, split.bias_share, split.bias_bounds),
-                ("the share of the fit", split.fit_state, split.fit_share, split.fit_bounds),
+            for name, state, interval in (
+                ("the gap at matched fit", split.bias_state, split.bias_share),
+                ("the share of the fit", split.fit_state, split.fit_share),
             ):
-                if state == "unknown" and interval is not None and bounds is not None:
-                    unknown.append((name, interval, bounds))
-        shown = " and ".join(f"{name} is {self._shown(interval)}" for name, interval, _ in unknown)
+                if interval is not None:
+                    needed.append(interval)
+                    unknown += [(name, interval)] if state == "unknown" else []
+        shown = " and ".join(f"{name} is {self._shown(interval)}" for name, interval in unknown)
         limits = f"neither below the tolerance of {self.tolerance:g} nor clear of 0"
         known = f"{self._gap()} Of what it consists is open: " if split.gap_state == "present" else ""
         text = f"{known}after {split.gap.n} seeds {shown}: {limits}."
         text = text[:1].upper() + text[1:]
-        needs = [self._needed(interval, bounds) for _, interval, bounds in unknown]
-        if not needs or None in needs:
+        would = self._needed(needed) if unknown else None
+        if would is None:
             return None, f"{text} More than {MOST_SEEDS} seeds would be needed; a larger test set may help."
-        would = max(need for need in needs if need is not None)
-        return would, f"{text} If the estimates stay, {would} seeds would decide."
+        power = f"{100 * POWER:.0f} %"
+        return would, f"{text} If the estimates are right, {would} seeds decide with a chance of {power}."
 
-    def _needed(self, interval: Interval, bounds: Bounds) -> int | None:
-        n, level = interval.n, self.split.errors.decision
-        if n < 2 or not math.isfinite(bounds.high):
-            return None
-        sd = (bounds.high - interval.mean) / t_quantile(level, n - 1) * math.sqrt(n)
-        return seeds_needed(interval.mean, sd, self.tolerance, level)
+    def _needed(self, intervals: Sequence[Interval]) -> int | None:
+        errors, quantities = self.split.errors, []
+        for one in intervals:
+            if one.n < 2 or not one.bounded:
+                return None
+            sd = (one.high - one.mean) / t_quantile(errors.printed, one.n - 1) * math.sqrt(one.n)
+            quantities.append((one.mean, sd))
+        return seeds_needed(quantities, self.tolerance, errors.decision, self.split.fewest)
 
     def _number(self, value: float) -> str:
         return f"{value:.3g}" if self.places is None else f"{value:.{self.places}f}"

@@ -58,5 +58,5 @@ def tuned_gap(
         there = gap_at(best, treated, judged.level, split)
         if there.gap is not None and there.seeds_reached == look and math.isfinite(there.gap.mean):
             return TunedGap(there.gap, "matched")
-    ends = paired(best.end_metric - treated.end_metric)
+    ends = paired(best.end_metric - treated.end_metric, split.resolution)
     return TunedGap(ends.interval(split.errors.printed), "planned_end")

@@ -1,0 +1,61 @@
+"""The smallest step of a metric: no spread of seeds is taken to be smaller than its rounding. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from decimal import Decimal
+
+import numpy as np
+
+from algobias.study.matching import Arm, Floats
+
+SAME = 1e-6
+"""Values that differ by less than this part of the largest are one value, written with other rounding."""
+
+
+def of_examples(arms: Sequence[Arm]) -> float:
+    """Resolution of a metric that is a mean over test examples: smallest step between their values over N.
+
+    100 / N where every example is right or wrong. 0 where a run has no values of examples, and next to
+    nothing for a likelihood. Where all examples of all runs have one value, the steps of the curves stand in.
+
+    Args:
+        arms: Baseline and variant over the first look's replicates.
+
+    Cost: a sort of the values of each run.
+    """
+    outcomes = [row[-1].outcome for arm in arms for row in arm.paths]
+    values = [outcome.per_example for outcome in outcomes if not outcome.diverged]
+    known = [np.asarray(each, dtype=np.float64) for each in values if each is not None and len(each)]
+    if not known or len(known) < len(values):
+        return 0.0
+    steps = [step for step in (_step(each) / len(each) for each in known) if step > 0]
+    if steps:
+        return min(steps)
+    return _step(np.concatenate([outcome.curve.test_metric for outcome in outcomes]))
+
+
+def of_table(values: Floats) -> float:
+    """Resolution of a column of metrics: the smallest step between two values, of a constant its last digit.
+
+    Args:
+        values: All values of the column, in any order; those that are not finite are left out.
+    """
+    step = _step(values)
+    finite = values[np.isfinite(values)]
+    if step > 0 or not len(finite):
+        return step
+    exponent = Decimal(repr(float(finite[0]))).normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return math.pow(10.0, min(exponent, 0))
+
+
+def _step(values: Floats) -> float:
+    """Smallest difference of two values; 0 where all are the same."""
+    distinct = np.unique(values[np.isfinite(values)])
+    if len(distinct) < 2:
+        return 0.0
+    steps = np.diff(distinct)
+    steps = steps[steps > SAME * float(np.abs(distinct).max())]
+    return float(steps.min()) if len(steps) else 0.0

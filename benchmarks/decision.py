@@ -2,11 +2,19 @@
 
 Every audit goes through the shipped ``plan``: whole curves of a training loss that falls as a noisy power
 of the updates, and of a test metric that follows log l, with planted shares B and F of the gap and with
-seed effects of three error laws and four correlations between arms. Runs that the planner asks for are
-served by the generator.
+seed effects of several error laws and correlations between arms. Runs that the planner asks for are
+served by the generator. The laws:
+
+- ``gaussian``, ``t4``, ``unequal`` (the variant's sd is twice the baseline's);
+- ``lognormal``: the variant loses by a lognormal law (s = 1) of the same sd, the baseline is Gaussian;
+- ``discrete 100``, ``discrete 1000``: a share of so many test examples, whose step is 3.3 and 0.33 sd. With
+  100 the seeds differ by single examples only, and the differences of all seeds are often equal;
+- one-sided, at the tolerance only, which is 1.25 sd of the paired difference: ``lognormal differences``
+  (s = 1), and ``rare failures``: every tenth variant loses 10 sd.
 
     python benchmarks/decision.py                # 10,000 repeats a cell, resumable
     python benchmarks/decision.py --quick        # 500
+    python benchmarks/decision.py --workers 2    # so many processes
     python benchmarks/decision.py --table        # the committed results as text
 
 Writes ``benchmarks/results/decision.json``.
@@ -21,6 +29,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,18 +37,23 @@ from typing import Any
 
 import numpy as np
 import scipy
+from scipy.special import ndtr
 
 from algobias.study.design import DEFAULT_LOOKS, Design, Request, Run
 from algobias.study.matching import FitScale, curve_arm
 from algobias.study.matching import Path as Leg
 from algobias.study.plan import replay
 from algobias.study.split import split_gap
-from algobias.study.statistics import Interval, error_levels
+from algobias.study.statistics import error_levels
 from algobias.study.verdict import Verdict
 from algobias.training.outcome import Curve, Outcome
 
 RESULTS = Path(__file__).parent / "results" / "decision.json"
-LAWS = ("gaussian", "t4", "unequal")
+SYMMETRIC = ("gaussian", "t4", "unequal")
+STEPS = {"discrete 100": 10 / 3, "discrete 1000": 1 / 3}
+TWO_ARMS = (*SYMMETRIC, "lognormal", *STEPS)
+ONE_SIDED = ("lognormal differences", "rare failures")
+LAWS = (*TWO_ARMS, *ONE_SIDED)
 CORRELATIONS = (-0.3, 0.0, 0.4, 0.8)
 SEEDS = DEFAULT_LOOKS[-1]
 PLANNED = 2000
@@ -78,7 +92,12 @@ SCENARIOS = {
     "all fit, never reached": Truth(0, 2, slower=64),
     "all fit, decaying": Truth(0, 2, slower=4, decays=True),
     "half and half": Truth(1.5, 1.5, slower=4),
+    "at the tolerance": Truth(1, 0),
 }
+DIFFERENCE_SD = 0.8
+"""Sd of a one-sided paired difference: the tolerance is 1.25 of it."""
+RARE, FAILURE = 0.1, 10 * DIFFERENCE_SD
+"""How often a variant fails, and what it loses then."""
 
 
 def checks(end: int) -> np.ndarray:
@@ -96,7 +115,7 @@ class World:
     """One audit's outcomes: everything that could be asked for, drawn at once."""
 
     def __init__(self, truth: Truth, law: str, correlation: float, rng: np.random.Generator) -> None:
-        self.truth = truth
+        self.truth, self.resolution = truth, STEPS.get(law, 0.0)
         self.effects = _effects(truth, law, correlation, rng)
         self.ability = rng.normal(0, LOSS_SD, (2, SEEDS))
         points = len(LENGTHS) if truth.decays else len(UPDATES)
@@ -108,6 +127,8 @@ class World:
         offset = np.array([0.0, -truth.bias])[:, None, None]
         self.metric = 90 - truth.slope * smooth + offset + self.effects[:, :, None]
         self.metric += METRIC_NOISE * rng.standard_normal(shape)
+        if self.resolution:
+            self.metric = _rounded(self.metric, self.resolution, correlation, rng)
         self.blank = np.full(points, math.nan)
 
     def run(self, request: Request) -> Run:
@@ -135,12 +156,48 @@ class World:
 
 
 def _effects(truth: Truth, law: str, correlation: float, rng: np.random.Generator) -> np.ndarray:
-    """Seed effects, [2, seeds], such that the metric's variance at the planned end is 1 on average."""
+    """Seed effects, [2, seeds], such that the metric's variance at the planned end is 1 on average.
+
+    One-sided laws: such that the paired difference has variance :data:`DIFFERENCE_SD` squared.
+    """
+    if law in ONE_SIDED:
+        rest = DIFFERENCE_SD**2 - 2 * ((truth.slope * LOSS_SD) ** 2 + METRIC_NOISE**2)
+        effects = np.zeros((2, SEEDS))
+        if law == "lognormal differences":
+            effects[1] = math.sqrt(rest) * _lognormal_loss(rng)
+        else:
+            # The loss of the few counts in the gap, which is the tolerance all the same.
+            lost = FAILURE * (rng.uniform(size=SEEDS) < RARE)
+            effects[1] = math.sqrt(rest) * rng.standard_normal(SEEDS) + FAILURE * RARE - lost
+        return effects
     draw = rng.standard_t(4, (2, SEEDS)) / math.sqrt(2) if law == "t4" else rng.standard_normal((2, SEEDS))
+    if law == "lognormal":
+        draw[1] = _lognormal_loss(rng)
     draw[1] = correlation * draw[0] + math.sqrt(1 - correlation**2) * draw[1]
     sizes = np.array([1.0, 2.0]) * math.sqrt(2 / 5) if law == "unequal" else np.ones(2)
     rest = 1 - (truth.slope * LOSS_SD) ** 2 - METRIC_NOISE**2
+    if law in STEPS:
+        step = STEPS[law]
+        rest = max(0.0, rest - (OFF * (1 - OFF) if step > 1 else 1 / 6) * step**2)
     return draw * sizes[:, None] * math.sqrt(rest)
+
+
+OFF = 0.1
+"""Share of seeds in which the baseline has an example more than in the others, where seeds differ by it."""
+
+
+def _lognormal_loss(rng: np.random.Generator) -> np.ndarray:
+    """Minus a lognormal law with s = 1, [seeds], mean 0 and variance 1."""
+    mean, sd = math.exp(0.5), math.sqrt((math.e - 1) * math.e)
+    return (mean - rng.lognormal(0, 1, SEEDS)) / sd
+
+
+def _rounded(metric: np.ndarray, step: float, correlation: float, rng: np.random.Generator) -> np.ndarray:
+    """Whole numbers of examples whose mean is the metric, [2, seeds, points]; one draw for a whole run."""
+    draw = rng.standard_normal((2, SEEDS))
+    draw[1] = correlation * draw[0] + math.sqrt(1 - correlation**2) * draw[1]
+    places = (metric - 90) / step + OFF
+    return (np.floor(places + ndtr(draw)[:, :, None]) - OFF) * step + 90
 
 
 @dataclass
@@ -169,20 +226,14 @@ def audit(design: Design, world: World) -> tuple[Verdict, int]:
         runs += [world.run(request) for request in answer]
 
 
-def covers(interval: Interval | None, truth: float) -> bool | None:
-    return None if interval is None else interval.low <= truth <= interval.high
-
-
 def block(scenario: str, law: str, correlation: float, number: int, repeats: int = BLOCK) -> dict[str, Any]:
     """Counts over one block of audits; its own random numbers, so blocks can be made in any order."""
     truth = SCENARIOS[scenario]
     cell = [list(SCENARIOS).index(scenario), LAWS.index(law), CORRELATIONS.index(correlation), number]
     rng = np.random.default_rng([2024, *cell])
-    design = Design(tolerance=TOLERANCE, decays=truth.decays)
-    counts = {
-        name: Count()
-        for name in ("gap", "bias_share", "fit_share", "gap, all looks", "gap present at 20 seeds")
-    }
+    design = Design(tolerance=TOLERANCE, decays=truth.decays, resolution=STEPS.get(law, 0.0))
+    names = ("gap", "bias_share", "fit_share", "gap, all looks", "gap present at 20 seeds", "no width")
+    counts = {name: Count() for name in names}
     verdicts: Counter[str] = Counter()
     states: Counter[str] = Counter()
     seeds = runs = 0
@@ -198,12 +249,13 @@ def block(scenario: str, law: str, correlation: float, number: int, repeats: int
             ("bias_share", truth.bias),
             ("fit_share", truth.fit),
         ):
-            covered = covers(getattr(split, name), planted)
-            if covered is not None:
-                counts[name].add(covered)
-        if not truth.decays:
-            looks = every_look(world)
-            counts["gap, all looks"].add(all(covers(look.gap, truth.bias + truth.fit) for look in looks))
+            interval = getattr(split, name)
+            if interval is not None:
+                counts[name].add(interval.low <= planted <= interval.high)
+                counts["no width"].add(interval.high - interval.low < 1e-9)
+        if scenario in ("no gap", "all bias"):
+            looks, gap = every_look(world), truth.bias + truth.fit
+            counts["gap, all looks"].add(all(look.gap.low <= gap <= look.gap.high for look in looks))
             counts["gap present at 20 seeds"].add(looks[-1].gap_state == "present")
     return {
         "scenario": scenario,
@@ -229,7 +281,7 @@ def every_look(world: World) -> list[Any]:
     ]
 
 
-MAIN = ("no gap", "all bias", "all fit")
+MAIN = ("no gap", "all bias", "all fit", "at the tolerance")
 
 
 def blocks_of(scenario: str, wanted: int) -> int:
@@ -238,10 +290,15 @@ def blocks_of(scenario: str, wanted: int) -> int:
 
 
 def cells() -> Iterator[tuple[str, str, float]]:
-    for scenario in SCENARIOS:
+    for scenario, truth in SCENARIOS.items():
         for law in LAWS:
+            if law in ONE_SIDED and scenario != "at the tolerance":
+                continue
+            if law not in SYMMETRIC and scenario not in MAIN:
+                continue
             # Separate runs take ten times as long to plan as curves: one correlation for them.
-            for correlation in (0.0,) if SCENARIOS[scenario].decays else CORRELATIONS:
+            several = CORRELATIONS if law in SYMMETRIC else (0.0, 0.8)
+            for correlation in (0.0,) if truth.decays or law in ONE_SIDED else several:
                 yield scenario, law, correlation
 
 
@@ -263,6 +320,8 @@ def merge(blocks: list[dict[str, Any]]) -> dict[str, Any]:
         "verdicts": {name: verdicts[name] / repeats for name in sorted(verdicts)},
         "claims_a_gap": sum(verdicts[name] for name in CLAIMS) / repeats,
         "claims_bias": (verdicts["bias"] + verdicts["data"]) / repeats,
+        "claims_no_gap": verdicts["no_gap"] / repeats,
+        "no_width": counts["no width"].share,
         "not_present_at_the_stop": 1 - states["present"] / repeats,
         "seeds": sum(one["seeds"] for one in blocks) / repeats,
         "runs": sum(one["runs"] for one in blocks) / repeats,
@@ -280,9 +339,14 @@ def worst(
     pick: Callable[[dict[str, Any]], float],
     sign: str,
     only: tuple[str, ...],
+    laws: tuple[str, ...],
 ) -> dict[str, Any]:
-    """The cell of some scenarios in which a figure is worst."""
-    values = {name: pick(cell) for name, cell in found.items() if cell["scenario"] in only}
+    """The cell of some scenarios and laws in which a figure is worst."""
+    values = {
+        name: pick(cell)
+        for name, cell in found.items()
+        if cell["scenario"] in only and name.split(", ")[-2] in laws
+    }
     values = {name: value for name, value in values.items() if not math.isnan(value)}
     name = (max if sign == "<=" else min)(values, key=lambda key: values[key])
     return {"worst": values[name], "cell": name}
@@ -293,7 +357,10 @@ def bounds(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
     every = tuple(SCENARIOS)
     fits = tuple(name for name, truth in SCENARIOS.items() if truth.bias == 0 and truth.fit > 0)
+    limit = ("at the tolerance",)
     promises: list[tuple[str, Callable[[dict[str, Any]], float], str, float, tuple[str, ...]]] = [
+        ("false no_gap at the tolerance", lambda c: c["claims_no_gap"], "<=", 0.055, limit),
+        ("intervals of no width", lambda c: c["no_width"], "<=", 0.0, every),
         ("false gap", lambda c: c["claims_a_gap"], "<=", 0.055, ("no gap",)),
         ("false bias", lambda c: c["claims_bias"], "<=", 0.055, fits),
         (
@@ -318,9 +385,12 @@ def bounds(found: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     ]
     result = {}
     for name, pick, sign, bound, only in promises:
-        one = worst(found, pick, sign, only)
+        one = worst(found, pick, sign, only, TWO_ARMS)
         held = one["worst"] <= bound if sign == "<=" else one["worst"] >= bound
         result[name] = {**one, "bound": f"{sign} {100 * bound:g} %", "held": held}
+    one = worst(found, lambda c: c["claims_no_gap"], "<=", limit, ONE_SIDED[:1])
+    name = "false no_gap at 1.25 sd, lognormal differences"
+    result[name] = {**one, "bound": "<= 5.5 %", "held": one["worst"] <= 0.055}
     return result
 
 
@@ -364,6 +434,7 @@ def main() -> None:
         help="audits per cell, rounded up to blocks of 500; a fifth of it in secondary scenarios",
     )
     parser.add_argument("--quick", action="store_true", help="500 repeats per cell")
+    parser.add_argument("--workers", type=int, default=1, help="processes, one per core")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the results that are there")
     given = parser.parse_args()
@@ -379,17 +450,21 @@ def main() -> None:
         for line in parts.read_text().splitlines():
             key, one = json.loads(line)
             done[tuple(key)] = one
-    with parts.open("a") as sink:
-        for number in range(blocks_wanted):
-            for scenario, law, correlation in cells():
-                key = (scenario, law, correlation, number)
-                if key not in done and number < blocks_of(scenario, blocks_wanted):
-                    done[key] = block(*key)
-                    sink.write(json.dumps([key, done[key]]) + "\n")
-                    sink.flush()
-            print(
-                f"{number + 1} of {blocks_wanted} blocks after {time.monotonic() - started:.0f} s", flush=True
-            )
+    wanted = [
+        (scenario, law, correlation, number)
+        for number in range(blocks_wanted)
+        for scenario, law, correlation in cells()
+        if number < blocks_of(scenario, blocks_wanted)
+    ]
+    missing = [key for key in wanted if key not in done]
+    with parts.open("a") as sink, ProcessPoolExecutor(given.workers) as pool:
+        for key, one in zip(
+            missing, pool.map(block, *(list(column) for column in zip(*missing, strict=True))), strict=True
+        ):
+            done[key] = one
+            sink.write(json.dumps([key, one]) + "\n")
+            sink.flush()
+            print(f"{len(done)} of {len(wanted)} after {time.monotonic() - started:.0f} s", flush=True)
     found = {
         f"{scenario}, {law}, {correlation:+.1f}": merge(
             [done[scenario, law, correlation, number] for number in range(blocks_of(scenario, blocks_wanted))]

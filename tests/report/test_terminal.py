@@ -65,7 +65,7 @@ def test_verdict_panel_tells_the_numbers_and_where_the_report_is() -> None:
 
 
 def test_panel_of_an_undecided_study_says_what_would_decide() -> None:
-    assert "About 44 seeds" in printed(verdict_panel(record("undecided", 20)), 100)
+    assert "44 seeds" in printed(verdict_panel(record("undecided", 20)), 100)
 
 
 @pytest.mark.parametrize("width", [40, 100])

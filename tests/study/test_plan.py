@@ -78,6 +78,27 @@ def test_a_baseline_of_which_every_seed_diverged_is_no_baseline() -> None:
     assert "nothing to compare" in verdict.reason
 
 
+def test_what_an_earlier_look_showed_is_taken_back_by_the_last_only() -> None:
+    # Present over 4 seeds; over 6 the upper bound is below the tolerance, over 9 too.
+    gaps = [1.3, 0.9, 1.3, 0.9, 0.8, 0.8, 0.8, 0.8, 0.8]
+
+    def lab() -> Lab:
+        return Lab(lambda arm, i: 1.0, lambda arm, i: -gaps[i] if arm == "variant" else 0.0)
+
+    looked, verdict = replay(
+        Design(tolerance=1.4, looks=(4, 6, 9)), lab().audit(Design(tolerance=1.4, looks=(4, 6, 9)))[1]
+    )
+    assert [(look.n, look.split.gap_state) for look in looked] == [
+        (4, "present"),
+        (6, "unknown"),
+        (9, "absent"),
+    ]
+    assert isinstance(verdict, Verdict)
+    assert (verdict.name, verdict.look) == ("no_gap", 9)
+    late, _, _ = lab().audit(Design(tolerance=1.4, looks=(6, 9)))
+    assert (late.name, late.look) == ("no_gap", 6)
+
+
 def test_with_controls_no_verdict_is_taken_over_too_few_seeds_to_judge_them() -> None:
     lab = Lab(lambda arm, i: 0 if arm == "variant" else 1.0, shift_of(0.0, 0.02))
     alone, _, _ = lab.audit(Design(tolerance=1.0))

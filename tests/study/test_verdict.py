@@ -230,10 +230,12 @@ def test_identical_curves_are_not_applied() -> None:
 def test_one_different_number_in_mid_curve_is_an_activity(field: str) -> None:
     same = Lab(lambda arm, i: 1.0, lambda arm, i: wiggle(i))
     runs = lab_runs(same, same, 6)
-    curve = runs[-1].outcome.curve
+    row = next(i for i, run in enumerate(runs) if (run.arm, run.replicate) == ("variant", 3))
+    curve = runs[row].outcome.curve
     values = getattr(curve, field).copy()
     values[2] += 1
-    runs[-1] = replace(runs[-1], outcome=replace(runs[-1].outcome, curve=replace(curve, **{field: values})))
+    other = replace(runs[row].outcome, curve=replace(curve, **{field: values}))
+    runs[row] = replace(runs[row], outcome=other)
     verdict = plan(Design(tolerance=1.0), runs)
     assert isinstance(verdict, Verdict)
     assert verdict.name == "no_gap"

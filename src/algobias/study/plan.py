@@ -83,7 +83,7 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         looks = (design.only_look,)
     tolerance, pair, first = design.tolerance, design.paired, looks[0]
     resolution = design.resolution
-    settled = 0
+    settled, shown = 0, frozenset[str]()
     for look in looks:
         missing = book.missing(ARMS, look) if design.can_extend else []
         if missing:
@@ -105,6 +105,9 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             fewest=fewest,
         )
         last = look == looks[-1]
+        # Only the last look takes back what an earlier one showed.
+        held = frozenset() if last else shown
+        split = split.not_taken_back(held)
         settled_by = checks.broken or checks.not_applied or checks.no_baseline
         stopped = last or split.gap_state == "absent" or settled_by
         wanted = split.gap_state == "present" or design.at == "matched"
@@ -113,10 +116,11 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             if isinstance(grown, list):
                 return looked, grown
             settled = look
-            split = with_shares(split, *grown, tolerance)
+            split = with_shares(split, *grown, tolerance).not_taken_back(held)
         elif stopped:
             known = book.everything("baseline", look, scale), book.everything("variant", look, scale)
             split = with_shares(split, *known, tolerance)
+        shown |= split.present
         verdict = decide(split, checks, tolerance, look=look, last=last, alters_data=design.alters_data)
         # Of a control nothing could be said over so few seeds.
         alone = design.controls == 0 or design.only_look is not None or look >= fewest

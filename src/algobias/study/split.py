@@ -19,6 +19,7 @@ from algobias.study.statistics import Errors, Estimate, Interval, error_levels, 
 ONE_LOOK = error_levels((2,))
 
 State = Literal["absent", "present", "unknown"]
+QUANTITIES = ("gap", "bias", "fit")
 Side = Literal["downward", "upward"]
 
 FACTOR = 3.0
@@ -143,6 +144,26 @@ class Split:
         """Unpaired printed interval of the gap."""
         ends = np.asarray(self.baseline_end), np.asarray(self.variant_end)
         return welch(*ends, self.resolution).interval(self.errors.printed)
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Which of ``gap``, ``bias`` and ``fit`` are present."""
+        states = self.gap_state, self.bias_state, self.fit_state
+        return frozenset(name for name, state in zip(QUANTITIES, states, strict=True) if state == "present")
+
+    def not_taken_back(self, shown: frozenset[str]) -> Split:
+        """The same, but what an earlier look showed to be present is not absent: more seeds will tell.
+
+        With skewed losses four seeds may show a gap that the next two seem to take away.
+
+        Args:
+            shown: What was :attr:`present` at an earlier look.
+        """
+        gap, bias, fit = (
+            "unknown" if name in shown and state == "absent" else state
+            for name, state in zip(QUANTITIES, (self.gap_state, self.bias_state, self.fit_state), strict=True)
+        )
+        return replace(self, gap_state=gap, bias_state=bias, fit_state=fit)
 
     @property
     def rests_on_few(self) -> bool:

@@ -19,7 +19,7 @@ from algobias.study.explain.run import Explanation, run_explain
 from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
 from algobias.study.store import DEFAULT_FOLDER, Store
-from algobias.study.tables import Terms
+from algobias.study.tables import terms_from
 from algobias.study.trainer import Options
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
@@ -178,9 +178,13 @@ def compare(
     tolerance: float | None = None,
     looks: Sequence[int] | None = None,
     trivial: float | None = None,
+    metric: str | None = None,
+    lower_is_better: bool = False,
     alters_data: bool = False,
     alters_loss: bool = False,
+    decays: bool = False,
     unpaired: bool = False,
+    as_is: bool = False,
 ) -> Comparison:
     """The verdict for two tables of curves, trained by anybody's trainer. See ``algobias compare --help``.
 
@@ -190,17 +194,31 @@ def compare(
         tolerance: Largest gap that does not matter.
         looks: Numbers of seeds at each look; one look at all common seeds without it.
         trivial: Test metric of a predictor that knows nothing.
+        metric: Name of the metric.
+        lower_is_better: The metric is a loss or an error; it is judged and shown as minus the metric, and
+            a positive gap still means that the variant is worse.
         alters_data: The change removed training examples.
         alters_loss: Match on ``train_metric``.
+        decays: The learning rate decays: only separate full-schedule runs are compared.
         unpaired: The tables have no seeds in common on purpose.
+        as_is: Judge runs that end early too, which are else left out as killed.
 
     Raises:
-        BadInput: Unreadable tables, no common seeds.
+        BadInput: Unreadable tables, no common seeds, a baseline of which every seed diverged.
     """
-    given = {"tolerance": tolerance, "looks": None if looks is None else tuple(looks), "trivial": trivial}
-    given |= {"alters_data": alters_data or None, "alters_loss": alters_loss or None}
-    terms = Terms.model_validate({key: value for key, value in given.items() if value is not None})
-    return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired)
+    given = {
+        "tolerance": tolerance,
+        "looks": None if looks is None else tuple(looks),
+        "trivial": trivial,
+        "metric": metric,
+        # What is not asked for is left to the terms beside the tables.
+        "lower_is_better": lower_is_better or None,
+        "alters_data": alters_data or None,
+        "alters_loss": alters_loss or None,
+        "decays": decays or None,
+    }
+    terms = terms_from({key: value for key, value in given.items() if value is not None})
+    return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired, as_is=as_is)
 
 
 def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:

@@ -123,7 +123,7 @@ def rows(*seeds):
         ),
         ("", HEADER + rows(1, 2), "the columns"),
         (HEADER, HEADER + rows(1, 2), "at least one row"),
-        (HEADER + rows(1, 1), HEADER + rows(1, 2), "each seed and update once"),
+        (HEADER + rows(1) + "1,4,0.3,91\n", HEADER + rows(1, 2), "line 4 has 0.25 for seed 1, update 4"),
         (HEADER + rows(1, 2), HEADER + rows(3, 4), "seeds that both tables have"),
         (HEADER + rows(1), HEADER + rows(1), "at least 2"),
         (HEADER + "1,1,abc,90\n", HEADER + rows(1, 2), "line 2, train_loss"),

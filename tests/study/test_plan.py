@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 
@@ -68,14 +69,6 @@ def test_a_verdict_says_what_seeds_that_ended_well_allow() -> None:
     assert (verdict.failures.failed, verdict.failures.of) == (0, 6)
     assert verdict.failures.at_most == pytest.approx(1 - 0.05 ** (1 / 6))
     assert verdict.reason.endswith("0 of 6 variant seeds failed: up to 39 % may (95 %).")
-
-
-def test_a_baseline_of_which_every_seed_diverged_is_no_baseline() -> None:
-    lab = Lab(lambda arm, i: 0 if arm == "baseline" else 1.0, shift_of(0.0))
-    verdict, _, batches = lab.audit(Design(tolerance=1.0))
-    assert (verdict.name, verdict.look, len(batches)) == ("undecided", 4, 1)
-    assert "None of the 4 baseline seeds" in verdict.reason
-    assert "nothing to compare" in verdict.reason
 
 
 def test_what_an_earlier_look_showed_is_taken_back_by_the_last_only() -> None:
@@ -407,3 +400,28 @@ def test_impossible_designs(field: str, options: dict) -> None:
     with pytest.raises(BadInput) as error:
         Design(**{"tolerance": 1.0, **options})
     assert error.value.field == field
+
+
+@pytest.mark.parametrize("variant", [0.0, 0.5])
+def test_a_baseline_that_diverges_in_every_seed_is_no_baseline(variant: float) -> None:
+    """Whatever the variant does: neither "no gap" nor "broken", and no further seeds are asked for."""
+    shift = shift_of(1.0)
+    lab = Lab(lambda arm, i: variant if arm == "variant" else 0.0, lambda arm, i: shift(arm, i))
+    runs = [lab.run(Request(arm, i)) for arm, i in BOTH]
+    if variant == 0.0:
+        # Equal curves would be "not applied".
+        runs = [
+            replace(run, outcome=outcome([3.0 + i, math.inf], [20.0, 10.0], diverged=True))
+            for i, run in enumerate(runs)
+        ]
+    verdict = plan(Design(tolerance=1.0), runs)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.name, verdict.look, verdict.would_decide) == ("undecided", 4, None)
+    assert verdict.reason.startswith("All 4 baseline seeds end with a loss or test metric that is not finite")
+
+
+def test_a_baseline_of_which_some_seeds_diverge_is_one() -> None:
+    lab = Lab(lambda arm, i: 0.0 if (arm, i) == ("baseline", 0) else 1.0, shift_of(0.0))
+    verdict = plan(Design(tolerance=1.0, looks=(4,)), [lab.run(Request(arm, i)) for arm, i in BOTH])
+    assert isinstance(verdict, Verdict)
+    assert not verdict.reason.startswith("All")

@@ -30,6 +30,10 @@ def compare(
         float | None, typer.Option(help="Test metric of a predictor that knows nothing.")
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Name of the metric (higher is better).")] = None,
+    lower_is_better: Annotated[
+        bool,
+        typer.Option("--lower-is-better", help="The metric is a loss or an error: judge minus the metric."),
+    ] = False,
     alters_data: Annotated[
         bool, typer.Option("--alters-data", help="The change removed training examples.")
     ] = False,
@@ -45,6 +49,9 @@ def compare(
     unpaired: Annotated[
         bool, typer.Option("--unpaired", help="The tables have no seeds in common on purpose.")
     ] = False,
+    as_is: Annotated[
+        bool, typer.Option("--as-is", help="Keep runs that end early: they were not killed.")
+    ] = False,
     html: Annotated[
         Path | None, typer.Option("--report", help="Write the HTML report here; default: into the store.")
     ] = None,
@@ -56,8 +63,9 @@ def compare(
     """Judge two sets of runs by the rules of an audit, whoever trained them.
 
     Optional columns: train_metric, planned (1 at the planned end; default a seed's last row), length
-    (multiple of the full schedule; default 1). Terms written by 'algobias report --csv' beside the
-    tables are read from there.
+    (multiple of the full schedule; default 1). A blank cell was not recorded, nan is a run that diverged. A
+    run that ends before the last update that half of its arm's seeds have was killed and is left out.
+    Terms written by 'algobias report --csv' beside the tables are read from there.
     """
     from algobias.report.html import write
     from algobias.report.record import StudyRecord
@@ -77,10 +85,15 @@ def compare(
     given = {key: value for key, value in given.items() if value is not None}
     given |= {
         key: True
-        for key, on in {"alters_data": alters_data, "alters_loss": alters_loss, "decays": decays}.items()
+        for key, on in {
+            "alters_data": alters_data,
+            "alters_loss": alters_loss,
+            "decays": decays,
+            "lower_is_better": lower_is_better,
+        }.items()
         if on
     }
-    found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired)
+    found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is)
     result = found.result
     record = StudyRecord(
         result=result,

@@ -73,7 +73,8 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
     failures = Failures(lost.diverged + lost.nearer, len(variant))
     if not baseline.ended.any():
         return Checks(
-            no_baseline=f"none of the {len(baseline)} baseline seeds ends with a finite loss and test metric",
+            no_baseline=f"all {len(baseline)} baseline seeds end with a loss or test metric that is not finite: "
+            "a baseline that cannot be trained is no baseline",
             failures=failures,
         )
     broken = lost.reason

@@ -1,24 +1,19 @@
-"""Curves as CSV tables: what ``compare`` reads and ``report --csv`` writes."""
+"""Curves as CSV tables with the terms of their comparison: what ``report --csv`` writes."""
 
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import yaml
 from pydantic import Field, ValidationError
 
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
+from algobias.study.csvfile import NEEDED, OPTIONAL
 from algobias.study.design import Run
-from algobias.training.outcome import Cost, Curve, Outcome
 
-NEEDED = ("seed", "update", "train_loss", "test_metric")
-OPTIONAL = ("train_metric", "planned", "length")
 SIDECAR = "compare.yaml"
 
 
@@ -33,6 +28,8 @@ class Terms(Frozen):
         decays: Tables hold separate full-schedule runs, one per ``length``.
         alters_data: The change removed training examples.
         alters_loss: Match on the training metric.
+        lower_is_better: Metrics in the tables are losses or errors. They are judged and shown as minus
+            what the tables hold; ``trivial`` is in the tables' own sign.
     """
 
     tolerance: float | None = Field(default=None, gt=0)
@@ -42,19 +39,17 @@ class Terms(Frozen):
     decays: bool | None = None
     alters_data: bool = False
     alters_loss: bool = False
+    lower_is_better: bool = False
 
+    @property
+    def sign(self) -> int:
+        """What metrics are multiplied by so that higher is better."""
+        return -1 if self.lower_is_better else 1
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table."""
-
-    seed: int
-    update: int
-    train_loss: float
-    test_metric: float
-    train_metric: float
-    planned: bool
-    length: float
+    @property
+    def shown_metric(self) -> str:
+        """Name of the metric as it is judged and shown."""
+        return f"minus {self.metric}" if self.lower_is_better else self.metric
 
 
 def read_terms(folder: Path) -> Terms:
@@ -83,128 +78,6 @@ def terms_from(data: object, source: str = "") -> Terms:
         return Terms.model_validate(data)
     except ValidationError as error:
         raise bad_input_from(error, Terms, source) from error
-
-
-def read_table(path: Path) -> list[Row]:
-    """Read a table of curves: one row per seed and check.
-
-    Columns ``seed, update, train_loss, test_metric``; optional ``train_metric``, ``planned`` (1 at the
-    planned end), ``length`` (multiple of the full schedule). Other columns are ignored. An empty cell or
-    ``nan`` is not a number; ``inf`` is infinity.
-
-    Raises:
-        BadInput: No such file, a missing column, a cell that is not a number, a row twice, no rows.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            _check_columns(path, columns)
-            rows = [_row(path, line, cells) for line, cells in enumerate(reader, start=2)]
-    except OSError as error:
-        raise BadInput("table", str(path), f"a readable CSV file ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput("table", str(path), f"a CSV file in UTF-8 ({error})") from error
-    if not rows:
-        raise BadInput("table", str(path), "at least one row below the header")
-    seen: set[tuple[int, float, int]] = set()
-    for line, row in enumerate(rows, start=2):
-        key = row.seed, row.length, row.update
-        if key in seen:
-            raise BadInput(
-                f"{path.name} line {line}",
-                f"seed {row.seed} update {row.update}",
-                "each seed and update once per length",
-            )
-        seen.add(key)
-    return rows
-
-
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    for name in NEEDED:
-        if name not in columns:
-            raise BadInput(
-                f"{path.name} header",
-                ",".join(columns) or "nothing",
-                f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {name} is missing",
-                unknown_name("column", name, columns).nearest if columns else None,
-            )
-    if len(set(columns)) < len(columns):
-        raise BadInput(f"{path.name} header", ",".join(columns), "each column once")
-
-
-def _row(path: Path, line: int, cells: dict[str, str | None]) -> Row:
-    def number(name: str, default: float | None = None) -> float:
-        text = (cells.get(name) or "").strip()
-        if not text and default is not None:
-            return default
-        try:
-            return float(text) if text else math.nan
-        except ValueError:
-            raise BadInput(f"{path.name} line {line}, {name}", text, "a number") from None
-
-    def whole(name: str) -> int:
-        value = number(name)
-        if not math.isfinite(value) or value != int(value) or value < 0:
-            raise BadInput(f"{path.name} line {line}, {name}", cells.get(name), "a whole number from 0")
-        return int(value)
-
-    length = number("length", 1.0)
-    if not length > 0 or not math.isfinite(length):
-        raise BadInput(
-            f"{path.name} line {line}, length", cells.get("length"), "a multiple of the full schedule above 0"
-        )
-    test = number("test_metric")
-    if math.isnan(test) and math.isfinite(number("train_loss")):
-        raise BadInput(
-            f"{path.name} line {line}, test_metric",
-            cells.get("test_metric"),
-            "a number (finite training loss)",
-        )
-    return Row(
-        whole("seed"),
-        whole("update"),
-        number("train_loss"),
-        test,
-        number("train_metric", math.nan),
-        number("planned", 0.0) == 1.0,
-        length,
-    )
-
-
-def outcomes(path: Path, rows: Iterable[Row], trivial: float) -> dict[tuple[int, float], Outcome]:
-    """Runs by (seed, length), from the rows of one table.
-
-    Raises:
-        BadInput: Two planned ends in one run.
-    """
-    grouped: dict[tuple[int, float], list[Row]] = {}
-    for row in rows:
-        grouped.setdefault((row.seed, row.length), []).append(row)
-    made = {}
-    for (seed, length), checks in grouped.items():
-        checks.sort(key=lambda row: row.update)
-        ends = [place for place, row in enumerate(checks) if row.planned]
-        if len(ends) > 1:
-            raise BadInput(
-                path.name, f"seed {seed}: {len(ends)} rows with planned = 1", "one planned end per run"
-            )
-        curve = Curve(
-            np.array([row.update for row in checks], dtype=np.int64),
-            np.array([row.train_loss for row in checks]),
-            np.array([row.train_metric for row in checks]),
-            np.array([row.test_metric for row in checks]),
-        )
-        made[seed, length] = Outcome(
-            seed=seed,
-            curve=curve,
-            planned=ends[0] if ends else len(checks) - 1,
-            diverged=not math.isfinite(checks[-1].train_loss),
-            trivial_metric=trivial,
-            cost=Cost(updates=checks[-1].update),
-        )
-    return made
 
 
 def write_tables(folder: Path, runs: Sequence[Run], terms: Terms) -> list[Path]:

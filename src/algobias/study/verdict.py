@@ -131,8 +131,7 @@ def decide(
     if checks.broken is not None:
         return verdict("broken", f"{_sentence(checks.broken)}.")
     if checks.no_baseline is not None:
-        reason = f"{_sentence(checks.no_baseline)}: there is nothing to compare the variant with."
-        return verdict("undecided", reason)
+        return verdict("undecided", f"{_sentence(checks.no_baseline)}.")
     if gap == "absent":
         cancel = ("the shares cancel: at matched fit there is a gap, which a better fit hides",)
         return by_seeds("no_gap", words.no_gap(), cancel if bias == "present" else ())

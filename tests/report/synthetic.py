@@ -10,6 +10,9 @@ from scipy.stats import t as student
 
 from algobias.report.record import StudyRecord
 from algobias.study.design import LENGTHS, Run
+from algobias.study.drawn import mean_at_levels
+from algobias.study.matching import FitScale, Path, curve_arm, frontier_arm
+from algobias.study.result import own_interval
 from algobias.training.outcome import Cost, Curve, Outcome
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
@@ -97,6 +100,38 @@ def interval(values: list[float], side: float = 0.0069) -> dict[str, Any]:
 def score(run: Run) -> float:
     out = run.outcome
     return out.trivial_metric if out.diverged else float(out.curve.test_metric[out.planned])
+
+
+def at_fit(runs: list[Run], fit: dict[str, Any]) -> dict[str, Any]:
+    """Means at equal fit as a study would carry them."""
+    names = dict.fromkeys(run.arm for run in runs)
+    baselines = [run.outcome for run in runs if run.arm == "baseline"]
+    scale = FitScale.of_metric(baselines, None) if fit["on"] == "train_metric" else FitScale()
+    arms = {}
+    for name in names:
+        rows: dict[int, list[Path]] = {}
+        for run in sorted((run for run in runs if run.arm == name), key=lambda run: run.length):
+            rows.setdefault(run.replicate, []).append(Path(run.length, run.outcome))
+        separate = any(len(row) > 1 for row in rows.values())
+        arms[name] = (
+            frontier_arm(list(rows.values()), scale)
+            if separate
+            else curve_arm([row[0] for row in rows.values()], scale)
+        )
+    marks = []
+    if fit["level"] is not None:
+        for name in ("baseline", "variant"):
+            values = arms[name].at_level(math.log(fit["level"]))
+            if np.isfinite(values).any():
+                mean = float(values[np.isfinite(values)].mean())
+                marks.append({"arm": name, "fit": fit["level"], "metric": mean, "n": len(values)})
+    return {
+        "scale": {"best": scale.best, "floor": scale.floor},
+        "at_level": marks,
+        "curves": [
+            {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
+        ],
+    }
 
 
 def record(
@@ -211,6 +246,7 @@ def assemble(
         "fit_share": None if no_fit or bias_missing else fit_share,
         "bias_share": None if no_fit or bias_missing else bias,
     }
+    fit |= at_fit(runs, fit)
     if bias_missing:
         fit["reason"] = "3 of 9 seeds ended with a loss that is not finite, above a quarter"
     if levels:
@@ -242,7 +278,7 @@ def assemble(
         "tolerance": tolerance,
         "verdict": verdict,
         "reason": reasons[verdict],
-        "gap": gap,
+        "gap": {**gap, "values": gaps},
         "fit": fit,
         "arms": [],
         "moved": [],
@@ -267,7 +303,8 @@ def assemble(
                 "recipe": {"batch": batch},
                 "address": f"{abs(hash(arm)):064x}"[:64],
                 "seeds": [run.outcome.seed for run in members],
-                "metric": {"mean": float(np.mean(scores)), "sd": float(np.std(scores))},
+                "metric": own_interval(scores),
+                "values": scores,
                 "train_metric": {"mean": 99.9, "sd": 0.05},
                 "train_loss": {
                     "mean": float(np.mean(losses)),

@@ -17,7 +17,7 @@ from algobias.report.figures.base import Spec, decades, window
 from algobias.report.figures.shares import piled
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord
-from algobias.report.series import first_crossing, thinned
+from algobias.report.series import thinned
 from algobias.report.words import arm_label
 from algobias.study.design import Run
 from algobias.training.outcome import Curve, Outcome
@@ -136,14 +136,6 @@ def test_case_svg_shows_each_seed_of_both_arms() -> None:
     svg = figures.case_svg(record("bias", 6, controls=1))
     # 6 seeds in two arms; on the matched level one mark per arm; three estimates; six seed gaps.
     assert len(marks(svg, "mark-symbol")) == 6 * 2 + 2 + 3 + 6
-
-
-def test_first_crossing_interpolates_in_log_fit_at_the_first_time() -> None:
-    log_fit = np.array([0.0, -2.0, -1.0, -4.0])
-    metric = np.array([10.0, 30.0, 20.0, 80.0])
-    assert first_crossing(log_fit, metric, -1.0) == pytest.approx(20.0)
-    assert first_crossing(log_fit, metric, -3.0) == pytest.approx(20.0 + 60.0 * 2 / 3)
-    assert first_crossing(log_fit, metric, 1.0) == 10.0
 
 
 def curve_of(updates: list[int], losses: list[float], metrics: list[float]) -> Curve:

@@ -9,13 +9,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from algobias.report.record import StudyRecord, number_or_none
-from algobias.report.series import Rows, planned_metric
+from algobias.report.series import FitAxis, Rows, planned_metric
 from algobias.report.words import arm_label, mapping
 from algobias.study.design import Run
-from algobias.study.matching import FitScale
 
 _FIRST = ("baseline", "variant", "rate_only")
 
@@ -55,13 +53,10 @@ class ArmPoints:
         return labels
 
     @cached_property
-    def scale(self) -> FitScale:
+    def fit_axis(self) -> FitAxis:
         """What arms are matched on: the training loss, or the distance of the training metric from "
         "perfect."""
-        if mapping(self.record.result.get("fit")).get("on") != "train_metric":
-            return FitScale()
-        baselines = [run.outcome for run in self.record.runs if run.arm == "baseline"]
-        return FitScale.of_metric(baselines, None) if baselines else FitScale()
+        return FitAxis.read(mapping(self.record.result.get("fit")))
 
     @cached_property
     def level(self) -> float | None:
@@ -115,18 +110,21 @@ class ArmPoints:
     @cached_property
     def arm_means(self) -> Rows:
         """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over "
-        "seeds."""
+        "seeds, as the result has them."""
+        result = self.record.result
+        entries = [mapping(entry) for entry in result.get("arms") or []]
+        entries += [mapping(mapping(entry).get("arm")) for entry in result.get("interventions") or []]
         rows: Rows = []
-        for arm, runs in self.planned_runs.items():
-            values = [value for run in runs if (value := planned_metric(run.outcome)) is not None]
-            if not values:
-                continue
-            mean, count = float(np.mean(values)), len(values)
-            row = {"arm": self.labels[arm], "mean": mean, "low": None, "high": None, "n": count}
-            if count > 1:
-                half = float(student.ppf(0.975, count - 1) * np.std(values, ddof=1) / math.sqrt(count))
-                row.update(low=mean - half, high=mean + half)
-            rows.append(row)
+        for label in self.labels.values():
+            entry = next(
+                (one for one in entries if arm_label(str(one.get("name")), self.record) == label), {}
+            )
+            metric = mapping(entry.get("metric"))
+            mean = number_or_none(metric.get("mean"))
+            if mean is not None:
+                low, high = (number_or_none(metric.get(key)) for key in ("low", "high"))
+                count = len(entry.get("seeds") or [])
+                rows.append({"arm": label, "mean": mean, "low": low, "high": high, "n": count})
         return rows
 
     @cached_property
@@ -187,17 +185,9 @@ class ArmPoints:
 
     @cached_property
     def differences(self) -> Rows:
-        """Baseline minus variant per replicate that both have: ``replicate, value``."""
-        base, changed = (
-            {run.replicate: planned_metric(run.outcome) for run in self.planned_runs.get(arm, [])}
-            for arm in ("baseline", "variant")
-        )
-        rows: Rows = []
-        for replicate in sorted(base.keys() & changed.keys()):
-            one, other = base[replicate], changed[replicate]
-            if one is not None and other is not None:
-                rows.append({"replicate": replicate, "value": one - other})
-        return rows
+        """Baseline minus variant of each pair of seeds: ``replicate, value``; none without pairs."""
+        values = mapping(self.record.result.get("gap")).get("values") or []
+        return [{"replicate": place, "value": value} for place, value in enumerate(values)]
 
     @cached_property
     def drawing_order(self) -> list[str]:

@@ -43,7 +43,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
     entries: list[FigureEntry] = []
     gone = ", ".join(row["arm"] for row in points.off_scale if row["count"] == row["total"])
     far = (f"Off the scale, chosen for baseline and variant: {gone}.",) if gone else ()
-    on_axis = points.level is not None and points.scale.on == "train_loss"
+    on_axis = points.level is not None and points.fit_axis.on == "train_loss"
     if points.seeds:
         entries += [
             FigureEntry(
@@ -369,7 +369,7 @@ def _metric_read(points: Points) -> str:
 
 
 def _fit_read(points: Points) -> str:
-    measure = words.FIT_WORDS[points.scale.on]
+    measure = words.FIT_WORDS[points.fit_axis.on]
     level = number_or_none(mapping(points.record.result.get("fit")).get("level"))
     side = mapping(points.record.result.get("fit")).get("side")
     text = f"Each arm\u2019s test metric when it has reached a given {measure}; training runs to the right. "

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from algobias.report.series import (
     Rows,
     above_zero,
     along,
-    first_crossing,
     rows_of,
     short,
     thinned,
@@ -21,10 +20,7 @@ from algobias.report.series import (
 )
 from algobias.report.words import mapping
 from algobias.study.design import Run
-from algobias.training.outcome import Floats, Outcome
-
-_LEVELS = 60
-"""Levels at which a mean over seeds at equal fit is drawn."""
+from algobias.training.outcome import Outcome
 
 
 class Points(ArmPoints):
@@ -38,7 +34,7 @@ class Points(ArmPoints):
         return [
             {"arm": self.labels[arm], "run": f"{arm}/{run.replicate}", **_without(row, "fit")}
             for arm, run in drawn
-            for row in rows_of(run.outcome, thinned(run.outcome, each), self.scale)
+            for row in rows_of(run.outcome, thinned(run.outcome, each), self.fit_axis)
         ]
 
     @cached_property
@@ -76,7 +72,7 @@ class Points(ArmPoints):
         rows: Rows = []
         for arm, runs in self.planned_runs.items():
             for run in runs:
-                seen = rows_of(run.outcome, range(len(run.outcome.curve)), self.scale)
+                seen = rows_of(run.outcome, range(len(run.outcome.curve)), self.fit_axis)
                 if run.outcome.diverged and seen:
                     rows.append(
                         {"arm": self.labels[arm], "seed": run.outcome.seed, **_without(seen[-1], "fit")}
@@ -105,18 +101,12 @@ class Points(ArmPoints):
     @cached_property
     def fit_means(self) -> Rows:
         """Mean test metric of an arm at levels of fit that all its seeds reach: ``arm, fit, metric``."""
-        rows: Rows = []
-        for arm in self.drawing_order:
-            paths = self._paths[arm]
-            if not paths:
-                continue
-            start, stop = min(fit[0] for fit, _ in paths), max(fit.min() for fit, _ in paths)
-            if not start > stop:
-                continue
-            for level in np.linspace(start, stop, _LEVELS):
-                mean = float(np.mean([first_crossing(fit, metric, float(level)) for fit, metric in paths]))
-                rows.append({"arm": self.labels[arm], "fit": short(math.exp(level)), "metric": short(mean)})
-        return rows
+        curves = {item.get("arm"): item.get("points") or [] for item in self._at_fit("curves")}
+        return [
+            {"arm": self.labels[arm], "fit": fit, "metric": metric}
+            for arm in self.drawing_order
+            for fit, metric in curves.get(arm, [])
+        ]
 
     @cached_property
     def matched(self) -> Rows:
@@ -124,29 +114,14 @@ class Points(ArmPoints):
 
         At the matched level; in an upward match the variant is shown at its planned end, which defines it.
         """
-        upward = mapping(self.record.result.get("fit")).get("side") == "upward"
-        rows: Rows = []
-        for arm in [arm for arm in ("baseline", "variant") if arm in self.labels and self.level]:
-            target = math.log(self.level or 1.0)
-            paths = self._paths[arm]
-            if not paths:
-                continue
-            # A level is stored with fewer digits than it was reached with.
-            if all(fit.min() <= target + 1e-3 for fit, _ in paths):
-                mean = float(np.mean([first_crossing(fit, metric, target) for fit, metric in paths]))
-                rows.append({"arm": self.labels[arm], "fit": self.level, "metric": short(mean)})
-                continue
-            if not upward or arm != "variant":
-                continue
-            planned = [run.outcome for run in self.planned_runs[arm] if not run.outcome.diverged]
-            ends = [row for one in planned for row in rows_of(one, [one.planned], self.scale) if row["fit"]]
-            if ends:
-                fit = math.exp(float(np.mean([math.log(row["fit"]) for row in ends])))
-                metrics = [row["metric"] for row in ends if row["metric"] is not None]
-                if metrics:
-                    mean = float(np.mean(metrics))
-                    rows.append({"arm": self.labels[arm], "fit": short(fit), "metric": short(mean)})
-        return rows
+        return [
+            {"arm": self.labels[item["arm"]], "fit": item["fit"], "metric": item["metric"]}
+            for item in self._at_fit("at_level")
+            if item.get("arm") in self.labels
+        ]
+
+    def _at_fit(self, key: str) -> list[Mapping[str, Any]]:
+        return [mapping(item) for item in mapping(self.record.result.get("fit")).get(key) or []]
 
     @cached_property
     def _fit_runs(self) -> dict[str, list[list[Run]]]:
@@ -163,20 +138,8 @@ class Points(ArmPoints):
         rows: Rows = []
         for run in runs:
             index: Iterable[int] = [run.outcome.planned] if self.by_length else thinned(run.outcome, limit)
-            rows += rows_of(run.outcome, index, self.scale)
+            rows += rows_of(run.outcome, index, self.fit_axis)
         return [row for row in rows if row["fit"] is not None and row["metric"] is not None]
-
-    @cached_property
-    def _paths(self) -> dict[str, list[tuple[Floats, Floats]]]:
-        """Arm -> for each replicate log l and metric, in order of training."""
-        found: dict[str, list[tuple[Floats, Floats]]] = {}
-        for arm, replicates in self._fit_runs.items():
-            paths = [rows for runs in replicates if (rows := self._path(runs, 1000))]
-            found[arm] = [
-                (np.log([row["fit"] for row in rows]), np.asarray([row["metric"] for row in rows]))
-                for rows in paths
-            ]
-        return found
 
     def _back_to_front(self) -> list[tuple[str, list[Run]]]:
         return [(arm, self.drawn_runs[arm]) for arm in self.drawing_order]

@@ -3,33 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from algobias.report.record import number_or_none
-from algobias.study.matching import FitScale
 from algobias.training.outcome import Floats, Outcome
 
 Rows = list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class FitAxis:
+    """What arms are matched on, as an axis: l, positive and falling with training.
+
+    Attributes:
+        on: ``train_loss``, or ``train_metric``: then l is the distance from ``best``.
+        best: The perfect training metric; None where it is not known, and nothing can be drawn.
+        floor: Smallest l.
+    """
+
+    on: str = "train_loss"
+    best: float | None = None
+    floor: float = 0.0
+
+    @classmethod
+    def read(cls, fit: Mapping[str, Any]) -> FitAxis:
+        """The axis of a result's ``fit``."""
+        scale = fit.get("scale")
+        known = scale if isinstance(scale, Mapping) else {}
+        on = "train_metric" if fit.get("on") == "train_metric" else "train_loss"
+        return cls(on, number_or_none(known.get("best")), number_or_none(known.get("floor")) or 0.0)
+
+    def of(self, loss: float, metric: float) -> float | None:
+        """Where a check stands, or None where it cannot be drawn on a log axis."""
+        if self.on == "train_loss":
+            return above_zero(max(loss, self.floor))
+        return None if self.best is None else above_zero(max(self.best - metric, self.floor))
+
+
 def planned_metric(outcome: Outcome) -> float | None:
-    """Test metric at the planned end; a diverged run scores its trivial metric."""
-    if outcome.diverged or not len(outcome.curve):
-        return number_or_none(float(outcome.trivial_metric))
-    return number_or_none(float(outcome.curve.test_metric[outcome.planned]))
+    """Test metric that counts for a run, at its planned end."""
+    return number_or_none(outcome.end_metric if len(outcome.curve) else outcome.trivial_metric)
 
 
-def rows_of(outcome: Outcome, index: Iterable[int], scale: FitScale) -> Rows:
+def rows_of(outcome: Outcome, index: Iterable[int], axis: FitAxis) -> Rows:
     """Rows ``update, loss, fit, metric`` that can be drawn on log axes.
 
     Checks before the first update and with a non-finite loss are left out; a loss or a fit measure that is
     not above 0 is None.
     """
     curve = outcome.curve
-    fits = scale.fit(curve.train_loss, curve.train_metric)
     rows: Rows = []
     for k in index:
         if curve.update[k] > 0 and math.isfinite(curve.train_loss[k]):
@@ -37,29 +63,11 @@ def rows_of(outcome: Outcome, index: Iterable[int], scale: FitScale) -> Rows:
                 {
                     "update": int(curve.update[k]),
                     "loss": above_zero(curve.train_loss[k]),
-                    "fit": above_zero(fits[k]),
+                    "fit": axis.of(float(curve.train_loss[k]), float(curve.train_metric[k])),
                     "metric": short(curve.test_metric[k]),
                 }
             )
     return rows
-
-
-def first_crossing(log_fit: Floats, metric: Floats, level: float) -> float:
-    """Metric where the fit first reaches ``level``, linear in log l between the two checks around it.
-
-    Args:
-        log_fit: log l of each check, falling with training but not monotone, [K].
-        metric: Metric of each check, [K].
-        level: A value of log l that is reached.
-    """
-    reached = np.nonzero(log_fit <= level + 1e-12)[0]
-    if not len(reached):
-        return float(metric[-1])
-    k = int(reached[0])
-    if k == 0:
-        return float(metric[0])
-    share = (level - log_fit[k - 1]) / (log_fit[k] - log_fit[k - 1])
-    return float(metric[k - 1] + share * (metric[k] - metric[k - 1]))
 
 
 def thinned(outcome: Outcome, limit: int) -> list[int]:

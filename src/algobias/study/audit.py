@@ -18,6 +18,7 @@ from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
 from algobias.study.describe import fine_tolerance
 from algobias.study.design import Design, Run
+from algobias.study.drawn import drawn_at_fit
 from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress
@@ -207,6 +208,8 @@ def assemble(
         if outcomes:
             address = arms.address(recipe)
             summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
+    found = verdict_result(design, verdict, spec.control)
+    found["fit"] |= drawn_at_fit(design, runs)
     return {
         "schema": SCHEMA,
         "study": study,
@@ -216,7 +219,7 @@ def assemble(
         "aa": spec.aa,
         "metric": arms.task.metric_name,
         "tolerance_reason": tolerance_reason,
-        **verdict_result(design, verdict, spec.control),
+        **found,
         "arms": summaries,
         "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
     }

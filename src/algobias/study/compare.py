@@ -15,6 +15,7 @@ from algobias.errors import BadInput
 from algobias.study.csvfile import read_table
 from algobias.study.design import Design, Run
 from algobias.study.doubts import doubts
+from algobias.study.drawn import drawn_at_fit
 from algobias.study.logged import Killed, Log, killed_among, logs_of, outcome_of
 from algobias.study.plan import Look, replay
 from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
@@ -129,6 +130,8 @@ def compare_tables(
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
+    found = verdict_result(design, verdict, ())
+    found["fit"] |= drawn_at_fit(design, runs)
     result = {
         "schema": SCHEMA,
         "study": None,
@@ -139,7 +142,7 @@ def compare_tables(
         "metric": terms.shown_metric,
         "lower_is_better": terms.lower_is_better,
         "tolerance_reason": "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline",
-        **verdict_result(design, verdict, ()),
+        **found,
         "arms": [
             arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None)
             for arm in ("baseline", "variant")

@@ -320,7 +320,7 @@ class _Points:
         trivial = np.array([row[-1].outcome.trivial_metric for row in paths], dtype=np.float64)
         for i in np.flatnonzero(~ended):
             end_fit[i] = math.inf
-            end_metric[i] = trivial[i] if math.isfinite(trivial[i]) else _worst(self.test[i])
+            end_metric[i] = next(path.outcome for path in paths[i] if path.length >= 1).worst_metric
         counted = log_fit if self.shorter is None else np.where(self.shorter, math.inf, log_fit)
         measurable = scale.on == "train_loss" or scale.best is not None
         return Arm(
@@ -339,9 +339,3 @@ class _Points:
             scale,
             self.late,
         )
-
-
-def _worst(metrics: Floats) -> float:
-    """What a diverged run scores where nobody knows the trivial metric: its own worst check."""
-    known = metrics[np.isfinite(metrics)]
-    return float(known.min()) if len(known) else 0.0

@@ -16,7 +16,7 @@ from algobias.study.checks import Checks, check_arms
 from algobias.study.describe import describe, training_metric_scale
 from algobias.study.design import Design, Request, Run
 from algobias.study.extension import Book, frozen_reference, matched_arms
-from algobias.study.matching import FitScale
+from algobias.study.matching import Arm, FitScale
 from algobias.study.resolution import of_examples
 from algobias.study.split import FEWEST, Bounds, Split, split_gap, with_shares
 from algobias.study.statistics import Errors, Interval, error_levels
@@ -34,11 +34,15 @@ class Look:
         n: Replicates looked at.
         split: The gap and its shares over them.
         verdict: What was decided, or None: another look.
+        arms: Baseline and variant by which the split was made.
+        scale: The fit measure.
     """
 
     n: int
     split: Split
     verdict: Verdict | None
+    arms: tuple[Arm, Arm]
+    scale: FitScale
 
     @property
     def text(self) -> str:
@@ -116,17 +120,18 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             if isinstance(grown, list):
                 return looked, grown
             settled = look
-            split = with_shares(split, *grown, tolerance).not_taken_back(held)
+            arms = grown
+            split = with_shares(split, *arms, tolerance).not_taken_back(held)
         elif stopped:
-            known = book.everything("baseline", look, scale), book.everything("variant", look, scale)
-            split = with_shares(split, *known, tolerance)
+            arms = book.everything("baseline", look, scale), book.everything("variant", look, scale)
+            split = with_shares(split, *arms, tolerance)
         shown |= split.present
         verdict = decide(split, checks, tolerance, look=look, last=last, alters_data=design.alters_data)
         # Of a control nothing could be said over so few seeds.
         alone = design.controls == 0 or design.only_look is not None or look >= fewest
         if verdict is not None and verdict.name != "not_applied" and not alone:
             verdict = None
-        looked.append(Look(look, split, verdict))
+        looked.append(Look(look, split, verdict, arms, scale))
         if verdict is not None:
             return looked, describe(design, book, verdict, reference, scale)
     raise AssertionError("the last look always has a verdict")

@@ -13,7 +13,7 @@ from algobias.study.checks import Failures
 from algobias.study.design import Design, Run
 from algobias.study.plan import Look
 from algobias.study.recovery import Recovery
-from algobias.study.statistics import Interval
+from algobias.study.statistics import Interval, t_quantile
 from algobias.study.verdict import RateOnly, Verdict
 from algobias.training.outcome import Cost, Outcome
 
@@ -40,6 +40,15 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": mean, "sd": sd}
 
 
+def own_interval(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and sd over seeds with the arm's own ordinary 95 % t-interval: ``{mean, sd, low, high, n}``."""
+    summary = {**spread(values), "low": None, "high": None, "n": len(values)}
+    if summary["sd"] is not None:
+        half = t_quantile(0.025, len(values) - 1) * summary["sd"] / math.sqrt(len(values))
+        summary |= {"low": summary["mean"] - half, "high": summary["mean"] + half}
+    return summary
+
+
 def arm_summary(
     name: str, outcomes: Sequence[Outcome], recipe: Mapping[str, Any] | None, address: str | None
 ) -> dict[str, Any]:
@@ -54,7 +63,8 @@ def arm_summary(
         "recipe": recipe,
         "address": address,
         "seeds": [o.seed for o in outcomes],
-        "metric": spread([o.end_metric for o in outcomes]),
+        "metric": own_interval([o.end_metric for o in outcomes]),
+        "values": [number(o.end_metric) for o in outcomes],
         "also": also,
         "train_metric": spread([float(o.curve.train_metric[o.planned]) for o in outcomes]),
         "train_loss": spread([float(o.curve.train_loss[o.planned]) for o in outcomes]),
@@ -84,6 +94,9 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             **interval(split.gap),
             "state": split.gap_state,
             "bounds": [number(b) for b in (split.gap_bounds.low, split.gap_bounds.high)],
+            "values": [a - b for a, b in zip(split.baseline_end, split.variant_end, strict=True)]
+            if split.paired
+            else None,
         },
         "resolution": number(split.resolution),
         "failures": failures_result(verdict.failures),

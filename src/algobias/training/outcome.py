@@ -101,7 +101,15 @@ class Outcome:
     sample: str | None = None
 
     @property
+    def worst_metric(self) -> float:
+        """What a run that ended non-finite scores: its trivial metric; where not known, its worst check."""
+        if math.isfinite(self.trivial_metric):
+            return self.trivial_metric
+        known = self.curve.test_metric[np.isfinite(self.curve.test_metric)]
+        return float(known.min()) if len(known) else 0.0
+
+    @property
     def end_metric(self) -> float:
-        """Test metric at the planned end; the trivial one where loss or metric is not finite there."""
+        """Test metric at the planned end; the worst one where loss or metric is not finite there."""
         loss, metric = (float(row[self.planned]) for row in (self.curve.train_loss, self.curve.test_metric))
-        return metric if math.isfinite(loss) and math.isfinite(metric) else self.trivial_metric
+        return metric if math.isfinite(loss) and math.isfinite(metric) else self.worst_metric

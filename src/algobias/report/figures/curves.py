@@ -32,7 +32,7 @@ def training_loss(points: Points, width: Width = "container") -> Spec:
     """Training loss against updates, both logarithmic: thin lines are seeds, thick ones geometric means."""
     curves = [row for row in points.curves if row["loss"] is not None]
     y = field("loss", **log_axis([row["loss"] for row in curves], "Training loss", grid=True))
-    on_loss = points.scale.on == "train_loss"
+    on_loss = points.fit_axis.on == "train_loss"
     level = layer("level", {"type": "rule", "style": "level-rule"}, y={**y, "field": "level"})
     return frame(
         [level, *_lines(points, "loss", y, ".2~e", width)],
@@ -69,7 +69,7 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     and length; others are drawn along their curves.
     """
     low, high = metric_window(points, points.fits)
-    measure = FIT_WORDS[points.scale.on]
+    measure = FIT_WORDS[points.fit_axis.on]
     level = _level(points)
     # What lies below the window of the metric needs no room to the left either.
     span = [row["fit"] for row in points.fits if row["metric"] >= low] + [row["level"] for row in level]

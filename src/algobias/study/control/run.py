@@ -165,7 +165,8 @@ def run_control(
     finally:
         progress.stop()
     if found is not None and trainer is not None and readings is not None:
-        result = assemble(study, arms, design, found.verdict, runs, "that of the audit")
+        judged = replace(design, only_look=found.look)
+        result = assemble(study, arms, judged, found.verdict, runs, "that of the audit")
         add_readings(result, readings, found.verdict)
         kept, terms = tuple(trainer.places), terms_of(arms, design, runs)
     else:

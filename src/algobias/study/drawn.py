@@ -1,0 +1,115 @@
+"""What is drawn of arms at equal fit: computed where the verdict is, so that pictures show its numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from algobias.study.design import Design, Run
+from algobias.study.extension import Book
+from algobias.study.matching import Arm, Floats
+from algobias.study.plan import ARMS, Look, replay
+from algobias.study.split import Split, matched_level
+
+LEVELS = 40
+"""Levels of fit at which the mean of an arm is drawn."""
+
+_DIGITS = 6
+
+
+def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
+    """Where the arms of a finished study stand at equal fit, in JSON types.
+
+    ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.study.matching.FitScale`).
+    ``at_level``: for baseline and variant the mean test metric at matched fit, over the seeds that the bias
+    share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test metric
+    at levels that all of its seeds reach.
+
+    Args:
+        design: What was fixed before the first run.
+        runs: All runs.
+
+    Cost: that of :func:`~algobias.study.plan.replay`.
+    """
+    looks, _ = replay(design, runs)
+    if not looks:
+        return {"scale": None, "at_level": [], "curves": []}
+    look, book = looks[-1], Book(design, runs)
+    arms = dict(zip(ARMS, look.arms, strict=True))
+    for name in dict.fromkeys(run.arm for run in runs):
+        if name not in arms and book.rows(name):
+            arms[name] = book.everything(name, look.n, look.scale)
+    scale = look.scale
+    return {
+        "scale": {"best": scale.best, "floor": scale.floor},
+        "at_level": _at_level(look),
+        "curves": [
+            {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
+        ],
+    }
+
+
+def matched_metrics(split: Split, baseline: Arm, variant: Arm) -> tuple[Floats, Floats]:
+    """Test metrics at matched fit of the seeds that the bias share rests on.
+
+    Args:
+        split: A split with shares.
+        baseline: The baseline by which it was made.
+        variant: The variant by which it was made.
+
+    Returns:
+        One value for each seed that counts, of the baseline and of the variant; ``split.bias_share.mean`` is
+        the difference of their means.
+    """
+    if split.side == "downward":
+        assert split.reference_level is not None
+        level = matched_level(split.reference_level, baseline, variant)
+        a, b = baseline.at_level(level), variant.at_level(level)
+    else:
+        ended = np.isfinite(variant.end_fit)
+        b = np.where(ended, variant.end_metric, math.nan)
+        if split.paired:
+            a = baseline.at_level(variant.end_fit)
+        else:
+            ends = variant.end_fit[ended]
+            a = np.mean([baseline.at_level(float(end)) for end in ends], axis=0)
+    if split.paired:
+        both = np.isfinite(a) & np.isfinite(b)
+        return a[both], b[both]
+    return a[np.isfinite(a)], b[np.isfinite(b)]
+
+
+def mean_at_levels(arm: Arm) -> list[list[float]]:
+    """Points ``[l, mean test metric]`` from where the first seed starts to where the last one gets."""
+    rows = [row for row in range(len(arm)) if arm.finite[row] and math.isfinite(arm.log_fit[row].min())]
+    if not rows:
+        return []
+    kept = arm.take(rows)
+    readable = np.isfinite(kept.log_fit)
+    first = kept.log_fit[np.arange(len(rows)), readable.argmax(1)]
+    start, stop = float(first.min()), float(kept.log_fit.min(1).max())
+    if not start > stop:
+        return []
+    points = []
+    for level in np.linspace(start, stop, LEVELS):
+        mean = float(kept.at_level(float(level)).mean())
+        if math.isfinite(mean):
+            points.append([_rounded(math.exp(level)), _rounded(mean)])
+    return points
+
+
+def _at_level(look: Look) -> list[dict[str, Any]]:
+    if look.split.side is None:
+        return []
+    metrics = matched_metrics(look.split, *look.arms)
+    return [
+        {"arm": name, "fit": look.split.level, "metric": float(values.mean()), "n": len(values)}
+        for name, values in zip(ARMS, metrics, strict=True)
+    ]
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.{_DIGITS}g}")

@@ -20,6 +20,7 @@ from algobias.report.record import Interval, StudyRecord
 from algobias.report.series import thinned
 from algobias.report.words import arm_label
 from algobias.study.design import Run
+from algobias.study.result import own_interval
 from algobias.training.outcome import Curve, Outcome
 
 DRAWINGS: list[Callable[..., Spec]] = [
@@ -231,7 +232,9 @@ def test_a_broken_side_arm_does_not_squash_the_comparison() -> None:
         *record("bias", 4).runs,
         *(Run("rate_only", seed, outcome(seed, planned=2000, final=1.5, key=9)) for seed in range(4)),
     ]
-    points = Points(StudyRecord({"verdict": "bias", "metric": "accuracy", "tolerance": 0.4}, runs))
+    arms = [{"name": "rate_only", "metric": own_interval([run.outcome.end_metric for run in runs[-4:]])}]
+    result = {"verdict": "bias", "metric": "accuracy", "tolerance": 0.4, "arms": arms}
+    points = Points(StudyRecord(result, runs))
     ends = [row["metric"] for row in points.seeds if row["arm"] != "rate only"]
     low, high = points.scale_range
     assert (low, high) == (min(ends), max(ends))

@@ -97,7 +97,8 @@ def compare(
     result = found.result
     record = StudyRecord(
         result=result,
-        runs=found.runs,
+        # Seeds after the look that decided count in no number.
+        runs=[run for run in found.runs if run.replicate < found.looks[-1].n],
         command=f"algobias {shlex.join(sys.argv[1:])}",
         decisions=[look_entry(look) for look in found.looks],
     )

@@ -159,20 +159,21 @@ class ArmPoints:
     def off_scale(self) -> Rows:
         """Arms with seeds outside :attr:`scale_range`: ``arm, count, total, mean, below``."""
         low, high = self.scale_range
+        means = {row["arm"]: row["mean"] for row in self.arm_means}
         rows: Rows = []
-        for row in self.arm_means:
+        for label in self.labels.values():
             values = [
-                one["metric"] for one in self.seeds if one["arm"] == row["arm"] and one["metric"] is not None
+                one["metric"] for one in self.seeds if one["arm"] == label and one["metric"] is not None
             ]
             outside = [value for value in values if not low <= value <= high]
             if outside:
                 side = float(np.mean(outside)) < low
                 rows.append(
                     {
-                        "arm": row["arm"],
+                        "arm": label,
                         "count": len(outside),
                         "total": len(values),
-                        "mean": row["mean"],
+                        "mean": means.get(label),
                         "below": side,
                     }
                 )

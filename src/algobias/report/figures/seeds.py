@@ -168,7 +168,9 @@ def _domain(points: Points, band: Rows) -> list[float]:
 def _off_scale(row: dict[str, Any], places: int) -> str:
     """``\u25c2 6 seeds off the scale, mean 24.59``."""
     who = "all seeds" if row["count"] == row["total"] else f"{row['count']} of {row['total']} seeds"
-    text = f"{who} off the scale, mean {fixed(row['mean'], places)}"
+    text = f"{who} off the scale"
+    if row["mean"] is not None:
+        text += f", mean {fixed(row['mean'], places)}"
     return f"\u25c2 {text}" if row["below"] else f"{text} \u25b8"
 
 

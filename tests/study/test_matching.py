@@ -82,6 +82,20 @@ def test_vectorised_reading_equals_the_naive_one(rows: list[list[tuple[float, fl
             assert value == pytest.approx(expected, nan_ok=True, abs=1e-6)
 
 
+@pytest.mark.parametrize("unknown", [math.nan, math.inf])
+def test_a_check_after_one_without_a_metric_is_read_alone(unknown: float) -> None:
+    arm = arm_of(outcome([1.0, 0.2, 0.1], [50.0, unknown, 80.0]))
+    assert arm.at_level(math.log(0.15)) == pytest.approx([80.0])
+
+
+def test_a_run_of_unknown_trivial_metric_scores_its_own_worst_check() -> None:
+    """Whatever the lengths of the runs beside it."""
+    short = outcome([1.0, math.inf], [30.0, 20.0], diverged=True, trivial=math.nan)
+    long = outcome([1.0, 0.1, 0.01], [50.0, 80.0, 90.0], trivial=math.nan)
+    assert arm_of(short, long).end_metric == pytest.approx([20.0, 90.0])
+    assert short.end_metric == 20.0
+
+
 def test_one_level_per_row() -> None:
     arm = arm_of(outcome([1.0, 0.1], [50.0, 80.0]), outcome([1.0, 0.1], [60.0, 70.0]))
     assert arm.at_level(np.log([1.0, 0.1])) == pytest.approx([50.0, 70.0])

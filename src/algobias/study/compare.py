@@ -112,8 +112,7 @@ def compare_tables(
     count = min(len(pairs["baseline"]), len(pairs["variant"]))
     tolerance = terms.tolerance
     if tolerance is None:
-        metrics = [run.outcome.end_metric for run in runs if run.arm == "baseline" and run.length == 1]
-        tolerance = float(f"{1.25 * float(np.std(metrics, ddof=1)):.3g}") or 1e-9
+        tolerance = _suggested([one.end_metric for one in outcomes_of(runs, "baseline", count)])
         used = f"{tolerance:g}, 1.25 seed sd of {tables['baseline'].name}, is used"
         warnings.append(f"no tolerance was given: {used}; fix it before you look")
     looks = terms.looks or (count,)
@@ -201,20 +200,30 @@ def _lowest(tables: Iterable[_Table], terms: Terms) -> float:
     return min(seen)
 
 
+def _suggested(metrics: Sequence[float]) -> float:
+    """1.25 seed sd of the baseline, where no tolerance was given."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sd = float(np.std(metrics, ddof=1))
+    if not math.isfinite(sd):
+        raise BadInput("tolerance", "none given", "a number: the baseline's seeds have no finite sd")
+    return float(f"{1.25 * sd:.3g}") or 1e-9
+
+
 def _told(name: str, killed: Sequence[Killed], as_is: bool) -> list[str]:
     """What a reader is told of killed runs, one warning for each length and column."""
     warnings = []
     for column, length in dict.fromkeys((one.column, one.log.length) for one in killed):
         those = [one for one in killed if (one.column, one.log.length) == (column, length)]
         seeds = ", ".join(str(one.log.seed) for one in those[:10]) + (", ..." if len(those) > 10 else "")
+        who = f"seed {seeds}" if len(those) == 1 else f"seeds {seeds}"
         ends = [one.end for one in those if one.end is not None]
         where = f"at update {min(ends)}" if ends and min(ends) == max(ends) else "early"
         if ends and min(ends) < max(ends):
             where = f"at updates {min(ends)} to {max(ends)}"
-        run = f"length {length:g}: " if length != 1 else ""
+        run = f" at length {length:g}" if length != 1 else ""
         done = "kept as they are" if as_is else "left out as killed (--as-is keeps them)"
         warnings.append(
-            f"{name}: {run}{column} of seeds {seeds} ends {where}, and at least half of the seeds have "
+            f"the {column} of {who}{run} in {name} ends {where}, and at least half of the seeds there have "
             f"update {those[0].shared}: {done}; a run that diverged ends with nan"
         )
     return warnings
@@ -248,6 +257,9 @@ def _pairs(
                 f"{len(cut)} seeds of {table.name} have no run of length 1 and are left out: {cut[:5]}"
             )
     if unpaired:
+        for arm, those in seeds.items():
+            if len(those) < 2:
+                raise BadInput("seeds", f"{len(those)} in {tables[arm].name}", "at least 2 whole runs")
         return seeds
     theirs = set(seeds["variant"])
     common = [seed for seed in seeds["baseline"] if seed in theirs]

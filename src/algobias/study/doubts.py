@@ -53,7 +53,7 @@ def _direction(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> lis
         ]
     words = set(re.split(r"[^a-z]+", terms.metric.lower()))
     if words & _LOSSES and not words & _NEGATED and not terms.lower_is_better:
-        return [f"{terms.metric} is read as a metric of which higher is better: if lower is, {option}"]
+        return [f"the metric {terms.metric} is read as one of which higher is better: if lower is, {option}"]
     return []
 
 

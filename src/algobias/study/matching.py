@@ -184,8 +184,11 @@ class Arm:
         column, weight = self.crossing(log_level)
         place = np.arange(0, self.metric.size, self.metric.shape[1]) + column
         flat = self.metric.reshape(-1)
-        before = flat[place - (column > 0)]
-        value: Floats = before + weight * (flat[place] - before)
+        here, before = flat[place], flat[place - (column > 0)]
+        # A check without a test metric cannot be read, and the one after it is read alone.
+        before = np.where(np.isfinite(before), before, here)
+        with np.errstate(invalid="ignore"):
+            value: Floats = before + weight * (here - before)
         return value
 
     def stand_ins(self, log_level: float) -> int:

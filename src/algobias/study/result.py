@@ -35,8 +35,9 @@ def number(value: float | None) -> float | None:
 def spread(values: Sequence[float]) -> dict[str, Any]:
     """Mean and standard deviation over seeds; a value that is not finite makes both None."""
     array = np.asarray(values, dtype=np.float64)
-    mean = number(float(array.mean())) if len(array) else None
-    sd = number(float(array.std(ddof=1))) if len(array) > 1 else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = number(float(array.mean())) if len(array) else None
+        sd = number(float(array.std(ddof=1))) if len(array) > 1 else None
     return {"mean": mean, "sd": sd}
 
 

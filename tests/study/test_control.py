@@ -121,8 +121,8 @@ def test_the_two_answers_differ_where_costs_do() -> None:
 
 def test_what_the_change_saves_must_stay_saved() -> None:
     """A control within 1.05 times the variant at matched fit may still cost as much as the baseline."""
-    cost = {"updates": 0.06, "gradients": 0.96, "bytes_sent": 1.0, "seconds": 0.1, "bits": 0.5}
-    assert saved_axes(cost) == ("updates", "bits")
+    cost = {"updates": 0.06, "gradients": 0.96, "bytes_sent": 1.0, "seconds": 0.1, "flops": 0.5}
+    assert saved_axes(cost) == ("updates", "flops")
     serve = world([2.0, 2.9])
 
     def slower(request: Request) -> Run:
@@ -349,3 +349,12 @@ def test_bad_candidates_are_told(more: dict[str, list[str]], field: str) -> None
 def test_limits_name_known_axes() -> None:
     with pytest.raises(BadInput, match="keep"):
         Limits(("update",))
+
+
+def test_an_axis_that_is_the_same_in_every_run_is_no_limit() -> None:
+    """Every run multiplies in 32 bits: to keep that would be a promise about nothing."""
+    with pytest.raises(
+        BadInput, match=r"keep: 'bits' is not possible; allowed: updates, .*seconds: every run has the"
+    ):
+        Limits(("updates", "bits"))
+    assert saved_axes({"updates": 0.5, "bits": 0.5, "seconds": 0.5}) == ("updates",)

@@ -13,11 +13,14 @@ from algobias.errors import BadInput
 from algobias.levers.registry import parse
 from algobias.levers.schedule import rate
 from algobias.recipe import Origin, Recipe, recipe_from
+from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.horizon import Horizon
 from algobias.training.loop import train
 from algobias.training.observers import Check, Interrupted, Snapshot
+from algobias.training.origin import state_of
+from algobias.training.setup import Setup
 
 UPDATES, CUT = 60, 25
 
@@ -166,6 +169,45 @@ def test_addresses_of_other_recipes_stay_what_they_are(task: Task) -> None:
     switched = recipe(task).edit(origin=Origin(recipe=cut(recipe(task)), start=CUT))
     assert recipe_from(switched.model_dump(mode="json")) == switched
     assert Recipe.from_yaml(switched.to_yaml()) == switched
+
+
+def test_weights_of_another_shape_are_refused(task: Task) -> None:
+    """A transposed matrix has as many entries: flattened it would fit without a word."""
+    fresh = Setup(recipe(task), task, torch.device("cpu")).network.initial(3)
+    tensors = {name: view.clone() for name, view in fresh.layout.views(fresh.params).items()}
+    kept = state_of(tensors, fresh.layout, fresh.buffers)
+    assert torch.equal(kept.params, fresh.params)
+    name = next(name for name, tensor in tensors.items() if tensor.dim() == 2)
+    rows, columns = tensors[name].shape
+    assert rows != columns
+    with pytest.raises(BadInput, match=f"origin: {name}.*{columns} x {rows}.*{rows} x {columns}"):
+        state_of({**tensors, name: tensors[name].T}, fresh.layout, fresh.buffers)
+    with pytest.raises(BadInput, match="origin: count.*'3'.*a number"):
+        buffers = {"count": torch.tensor(0)}
+        state_of({**tensors, "count": torch.zeros(3)}, fresh.layout, buffers)
+
+
+class _Counted(torch.nn.Linear):
+    """Small enough to be stacked, with a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(64, 10)
+        self.register_buffer("scale", torch.full((64,), 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x * self.scale)
+
+
+def test_stacked_runs_with_buffers_go_on(task: Task) -> None:
+    made = Task(
+        "counted", task.train.data, task.test.data, _Counted, classification_loss, accuracy,
+        {"lr": 0.1, "batch": 16, "epochs": 1},
+    )  # fmt: skip
+    whole = made.recipe().edit(budget={"updates": UPDATES})
+    switched = whole.edit(origin=Origin(recipe=cut(whole), start=CUT))
+    one, other = (train(each, made, [0, 1]) for each in (whole, switched))
+    for a, b in zip(one, other, strict=True):
+        assert a.curve.train_loss[-1] == b.curve.train_loss[-1]
 
 
 def test_impossible_origins_are_refused(task: Task) -> None:

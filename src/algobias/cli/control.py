@@ -42,7 +42,7 @@ def control(
         str | None,
         typer.Option(
             help="Cost axes that must not grow: updates, examples, gradients, flops, bytes_sent, "
-            "peak_memory, bits, seconds; or none.",
+            "peak_memory, seconds; or none.",
             show_default="updates,gradients",
         ),
     ] = None,

@@ -77,21 +77,38 @@ def begin(
     ends = _Ends(observers)
     seeds = [record.seed for record in records]
     device = str(setup.network.device)
-    states = []
+    states, stacked = [], setup.network.stacked
+    buffers = {name: buffer[0] if stacked else buffer for name, buffer in fresh.buffers.items()}
     for record, outcome in zip(
         records, train(origin.recipe, setup.task, seeds, device=device, observers=(ends,)), strict=True
     ):
         record.gradients += int(outcome.cost.gradients)
         record.seconds += outcome.cost.seconds
-        states.append(_state(ends.weights[record.seed], fresh.layout, fresh.buffers))
-    return origin.updates, stack(states) if setup.network.stacked else states[0]
+        states.append(state_of(ends.weights[record.seed], fresh.layout, buffers))
+    return origin.updates, stack(states) if stacked else states[0]
 
 
-def _state(tensors: dict[str, Tensor], layout: Layout, buffers: dict[str, Tensor]) -> State:
+def state_of(tensors: dict[str, Tensor], layout: Layout, buffers: dict[str, Tensor]) -> State:
+    """Read named weights into a network of a layout.
+
+    Args:
+        tensors: Parameters and buffers of one run, by name.
+        layout: Of the network that goes on.
+        buffers: Its own buffers, of one run: their names and shapes count.
+
+    Raises:
+        BadInput: Other names, or another shape, than this network has.
+    """
     shapes = dict(zip(layout.names, layout.shapes, strict=True))
     known = {name for name in tensors if name in shapes or name in buffers}
     if known != set(tensors) or known != {*shapes, *buffers}:
         odd = sorted({*tensors} ^ {*shapes, *buffers})
         raise BadInput("origin", ", ".join(odd[:3]), "recipes whose networks have the same parameters")
+    here = {**shapes, **{name: tuple(buffer.shape) for name, buffer in buffers.items()}}
+    for name, shape in here.items():
+        # Flattened, weights of another shape would fit wherever the numbers of entries agree.
+        if tuple(tensors[name].shape) != tuple(shape):
+            value, allowed = (" x ".join(map(str, one)) or "a number" for one in (tensors[name].shape, shape))
+            raise BadInput(f"origin: {name}", value, f"{allowed}, as in the network that goes on")
     flat = torch.cat([tensors[name].reshape(-1) for name in layout.names])
     return State(flat, {name: tensors[name].clone() for name in buffers}, layout)

@@ -84,6 +84,42 @@ def test_two_answers_one_after_the_other(run, audited: Path) -> None:
     assert third["seeds"] == found["seeds"]
 
 
+UNDOES = "it undoes the change: the treated variant is the baseline"
+
+
+def test_a_candidate_that_undoes_the_change_is_no_repair(run, audited: Path) -> None:
+    """Ten times the updates of a tenth: R is 1 by construction, and nothing was repaired."""
+    plan = run("control", "last", "--plan", "--workers", "1", "--candidate", "budget:x10", *QUICK[:2])
+    assert f"budget:x10: {UNDOES}" in " ".join(plan.err.split())
+    done = run("control", "last", "--only", "budget:x10", *QUICK, "--json")
+    assert done.code == 0, done.err
+    found = done.json
+    (tried,) = found["tried"]
+    (control,) = found["controls"]
+    assert [tried["undoes"], control["undoes"], found["chosen"][0]["undoes"]] == [UNDOES] * 3
+    assert control["treated_gap"] == {"mean": 0.0, "low": 0.0, "high": 0.0, "n": 3}
+    assert control["verdict"] == "recovered"
+    assert [control["general"], found["chosen"][0]["general"]] == [None, None]
+    told = " ".join(done.err.replace("\u2502", " ").split())
+    assert f"But {UNDOES}." in told
+    assert f"no repair: {UNDOES}" in told
+    assert "a repair:" not in told.replace("no repair:", "")
+    page = " ".join(Path(found["report"]).read_text(encoding="utf-8").split())
+    assert f"But {UNDOES}." in page
+    assert f"no repair: {UNDOES}" in page
+    assert "It is a repair" not in page
+
+
+def test_an_audit_names_a_control_that_undoes_the_change(run, audited: Path) -> None:
+    words = ("audit", "product.py:task", "--change", "lr:x0.1", "--tolerance", "2", "--looks", "3")
+    asked = (*words, "--probes", "none", "--workers", "0", "--control", "lr:x10", "--control", "lr:x5")
+    assert f"lr:x10: {UNDOES}" in " ".join(run(*asked, "--plan").err.split())
+    found = run(*asked, "--json").json
+    assert [one["undoes"] for one in found["controls"]] == [UNDOES, None]
+    assert found["controls"][0]["general"] is None
+    assert found["controls"][0]["treated_gap"]["mean"] == 0.0
+
+
 def test_the_plan_trains_nothing(run, audited: Path) -> None:
     before = contents(audited)
     told = run("control", "last", "--plan", "--forbid", "lr,ema", "--workers", "1")

@@ -27,6 +27,15 @@ def test_a_recovery_of_a_gap_that_is_not_there_is_doubted(
     assert bool(row["doubt"]) == doubted
 
 
+def test_what_undoes_the_change_is_said_beside_the_choice_and_in_the_table() -> None:
+    undoes = "it undoes the change: the treated variant is the baseline"
+    entry = {"axes": "updates", "lever": "lr:x2", "undoes": undoes, "confirmed": "recovered", "chosen": True}
+    (row,) = searched.chosen(StudyRecord({"chosen": [entry]}))
+    assert (row["undoes"], row["kind"]) == (undoes, "")
+    (row,) = searched.tried(StudyRecord({"tried": [entry]}))["rows"]
+    assert row["cells"][-1] == "chosen; it undoes the change"
+
+
 def test_looks_of_one_lever_at_two_places_are_told_apart() -> None:
     entry: dict[str, Any] = {"n": 4, "said": ["recovered", "none"], "levers": ["sam:0.1"] * 2}
     entry["at"] = ["matched", "planned_end"]

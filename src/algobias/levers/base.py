@@ -166,6 +166,11 @@ class Part(Lever):
         kept = tuple(part for part in recipe.parts if part.name != self.name)
         return recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
 
+    def idle(self, recipe: Recipe) -> bool:
+        """Whether a run of ``recipe``, which has this part, is the same without it."""
+        neutral = type(self).neutral(recipe)
+        return all(getattr(self, key) == getattr(neutral, key) for key in neutral.model_fields_set)
+
     def spec(self) -> PartSpec:
         """This part as pure data."""
         return PartSpec(name=self.name, revision=self.revision, options=self.model_dump(mode="json"))

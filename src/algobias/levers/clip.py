@@ -101,6 +101,10 @@ class Clip(Part):
         """A bound that is never reached."""
         return cls(bound=UNBOUNDED)
 
+    def idle(self, recipe: Recipe) -> bool:
+        """The bound is never reached."""
+        return self.bound >= UNBOUNDED
+
     def update(self, transform: Transform, context: Context) -> Transform:
         """Clip what the transform is given."""
 

@@ -91,6 +91,10 @@ class Delay(Part):
         """Fresh gradients."""
         return cls(tau=0)
 
+    def idle(self, recipe: Recipe) -> bool:
+        """Fresh gradients, and the momentum is the optimizer's own."""
+        return self.tau == 0 and self.momentum != "shifted"
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part; momentum and learning rate as asked for.
 

@@ -71,6 +71,10 @@ class GradientNoise(Part):
         """As noisy as the recipe's own batch."""
         return cls(like=recipe.batch)
 
+    def idle(self, recipe: Recipe) -> bool:
+        """The recipe's own batch is as noisy already."""
+        return not self.missing(recipe.batch)
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.
 

@@ -110,6 +110,10 @@ class LocalUpdates(Part):
         """An average after every update of a single worker."""
         return cls(every=1, workers=1)
 
+    def idle(self, recipe: Recipe) -> bool:
+        """A single worker, of whose memory nothing is lost and whose moves nobody rescales."""
+        return self == type(self).neutral(recipe)
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.
 

@@ -54,7 +54,7 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
     places = words.decimals(record)
     for index, control in enumerate(as_chosen(record)):
         verdict = str(control.get("verdict") or "")
-        general = control.get("general")
+        general, undoes = control.get("general"), control.get("undoes")
         facts = [
             ("R, recovered part of the gap", numerals.estimate(Interval.read(control.get("recovered")), 2)),
             (
@@ -67,7 +67,9 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
         left = Interval.read(control.get("treated_gap"))
         if left.known:
             facts.append(("Gap that is left", words.with_unit(numerals.estimate(left, places), record)))
-        if general is not None and verdict in ("recovered", "partial"):
+        if undoes:
+            facts.insert(0, ("Kind", f"no repair: {undoes}"))
+        elif general is not None and verdict in ("recovered", "partial"):
             facts.append(("Kind", words.GENERAL if general else words.REPAIR))
         if control.get("reason"):
             facts.append(("Remark", str(control["reason"])))

@@ -16,7 +16,8 @@ DOUBT = "on these seeds the gap itself is not clear of 0, which says little of t
 
 
 def chosen(record: StudyRecord) -> list[dict[str, str]]:
-    """One entry for each limit: ``axes, lever, at, confirmed, meaning, doubt, over, tuned, kind, recipe``."""
+    """One entry for each limit: ``axes, lever, at, confirmed, meaning, undoes, doubt, over, tuned, kind,
+    recipe``."""
     rows = []
     for item in record.result.get("chosen") or []:
         entry = mapping(item)
@@ -31,6 +32,7 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
                 "at": PLACES.get(str(entry.get("at")), ""),
                 "confirmed": confirmed,
                 "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
+                "undoes": str(entry.get("undoes") or ""),
                 "doubt": DOUBT if unbounded else "",
                 "over": f"on these seeds it costs {entry['over_limit']}" if entry.get("over_limit") else "",
                 "tuned": _tuned(record, mapping(entry.get("tuned_gap"))),
@@ -88,6 +90,8 @@ def tried(record: StudyRecord) -> dict[str, Any]:
         entry = mapping(item)
         against = mapping(mapping(entry.get("cost_ratio")).get("variant"))
         fate = "chosen" if entry.get("chosen") else "out early" if entry.get("dropped") else "not the best"
+        if entry.get("undoes"):
+            fate += f"; {str(entry['undoes']).partition(':')[0]}"
         over = len(entry.get("over_limit") or [])
         if over and not entry.get("chosen"):
             fate += (

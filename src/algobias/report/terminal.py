@@ -95,7 +95,9 @@ class _VerdictPanel:
             said = f" ({row['confirmed']}, {row['at']})" if row["confirmed"] else ""
             line = Text(f"Chosen within {row['axes']}: ", overflow="fold")
             parts += ["", line.append(f"{found}{said}", style="bold")]
-            parts += [Text(f"But {row[but]}.", overflow="fold") for but in ("doubt", "over") if row[but]]
+            parts += [
+                Text(f"But {row[but]}.", overflow="fold") for but in ("undoes", "doubt", "over") if row[but]
+            ]
             if row["tuned"]:
                 parts.append(Text(f"{row['tuned']}.", overflow="fold"))
         if searched.again(self.record):
@@ -142,6 +144,7 @@ class _PlanPanel:
             )
             totals.insert(2, ("readings", said))
         totals += [("learning rate", str(line)) for line in plan.get("derivations") or []]
+        totals += [("remark", str(line)) for line in plan.get("remarks") or []]
         rows = []
         for arm in plan.get("arms") or []:
             seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))

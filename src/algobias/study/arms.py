@@ -11,6 +11,7 @@ from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Extension, Recipe
 from algobias.study.design import Design, Request, under_control
+from algobias.study.sameness import alike, undoing
 from algobias.study.spec import StudySpec
 from algobias.tasks.task import Task
 from algobias.training.loop import LOOP_REVISION
@@ -33,6 +34,7 @@ class Arms:
         changes: The levers that make the variant.
         controls: The levers of each control.
         derivations: How learning rates that a rule sets follow, one line for each.
+        undoing: For each control, how it leaves nothing of the change, or None.
     """
 
     spec: StudySpec
@@ -41,6 +43,13 @@ class Arms:
     changes: tuple[Lever, ...]
     controls: tuple[tuple[Lever, ...], ...]
     derivations: tuple[str, ...] = ()
+    undoing: tuple[str | None, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """One line for each control that leaves nothing of the change."""
+        pairs = zip(self.spec.control, self.undoing, strict=False)
+        return tuple(f"{lever}: {undoes}" for lever, undoes in pairs if undoes is not None)
 
     def without(self, names: Iterable[str]) -> Arms:
         """The same study without some arms."""
@@ -77,6 +86,7 @@ class Arms:
             population=not self.task.corpus,
             corpus=self.task.corpus,
             train_examples=len(self.task.fit_index()),
+            undoing=self.undoing,
             not_applied=not_applied,
             null_failed=null_failed,
             # A corpus metric has no values of examples; weighted ones differ by other steps than the metric.
@@ -137,12 +147,16 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
                     derivations.append((lever, lever.derivation(recipe)))
                 recipe = lever.apply(recipe)
             # A rule that undoes the change leaves the baseline as it is: then the treated baseline is known.
-            if arm == "variant" and recipe == recipes[arm]:
+            if arm == "variant" and alike(recipe, recipes[arm]):
                 raise BadInput("control", spec.control[place], f"a control that changes the {arm}'s recipe")
             recipes[under_control(arm, place)] = recipe
     _comparable(recipes)
     told = tuple(dict.fromkeys(f"{lever.spelling()}: {line}" for lever, line in derivations if line))
-    return Arms(spec, task, recipes, changes, controls, told)
+    undone = tuple(
+        undoing(levers, baseline, variant, recipes[under_control("variant", place)])
+        for place, levers in enumerate(controls)
+    )
+    return Arms(spec, task, recipes, changes, controls, told, undone)
 
 
 def _comparable(recipes: dict[str, Recipe]) -> None:

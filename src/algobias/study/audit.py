@@ -123,7 +123,7 @@ def run_audit(
             settled = not_applied is not None or null_failed is not None
             tolerance, why = trainer.tolerance(measure=not settled)
             progress.message(f"tolerance {tolerance:.3g} ({why})")
-            for line in arms.derivations:
+            for line in (*arms.derivations, *arms.remarks):
                 progress.message(line)
             design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
             told = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -176,8 +177,10 @@ def _recovery(
         upward=upward,
         no_repair=no_repair,
     )
-    other = None if found.other is None else replace(found.other, on=own.on)
-    return replace(found, on=own.on, other=other)
+    # What leaves nothing of the change repairs nothing, whatever R* is.
+    same: dict[str, Any] = {"on": own.on} | ({"general": None} if design.undone_by(number) else {})
+    other = None if found.other is None else replace(found.other, **same)
+    return replace(found, other=other, **same)
 
 
 def _to_level(design: Design, book: Book, verdict: Verdict, arm: str, scale: FitScale) -> list[Request]:

@@ -94,6 +94,8 @@ class Design:
             alone, as in a search, where they end as planned.
         baselines_only: Controls that are given to the baseline alone, and of which there is no recovery.
         resolution: Smallest step of the metric; None: that of the test examples where their values are known.
+        undoing: For each control, how it leaves nothing of the change, or None: such a control repairs
+            nothing, nor is it a general improvement; empty means none does.
 
     Raises:
         BadInput: A tolerance that is not positive, looks that do not increase or start below 2.
@@ -121,6 +123,11 @@ class Design:
     repair: bool = True
     baselines_only: tuple[int, ...] = ()
     resolution: float | None = None
+    undoing: tuple[str | None, ...] = ()
+
+    def undone_by(self, control: int) -> str | None:
+        """How a control leaves nothing of the change, or None."""
+        return self.undoing[control] if self.undoing else None
 
     def __post_init__(self) -> None:
         if not 0 < self.tolerance < float("inf"):

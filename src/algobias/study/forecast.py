@@ -62,6 +62,7 @@ def forecast(
         "task": arms.recipes["baseline"].task,
         "change": list(spec.change),
         "derivations": list(arms.derivations),
+        "remarks": list(arms.remarks),
         "looks": list(spec.looks),
         "first_look_seeds": spec.looks[0],
         "workers": workers,

@@ -124,7 +124,10 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         },
         "moved": [],
         "rate_only": rate_only_result(verdict.rate_only),
-        "controls": [control_result(recovery, controls[recovery.control]) for recovery in verdict.recoveries],
+        "controls": [
+            control_result(one, controls[one.control], undoes=design.undone_by(one.control))
+            for one in verdict.recoveries
+        ],
     }
 
 
@@ -145,8 +148,17 @@ def rate_only_result(found: RateOnly | None) -> dict[str, Any] | None:
     }
 
 
-def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> dict[str, Any]:
-    """One entry of ``controls``."""
+def control_result(
+    recovery: Recovery, lever: str, *, undoes: str | None = None, nested: bool = False
+) -> dict[str, Any]:
+    """One entry of ``controls``.
+
+    Args:
+        recovery: What it recovers.
+        lever: As spelled.
+        undoes: How it leaves nothing of the change, or None.
+        nested: The entry is the ``other`` of another.
+    """
     ratios = {"variant": _ratios(recovery.cost_ratio)}
     matched = recovery.cost_ratio_matched
     if matched is not None and any(math.isfinite(value) for value in matched.values()):
@@ -162,11 +174,12 @@ def control_result(recovery: Recovery, lever: str, *, nested: bool = False) -> d
         "improvement": interval(recovery.improvement),
         "verdict": recovery.verdict,
         "general": recovery.general,
+        "undoes": undoes,
         "reason": recovery.reason,
         "cost_ratio": ratios,
     }
     if recovery.other is not None and not nested:
-        entry["other"] = control_result(recovery.other, lever, nested=True)
+        entry["other"] = control_result(recovery.other, lever, undoes=undoes, nested=True)
     return entry
 
 

@@ -12,6 +12,7 @@ from algobias.levers.registry import LEVERS, parse_many
 from algobias.recipe import Recipe
 from algobias.study.control.fixed import Held
 from algobias.study.readings import TWIN
+from algobias.study.sameness import UNDOES, alike, undoing
 
 GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
 """Settings that are tried against any change, after those of its own card."""
@@ -32,6 +33,7 @@ class Setting:
         variant: Recipe of the variant with it.
         baseline: Recipe of the baseline with it.
         why: Where it comes from.
+        undoes: How it leaves nothing of the change, or None.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Setting:
     variant: Recipe
     baseline: Recipe
     why: str
+    undoes: str | None = None
 
     @property
     def alters_loss(self) -> bool:
@@ -63,7 +66,8 @@ def candidates(
     The user's own come first. Then those of the change's card and those for any change, ordered by how many
     of the coordinates that moved their levers are known to move, per gradient evaluation; ties as listed.
     Where levers are fixed, each setting is those levers and then its own, and the fixed ones alone are the
-    first setting; a proposal that would undo them is left out.
+    first setting; a proposal that would undo them is left out. So is one that undoes the change: it gives
+    back what the change was made for, and repairs nothing. The user's own may do so, and say it.
 
     Args:
         changes: The levers of the change.
@@ -74,12 +78,13 @@ def candidates(
         forbid: Names of levers that must not be pulled.
         fix: Levers that every setting has.
         points: Settings among ``given`` and ``only`` that are points of a range: those that change nothing,
-            or are impossible here, are left out; none may be left of them.
+            undo the change or are impossible here are left out; none may be left of them.
         most: At most so many; None: :data:`MOST`, or all of the user's own where those are more.
 
     Raises:
         BadInput: An unknown lever, a setting that changes nothing, is impossible here or undoes what is
-            fixed, more settings of the user's own than ``most``, nothing to try.
+            fixed, fixed levers that undo the change, more settings of the user's own than ``most``, nothing
+            to try.
     """
     for name in forbid:
         if name not in LEVERS:
@@ -104,7 +109,9 @@ def candidates(
             raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
         if setting is None or barred:
             continue
-        if any((setting.variant, setting.baseline) == (one.variant, one.baseline) for one in settings):
+        if any(
+            alike(setting.variant, one.variant) and alike(setting.baseline, one.baseline) for one in settings
+        ):
             continue
         settings.append(setting)
     if not settings and not (only and set(only) <= set(points)):
@@ -140,11 +147,15 @@ def _setting(text: str, held: Held, why: str, wanted: bool) -> Setting | None:
             raise
         return None
     # The baseline may stay as it is: a rule that undoes the change has nothing to do there.
-    if made["variant"] == held.variant:
+    if alike(made["variant"], held.variant):
         if wanted:
             raise BadInput("candidates", text, "a control that changes the variant's recipe")
         return None
-    return Setting(held.with_setting(text), (*held.levers, *levers), made["variant"], made["baseline"], why)
+    every = (*held.levers, *levers)
+    undoes = undoing(every, held.plain["baseline"], held.plain["variant"], made["variant"])
+    if undoes is not None and undoes.startswith(UNDOES) and not wanted:
+        return None
+    return Setting(held.with_setting(text), every, made["variant"], made["baseline"], why, undoes)
 
 
 def _worth(text: str, moved: set[str]) -> float:

@@ -9,6 +9,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, difference
+from algobias.study.sameness import alike, undoing
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Held:
         """Apply fixed levers.
 
         Raises:
-            BadInput: An unknown lever, or one that is impossible here or changes nothing.
+            BadInput: An unknown lever, one that is impossible here or changes nothing, or levers that leave
+                nothing of the change.
         """
         levers, made = [], dict(recipes)
         for text in fix:
@@ -42,8 +44,12 @@ class Held:
             for lever in parse_many(text):
                 levers.append(lever)
                 made = {name: lever.apply(recipe) for name, recipe in made.items()}
-            if made["variant"] == before:
+            if alike(made["variant"], before):
                 raise BadInput("fix", text, "a lever that changes the variant's recipe")
+        undoes = undoing(levers, recipes["baseline"], recipes["variant"], made["variant"]) if levers else None
+        if undoes is not None:
+            allowed = f"levers that leave something of the change ({undoes})"
+            raise BadInput("fix", "+".join(fix), allowed)
         return cls("+".join(fix), tuple(levers), dict(recipes), made["variant"], made["baseline"])
 
     def undone_by(self, arm: str, recipe: Recipe) -> str | None:

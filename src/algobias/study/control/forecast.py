@@ -71,6 +71,7 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
         "task": question.task,
         "control_of": row.id,
         "settings": [one.text for one in settings],
+        "remarks": [f"{one.text}: {one.undoes}" for one in settings if one.undoes is not None],
         "trials": spec.trials,
         "rungs": list(spec.rungs),
         "arms": rows,

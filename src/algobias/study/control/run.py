@@ -130,6 +130,9 @@ def run_control(
         if not settings:
             allowed = "a range with a setting that changes the variant's recipe and is possible here"
             raise BadInput("only", ", ".join(spec.only), allowed)
+        for one in settings:
+            if one.undoes is not None:
+                progress.message(f"{one.text}: {one.undoes}")
         progress.message(f"{len(settings)} settings on {spec.rungs[0]} to {spec.rungs[-1]} selection seeds")
         selection = searcher.select(settings, spec.rungs)
         picked = _picked(selection)

@@ -153,6 +153,7 @@ def _rung(
         levels=(),
         population=False,
         at=design.at,
+        undoing=(),  # settings carry it themselves
         repair=False,  # nothing is chosen by R*, and it would cost as much again as all the rest
     )
     answer = plan(asked, here)

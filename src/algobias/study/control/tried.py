@@ -24,7 +24,8 @@ def tried_entries(
 ) -> list[dict[str, Any]]:
     """One entry for each setting: its last rung's figures, and why it was dropped.
 
-    ``lever, why, seeds, baseline_metric, over_limit[], chosen, dropped``, and what a control's entry has.
+    ``lever, why, undoes, seeds, baseline_metric, over_limit[], chosen, dropped``, and what a control's entry
+    has.
     """
     last: dict[int, Score] = {}
     for score in selection.scores:
@@ -36,6 +37,7 @@ def tried_entries(
         entry: dict[str, Any] = {
             "lever": setting.text,
             "why": setting.why,
+            "undoes": setting.undoes,
             "seeds": score.seeds,
             "baseline_metric": number(score.baseline_metric),
             "baseline_cost": {axis: number(value) for axis, value in score.baseline_cost.items()},
@@ -48,7 +50,7 @@ def tried_entries(
             "dropped": _dropped(score, limits, at, rungs[-1]),
         }
         if found is not None:
-            entry |= control_result(found, setting.text)
+            entry |= control_result(found, setting.text, undoes=setting.undoes)
         entries.append(entry)
     return sorted(entries, key=lambda entry: (-entry["seeds"], -_gain(entry)))
 
@@ -63,7 +65,7 @@ def chosen_entries(
     tuned: Callable[[Recovery], TunedGap] | None = None,
     variant_cost: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
-    """One entry for each of the limits: ``axes, lever, at, confirmed, general, reason, over_limit,
+    """One entry for each of the limits: ``axes, lever, undoes, at, confirmed, general, reason, over_limit,
     tuned_gap``; no ``lever``: none helps.
 
     A setting chosen within two limits is judged where each of them counts costs. ``over_limit`` says which
@@ -83,11 +85,11 @@ def chosen_entries(
     entries: list[dict[str, Any]] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
         entry: dict[str, Any] = dict.fromkeys(
-            ("axes", "lever", "at", "confirmed", "general", "reason", "over_limit", "tuned_gap")
+            ("axes", "lever", "undoes", "at", "confirmed", "general", "reason", "over_limit", "tuned_gap")
         )
         entry["axes"] = str(limit)
         if setting is not None:
-            entry["lever"] = settings[setting].text
+            entry["lever"], entry["undoes"] = settings[setting].text, settings[setting].undoes
             entry["at"] = limit.place(at)
             control = list(picked).index(setting)
             judged = None if found is None else found.judged(control, limit.place(at))

@@ -34,11 +34,12 @@ QUESTION = {"task": "own.py:task", "change": "lr:x0.5", "looks": 6, "tolerance":
 ASKED = ("--at", "0.5", "--doses", "0.5", "--only", "lr:x3", "--workers", "0", "--store", "store")
 KEYS = {
     "schema", "study", "task", "change", "verdict", "reason", "gap", "fit", "arms", "moved", "controls",
-    "readings", "explain_of", "interventions", "dose_response", "statements", "store", "report", "seconds",
+    "readings", "explain_of", "interventions", "dose_response", "doses_left_out", "statements", "store",
+    "report", "seconds",
 }  # fmt: skip
 INTERVENTION = {
     "kind", "text", "at", "restart", "dose", "place", "reason", "gap", "recovered",
-    "against_treated_baseline", "returned", "arm",
+    "against_treated_baseline", "returned", "arm", "members", "undoes",
 }  # fmt: skip
 PLAN = {
     "schema", "task", "change", "explain_of", "looks", "workers", "arms", "readings", "worst_case_updates",
@@ -151,6 +152,29 @@ def test_studies_that_cannot_be_explained(there, refused, audited):
 
 def test_no_store_yet(refused):
     refused("explain", says="which has none yet")
+
+
+def test_what_undoes_the_change_and_what_has_no_dose_is_said(there, audited):
+    undoes = "it undoes the change: the treated variant is the baseline"
+    words = ("explain", "last", "--at", "0.5", "--doses", "0.5,1", "--only", "lr:x2", "--seeds", "4")
+    words += ("--workers", "0", "--store", "store")
+    plan = there(*words, "--plan", "--json").json
+    same = {"dose": 1.0, "reason": "the same as the variant"}
+    assert plan["remarks"] == [f"lr:x2: {undoes}", "no dose of 1: the same as the variant"]
+    assert plan["doses_left_out"] == [same]
+    shown = " ".join(there(*words, "--plan").err.split())
+    assert f"lr:x2: {undoes}" in shown
+    found = there(*words, "--json")
+    assert found.code == 0, found.err
+    (forced,) = (one for one in found.json["interventions"] if one["kind"] == "force")
+    assert (forced["undoes"], forced["members"]) == (undoes, [])
+    assert forced["gap"]["mean"] == 0.0
+    assert forced["against_treated_baseline"]["mean"] is None
+    assert found.json["doses_left_out"] == [same]
+    assert all(one["word"] != "caused by" for one in found.json["statements"])
+    told = " ".join(found.err.replace("\u2502", " ").split())
+    assert undoes in told
+    assert "No dose of 1: the same as the variant." in told
 
 
 def test_an_audit_is_explained(there, audited):

@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.study.audit import run_audit
 from algobias.study.control.candidates import candidates
-from algobias.study.explain.evidence import CHANGE, Forced, judge, slope
-from algobias.study.explain.interventions import at_dose, doses, forces, switches
+from algobias.study.explain.evidence import Forced, judge, slope
+from algobias.study.explain.interventions import doses, forces, switches
 from algobias.study.explain.run import run_explain
 from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
@@ -36,46 +37,51 @@ def digits() -> Recipe:
     return load_task("digits").recipe()
 
 
-@pytest.mark.parametrize(
-    ("lever", "share", "expected"),
-    [
-        ("batch:x16,lr=sqrt", 0.25, "batch:x2,lr=sqrt"),
-        ("batch:x16,lr=sqrt", 1.25, "batch:x32,lr=sqrt"),
-        ("batch:256", 0.5, "batch:64"),
-        ("lr:x0.01", 0.5, "lr:x0.1"),
-        ("data:0.25", 0.5, "data:0.5"),
-        ("delay:8,lr=rule,momentum=0", 0.5, "delay:4,lr=rule,momentum=0"),
-        ("local_sgd:64,workers=4", 0.5, "local_sgd:8,workers=4"),
-        ("drop_compute:p=0.5", 0.5, "drop_compute:p=0.25"),
-        ("sam:0.1", 0.5, "sam:0.05"),
-    ],
-)
-def test_a_dose_lies_between_nothing_and_the_change(lever: str, share: float, expected: str) -> None:
-    found = at_dose(parse(lever), digits(), share)
-    assert found is not None
-    assert found.apply(digits()) == parse(expected).apply(digits())
+@pytest.mark.parametrize("lever", ["optimizer:sign", "clip:0.5", "schedule:cosine"])
+def test_levers_without_a_size_have_no_doses_and_say_why(lever: str) -> None:
+    found = doses([parse(lever)], digits(), (0.5,))
+    assert found.made == ()
+    ((size, why),) = found.left_out
+    assert size is None
+    assert why.startswith(f"{lever}: ")
 
 
-@pytest.mark.parametrize("lever", ["batch:x16,lr=sqrt", "lr:x0.1", "delay:8", "local_sgd:64", "data:0.5"])
-def test_the_whole_dose_is_the_change(lever: str) -> None:
-    found = at_dose(parse(lever), digits(), 1.0)
-    assert found is not None
-    assert found.apply(digits()) == parse(lever).apply(digits())
+def test_a_change_has_no_doses_where_one_of_its_levers_has_none() -> None:
+    """At none of it the other optimizer would still be there: the slope would not start at the baseline."""
+    found = doses([parse("optimizer:adam,lr=0.001"), parse("batch:x16")], digits(), (0.25, 0.5))
+    assert found.made == ()
+    assert found.left_out[0][1].startswith("optimizer:adam,lr=0.001: another optimizer is a choice")
 
 
-@pytest.mark.parametrize("lever", ["optimizer:sign", "clip:0.5"])
-def test_levers_without_a_size_have_no_doses(lever: str) -> None:
-    assert doses([parse(lever)], digits(), (0.5,)) == []
+@pytest.mark.parametrize("spelling", ["budget:x0.2", "budget:epochs=8", "budget:updates=400"])
+def test_every_spelling_of_a_change_has_its_doses(spelling: str) -> None:
+    found = doses([parse(spelling)], digits(), (0.25, 0.5, 0.75))
+    lengths = [one.recipe.planned_updates for one in found.made]
+    assert lengths == pytest.approx([2000 * 0.2**share for share in (0.25, 0.5, 0.75)], rel=0.005)
 
 
-def test_doses_that_are_the_same_are_made_once() -> None:
-    found = doses([parse("delay:2")], digits(), (0.1, 0.25, 0.5, 0.75))
-    assert [one.text for one in found] == ["delay:1"]
+def test_doses_that_are_the_same_are_made_once_and_the_others_said() -> None:
+    found = doses([parse("delay:2")], digits(), (0.1, 0.25, 0.5, 0.75, 1, 2))
+    assert [(one.dose, one.text) for one in found.made] == [(0.5, "delay:1"), (2, "delay:4")]
+    assert found.left_out == (
+        (0.1, "the same as the baseline"),
+        (0.25, "the same as the baseline"),
+        (0.75, "the same as the variant"),
+        (1, "the same as the variant"),
+    )
+    ((size, why),) = doses([parse("label_noise:0.5")], digits(), (4,)).left_out
+    assert size == 4
+    assert "label_noise: 2.0 is not possible" in why
 
 
 def test_doses_of_several_levers_go_together() -> None:
-    (found,) = doses([parse("batch:x16"), parse("lr:x4")], digits(), (0.5,))
+    (found,) = doses([parse("batch:x16"), parse("lr:x4")], digits(), (0.5,)).made
     assert (found.recipe.batch, found.recipe.optimizer.lr) == (64, pytest.approx(0.1))
+
+
+def test_a_lever_that_rounds_to_nothing_is_left_out_of_a_dose_and_not_put_in_whole() -> None:
+    (found,) = doses([parse("delay:1"), parse("lr:x0.1")], digits(), (0.25,)).made
+    assert found.text == "delay:0 then lr:x0.562"
 
 
 def test_switches_go_both_ways_and_restart_only_where_that_differs() -> None:
@@ -118,11 +124,38 @@ def test_several_kinds_of_lever_come_before_several_settings_of_one() -> None:
     change = parse("batch:x16,lr=sqrt")
     recipes = {"baseline": digits(), "variant": change.apply(digits())}
     settings = candidates([change], recipes, [], given=["ema:0.9"], most=64)
-    found = forces(settings, {"top_eigenvalue", "trace"}, 4)
+    found = forces(settings, recipes["variant"], {"top_eigenvalue", "trace"}, 4)
     assert found[0].text == "ema:0.9"
-    kinds = [one.text.partition(":")[0] for one in found[1:]]
-    assert len(set(kinds)) == 4
-    assert "sam" in kinds
+    assert found[0].members == {"ema", "parts.ema"}
+    kinds = [one.members for one in found[1:]]
+    assert len(kinds) == 4
+    for number, one in enumerate(kinds):
+        assert not any(one & other for other in kinds[:number])
+    assert {"sam", "parts.sam"} in kinds
+
+
+def test_levers_that_set_the_same_number_are_of_one_kind() -> None:
+    base = parse("optimizer:sgd,lr=0.5,momentum=0").apply(digits())
+    change = parse("delay:8")
+    recipes = {"baseline": base, "variant": change.apply(base)}
+    only = ["match_stability", "match_stability+clip:1", "lr:x0.1", "clip:1", "optimizer:sgd,lr=0.1"]
+    settings = candidates([change], recipes, [], only=only)
+    found = {one.text: one.members for one in forces(settings, recipes["variant"], set(), 4)}
+    rate = {"match_stability", "match_stability+clip:1", "lr:x0.1", "optimizer:sgd,lr=0.1"}
+    for one, other in combinations(only, 2):
+        shared = {one, other} <= rate or {one, other} == {"match_stability+clip:1", "clip:1"}
+        assert bool(found[one] & found[other]) == shared, (one, other)
+
+
+def test_a_lever_that_undoes_the_change_forces_nothing_back() -> None:
+    change = parse("lr:x0.5")
+    recipes = {"baseline": digits(), "variant": change.apply(digits())}
+    settings = candidates([change], recipes, [], given=["lr:x2", "lr:x2+sam:0.1", "sam:0.3"], most=64)
+    found = {one.text: one for one in forces(settings, recipes["variant"], set(), 64)}
+    assert found["lr:x2"].members == found["lr:x2+sam:0.1"].members == frozenset()
+    assert str(found["lr:x2"].undoes).startswith("it undoes the change")
+    assert found["sam:0.3"].members == {"sam", "parts.sam"}
+    assert all(one.undoes is None for text, one in found.items() if not text.startswith("lr:x2"))
 
 
 def seen(
@@ -134,7 +167,11 @@ def seen(
 ) -> Forced:
     star = None if against is None else Interval(against, against - 0.1, against + 0.1, 9)
     made = [Interval(mean, low, high, 9) for mean, low, high in (back, gone)]
-    return Forced(f"{kind}:1", kind, *made, repair, star)
+    members = frozenset(kind.split("+")) - {CHANGE}
+    return Forced(f"{kind}:1", members, *made, repair, star)
+
+
+CHANGE = "the change"
 
 
 BACK, STAYED, UNCLEAR = (0.9, 0.7, 1.1), (0.0, -0.2, 0.2), (0.5, -0.4, 1.4)
@@ -146,6 +183,10 @@ BACK, STAYED, UNCLEAR = (0.9, 0.7, 1.1), (0.0, -0.2, 0.2), (0.5, -0.4, 1.4)
         ([seen("sam", BACK, BACK), seen("lr", BACK, BACK)], "caused by"),
         ([seen("sam", BACK, BACK), seen("lr", UNCLEAR, UNCLEAR)], "undecided"),
         ([seen("sam", BACK, BACK), seen("sam", BACK, BACK)], "undecided"),
+        ([seen("rule", BACK, BACK), seen("rule+clip", BACK, BACK)], "undecided"),
+        ([seen("rule+lr", BACK, BACK), seen("lr", BACK, BACK), seen("lr+clip", BACK, BACK)], "undecided"),
+        ([seen("rule", BACK, BACK), seen("rule+clip", BACK, BACK), seen("clip", BACK, BACK)], "caused by"),
+        ([seen("a+b", BACK, BACK), seen("a+c", BACK, BACK), seen("b+d", BACK, BACK)], "caused by"),
         ([seen("sam", BACK, BACK), seen(CHANGE, BACK, BACK)], "undecided"),
         ([seen("sam", BACK, BACK), seen("lr", BACK, BACK, repair=False)], "undecided"),
         ([seen("sam", BACK, BACK), seen("lr", BACK, BACK), seen("ema", BACK, STAYED)], "accompanied by"),
@@ -161,6 +202,16 @@ def test_the_rule_for_a_coordinate_that_moved(forced: Sequence[Forced], word: st
     found = judge("trace", forced, moved=True)
     assert found.word == word
     assert found.because
+
+
+def test_one_piece_of_evidence_says_what_its_levers_share() -> None:
+    told = judge("trace", [seen("rule", BACK, BACK), seen("rule+clip", BACK, BACK)], moved=True).because
+    assert told == (
+        "it came back with generalisation under rule:1 and rule+clip:1 only, which share rule and so are one "
+        "piece of evidence: a lever of another kind would decide"
+    )
+    alone = judge("trace", [seen("rule", BACK, BACK)], moved=True).because
+    assert alone == "it came back with generalisation under rule:1 only: a lever of another kind would decide"
 
 
 def test_a_coordinate_beyond_the_baseline_is_not_the_whole_cause() -> None:

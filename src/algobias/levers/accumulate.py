@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
 from algobias.levers.workers import check_divides, combined, shares
 from algobias.recipe import Recipe
@@ -53,6 +54,11 @@ class Accumulate(Part):
     def neutral(cls, recipe: Recipe) -> Accumulate:
         """The batch in one pass."""
         return cls(count=1)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Accumulate:
+        """Geometric in the micro-batches; the nearest number that divides the batch."""
+        now = self.size_from(recipe, "count")
+        return self.with_options(count=divisor(now, self.count, fraction, of=recipe.batch))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

@@ -11,9 +11,10 @@ from pydantic import model_validator
 from torch import Tensor, nn
 
 from algobias.levers.order import placed
+from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Frozen, PartSpec, Recipe
-from algobias.spelling import Spelled, number
+from algobias.spelling import Spelled, number, validate_options
 
 Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
@@ -131,6 +132,46 @@ class Lever(Spelled):
         """
         raise TypeError(f"{type(self).__name__} must say what it edits")
 
+    def share(self, fraction: float, recipe: Recipe) -> Lever:
+        """Make a part of this change, or more of it.
+
+        What a part is, the lever says: geometric for numbers that multiply, on 1 - beta for memories, linear
+        for probabilities, ages and the like, from what ``recipe`` has to what this lever makes of it. Two
+        spellings of one change have the same parts, up to the rounding of their numbers.
+
+        Args:
+            fraction: 0 is no change, 1 this lever, above 1 beyond it.
+            recipe: What it acts on.
+
+        Returns:
+            The lever to apply instead.
+
+        Raises:
+            NoShare: It is a choice, of which there is no part; the text says why.
+            BadInput: The part is out of range.
+
+        Example:
+            >>> from algobias.levers.registry import parse
+            >>> spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
+            >>> recipe = Recipe(**spec, budget={"epochs": 1})
+            >>> [parse(text).share(0.5, recipe).spelling() for text in ("batch:x16,lr=sqrt", "ema:0.99")]
+            ['batch:x4,lr=sqrt', 'ema:0.9']
+        """
+        return self if fraction == 1 else self.part_of(fraction, recipe)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Lever:
+        """What :meth:`share` is at a fraction other than 1; for levers to say."""
+        raise NoShare("it is a choice, of which there is no part")
+
+    def with_options(self, **options: Any) -> Self:
+        """The same lever with some options at other values.
+
+        Raises:
+            BadInput: A value out of range.
+        """
+        given = {key: getattr(self, key) for key in self.model_fields_set}
+        return validate_options(type(self), {**given, **options})
+
     def derivation(self, recipe: Recipe) -> str | None:
         """How numbers that a rule sets follow from those of ``recipe``, in one line; None where none does."""
         return None
@@ -165,6 +206,26 @@ class Part(Lever):
         """
         kept = tuple(part for part in recipe.parts if part.name != self.name)
         return recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
+
+    def present(self, recipe: Recipe) -> Self:
+        """The setting that ``recipe`` has: that of its own part of this name, else the neutral one."""
+        own = next((part for part in recipe.parts if part.name == self.name), None)
+        if own is None:
+            neutral = type(self).neutral(recipe)
+            assert isinstance(neutral, type(self))
+            return neutral
+        return validate_options(type(self), dict(own.options))
+
+    def size_from(self, recipe: Recipe, option: str) -> Any:
+        """What ``recipe`` has of the option that is this part's size.
+
+        Raises:
+            NoShare: As much as this lever: what else it changes is a choice.
+        """
+        now = getattr(self.present(recipe), option)
+        if now == getattr(self, option):
+            raise NoShare(f"its {option} is what the recipe has, and what else it changes is a choice")
+        return now
 
     def idle(self, recipe: Recipe) -> bool:
         """Whether a run of ``recipe``, which has this part, is the same without it."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.schedule import warmup_between
+from algobias.levers.size import rounded, whole_between
 from algobias.recipe import Recipe
 from algobias.spelling import number
 from algobias.theory.stability import single_weight
@@ -98,6 +100,16 @@ class BatchSize(Lever):
     def neutral(cls, recipe: Recipe) -> BatchSize:
         """One times the present batch."""
         return cls(size=Amount(value=1, relative=True))
+
+    def part_of(self, fraction: float, recipe: Recipe) -> BatchSize:
+        """Geometric in the examples, rounded; linear in the warm-up."""
+        size = whole_between(recipe.batch, self._size(recipe), fraction)
+        ratio = size / recipe.batch
+        relative = self.size.relative and rounded(ratio) == ratio
+        options: dict[str, Any] = {"size": Amount(value=ratio if relative else size, relative=relative)}
+        if self.warmup is not None:
+            options["warmup"] = warmup_between(recipe, self.warmup, fraction)
+        return self.with_options(**options)
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set the batch, the learning rate by its rule, and the warm-up where one is given.

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.size import NoShare, between, whole_between
 from algobias.recipe import Budget, Recipe
 from algobias.spelling import Whole, number
 
@@ -66,6 +67,27 @@ class Length(Lever):
     def neutral(cls, recipe: Recipe) -> Length:
         """One times the present budget."""
         return cls(factor=Amount(value=1, relative=True))
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Length:
+        """Geometric in the updates, in the unit of this setting; in the loss that is to be reached.
+
+        Raises:
+            NoShare: From a planned end to a loss, or back.
+        """
+        self.apply(recipe)
+        until = recipe.budget.until
+        if (until is None) != (self.until is None):
+            raise NoShare("between a planned end and a training loss there is no size")
+        if until is not None and self.until is not None:
+            return self.with_options(until=between(until, self.until, fraction))
+        planned = recipe.planned_updates
+        if self.updates is not None:
+            return self.with_options(updates=whole_between(planned, self.updates, fraction))
+        if self.epochs is not None:
+            now = recipe.budget.epochs or planned / recipe.updates_per_epoch
+            return self.with_options(epochs=between(now, self.epochs, fraction))
+        assert self.factor is not None
+        return self.with_options(factor=Amount(value=between(1, self.factor.value, fraction), relative=True))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Replace the budget; an extension that is there stays.

@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, State, Transform, Tree
 from algobias.recipe import Recipe
 
@@ -100,6 +101,17 @@ class Clip(Part):
     def neutral(cls, recipe: Recipe) -> Clip:
         """A bound that is never reached."""
         return cls(bound=UNBOUNDED)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Clip:
+        """Geometric from the recipe's own bound.
+
+        Raises:
+            NoShare: The recipe has none.
+        """
+        now = self.present(recipe).bound
+        if now >= UNBOUNDED:
+            raise NoShare("between no bound and a bound there is no size")
+        return self.with_options(bound=between(now, self.bound, fraction))
 
     def idle(self, recipe: Recipe) -> bool:
         """The bound is never reached."""

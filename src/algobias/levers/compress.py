@@ -12,6 +12,7 @@ from torch import Tensor
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.compressors import as_matrix, bytes_of, kept_of, largest, low_rank, scaled_sign
 from algobias.levers.randomness import generator
+from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
 from algobias.levers.workers import check_divides, mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
@@ -69,6 +70,20 @@ class Compress(Part):
     def neutral(cls, recipe: Recipe) -> Compress:
         """Gradients as they are."""
         return cls(kind="none")
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Compress:
+        """Geometric in the share of the entries that ``topk`` keeps, from all; in the rank, from another.
+
+        Raises:
+            NoShare: Another kind of compression than the recipe's.
+        """
+        now = self.present(recipe)
+        if self.kind == "topk" and now.kind in ("none", "topk"):
+            entries = now.fraction if now.kind == "topk" else 1.0
+            return self.with_options(fraction=between(entries, self.fraction, fraction))
+        if self.kind == now.kind == "powersgd":
+            return self.with_options(rank=whole_between(now.rank, self.rank, fraction))
+        raise NoShare(f"{self.kind} is a kind of compression, of which there is no part")
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

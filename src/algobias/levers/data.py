@@ -8,6 +8,7 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Lever
+from algobias.levers.size import NoShare, between
 from algobias.recipe import DataSpec, Recipe
 
 
@@ -52,6 +53,16 @@ class DataFraction(Lever):
     def neutral(cls, recipe: Recipe) -> DataFraction:
         """The present fraction, picked as at present."""
         return cls(fraction=recipe.data.fraction, pick=recipe.data.pick)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> DataFraction:
+        """Geometric in the examples.
+
+        Raises:
+            NoShare: As many examples as there are, picked in another way.
+        """
+        if self.fraction == recipe.data.fraction:
+            raise NoShare("it keeps the number of examples, and how they are picked is a choice")
+        return self.with_options(fraction=between(recipe.data.fraction, self.fraction, fraction))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``data``, and stretch a budget in epochs where the updates are to stay.

@@ -13,6 +13,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
+from algobias.levers.size import whole_between
 from algobias.levers.step import Grads, Key, Layout, State, Transform, Tree
 from algobias.recipe import Recipe
 from algobias.theory.stability import Algorithm, matched_rate
@@ -90,6 +91,10 @@ class Delay(Part):
     def neutral(cls, recipe: Recipe) -> Delay:
         """Fresh gradients."""
         return cls(tau=0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Delay:
+        """Linear in the age, rounded; geometric where the recipe has one."""
+        return self.with_options(tau=whole_between(self.size_from(recipe, "tau"), self.tau, fraction))
 
     def idle(self, recipe: Recipe) -> bool:
         """Fresh gradients, and the momentum is the optimizer's own."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar, Literal
@@ -14,6 +15,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
+from algobias.levers.size import NoShare, between, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
 from algobias.tasks.keys import ink
@@ -91,6 +93,30 @@ class Dropped(Part):
     def neutral(cls, recipe: Recipe) -> Dropped:
         """Nothing is ever dropped."""
         return cls(p=0.0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Dropped:
+        """Linear in the share of the examples that is dropped: in the probability, or by another threshold.
+
+        Raises:
+            NoShare: Nothing is dropped, or the recipe drops examples already.
+            BadInput: No threshold drops so many.
+        """
+        if not self.present(recipe).idle(recipe):
+            raise NoShare("the recipe drops examples already, and how it does is a choice")
+        if self.p is not None:
+            return self.with_options(p=between(0.0, self.p, fraction))
+        dropped = fraction * (1 - self.gradients_per_example())
+        if dropped == 0:
+            raise NoShare("at this threshold nothing is dropped")
+        low, high = -7.0, 7.0  # logarithms of thresholds at which all but the first, and none, are dropped
+        for _ in range(40):
+            middle = (low + high) / 2
+            tried = self.with_options(threshold=math.exp(middle))
+            low, high = (middle, high) if 1 - tried.gradients_per_example() > dropped else (low, middle)
+        found = self.with_options(threshold=rounded(math.exp(high)))
+        if low == -7.0:
+            raise BadInput("drop_compute", f"{100 * dropped:.3g} % dropped", "what a threshold can drop")
+        return found
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

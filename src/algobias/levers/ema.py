@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.size import kept
 from algobias.levers.step import Grads, Key, State, Transform, Tree
 from algobias.recipe import Recipe
 
@@ -149,6 +150,10 @@ class WeightAverage(Part):
     def neutral(cls, recipe: Recipe) -> WeightAverage:
         """An average of the newest weights alone."""
         return cls(decay=0.0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> WeightAverage:
+        """Geometric in 1 - decay, the inverse of the number of updates averaged."""
+        return self.with_options(decay=kept(self.size_from(recipe, "decay"), self.decay, fraction))
 
     def update(self, transform: Transform, context: Context) -> Transform:
         """Keep the average in the memory, and hand it out for evaluation."""

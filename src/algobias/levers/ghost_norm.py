@@ -11,6 +11,7 @@ from torch.nn.functional import batch_norm
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Part
+from algobias.levers.size import NoShare, whole_between
 from algobias.levers.whole import whole
 from algobias.recipe import Recipe
 
@@ -193,6 +194,13 @@ class GhostNorm(Part):
     def neutral(cls, recipe: Recipe) -> GhostNorm:
         """A chunk as large as the batch: plain batch normalisation."""
         return cls(size=0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> GhostNorm:
+        """Geometric in the chunk, from the whole batch."""
+        now = self.size_from(recipe, "size") or recipe.batch
+        if not self.size:
+            raise NoShare("it takes chunks away, which is a choice")
+        return self.with_options(size=whole_between(now, self.size, fraction))
 
     def model(self, net: nn.Module) -> nn.Module:
         """Replace every batch normalisation."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
+from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
@@ -70,6 +71,10 @@ class GradientNoise(Part):
     def neutral(cls, recipe: Recipe) -> GradientNoise:
         """As noisy as the recipe's own batch."""
         return cls(like=recipe.batch)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> GradientNoise:
+        """Geometric in the batch whose noise is wanted, from the one there is."""
+        return self.with_options(like=whole_between(self.size_from(recipe, "like"), self.like, fraction))
 
     def idle(self, recipe: Recipe) -> bool:
         """The recipe's own batch is as noisy already."""

@@ -16,8 +16,10 @@ from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.repeat import COPY_EPOCHS
 from algobias.levers.shift import first_changed
+from algobias.levers.size import NoShare, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
+from algobias.spelling import number as written
 from algobias.tasks.trees import map_trees
 
 
@@ -84,6 +86,26 @@ class ImageSize(Part):
     def neutral(cls, recipe: Recipe) -> ImageSize:
         """The full size, always."""
         return cls(scales="1")
+
+    def part_of(self, fraction: float, recipe: Recipe) -> ImageSize:
+        """Linear in the share of the updates that have other images than the full ones.
+
+        Raises:
+            NoShare: The recipe has several sizes already.
+            BadInput: More than all updates.
+        """
+        if not self.present(recipe).idle(recipe):
+            raise NoShare("the recipe has several sizes already")
+        scales = _numbers(self.scales)
+        given = _numbers(self.shares) if self.shares else [1.0] * len(scales)
+        shares = {1.0: 1 - fraction}
+        for scale, share in zip(scales, given, strict=True):
+            shares[scale] = shares.get(scale, 0.0) + fraction * share / sum(given)
+        if min(shares.values()) < 0:
+            raise BadInput("image_size.shares", f"{fraction:g} of them", "at most all updates")
+        kept = {scale: share for scale, share in sorted(shares.items()) if share > 0}
+        texts = ("/".join(written(rounded(one)) for one in each) for each in (kept, kept.values()))
+        return self.with_options(**dict(zip(("scales", "shares"), texts, strict=True)))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

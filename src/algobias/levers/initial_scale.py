@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from algobias.levers.base import Card, Part
+from algobias.levers.size import between
 from algobias.recipe import Recipe
 
 
@@ -54,6 +55,10 @@ class InitialScale(Part):
     def neutral(cls, recipe: Recipe) -> InitialScale:
         """The task's own initialisation."""
         return cls(factor=1.0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> InitialScale:
+        """Geometric in the factor."""
+        return self.with_options(factor=between(self.size_from(recipe, "factor"), self.factor, fraction))
 
     @torch.no_grad()
     def model(self, net: nn.Module) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
+from algobias.levers.size import between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
 
@@ -82,6 +83,10 @@ class LabelNoise(Part):
     def neutral(cls, recipe: Recipe) -> LabelNoise:
         """No label replaced."""
         return cls(p=0.0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> LabelNoise:
+        """Linear in the probability; geometric where the recipe has one."""
+        return self.with_options(p=between(self.size_from(recipe, "p"), self.p, fraction))
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Replace labels of the batches drawn.

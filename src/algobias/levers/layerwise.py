@@ -11,6 +11,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.schedule import rate
+from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, Layout, State, Transform, Tree
 from algobias.recipe import Recipe
 
@@ -97,6 +98,17 @@ class LayerWise(Part):
     def neutral(cls, recipe: Recipe) -> LayerWise:
         """Updates as they are."""
         return cls(kind="none")
+
+    def part_of(self, fraction: float, recipe: Recipe) -> LayerWise:
+        """Geometric in the coefficient of ``lars``, where the recipe has one.
+
+        Raises:
+            NoShare: Another kind than the recipe's.
+        """
+        now = self.present(recipe)
+        if self.kind == now.kind == "lars":
+            return self.with_options(coefficient=between(now.coefficient, self.coefficient, fraction))
+        raise NoShare(f"{self.kind} is a kind of scaling, of which there is no part")
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

@@ -17,6 +17,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.schedule import rate, warmup_updates
+from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
 from algobias.levers.workers import (
     all_reduce_bytes,
@@ -109,6 +110,10 @@ class LocalUpdates(Part):
     def neutral(cls, recipe: Recipe) -> LocalUpdates:
         """An average after every update of a single worker."""
         return cls(every=1, workers=1)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> LocalUpdates:
+        """Geometric in the local updates between two averages, from averages after each; as many workers."""
+        return self.with_options(every=whole_between(self.size_from(recipe, "every"), self.every, fraction))
 
     def idle(self, recipe: Recipe) -> bool:
         """A single worker, of whose memory nothing is lost and whose moves nobody rescales."""

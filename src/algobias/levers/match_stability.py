@@ -9,6 +9,8 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
 from algobias.levers.delay import Delay
+from algobias.levers.rate import LearningRate
+from algobias.levers.size import between
 from algobias.recipe import Recipe
 from algobias.theory.stability import Algorithm, matched_rate
 
@@ -88,6 +90,11 @@ class MatchStability(Lever):
             return cls()
         now = algorithm_of(recipe)
         return cls(momentum=now.momentum, nesterov=now.nesterov, delay=now.delay, shifted=now.shifted)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Lever:
+        """Geometric from the present rate to the matched one."""
+        after = self.apply(recipe).optimizer.lr
+        return LearningRate(rate=Amount(value=between(recipe.optimizer.lr, after, fraction)))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``optimizer.lr``.

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.size import NoShare, between, kept
 from algobias.levers.step import Grads, State, Transform, Tree
 from algobias.recipe import OptimizerSpec, Recipe
+from algobias.spelling import validate_options
 
 DEFAULT_MOMENTUM = 0.9
 
@@ -171,6 +173,25 @@ class Optimizer(Lever):
         if now.name == "sgd" and now.momentum:
             return cls(kind="nesterov" if now.nesterov else "momentum")
         return cls(kind=kind)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Optimizer:
+        """The numbers of the present optimizer: rates geometric, memories in 1 - beta.
+
+        Raises:
+            NoShare: Another optimizer.
+        """
+        now, after = recipe.optimizer, self.apply(recipe).optimizer
+        if (now.name, now.nesterov) != (after.name, after.nesterov):
+            raise NoShare("another optimizer is a choice, of which there is no part")
+        own = ("beta1", "beta2", "eps") if now.name in ("adam", "adamw") else ("momentum",)
+        options: dict[str, Any] = {}
+        for key in ("lr", "weight_decay", *own):
+            how = kept if key in ("momentum", "beta1", "beta2") else between
+            before, whole = getattr(now, key), getattr(after, key)
+            if key == "momentum" or whole != before:
+                options[key] = how(before, whole, fraction)
+        kind = "nesterov" if now.nesterov and now.name == "sgd" else now.name
+        return validate_options(Optimizer, {"kind": kind, **options})
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Replace ``optimizer``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.size import between
 from algobias.recipe import Recipe
 
 
@@ -46,6 +47,13 @@ class LearningRate(Lever):
     def neutral(cls, recipe: Recipe) -> LearningRate:
         """One times the present rate."""
         return cls(rate=Amount(value=1, relative=True))
+
+    def part_of(self, fraction: float, recipe: Recipe) -> LearningRate:
+        """Geometric from the present rate."""
+        now = recipe.optimizer.lr
+        if self.rate.relative:
+            return LearningRate(rate=Amount(value=between(1, self.rate.value, fraction), relative=True))
+        return LearningRate(rate=Amount(value=between(now, self.rate.value, fraction)))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``optimizer.lr``."""

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler as IndexSampler
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
+from algobias.levers.size import divisor, whole_between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.levers.whole import whole
 from algobias.recipe import Recipe
@@ -202,6 +203,13 @@ class Repeat(Part):
     def neutral(cls, recipe: Recipe) -> Repeat:
         """One copy."""
         return cls(copies=1)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Repeat:
+        """Geometric in the copies, rounded; with ``keep=batch`` the nearest number that divides the batch."""
+        now = self.size_from(recipe, "copies")
+        if self.keep == "batch":
+            return self.with_options(copies=divisor(now, self.copies, fraction, of=recipe.batch))
+        return self.with_options(copies=whole_between(now, self.copies, fraction))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

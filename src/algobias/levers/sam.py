@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.size import between
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
 from algobias.levers.whole import whole
 from algobias.recipe import Recipe
@@ -207,6 +208,10 @@ class SharpnessAware(Part):
     def neutral(cls, recipe: Recipe) -> SharpnessAware:
         """No perturbation (the second gradient is still computed)."""
         return cls(rho=0.0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> SharpnessAware:
+        """Linear in the length; geometric where the recipe has one."""
+        return self.with_options(rho=between(self.size_from(recipe, "rho"), self.rho, fraction))
 
     def gradients_per_example(self) -> float:
         """One, and one more at every k-th update."""

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Lever
+from algobias.levers.size import NoShare, rounded
 from algobias.recipe import Recipe
 
 
@@ -27,6 +28,21 @@ def warmup_updates(recipe: Recipe) -> int:
     if recipe.budget.until is not None:
         raise BadInput("warmup", warmup, "a number of updates: with budget until no end is planned")
     return round(warmup * recipe.planned_updates)
+
+
+def warmup_between(recipe: Recipe, own: float, fraction: float) -> float:
+    """A warm-up a share of the way from the recipe's to another, linear, in the unit of the other.
+
+    Raises:
+        BadInput: Below none, or beyond all of the planned updates.
+    """
+    now, planned = warmup_updates(recipe), recipe.planned_updates
+    in_updates = own >= 1 or (own == 0 and recipe.schedule.warmup >= 1)
+    start = float(now) if in_updates else now / planned
+    length = start + fraction * (own - start)
+    if not 0 <= length < (math.inf if in_updates else 1):
+        raise BadInput("warmup", f"{length:.3g}", "none to all of the planned updates")
+    return float(round(length)) if in_updates else rounded(length)
 
 
 def rate(recipe: Recipe) -> Callable[[int], float]:
@@ -101,6 +117,16 @@ class ScheduleName(Lever):
         """The present shape."""
         return cls(shape=recipe.schedule.name)
 
+    def part_of(self, fraction: float, recipe: Recipe) -> ScheduleName:
+        """That of its warm-up, where the shape is the present one.
+
+        Raises:
+            NoShare: Another shape, or no warm-up.
+        """
+        if self.shape != recipe.schedule.name or self.warmup is None:
+            raise NoShare("a shape is a choice, of which there is no part")
+        return self.with_options(warmup=warmup_between(recipe, self.warmup, fraction))
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``schedule.name``, and ``schedule.warmup`` where given."""
         warmup = recipe.schedule.warmup if self.warmup is None else self.warmup
@@ -143,6 +169,10 @@ class Warmup(Lever):
     def neutral(cls, recipe: Recipe) -> Warmup:
         """The present warm-up."""
         return cls(length=recipe.schedule.warmup)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Warmup:
+        """Linear from the present length."""
+        return self.with_options(length=warmup_between(recipe, self.length, fraction))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``schedule.warmup``."""

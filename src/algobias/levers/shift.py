@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.randomness import generator
+from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees, tensors_in
@@ -54,6 +55,12 @@ class Shift(Part):
     def neutral(cls, recipe: Recipe) -> Shift:
         """No move."""
         return cls(pixels=0)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Shift:
+        """Linear in the pixels, rounded; geometric where the recipe moves images already."""
+        return self.with_options(
+            pixels=whole_between(self.size_from(recipe, "pixels"), self.pixels, fraction)
+        )
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Move the images of every batch.

@@ -7,6 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from algobias.levers.base import Card, Lever
+from algobias.levers.size import between
 from algobias.recipe import Recipe
 
 
@@ -50,6 +51,10 @@ class WeightDecay(Lever):
     def neutral(cls, recipe: Recipe) -> WeightDecay:
         """The present strength."""
         return cls(decay=recipe.optimizer.weight_decay)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> WeightDecay:
+        """Geometric from the present strength; linear from or to none."""
+        return self.with_options(decay=between(recipe.optimizer.weight_decay, self.decay, fraction))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Set ``optimizer.weight_decay``."""

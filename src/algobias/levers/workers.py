@@ -11,6 +11,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
@@ -175,6 +176,11 @@ class Workers(Part):
     def neutral(cls, recipe: Recipe) -> Workers:
         """A single worker."""
         return cls(count=1)
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Workers:
+        """Geometric in the workers; the nearest number that divides the batch."""
+        now = self.size_from(recipe, "count")
+        return self.with_options(count=divisor(now, self.count, fraction, of=recipe.batch))
 
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -13,6 +14,7 @@ from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
 from algobias.report.record import Interval, StudyRecord
 from algobias.report.words import mapping
+from algobias.study.explain.interventions import dose_left_out
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
@@ -40,16 +42,13 @@ def about_change(record: StudyRecord) -> list[str]:
         "whole is caused by the change."
     ]
     switched = [mapping(one) for one in record.result.get("interventions") or []]
-    off = [
-        (one["at"], Interval.read(one.get("recovered"))) for one in switched if one["kind"] == "switch_off"
-    ]
-    if off and all(share.mean is not None for _, share in off):
-        gone = ", ".join(f"{share.mean:.2f} after {100 * at:g} %" for at, share in off)
-        lines.append(f"Switching it off brings back this part of the gap: {gone} of the planned updates.")
-    on = [(one["at"], Interval.read(one.get("recovered"))) for one in switched if one["kind"] == "switch_on"]
-    if on and all(share.mean is not None for _, share in on):
-        gone = ", ".join(f"{1 - (share.mean or 0.0):.2f} after {100 * at:g} %" for at, share in on)
-        lines.append(f"Switching it on late makes this part of the gap: {gone} of the planned updates.")
+    for kind, said in (
+        ("switch_off", "Switching it off brings back"),
+        ("switch_on", "Switching it on late makes"),
+    ):
+        gone = _switched([one for one in switched if one["kind"] == kind], made=kind == "switch_on")
+        if gone:
+            lines.append(f"{said} this part of the gap: {gone} of the planned updates.")
     table = mapping(record.result.get("dose_response"))
     slope = Interval.read(table.get("gap_slope"))
     if slope.known:
@@ -64,7 +63,21 @@ def about_change(record: StudyRecord) -> list[str]:
         lines.append(
             f"Over the doses the gap {sign} with the size of the change: {text} from none to all of it."
         )
+    left_out = [mapping(one) for one in record.result.get("doses_left_out") or []]
+    lines += [numerals.sentence(dose_left_out(one.get("dose"), str(one.get("reason")))) for one in left_out]
     return lines
+
+
+def _switched(entries: Sequence[Mapping[str, Any]], *, made: bool) -> str:
+    """The part of the gap that is gone (or made) after each share of the updates; "" if one is unknown."""
+    said = []
+    for one in entries:
+        gone = Interval.read(one.get("recovered")).mean
+        if gone is None:
+            return ""
+        afresh = " (schedule restarted)" if one.get("restart") else ""
+        said.append(f"{1 - gone if made else gone:.2f} after {100 * one['at']:g} %{afresh}")
+    return ", ".join(said)
 
 
 def table(record: StudyRecord) -> dict[str, Any]:
@@ -76,6 +89,7 @@ def table(record: StudyRecord) -> dict[str, Any]:
     for entry in entries:
         apart = ", at the planned end" if matched and entry.get("place") == "planned_end" else ""
         against = Interval.read(entry.get("against_treated_baseline"))
+        apart += f"; {entry['undoes']}" if entry.get("undoes") else ""
         rows.append(
             {
                 "name": str(entry.get("text") or "") + apart,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Literal
 
 import numpy as np
@@ -20,8 +21,6 @@ from algobias.study.statistics import Estimate, Interval, paired
 Floats = NDArray[np.float64]
 Word = Literal["caused by", "accompanied by", "not related", "undecided"]
 
-CHANGE = "the change"
-
 STILL = 1.0
 """A coordinate whose whole interval is within so many seed standard deviations did not move to speak of."""
 
@@ -32,8 +31,9 @@ class Forced:
 
     Attributes:
         lever: As spelled.
-        kind: Name of its first lever: two spellings of one lever are one kind of evidence. ``CHANGE`` where
-            the change itself was switched off or on, or made smaller.
+        members: What it is made of: names of its levers and of what they set. Two that share a member are
+            one piece of evidence. Empty where the change itself was undone: switched off or on, made smaller,
+            or taken back by a lever.
         returned: Part of the coordinate's shift that is undone, 1 - (treated - baseline) / (variant -
             baseline).
         recovered: Part of the gap that is undone, R.
@@ -43,7 +43,7 @@ class Forced:
     """
 
     lever: str
-    kind: str
+    members: frozenset[str]
     returned: Interval
     recovered: Interval
     repair: bool
@@ -87,10 +87,10 @@ class Statement:
 
     Attributes:
         coordinate: The probe.
-        word: ``caused by``: it came back with generalisation under at least two kinds of lever, and no
-            intervention says otherwise. ``accompanied by``: it came back and generalisation did not, or
-            generalisation came back without it. ``not related``: it moved by less than
-            ``STILL``. ``undecided``.
+        word: ``caused by``: it came back with generalisation under at least two levers that share nothing,
+            and no intervention says otherwise. ``accompanied by``: it came back and generalisation did not,
+            or generalisation came back without it. ``not related``: it moved by less than ``STILL``.
+            ``undecided``.
         because: Why, in words.
         forced: What was seen.
     """
@@ -124,7 +124,7 @@ def judge(coordinate: str, forced: Sequence[Forced], *, moved: bool, still: bool
         )
         return Statement(coordinate, "undecided", because, seen)
     found = _rule(coordinate, seen)
-    beyond = [one.lever for one in seen if one.beyond_in_vain and one.kind != CHANGE]
+    beyond = [one.lever for one in seen if one.beyond_in_vain and one.members]
     if beyond and found.word != "accompanied by":
         rest = (
             f"; not the whole cause: {_names(beyond)} took it beyond the baseline, and part of the gap stayed"
@@ -137,31 +137,41 @@ def _rule(coordinate: str, seen: tuple[Forced, ...]) -> Statement:
     """The rule for a coordinate that moved."""
     in_vain = [one.lever for one in seen if one.coordinate_back and one.gap_stayed]
     without = [one.lever for one in seen if one.coordinate_stayed and one.gap_back]
-    together = {
-        one.kind: one.lever for one in seen if one.coordinate_back and one.gap_back and one.kind != CHANGE
-    }
+    together = [one for one in seen if one.coordinate_back and one.gap_back and one.members]
     if in_vain:
         because = f"{_names(in_vain)} brought it back, and generalisation did not come back with it"
         return Statement(coordinate, "accompanied by", because, seen)
     if without:
         because = f"with {_names(without)} generalisation came back although it stayed moved"
         return Statement(coordinate, "accompanied by", because, seen)
-    if len(together) >= 2:
+    if any(not one.members & other.members for one, other in combinations(together, 2)):
         because = (
-            f"{_names(list(together.values()))} brought it back, generalisation came back each time, and no "
-            "intervention says otherwise"
+            f"{_names([one.lever for one in together])} brought it back, generalisation came back each time, "
+            "and no intervention says otherwise"
         )
         return Statement(coordinate, "caused by", because, seen)
     if together:
-        (lever,) = together.values()
-        because = f"it came back with generalisation under {lever} only: a lever of another kind would decide"
-    elif any(one.coordinate_back and one.kind != CHANGE for one in seen):
+        shared = _shared(together)
+        because = (
+            f"it came back with generalisation under {_names([one.lever for one in together])} only{shared}: "
+            "a lever of another kind would decide"
+        )
+    elif any(one.coordinate_back and one.members for one in seen):
         because = "it was brought back, but whether generalisation came back with it is not clear"
-    elif all(one.kind == CHANGE for one in seen):
+    elif not any(one.members for one in seen):
         because = "with no lever could it be read at matched fit: nothing is known of it"
     else:
         because = "no lever that was tried brought it back while the change stayed"
     return Statement(coordinate, "undecided", because, seen)
+
+
+def _shared(levers: Sequence[Forced]) -> str:
+    """What makes several levers one piece of evidence, as an aside; nothing for a single one."""
+    pairs = list(combinations(levers, 2))
+    shared = sorted({name for one, other in pairs for name in one.members & other.members})
+    names = [name for name in shared if f"parts.{name}" not in shared or name.startswith("parts.")]
+    said = _names([name.removeprefix("parts.") for name in names]) if names else ""
+    return f", which share {said} and so are one piece of evidence" if pairs else ""
 
 
 def _names(levers: Sequence[str]) -> str:

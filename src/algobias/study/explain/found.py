@@ -12,7 +12,7 @@ from algobias.study.arms import Arms
 from algobias.study.audit import spoken
 from algobias.study.describe import training_metric_scale
 from algobias.study.design import Design, Run, under_control
-from algobias.study.explain.evidence import CHANGE, STILL, Floats, Forced, Statement, judge, slope
+from algobias.study.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.study.explain.interventions import Intervention
 from algobias.study.extension import Book
 from algobias.study.matching import FitScale
@@ -43,12 +43,14 @@ def intervention_entries(
             "at": one.at,
             "restart": one.restart,
             "dose": one.dose,
+            "members": sorted(one.members),
+            "undoes": one.undoes,
             "place": None if recovery is None else recovery.at,
             "reason": None if recovery is None else recovery.reason,
             "gap": interval(None if recovery is None else recovery.treated_gap),
             "recovered": interval(None if recovery is None else recovery.recovered),
             "against_treated_baseline": interval(
-                None if recovery is None or one.kind != "force" else recovery.against_treated_baseline
+                None if recovery is None or not one.members else recovery.against_treated_baseline
             ),
             "returned": {
                 name: interval(returned_under(readings, number, name, errors)) for name in _moved(readings)
@@ -78,11 +80,9 @@ def statements_of(
             back = returned_under(readings, number, name, verdict.split.errors)
             if recovery is None or recovery.recovered is None or back is None:
                 continue
-            lever = one.kind == "force"
-            repair = recovery.general is False or not lever
-            kind = one.text.partition(":")[0] if lever else CHANGE
-            against = recovery.against_treated_baseline if lever else None
-            forced.append(Forced(one.text, kind, back, recovery.recovered, repair, against))
+            repair = recovery.general is False or not one.members
+            against = recovery.against_treated_baseline if one.members else None
+            forced.append(Forced(one.text, one.members, back, recovery.recovered, repair, against))
         statements.append(judge(name, forced, moved=True))
     known = {one.coordinate for one in statements}
     for entry in audited.get("moved") or []:
@@ -102,6 +102,7 @@ def statement_entry(one: Statement) -> dict[str, Any]:
         "forced": [
             {
                 "lever": each.lever,
+                "members": sorted(each.members),
                 "returned": interval(each.returned),
                 "recovered": interval(each.recovered),
                 "against_treated_baseline": interval(each.against),

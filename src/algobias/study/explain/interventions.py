@@ -8,15 +8,11 @@ from itertools import islice, zip_longest
 from typing import Literal
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Lever
+from algobias.levers.base import Lever
+from algobias.levers.size import NoShare
 from algobias.recipe import Origin, Recipe
 from algobias.study.control.candidates import NAMED, Setting
-
-DIGITS = 3
-"""Significant digits of a dose."""
-
-UNBOUNDED = 1e12
-"""A neutral setting from here on stands for "without bound" (a clip): no size lies between it and another."""
+from algobias.study.sameness import alike, touched
 
 Kind = Literal["switch_off", "switch_on", "dose", "force"]
 
@@ -34,6 +30,9 @@ class Intervention:
         restart: Whether the schedule of the rate starts afresh at the switch.
         dose: Size of the change; 0 is the baseline, 1 the change as audited.
         alters_loss: Its training loss is not comparable.
+        members: What a lever that is pulled is made of: names of its levers and of what they set. Two that
+            share one are one piece of evidence. Empty where the change itself is undone.
+        undoes: How a lever that is pulled leaves nothing of the change, or None.
     """
 
     kind: Kind
@@ -44,6 +43,8 @@ class Intervention:
     restart: bool = False
     dose: float | None = None
     alters_loss: bool = False
+    members: frozenset[str] = frozenset()
+    undoes: str | None = None
 
 
 def switches(
@@ -104,25 +105,60 @@ def transplant(
     return then.edit(origin=Origin(recipe=origin, start=0))
 
 
-def doses(changes: Sequence[Lever], baseline: Recipe, shares: Sequence[float]) -> list[Intervention]:
+@dataclass(frozen=True)
+class Doses:
+    """The change at other sizes.
+
+    Attributes:
+        made: One intervention for each size.
+        left_out: (size, why) of those that are not made; a size of None stands for all.
+    """
+
+    made: tuple[Intervention, ...]
+    left_out: tuple[tuple[float | None, str], ...] = ()
+
+
+def dose_left_out(dose: float | None, reason: str) -> str:
+    """Say which dose is not made, and why."""
+    return f"no doses: {reason}" if dose is None else f"no dose of {dose:g}: {reason}"
+
+
+def doses(changes: Sequence[Lever], baseline: Recipe, shares: Sequence[float]) -> Doses:
     """The change at other sizes; those that cannot be, or are the same as another, are left out.
+
+    Every lever of the change says itself what a share of it is; a change with a lever of which there is no
+    share has no sizes, since at none of it that lever would still be there.
 
     Args:
         changes: The levers of the change.
         baseline: The baseline's recipe.
-        shares: Sizes; 0 is no change, 1 the change itself, 0.5 its square root where it is a factor.
+        shares: Sizes; 0 is no change, 1 the change itself.
+
+    Example:
+        >>> from algobias.levers.registry import parse
+        >>> spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
+        >>> found = doses([parse("batch:x16,lr=sqrt")], Recipe(**spec, budget={"epochs": 1}), (0.5, 2))
+        >>> found.made[0].text, [size for size, why in found.left_out]
+        ('batch:x4,lr=sqrt', [2])
     """
     found: list[Intervention] = []
-    whole = _applied(changes, baseline)
-    seen = [baseline, whole]
+    left_out: list[tuple[float | None, str]] = []
+    seen = {"the baseline": baseline, "the variant": _applied(changes, baseline)}
     for share in shares:
-        made = _dosed(changes, baseline, share)
-        if made is None or made[1] in seen:
+        try:
+            text, recipe = _dosed(changes, baseline, share)
+        except NoShare as error:
+            return Doses((), ((None, str(error)),))
+        except BadInput as error:
+            left_out.append((share, str(error)))
             continue
-        text, recipe = made
-        seen.append(recipe)
+        same = next((name for name, other in seen.items() if alike(other, recipe)), None)
+        if same is not None:
+            left_out.append((share, f"the same as {same}"))
+            continue
+        seen[f"dose {share:g}"] = recipe
         found.append(Intervention("dose", text, recipe, baseline, dose=share))
-    return found
+    return Doses(tuple(found), tuple(left_out))
 
 
 def _applied(levers: Sequence[Lever], recipe: Recipe) -> Recipe:
@@ -131,111 +167,72 @@ def _applied(levers: Sequence[Lever], recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _dosed(changes: Sequence[Lever], recipe: Recipe, share: float) -> tuple[str, Recipe] | None:
-    """The change at this size, as spelled, and the recipe; None where no lever has a size or it cannot be."""
-    levers, sized = [], False
-    try:
-        for lever in changes:
-            one = at_dose(lever, recipe, share)
-            sized = sized or one is not None
-            levers.append(one or lever)
-            recipe = levers[-1].apply(recipe)
-    except BadInput:
-        return None
-    return (" then ".join(lever.spelling() for lever in levers), recipe) if sized else None
+def _dosed(changes: Sequence[Lever], recipe: Recipe, share: float) -> tuple[str, Recipe]:
+    """The change at this size, as spelled, and the recipe.
 
-
-def at_dose(lever: Lever, recipe: Recipe, share: float) -> Lever | None:
-    """A lever at another size, between its neutral setting (0) and its own (1) or beyond.
-
-    Where both settings are above 0 the size is geometric, ``neutral^(1 - s) own^s``, else linear,
-    ``neutral + s (own - neutral)``; whole numbers are rounded.
-
-    Args:
-        lever: The lever.
-        recipe: The recipe it acts on.
-        share: s.
-
-    Returns:
-        None where the lever has no size (a choice of optimizer, say), or where this size is no change.
-
-    Example:
-        >>> from algobias.levers.registry import parse
-        >>> spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
-        >>> recipe = Recipe(**spec, budget={"epochs": 1})
-        >>> at_dose(parse("batch:x16,lr=sqrt"), recipe, 0.5).spelling()
-        'batch:x4,lr=sqrt'
-        >>> at_dose(parse("delay:8"), recipe, 0.5).spelling()
-        'delay:4'
+    Each lever's share starts from what the shares of those before it have made of the baseline: at none of
+    the change that is the baseline, at all of it the variant.
     """
-    neutral = type(lever).neutral(recipe)
-    fields = [name for name in (type(lever).positional, "p", "rho") if name in type(lever).model_fields]
-    for field in fields:
-        own, none = getattr(lever, str(field)), getattr(neutral, str(field))
-        if own is None or none is None or isinstance(own, str | bool):
-            continue
-        if isinstance(none, float) and none >= UNBOUNDED:
-            continue
-        value: Amount | float
-        if isinstance(own, Amount):
-            now = 1.0 if own.relative else _present(lever, recipe)
-            if now is None:
-                continue
-            size = _between(now, own.value, share)
-            whole = not own.relative and own.value.is_integer() and now.is_integer()
-            value = Amount(value=float(round(size)) if whole else size, relative=own.relative)
-        elif isinstance(own, int):
-            value = round(_between(float(none), float(own), share))
-        else:
-            value = _between(float(none), float(own), share)
-        if value == none:
-            return None  # rounded to no change at all
-        data = {name: getattr(lever, name) for name in lever.model_fields_set}
+    levers = []
+    for lever in changes:
         try:
-            return type(lever).model_validate({**data, str(field): value})
-        except ValueError:
-            return None
-    return None
+            levers.append(lever.share(share, recipe))
+        except NoShare as error:
+            raise NoShare(f"{lever.spelling()}: {error}") from error
+        recipe = levers[-1].apply(recipe)
+    return " then ".join(lever.spelling() for lever in levers), recipe
 
 
-def _present(lever: Lever, recipe: Recipe) -> float | None:
-    """What an absolute amount replaces."""
-    known = {"batch": float(recipe.batch), "lr": recipe.optimizer.lr}
-    return known.get(lever.name)
-
-
-def _between(neutral: float, own: float, share: float) -> float:
-    geometric = neutral > 0 and own > 0
-    value = neutral ** (1 - share) * own**share if geometric else neutral + share * (own - neutral)
-    return float(f"{value:.{DIGITS}g}")
-
-
-def forces(settings: Sequence[Setting], moved: Collection[str], most: int) -> list[Intervention]:
+def forces(
+    settings: Sequence[Setting], variant: Recipe, moved: Collection[str], most: int
+) -> list[Intervention]:
     """Levers that may force a coordinate back while the change stays.
 
     Several kinds of lever say more than several settings of one: one setting of each kind first, those kinds
-    first that are known to move most of what moved; the user's own settings always.
+    first that are known to move most of what moved; the user's own settings always. Settings that share a
+    member are of one kind. A lever of the user's own that leaves nothing of the change forces nothing back:
+    it is kept, without members, and counts like a smaller dose.
 
     Args:
         settings: What can be tried here.
+        variant: The recipe they are pulled on.
         moved: Probes of the coordinates that moved.
         most: At most so many, the user's own not counted.
     """
+    members = {one.text: members_of(one, variant) for one in settings}
     own = [one for one in settings if one.why == NAMED]
-    kinds: dict[str, list[Setting]] = {}
+    kinds: list[list[Setting]] = []
     for one in settings:
-        if one.why != NAMED:
-            kinds.setdefault(one.levers[0].name, []).append(one)
-    for group in kinds.values():
+        if one.why == NAMED or one.undoes is not None:
+            continue
+        group = next((each for each in kinds if members[each[0].text] & members[one.text]), None)
+        if group is None:
+            kinds.append([one])
+        else:
+            group.append(one)
+    for group in kinds:
         group.sort(key=lambda one: -_reach(one, moved))
         # Settings of one lever are listed from weak to strong: the middle first.
         group[:] = group[len(group) // 2 :] + group[: len(group) // 2]
-    ranked = sorted(kinds.values(), key=lambda group: -_reach(group[0], moved))
+    ranked = sorted(kinds, key=lambda group: -_reach(group[0], moved))
     rounds = (one for row in zip_longest(*ranked) for one in row if one is not None)
     return [
-        Intervention("force", one.text, one.variant, one.baseline, alters_loss=one.alters_loss)
+        Intervention(
+            "force",
+            one.text,
+            one.variant,
+            one.baseline,
+            alters_loss=one.alters_loss,
+            members=frozenset() if one.undoes else members[one.text],
+            undoes=one.undoes,
+        )
         for one in (*own, *islice(rounds, most))
     ]
+
+
+def members_of(setting: Setting, variant: Recipe) -> frozenset[str]:
+    """Names of a setting's levers and of what they set in the variant's recipe."""
+    return frozenset(lever.name for lever in setting.levers) | touched(variant, setting.variant)
 
 
 def _reach(setting: Setting, moved: Collection[str]) -> int:

@@ -14,7 +14,7 @@ from algobias.study.arms import Arms, build_arms
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import candidates
 from algobias.study.design import Design, under_control
-from algobias.study.explain.interventions import Intervention, doses, forces, switches
+from algobias.study.explain.interventions import Intervention, dose_left_out, doses, forces, switches
 from algobias.study.explain.spec import ExplainSpec
 from algobias.study.forecast import forecast
 from algobias.study.readings import TWIN
@@ -41,6 +41,7 @@ class Prepared:
         interventions: What will be done.
         arms: The audit's arms and a pair for each intervention.
         look: Number of seeds.
+        left_out: (size, why) of the doses that are not made; a size of None stands for all.
     """
 
     study: str
@@ -51,6 +52,12 @@ class Prepared:
     interventions: tuple[Intervention, ...]
     arms: Arms
     look: int
+    left_out: tuple[tuple[float | None, str], ...] = ()
+
+    @property
+    def doses_left_out(self) -> list[dict[str, Any]]:
+        """``dose, reason`` of the doses that are not made."""
+        return [{"dose": dose, "reason": reason} for dose, reason in self.left_out]
 
     @property
     def design(self) -> Design:
@@ -59,6 +66,7 @@ class Prepared:
             self.arms.design(float(self.audited["tolerance"])),
             controls=len(self.interventions),
             control_alters_loss=tuple(one.alters_loss for one in self.interventions),
+            undoing=tuple(one.undoes for one in self.interventions),
             only_look=self.look,
             upward=True,
         )
@@ -94,7 +102,10 @@ class Prepared:
         longer = self.audited["verdict"] not in AT_PLANNED_END or self.look < int(self.audited["gap"]["n"])
         arms = replace(self.arms, spec=asked, recipes=recipes)
         found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
-        return {**found, "explain_of": self.audit}
+        remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]
+        remarks += [dose_left_out(dose, reason) for dose, reason in self.left_out]
+        left_out = self.doses_left_out
+        return {**found, "explain_of": self.audit, "remarks": remarks, "doses_left_out": left_out}
 
 
 def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
@@ -111,16 +122,18 @@ def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
     audited, question = audited_question(row)
     with one_thread():
         plain = build_arms(question, options.load(question.task))
-        interventions = plan_interventions(plain, audited, spec)
+        interventions, left_out = plan_interventions(plain, audited, spec)
         arms = _with(plain, interventions)
     seen = int(audited["gap"]["n"])
     look = seen if spec.seeds is None else min(spec.seeds, seen)
     study = _id(row.id, spec, arms, look)
-    return Prepared(study, row.id, audited, question, spec, tuple(interventions), arms, look)
+    return Prepared(study, row.id, audited, question, spec, tuple(interventions), arms, look, left_out)
 
 
-def plan_interventions(plain: Arms, audited: Mapping[str, Any], spec: ExplainSpec) -> list[Intervention]:
-    """Everything that will be done, fixed before any of it is trained.
+def plan_interventions(
+    plain: Arms, audited: Mapping[str, Any], spec: ExplainSpec
+) -> tuple[list[Intervention], tuple[tuple[float | None, str], ...]]:
+    """Everything that will be done, fixed before any of it is trained, and the doses that will not.
 
     Raises:
         BadInput: Levers that are unknown or impossible here, nothing that can be done.
@@ -133,7 +146,8 @@ def plan_interventions(plain: Arms, audited: Mapping[str, Any], spec: ExplainSpe
     }
     if audited["verdict"] != "broken":
         found += switches(plain.recipes, planned, spec.at)
-    found += doses(plain.changes, plain.recipes["baseline"], spec.doses)
+    sizes = doses(plain.changes, plain.recipes["baseline"], spec.doses)
+    found += sizes.made
     moved = audited.get("moved") or []
     try:
         settings = candidates(
@@ -145,8 +159,8 @@ def plan_interventions(plain: Arms, audited: Mapping[str, Any], spec: ExplainSpe
         field = "only" if spec.only else "force"
         raise BadInput(field, error.value, error.allowed.replace("a control", "a lever")) from error
     names = {str(one["probe"]).removesuffix(TWIN) for one in moved if one.get("status") == "moved"}
-    found += forces(settings, names, spec.most)
-    return found
+    found += forces(settings, plain.recipes["variant"], names, spec.most)
+    return found, sizes.left_out
 
 
 def _with(plain: Arms, interventions: Sequence[Intervention]) -> Arms:
@@ -156,7 +170,7 @@ def _with(plain: Arms, interventions: Sequence[Intervention]) -> Arms:
         recipes[under_control("variant", number)] = one.recipe
         recipes[under_control("baseline", number)] = one.baseline
     asked = plain.spec.model_copy(update={"control": tuple(one.text for one in interventions)})
-    return replace(plain, spec=asked, recipes=recipes, controls=())
+    return replace(plain, spec=asked, recipes=recipes, controls=(), undoing=())
 
 
 def _id(audit: str, spec: ExplainSpec, arms: Arms, look: int) -> str:

@@ -12,7 +12,7 @@ from algobias.study.design import Run, under_control
 from algobias.study.executor import OutOfTime
 from algobias.study.explain.evidence import Statement
 from algobias.study.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.study.explain.interventions import Intervention
+from algobias.study.explain.interventions import Intervention, dose_left_out
 from algobias.study.explain.prepared import prepare
 from algobias.study.explain.spec import ExplainSpec
 from algobias.study.plan import plan
@@ -81,6 +81,11 @@ def run_explain(
                 "tolerance": audited["tolerance"],
             }
         )
+        for one in interventions:
+            if one.undoes is not None:
+                progress.message(f"{one.text}: {one.undoes}")
+        for dose, reason in ready.left_out:
+            progress.message(dose_left_out(dose, reason))
         progress.message(f"{len(interventions)} interventions on {look} seeds of the audit")
         runs: list[Run] = []
         with Trainer(arms, store, study, options, progress, started) as trainer:
@@ -120,6 +125,7 @@ def run_explain(
         "explain_of": row.id,
         "interventions": entries,
         "dose_response": dose_response(interventions, arms, design, wanted, runs, readings),
+        "doses_left_out": ready.doses_left_out,
         "statements": [statement_entry(one) for one in statements],
         "seconds": time.monotonic() - started,
     }

@@ -76,6 +76,9 @@ class Key:
             one.
         workers: Simulated workers that lie side by side on the last leading axis, each with B examples.
         slices: Equal consecutive parts of the batch that stay together, each with its own examples.
+        turn: Which of several passes of one update this is, from 0; random numbers inside of the network
+            follow it.
+        worker: Which worker it is of, from 0; random numbers inside of the network follow it.
     """
 
     update: int
@@ -86,6 +89,8 @@ class Key:
     copies: Tensor | None = None
     workers: int = 1
     slices: int = 1
+    turn: int = 0
+    worker: int = 0
 
 
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]

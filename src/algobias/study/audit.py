@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from algobias.recipe import difference
+from algobias.levers.base import Part
+from algobias.levers.registry import build_part
+from algobias.recipe import Recipe, difference
 from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
 from algobias.study.describe import fine_tolerance
@@ -34,6 +36,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
 from algobias.training.device import one_thread
+from algobias.training.soundness import check_network
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ def run_audit(
     store.save_study(study, question)
     probes = wanted_probes(spec.probes, earlier_result(store, study))
     with one_thread():
+        check_networks(arms)
         not_applied, null_failed = pre_checks(arms, progress)
     runs: list[Run] = []
     with Trainer(arms, store, study, options, progress, started) as trainer:
@@ -173,6 +177,22 @@ def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
     """The result object of the study if it has been answered before."""
     row = store.find_study(study)
     return None if row.result is None else read_archive(row).result
+
+
+def check_networks(arms: Arms) -> None:
+    """Compare one gradient of each arm's network with plain PyTorch's, before anything is paid for.
+
+    Arms whose networks are built alike are checked once.
+
+    Raises:
+        BadInput: Training would not compute what plain PyTorch computes.
+    """
+    alike: dict[tuple[str, ...], Recipe] = {}
+    for recipe in arms.recipes.values():
+        surgery = [str(spec) for spec in recipe.parts if type(build_part(spec)).model is not Part.model]
+        alike.setdefault((recipe.engine, str(recipe.model), *surgery), recipe)
+    for recipe in alike.values():
+        check_network(recipe, arms.task, arms.spec.device)
 
 
 def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from algobias.errors import BadInput
+from algobias.models.attributes import lazy_layers
 from algobias.tasks.source import Source, TensorSource
 from algobias.tasks.trees import map_trees, tensors_in
 
@@ -39,6 +40,19 @@ def check_finite(source: Source, name: str) -> None:
                 place = int(bad.reshape(len(bad), -1).any(dim=1).nonzero()[0])
                 value = chunk[place][bad[place]].reshape(-1)[0].item()
                 raise BadInput(path, f"{value} in example {start + place}", "finite numbers only")
+
+
+def check_module(net: Any) -> None:
+    """Refuse what is no module, and layers whose weights do not exist before their first batch."""
+    if not isinstance(net, nn.Module):
+        raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+    lazy = lazy_layers(net)
+    if lazy:
+        allowed = (
+            "layers whose weights exist: a lazy layer gets them from its first batch (call the network on "
+            "one example in the function that builds it, or give its layers their sizes)"
+        )
+        raise BadInput("model", ", ".join(lazy[:3]), allowed)
 
 
 def check_labels(labels: dict[str, Tensor], classes: int | None) -> None:

@@ -25,9 +25,7 @@ def rehearse(task: Task) -> None:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = guarded("model", task.model)
-        if not isinstance(net, nn.Module):
-            raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+        net = task.build_model()
         net.eval()
         for name, source in task.sources().items():
             index = _telling_examples(source, task.all_labels(name))
@@ -35,11 +33,7 @@ def rehearse(task: Task) -> None:
             loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
             _check_loss(loss, name)
             if name == "train":
-                parameters = [parameter for parameter in net.parameters() if parameter.requires_grad]
-                guarded(
-                    "gradient of the loss",
-                    lambda x=loss, p=parameters: torch.autograd.grad(x, p, allow_unused=True),
-                )
+                _check_gradient(loss, [p for p in net.parameters() if p.requires_grad])
             with torch.no_grad():
                 values = guarded(
                     f"metric on {name}", lambda b=batch: task.metric(net, [b] if task.corpus else b)
@@ -60,6 +54,19 @@ def _check_loss(loss: Any, name: str) -> None:
         raise BadInput(f"loss on {name}", shown, "one floating-point number: the mean over the batch")
     if not bool(torch.isfinite(loss)):
         raise BadInput(f"loss on {name}", float(loss.detach()), "a finite loss at the initial weights")
+
+
+def _check_gradient(loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    if not parameters:
+        raise BadInput("model", "no trained parameter", "a network with at least one trainable parameter")
+    if loss.requires_grad:
+        guarded("gradient of the loss", loss.backward)
+    if not loss.requires_grad or all(p.grad is None for p in parameters):
+        raise BadInput(
+            "gradient of the loss",
+            "no parameter changes it",
+            "a loss that is computed with the model it is given, and depends on its trained parameters",
+        )
 
 
 def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:

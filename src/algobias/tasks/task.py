@@ -14,7 +14,7 @@ from algobias.errors import BadInput
 from algobias.models.registry import build as build_zoo_model
 from algobias.recipe import DataSpec, ModelSpec, Recipe
 from algobias.tasks import fingerprint
-from algobias.tasks.checks import check_finite, check_labels, first_batch, guarded
+from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch, guarded
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
 from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
 from algobias.tasks.trees import tensors_in
@@ -176,12 +176,11 @@ class Task:
             spec: Which; a zoo model takes its input shape and number of classes from the data.
 
         Raises:
-            BadInput: Not a model of the zoo, or one that does not fit the data.
+            BadInput: Not a model of the zoo, or one that does not fit the data; layers without weights yet.
         """
         if spec is None or spec.name == "task":
-            net = guarded("model", self.model)
-            if not isinstance(net, nn.Module):
-                raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+            net: nn.Module = guarded("model", self.model)
+            check_module(net)
             return net
         inputs = next(iter(tensors_in(first_batch(self.train))))[1]
         if not inputs.is_floating_point():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,11 +38,11 @@ class _Saved:
     them: its address may then be used again. So the number does not depend on what the allocator does.
 
     Args:
-        parameters: A tensor whose storage is not counted.
+        parameters: Tensors whose storages are not counted.
     """
 
-    def __init__(self, parameters: Tensor) -> None:
-        self._own = parameters.untyped_storage().data_ptr()
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self._own = {tensor.untyped_storage().data_ptr() for tensor in parameters}
         self._holders: Counter[int] = Counter()
         self._bytes = 0
         self.peak = 0
@@ -55,7 +55,7 @@ class _Saved:
         """One holder of a tensor's storage more (1) or less (-1)."""
         storage = tensor.untyped_storage()
         place = storage.data_ptr()
-        if place == self._own:
+        if place in self._own:
             return
         before = self._holders[place]
         self._holders[place] = before + holders
@@ -82,6 +82,7 @@ def measure_step(
     transform: Transform,
     seed: int,
     evaluated: Callable[[], int],
+    weights: Iterable[Tensor] = (),
 ) -> StepCost:
     """Run one gradient evaluation and update on copies, and count.
 
@@ -96,12 +97,13 @@ def measure_step(
         transform: The update rule.
         seed: Whose first batch is drawn.
         evaluated: Gradient evaluations so far, in examples: a part may need several for one update.
+        weights: The module's own parameters, where a run's are copied into them.
     """
     lead = () if state.params.dim() == 1 else (1,)
     batch, key = sampler(0, (seed,))
     memory = transform.init(state)
     point = transform.at(state, memory, key)
-    saved = _Saved(point.params)
+    saved = _Saved([point.params, *weights])
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
         grads, _ = grad(point, batch, key)
     before = evaluated()

@@ -1,63 +1,39 @@
-"""A task's network as a pure function of flat parameters, for one run or for runs stacked over seeds."""
+"""A task's network as a function of flat parameters alone, for one run or for runs stacked over seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
-from torch.utils.data import default_collate
 
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.ghost_norm import KINDS
-from algobias.levers.step import Batch, Grads, Key, Layout, State
+from algobias.levers.step import Batch, Grads, Key, State
+from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
-from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import to_device
+from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.remember import remembered
-from algobias.training.seeding import reseed, seeded
-from algobias.training.weighting import Scaled, kept_only, row_weights
-
-STACK_PARAMETERS = 400_000
-"""Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
+from algobias.training.seeding import seeded
+from algobias.training.stacking import can_stack
+from algobias.training.weighting import kept_only, row_weights
 
 SAMPLE_CHARACTERS = 2_000
 """A task's sample is cut to so many characters."""
-
-_LOOPED = (
-    nn.modules.conv._ConvNd,
-    nn.modules.batchnorm._BatchNorm,
-    nn.RNNBase,
-    nn.modules.dropout._DropoutNd,
-    nn.MultiheadAttention,
-)
-
-
-class _Call(nn.Module):
-    """Holds the model under one name, so that functional_call can swap its weights around any function."""
-
-    def __init__(self, model: nn.Module, function: Callable[[nn.Module, Any], Any]) -> None:
-        super().__init__()
-        self.model = model
-        self.function = function
-
-    def forward(self, batch: Any) -> Any:
-        return self.function(self.model, batch)
 
 
 class Network:
     """Loss, gradient and metric of a task's model at given flat parameters.
 
-    Memory: the template module, plus whatever the state holds; nothing is kept between calls but
+    Memory: the template module, plus whatever the state holds; nothing that counts is kept between calls but
     ``gradients``, evaluations so far in examples of one run, and ``left_out``, those of them whose weight was
-    0, for each run.
+    0, for each run. The template is written to: it holds the weights that were asked for last.
 
     Args:
         task: The task.
@@ -72,34 +48,26 @@ class Network:
         self.parts = tuple(parts)
         self.device = device
         self.template = self._build(0)
-        trained = {name: p for name, p in self.template.named_parameters() if p.requires_grad}
-        if not trained:
-            raise BadInput(
-                "model", type(self.template).__name__, "a network with at least one trainable parameter"
-            )
-        kinds = {p.dtype for p in trained.values()}
-        if len(kinds) > 1 or not next(iter(kinds)).is_floating_point:
-            raise BadInput(
-                "model", sorted(map(str, kinds)), "trainable parameters of one floating-point type"
-            )
-        shapes = tuple(p.shape for p in trained.values())
-        offsets = np.cumsum([0, *(shape.numel() for shape in shapes)])
-        self.layout = Layout(tuple(trained), shapes, tuple(int(offset) for offset in offsets))
-        self.fixed = tuple(name for name, p in self.template.named_parameters() if not p.requires_grad)
+        self.layout = layout_of(self.template)
         self.gradients = 0
         self.left_out: Tensor | int = 0
-        self._weights: Tensor | None = None
-        self._loss = _Call(self.template, self._weighted_loss)
-        self._metric = _Call(self.template, task.metric)
-        self._both = _Call(self.template, lambda net, batch: (task.loss(net, batch), task.metric(net, batch)))
-        self.stacked = self._stacks() if recipe.engine == "auto" else recipe.engine == "stacked"
+        self._both: Function = lambda net, batch: (task.loss(net, batch), task.metric(net, batch))
+        self._single = Looped(self.template, task.loss, self.layout)
+        stacked = Stacked(self.template, task.loss)
+        self.stacked = recipe.engine == "stacked" or (
+            recipe.engine == "auto" and can_stack(task, self.template, self._made)
+        )
+        self._engine: Engine = stacked if self.stacked else self._single
 
-    def _build(self, seed: int) -> nn.Module:
+    def _made(self, seed: int) -> nn.Module:
         with seeded(seed, "init", 0):
             model = self.task.build_model(self.recipe.model)
             for part in self.parts:
                 model = part.model(model)
-        return model.to(self.device)
+        return model
+
+    def _build(self, seed: int) -> nn.Module:
+        return self._made(seed).to(self.device)
 
     @property
     def size(self) -> int:
@@ -108,19 +76,16 @@ class Network:
 
     def initial(self, seed: int) -> State:
         """The network of ``seed`` before training; params [P]."""
-        model = self._build(seed)
-        named = dict(model.named_parameters())
-        flat = torch.cat([named[name].detach().reshape(-1) for name in self.layout.names])
-        buffers = {name: named[name].detach() for name in self.fixed}
-        buffers |= {name: b.detach().clone() for name, b in model.named_buffers()}
-        return State(flat, buffers, self.layout)
+        return state_of(self._build(seed), self.layout)
 
     def gradient(self, state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
         """Gradient of the batch loss at ``state`` (train mode), [..., P], and the updated buffers.
 
-        Stacked runs do not touch each other: the gradient of the summed losses with respect to one
-        run's parameters is that run's gradient. The global random state is set where runs are not stacked:
-        call it inside :func:`own_randomness`.
+        The global random state is set where runs are not stacked: call it inside :func:`own_randomness`.
+
+        Raises:
+            BadInput: The loss is no scalar or depends on no parameter, or the forward pass writes to a
+                parameter.
         """
         rows = None
         if key.weights is not None:
@@ -136,46 +101,7 @@ class Network:
         self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
-        leaves = {
-            name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()
-        }
-        self.template.train()
-        if self.stacked:
-            loss = vmap(self._call_loss, in_dims=(0, 0, 0, None if rows is None else 0))(
-                leaves, state.buffers, batch, rows
-            )
-            buffers = state.buffers
-        else:
-            buffers = {name: b.clone() for name, b in state.buffers.items()}
-            reseed(key.seeds[0], "model", key.update)
-            loss = self._call_loss(leaves, buffers, batch, rows)
-        if loss.dim() != int(self.stacked):
-            raise BadInput("loss", tuple(loss.shape), "a scalar: the mean over the batch")
-        grads = torch.autograd.grad(
-            loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
-        )
-        lead = state.params.shape[:-1]
-        return torch.cat([g.reshape(*lead, -1) for g in grads], -1), replace(state, buffers=buffers)
-
-    def _weighted_loss(self, model: nn.Module, batch: Batch) -> Tensor:
-        """The task's loss; gradients of single examples are scaled on their way back through the outputs."""
-        if self._weights is None:
-            return self.task.loss(model, batch)
-        return self.task.loss(Scaled(model, self._weights), batch)
-
-    def _call_loss(
-        self,
-        params: dict[str, Tensor],
-        buffers: dict[str, Tensor],
-        batch: Batch,
-        weights: Tensor | None = None,
-    ) -> Tensor:
-        self._weights = weights
-        try:
-            result: Tensor = functional_call(self._loss, _prefixed(params, buffers), (batch,))
-        finally:
-            self._weights = None
-        return result
+        return self._engine.gradient(state, batch, rows, key)
 
     @torch.no_grad()
     def statistics(self, state: State, batches: Iterable[Batch]) -> dict[str, Tensor]:
@@ -185,31 +111,32 @@ class Network:
         with BatchNorm never are).
         """
         norms: list[Any] = [module for module in self.template.modules() if isinstance(module, KINDS)]
-        found = {name: buffer.clone() for name, buffer in state.buffers.items()}
-        for name, buffer in found.items():
-            if name.endswith("num_batches_tracked"):
-                buffer.zero_()
-        shares = [norm.momentum for norm in norms]
+        counts = {name for name in state.buffers if name.endswith("num_batches_tracked")}
+        now = {name: torch.zeros_like(b) if name in counts else b for name, b in state.buffers.items()}
+        shares, numbers = [norm.momentum for norm in norms], self._single.numbers
         self.template.eval()
         try:
             for norm in norms:
                 norm.train()
                 norm.momentum = None  # a cumulative mean
-            for batch in batches:
-                self._call_loss(state.layout.views(state.params), found, batch)
+            self._single.numbers = PlainNumbers(self.template)
+            with self._engine.reading():
+                for batch in batches:
+                    self._engine.evaluate(self.task.loss, replace(state, buffers=now), batch)
+                    now = self._single.buffers(state)
         finally:
             for norm, share in zip(norms, shares, strict=True):
                 norm.momentum = share
+            self._single.numbers = numbers
             self.template.eval()
-        return {
-            name: state.buffers[name] if name.endswith("num_batches_tracked") else buffer
-            for name, buffer in found.items()
-        }
+        return {name: state.buffers[name] if name in counts else buffer for name, buffer in now.items()}
 
     @torch.no_grad()
     def loss(self, state: State, examples: EvaluationSet) -> Tensor:
         """Mean loss in evaluation mode over ``examples``, [...]."""
-        return examples.mean([self._evaluate(self._call_loss, state, row.batch) for row in examples.batches])
+        with self._reading():
+            values = [self._engine.evaluate(self.task.loss, state, row.batch) for row in examples.batches]
+        return examples.mean(values)
 
     @torch.no_grad()
     def loss_and_metric(self, state: State, examples: EvaluationSet) -> tuple[Tensor, Tensor]:
@@ -217,9 +144,9 @@ class Network:
         if self.task.corpus:
             return self.loss(state, examples), self.metric(state, examples)
         losses, metrics = [], []
-        with remembered(self.template):
+        with remembered(self.template), self._reading():
             for row in examples.batches:
-                loss, metric = self._evaluate(self._call_both, state, row.batch)
+                loss, metric = self._engine.evaluate(self._both, state, row.batch)
                 losses.append(loss)
                 metrics.append(self._checked(metric, row.length))
         return examples.mean(losses), examples.contributions(metrics)
@@ -230,14 +157,18 @@ class Network:
 
         Where examples count differently, values are scaled so that their plain mean is the weighted one.
         """
-        if self.task.corpus:
-            value = self._evaluate(self._call_metric, state, [row.batch for row in examples.batches])
-            return torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
-        metrics = []
-        for row in examples.batches:
-            metric = self._evaluate(self._call_metric, state, row.batch)
-            metrics.append(self._checked(metric, row.length))
-        return examples.contributions(metrics)
+        batches = [row.batch for row in examples.batches]
+        with self._reading():
+            if self.task.corpus:
+                value = self._engine.evaluate(self.task.metric, state, batches)
+                return torch.as_tensor(float(value), dtype=torch.float64).reshape(1)
+            metrics = [self._engine.evaluate(self.task.metric, state, batch) for batch in batches]
+        pairs = zip(metrics, examples.batches, strict=True)
+        return examples.contributions([self._checked(metric, row.length) for metric, row in pairs])
+
+    def _reading(self) -> AbstractContextManager[None]:
+        self.template.eval()
+        return self._engine.reading()
 
     def _checked(self, metric: Tensor, length: int) -> Tensor:
         if metric.dim() != 1 + int(self.stacked) or metric.shape[-1] != length:
@@ -260,12 +191,12 @@ class Network:
         """
         if not self.task.also and self.task.sample is None:
             return {}, None
-        params = _prefixed(state.layout.views(state.params), state.buffers)
         self.template.eval()
         batches = [row.batch for row in examples.batches]
         found: dict[str, float] = {}
         for name, function in self.task.also.items():
-            value = functional_call(_Call(self.template, function), params, (batches,))
+            with self._single.reading():
+                value = self._single.evaluate(function, state, batches)
             try:
                 found[name] = float(value)
             except (TypeError, ValueError, RuntimeError) as error:
@@ -274,56 +205,10 @@ class Network:
             return found, None
         sample = self.task.sample
         with seeded(seed, "sample", 0):
-            text = functional_call(_Call(self.template, lambda model, _: sample(model)), params, (None,))
+            text = self._single.evaluate(lambda model, _: sample(model), state, None)
         if not isinstance(text, str):
             raise BadInput("sample", type(text).__name__, "a function that returns a text")
         return found, text[:SAMPLE_CHARACTERS]
-
-    def _evaluate(self, call: Callable[..., Any], state: State, batch: Batch) -> Any:
-        self.template.eval()
-        params = state.layout.views(state.params)
-        if self.stacked:
-            call = vmap(call, in_dims=(0, 0, None))
-        return call(params, state.buffers, batch)
-
-    def _call_metric(self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch) -> Tensor:
-        result: Tensor = functional_call(self._metric, _prefixed(params, buffers), (batch,))
-        return result
-
-    def _call_both(
-        self, params: dict[str, Tensor], buffers: dict[str, Tensor], batch: Batch
-    ) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = functional_call(self._both, _prefixed(params, buffers), (batch,))
-        return found
-
-    def _stacks(self) -> bool:
-        """Whether seeds are trained as one stack: small networks whose layers vmap runs fast."""
-        if self.task.corpus or self.size > STACK_PARAMETERS:
-            return False
-        if any(
-            isinstance(module, _LOOPED) or not getattr(module, "stacks", True)
-            for module in self.template.modules()
-        ):
-            return False
-        source = self.task.train
-        if isinstance(source, ItemSource) and source.collate is not default_collate:
-            return False  # it may pad to the longest of each batch, and seeds draw different batches
-        state = stack([self.initial(0), self.initial(1)])
-        index = torch.arange(min(2, len(self.task.train)))
-        try:
-            batch = to_device(self.task.train.gather(index.expand(2, -1), (0, 1), 0), self.device)
-            self.template.eval()
-            params = state.layout.views(state.params)
-            vmap(self._call_loss)(params, state.buffers, batch)
-            vmap(self._call_metric)(params, state.buffers, batch)
-        except RuntimeError:
-            # Data-dependent control flow, random numbers inside, or an operation without a batching rule.
-            return False
-        return True
-
-
-def _prefixed(params: dict[str, Tensor], buffers: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {f"model.{name}": tensor for part in (params, buffers) for name, tensor in part.items()}
 
 
 def stack(states: Sequence[State]) -> State:

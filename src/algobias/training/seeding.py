@@ -1,4 +1,8 @@
-"""Global random states: set as a function of (seed, purpose, step), and put back afterwards."""
+"""Global random states: set as a function of (seed, purpose, step), and put back afterwards.
+
+The purpose of a forward pass in training names the pass and the worker, so that no two passes of one update
+draw the same masks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import numpy as np
 import torch
 
 from algobias.levers.randomness import generator
+from algobias.levers.step import Key
 
 
 @contextmanager
@@ -33,6 +38,13 @@ def reseed(seed: int, purpose: str, step: int) -> None:
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002 - a user's model may use the global generator
     torch.manual_seed(number)
+
+
+def stream_of(key: Key) -> str:
+    """Purpose of the random numbers that a forward pass draws: another one for each pass of each worker."""
+    if key.turn == 0 and key.worker == 0:
+        return "model"
+    return f"model, pass {key.turn} of worker {key.worker}"
 
 
 @contextmanager

@@ -1,0 +1,145 @@
+"""Whether training computes what plain PyTorch computes, asked once before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from algobias.errors import BadInput
+from algobias.levers.step import Batch, Key, State
+from algobias.models.attributes import PlainNumbers
+from algobias.recipe import Recipe
+from algobias.tasks.task import Task
+from algobias.training.device import exact_arithmetic
+from algobias.training.engines import Looped, unconnected
+from algobias.training.network import Network, stack
+from algobias.training.seeding import own_randomness
+from algobias.training.setup import Setup
+from algobias.training.stacking import agreement, apart, displaced, row_of
+
+SEEDS = (1, 2)
+"""Of the networks that are tried out: not 0, with which the module that is trained was made."""
+
+SAME = 1e-5
+"""Relative distance up to which two gradients of one function at one place are the same, in float32."""
+
+CAUSES = (
+    "a network whose outputs follow from its parameters and buffers alone (usual causes: random tensors made "
+    "with the network that are no buffers, weights kept outside of the network and shared by all copies of it"
+)
+
+
+def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
+    """Compare one gradient with that of plain PyTorch, at the start of an audit.
+
+    The gradient of one batch by ``loss.backward()`` on a network that is made anew, with the weights copied
+    in, twice in a row; and twice as training computes it, in train mode and in the engine that is used, with
+    all random states set before each call. Parameters are moved a little away from where they were made, by
+    another seed than that of the module that is trained. Cost: three to five networks made, four gradients of
+    one batch.
+
+    Args:
+        recipe: Of the runs to come.
+        task: Its task.
+        device: Where they will be trained.
+
+    Raises:
+        BadInput: The gradients differ by more than a relative 1e-3 (float32), or from one call to the next;
+            the forward pass changes plain numbers in attributes, or parameters; no parameter changes the
+            loss; the network cannot be stacked although the recipe asks for it.
+    """
+    setup = Setup(recipe, task, torch.device(device))
+    network = setup.network
+    seeds = SEEDS if network.stacked else SEEDS[:1]
+    with own_randomness(), exact_arithmetic(network.device):
+        batch, key = setup.sampler(0, seeds)
+        key = replace(key, weights=None)
+        states = [displaced(network.initial(seed), seed) for seed in seeds]
+        plain = [
+            _plain(network, states[row], *_own(batch, key, row, network.stacked)) for row in range(len(seeds))
+        ]
+        whole = stack(states) if network.stacked else states[0]
+        found = [_trained(network, whole, batch, key) for _ in range(2)]
+    rows = found if network.stacked else [grads.unsqueeze(0) for grads in found]
+    for row, reference in enumerate(plain):
+        _compare(reference, rows[0][row], rows[1][row], network.stacked)
+
+
+def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:
+    if not stacked:
+        return batch, key
+    return row_of(batch, row), replace(key, seeds=key.seeds[row : row + 1], index=key.index[row])
+
+
+def _plain(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
+    """Gradient by ``loss.backward()`` on a network of its own, [P].
+
+    Raises:
+        BadInput: It is another one when asked for again, numbers in attributes change, or it is zero.
+    """
+    model = network._build(key.seeds[0])
+    if {id(p) for p in model.parameters()} & {id(p) for p in network.template.parameters()}:
+        raise BadInput("model", "the same parameters in each network", "a function that builds it anew")
+    alone = Looped(model, network.task.loss, network.layout)
+    first, _ = alone.gradient(state, batch, None, key)
+    alone.numbers = after = PlainNumbers(model)  # those of the first call are not put back
+    second, _ = alone.gradient(state, batch, None, key)
+    changed = after.changed()
+    if changed:
+        told = ", ".join(f"{name} (from {was} to {now})" for name, (was, now) in list(changed.items())[:3])
+        raise BadInput(
+            "model",
+            f"forward changes the number {told}",
+            "numbers that change kept in buffers (register_buffer): those in attributes are no part of a "
+            "run's state, and would pass from run to run",
+        )
+    if not apart(first, second) <= _same(first.dtype) and bool(torch.isfinite(first).all()):
+        raise _changing(apart(first, second))
+    if not bool(first.any()):
+        raise unconnected()
+    return first
+
+
+def _trained(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
+    if not network.stacked:
+        return network.gradient(state, batch, key)[0]
+    try:
+        return network.gradient(state, batch, key)[0]
+    except BadInput:
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise BadInput("engine", "stacked", f"looped for this network ({told})") from error
+
+
+def _compare(plain: Tensor, first: Tensor, second: Tensor, stacked: bool) -> None:
+    if not bool(torch.isfinite(plain).all()):
+        return  # a network that diverges at once is an outcome, and no gradient to compare with
+    error = apart(first, plain)
+    if not error <= agreement(plain.dtype):
+        told = f"its gradient is off by {error:.2g} (relative) from that of plain PyTorch"
+        if stacked:
+            raise BadInput(
+                "engine",
+                f"stacked: {told}",
+                "looped for this network (usual causes: activation checkpointing, a weight that is "
+                "kept in a list, a closure or a hook as well, random numbers from outside of torch)",
+            )
+        raise BadInput("model", told, f"{CAUSES})")
+    if not apart(second, first) <= _same(plain.dtype):
+        raise _changing(apart(second, first))
+
+
+def _same(dtype: torch.dtype) -> float:
+    return agreement(dtype) * SAME / 1e-3
+
+
+def _changing(error: float) -> BadInput:
+    return BadInput(
+        "model",
+        f"two gradients at the same weights and random state differ by {error:.2g} (relative)",
+        "a network whose state lies in buffers (usual causes: tensors, counts or lists in attributes that "
+        "forward changes, a random generator of its own)",
+    )

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from algobias.models.attributes import PlainNumbers
 from algobias.probes.subject import Mode
 
 _HOOKS = (
@@ -58,8 +59,9 @@ def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> I
     """Measure inside: afterwards, also after an exception, everything is as it was.
 
     Modes are set and put back module by module (a frozen BatchNorm that is in evaluation mode stays there),
-    buffers and random states are put back, gradients are given back as the same objects, autocast is off
-    and gradients can be computed inside. Parameters are never written to by probes, which ``prove`` checks.
+    buffers, plain numbers in attributes and random states are put back, gradients are given back as the same
+    objects, autocast is off and gradients can be computed inside. Parameters are never written to by probes,
+    which ``prove`` checks.
 
     Args:
         model: The network.
@@ -84,6 +86,7 @@ def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> I
 def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    numbers = PlainNumbers(model)
     gradients = [(p, p.grad) for p in model.parameters()]
     states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
     cuda = _cuda_states() or None
@@ -104,6 +107,7 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+        numbers.put_back()
         with torch.no_grad():
             for b, kept in buffers:
                 if not torch.equal(b, kept):

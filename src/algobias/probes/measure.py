@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from algobias.models.attributes import PlainNumbers
 from algobias.probes.base import Probe
 from algobias.probes.guard import untouched
 from algobias.probes.passes.batches import lasting
@@ -19,6 +20,7 @@ from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
+from algobias.tasks.checks import check_module
 
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
@@ -54,7 +56,7 @@ def measure(
         One reading for each probe, in order; where one cannot honestly be given, its status says why.
 
     Raises:
-        BadInput: An unknown probe or option; batches that are none.
+        BadInput: An unknown probe or option; batches that are none; layers without weights yet.
         Altered: A probe has changed the model: a defect, never the user's doing.
     """
     return take(Subject(model, lasting(batches), loss, **about), parse_many(probes))
@@ -64,7 +66,11 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
     """Take the readings of one subject; results that several probes need are computed once.
 
     A shared result is charged to the first probe that asks for it.
+
+    Raises:
+        BadInput: The model is none, or has layers without weights yet.
     """
+    check_module(subject.model)
     with untouched(subject.model, subject.mode):
         problem = _examine(subject)
     readings = []
@@ -99,6 +105,10 @@ def _read(probe: Probe, subject: Subject) -> Reading:
         return replace(unavailable(probe, f"the value is {reading.value}"), cost=cost)
     doubt = weighing(subject).doubt
     warnings = reading.warnings if doubt is None else (*reading.warnings, doubt)
+    changing = subject.memo.get("changing")
+    if changing:
+        told_of = ", ".join(changing[:3])
+        warnings = (*warnings, f"every forward pass changes the number {told_of}: readings may depend on it")
     return replace(reading, cost=cost, warnings=warnings)
 
 
@@ -128,8 +138,9 @@ def _try_out(subject: Subject) -> None:
     if first is None:
         raise Unavailable("there are no batches")
     subject.trained  # noqa: B018 - raises where there is nothing to measure
-    losses = []
+    losses: list[float] = []
     for _ in range(2):
+        numbers = PlainNumbers(subject.model)
         loss = checked(subject.loss(subject.model, first))
         require_graph(loss)
         losses.append(float(loss.detach()))
@@ -138,4 +149,5 @@ def _try_out(subject: Subject) -> None:
             "two passes over the same batch give different losses (dropout or other randomness in the "
             "forward pass): measure in eval mode, or fix the randomness"
         )
+    subject.memo["changing"] = sorted(numbers.changed())
     weighing(subject)

@@ -24,6 +24,7 @@ from algobias.probes.passes.batches import lasting
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import PROBES, parse_many
 from algobias.probes.subject import Loss, Subject
+from algobias.tasks.checks import check_module
 
 EVERY = 500
 """Updates between measurements where nothing else is said."""
@@ -113,7 +114,7 @@ class Monitor:
     probes keep between readings, and what the probes need while they measure.
 
     Raises:
-        BadInput: Unknown probes, both or bad cadences, batches that are none.
+        BadInput: Unknown probes, both or bad cadences, batches that are none; layers without weights yet.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class Monitor:
         clock: Callable[[], float] = time.perf_counter,
         **about: Any,
     ) -> None:
+        check_module(model)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.batches = lasting(batches)
         self.probes = parse_many(probes)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.losses import gradient, gradient_at, mean_loss
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
@@ -33,6 +34,7 @@ def spread(subject: Subject, scale: Scale) -> Tensor:
 
 def loss_along(subject: Subject, direction: Tensor, step: float) -> float:
     """Loss at ``w + step direction``; infinite where it is not finite. Cost: one forward pass."""
+    require_swapping(subject)
     moved = subject.flat().add_(direction, alpha=step)
     try:
         return mean_loss(subject, subject.views(moved))

@@ -18,6 +18,7 @@ from algobias.probes.passes.draws import random_batches
 from algobias.probes.passes.losses import checked, flatten, require_graph, totals
 from algobias.probes.passes.output_rows import gram
 from algobias.probes.passes.samples import mean_interval
+from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject, Training
@@ -226,6 +227,7 @@ def _batch_size(training: Training, population: int) -> int:
 
 def _along_gradient(subject: Subject, batch: Any, share: float) -> float | None:
     """``g' H g / |g|^2`` of one batch; None where its gradient is zero."""
+    require_whole_graph(subject)
     params = list(subject.trained.values())
     rule = weighing(subject)
     if rule.weigh(batch) == 0:

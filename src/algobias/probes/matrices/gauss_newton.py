@@ -12,6 +12,7 @@ from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import checked, flatten, weighed
 from algobias.probes.passes.singles import per_example
+from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.trees import map_trees
@@ -39,6 +40,7 @@ class GaussNewton(Operator):
         Raises:
             Unavailable: The loss is not a function of the model's output alone.
         """
+        require_whole_graph(self.subject)
         total = torch.zeros_like(v)
         for batch, factor, share in weighed(self.subject):
             with sdpa_kernel(SDPBackend.MATH):

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.losses import checked, flatten, gradient_at, require_graph, weighed
+from algobias.probes.passes.ways import ways
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
@@ -118,6 +119,9 @@ class Hessian(Operator):
         if self._kept is not None:
             yield from self._kept
             return
+        cut = ways(self.subject).graph
+        if cut is not None:
+            raise NotImplementedError(cut)
         kept: list[tuple[Tensor, float, float]] | None = []
         held = 0
         for batch, factor, share in weighed(self.subject):

@@ -8,24 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from algobias.probes.passes.ways import at_swapped, backward_gradients, require_swapping
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Loss, Subject
-
-
-class Evaluated(nn.Module):
-    """Holds the model under one name, so that ``functional_call`` can swap its weights around any loss."""
-
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-
-    def forward(self, batch: Any) -> Tensor:
-        """The loss of a batch."""
-        return self.loss(self.model, batch)
+from algobias.probes.subject import Subject
 
 
 def loss_at(subject: Subject, params: Mapping[str, Tensor], batch: Any) -> Tensor:
@@ -37,12 +24,12 @@ def loss_at(subject: Subject, params: Mapping[str, Tensor], batch: Any) -> Tenso
         subject: The subject.
         params: Tensors for (some) parameters by name.
         batch: The batch.
+
+    Raises:
+        Unavailable: Weights cannot be swapped in this model.
     """
-    swapped = {f"model.{name}": tensor for name, tensor in params.items()}
-    swapped |= {f"model.{name}": b.detach().clone() for name, b in subject.model.named_buffers()}
-    value: Tensor = functional_call(
-        Evaluated(subject.model, subject.loss), swapped, (batch,), tie_weights=True
-    )
+    require_swapping(subject)
+    value: Tensor = at_swapped(subject, params, lambda: subject.loss(subject.model, batch))
     return value
 
 
@@ -134,8 +121,7 @@ def gradient(subject: Subject) -> Tensor:
         for batch, factor, share in weighed(subject):
             loss = checked(subject.loss(subject.model, batch))
             require_graph(loss)
-            grads = torch.autograd.grad(loss, params, allow_unused=True)
-            total += factor * flatten(grads, params)
+            total += factor * flatten(backward_gradients(subject.model, loss, params), params)
             subject.meter.gradients += share
         return total
 
@@ -149,13 +135,19 @@ def gradient_at(subject: Subject, weights: Tensor) -> Tensor:
     Cost: one gradient.
 
     Raises:
-        Unavailable: A loss is not finite there.
+        Unavailable: A loss is not finite there, or weights cannot be swapped in this model.
     """
+    require_swapping(subject)
     leaf = weights.detach().requires_grad_()
     total = torch.zeros_like(weights)
     for batch, factor, share in weighed(subject):
-        loss = checked(loss_at(subject, subject.views(leaf), batch))
-        total.add_(torch.autograd.grad(loss, leaf)[0], alpha=factor)
+
+        def taken(batch: Any = batch) -> Tensor:
+            loss = checked(subject.loss(subject.model, batch))
+            require_graph(loss)
+            return backward_gradients(subject.model, loss, [leaf])[0]
+
+        total.add_(at_swapped(subject, subject.views(leaf), taken), alpha=factor)
         subject.meter.gradients += share
     return total
 

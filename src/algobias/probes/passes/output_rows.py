@@ -17,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import checked, flatten, totals
+from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
@@ -132,6 +133,7 @@ def curved(subject: Subject, one: Any) -> tuple[Tensor, Tensor, Tensor]:
     Raises:
         Unavailable: The loss does not use the model through its output alone, calling it once.
     """
+    require_whole_graph(subject)
     leaves: list[Tensor] = []
 
     def cut(output: Any) -> Any:

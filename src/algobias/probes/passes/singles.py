@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from algobias.probes.passes.losses import Evaluated, checked, flatten, require_graph, totals
+from algobias.probes.passes.losses import checked, flatten, require_graph, totals
+from algobias.probes.passes.ways import Evaluated, backward_gradients, ways
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
@@ -70,7 +71,7 @@ def per_example(subject: Subject) -> Iterator[PerExample]:
 
 
 def _gradients_of(subject: Subject, part: list[Any]) -> tuple[Tensor, Tensor]:
-    mapped = subject.memo.get("per_example_mapped", True)
+    mapped = subject.memo.get("per_example_mapped", ways(subject).swapped is None)
     if mapped:
         try:
             return _mapped_gradients(subject, part)
@@ -82,7 +83,7 @@ def _gradients_of(subject: Subject, part: list[Any]) -> tuple[Tensor, Tensor]:
     for one in part:
         loss = checked(subject.loss(subject.model, one))
         require_graph(loss)
-        rows.append(flatten(torch.autograd.grad(loss, params, allow_unused=True), params))
+        rows.append(flatten(backward_gradients(subject.model, loss, params), params))
         losses.append(loss.detach())
     return torch.stack(rows), torch.stack(losses)
 

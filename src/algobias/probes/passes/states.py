@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from algobias.probes.passes.losses import Evaluated, checked, weighed
+from algobias.probes.passes.losses import checked, weighed
+from algobias.probes.passes.ways import Evaluated, require_swapping
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
@@ -49,7 +50,12 @@ def other_state(subject: Subject, weights: Mapping[str, Tensor]) -> tuple[State,
 
 
 def loss_with(subject: Subject, state: Mapping[str, Tensor], batch: Any) -> Tensor:
-    """Loss of one batch with other parameters and buffers; the model is not written to."""
+    """Loss of one batch with other parameters and buffers; the model is not written to.
+
+    Raises:
+        Unavailable: Weights cannot be swapped in this model.
+    """
+    require_swapping(subject)
     buffers = {name for name, _ in subject.model.named_buffers()}
     swapped = {f"model.{name}": t.clone() if name in buffers else t for name, t in state.items()}
     value: Tensor = functional_call(

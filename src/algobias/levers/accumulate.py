@@ -10,7 +10,7 @@ from pydantic import Field
 
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.size import divisor
-from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
 from algobias.levers.workers import check_divides, combined, shares
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
@@ -21,7 +21,8 @@ class Accumulate(Part):
 
     Where examples count differently (unmasked tokens), micro-batches count accordingly, so that the result is
     the gradient of the whole batch; the plain mean over micro-batches, a known fault, is not. BatchNorm sees
-    one micro-batch at a time, and its running statistics are updated K times.
+    one micro-batch at a time, and its running statistics are updated K times. Every pass draws random numbers
+    of its own (dropout).
 
     Attributes:
         count: Micro-batches in a batch, K; divides it.
@@ -29,6 +30,7 @@ class Accumulate(Part):
 
     name: ClassVar[str] = "accumulate"
     positional: ClassVar[str | None] = "count"
+    revision: ClassVar[int] = 2  # 1 gave all micro-batches one and the same dropout mask
 
     count: int = Field(ge=1, le=65_536)
 
@@ -82,7 +84,8 @@ class Accumulate(Part):
                 rows = (slice(None),) * axis + (slice(part * size, (part + 1) * size),)
                 micro = map_trees(lambda leaf, rows=rows: leaf[rows] if leaf.dim() > axis else leaf, batch)
                 weights = None if key.weights is None else key.weights[rows]
-                grads, now = grad(now, micro, replace(key, index=key.index[rows], weights=weights))
+                place = replace(key, index=key.index[rows], weights=weights)
+                grads, now = grad(now, micro, pass_of(place, part, self.count))
                 found.append(grads)
             share = shares(context, batch, self.count, axis > 0)
             return combined(torch.stack(found, -2), share), now

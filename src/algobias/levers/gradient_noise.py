@@ -29,7 +29,8 @@ class GradientNoise(Part):
     ``multiplicative``: example i counts 1 + s z_i, z_i standard normal: adds ``s^2 (S + g g^T) / B``, so
     ``s^2 = B / b - 1`` (and about ``s^2 |g|^2 / B`` more along the gradient). ``additive``: with means m_k of
     ``chunks`` equal parts of the batch, adds ``a sum_k z_k (m_k - g) / sqrt(K - 1)``, whose covariance given
-    the batch is ``a^2`` times an unbiased estimate of ``S K / B``, so ``a^2 = (1 / b - 1 / B) B / K``.
+    the batch is ``a^2`` times an unbiased estimate of ``S K / B``, so ``a^2 = (1 / b - 1 / B) B / K``. Every
+    chunk is a pass with random numbers of its own (dropout).
 
     Attributes:
         like: b, the batch whose noise is wanted; at least the recipe's batch changes nothing.
@@ -39,6 +40,7 @@ class GradientNoise(Part):
 
     name: ClassVar[str] = "gradient_noise"
     positional: ClassVar[str | None] = "like"
+    revision: ClassVar[int] = 2  # 1 gave all chunks one and the same dropout mask
 
     like: int = Field(ge=1)
     kind: Literal["multiplicative", "additive"] = "multiplicative"
@@ -125,7 +127,7 @@ class GradientNoise(Part):
 
         def noisy(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
             seeds_axis = state.params.dim() > 1
-            each = worker_gradients(grad, self.chunks, seeds_axis)
+            each = worker_gradients(grad, self.chunks, seeds_axis, "pass")
             grads, after = each(spread(state, self.chunks), batch, key)
             mean = grads.mean(-2)
             rows = [torch.from_numpy(self._stream(seed, key.update, self.chunks)) for seed in key.seeds]

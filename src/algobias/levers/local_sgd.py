@@ -61,7 +61,7 @@ class LocalUpdates(Part):
 
     name: ClassVar[str] = "local_sgd"
     positional: ClassVar[str | None] = "every"
-    revision: ClassVar[int] = 2  # 1 undid what earlier parts had made of the batch
+    revision: ClassVar[int] = 3  # 1 undid what earlier parts had made of the batch, 2 shared dropout masks
 
     every: int = Field(ge=1)
     workers: int = Field(default=4, ge=1, le=65_536)

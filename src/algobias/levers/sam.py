@@ -165,6 +165,9 @@ def _unscaled(parameter: Tensor, scale: float) -> Tensor:
 class SharpnessAware(Part):
     """Step with the gradient at ``w + rho g / ||g||``, on the same batch.
 
+    Both passes draw the same random numbers inside of the network (dropout): the second gradient is that of
+    the very function that the first one perturbs.
+
     Running statistics come from the first pass, at the weights that are kept. Rows of stacked runs are
     perturbed each by its own norm.
 

@@ -93,6 +93,23 @@ class Key:
     worker: int = 0
 
 
+def pass_of(key: Key, number: int, count: int, *, worker: bool = False) -> Key:
+    """The key of one of several passes of a step, or of one of several workers.
+
+    Steps lie within each other (the micro-batches of each worker), so that numbers are counted on; the first
+    pass of the first worker keeps the key it came with.
+
+    Args:
+        key: Of the whole step.
+        number: Which, from 0.
+        count: Of how many.
+        worker: Workers, not passes.
+    """
+    if worker:
+        return replace(key, worker=key.worker * count + number)
+    return replace(key, turn=key.turn * count + number)
+
+
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]
 """``sampler(update, seeds)``: the batch of an update; a pure function, so a resumed run draws the same."""
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.size import divisor
-from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State
+from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
 
@@ -62,15 +62,19 @@ def mean_buffers(buffers: dict[str, Tensor], axis: int) -> dict[str, Tensor]:
     }
 
 
-def worker_gradients(grad: GradFn, workers: int, seeds_axis: bool) -> GradFn:
+def worker_gradients(
+    grad: GradFn, workers: int, seeds_axis: bool, draws: Literal["worker", "pass"] = "worker"
+) -> GradFn:
     """Gradients of all workers, [..., W, P], each on its part of the batch and at its own weights.
 
-    Where seeds are stacked, workers lie beside them on the same axis and cost one call; else one call each.
+    Where seeds are stacked, workers lie beside them on the same axis and cost one call; else one call each,
+    with random numbers of its own inside of the network (dropout).
 
     Args:
         grad: The gradient of a single network.
         workers: W; divides the batch.
         seeds_axis: Whether the state has a leading axis of seeds.
+        draws: Whether the parts are those of workers, or passes of one worker.
     """
 
     def folded(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
@@ -107,7 +111,8 @@ def worker_gradients(grad: GradFn, workers: int, seeds_axis: bool) -> GradFn:
                 params=state.params[worker],
                 buffers={name: buffer[worker] for name, buffer in state.buffers.items()},
             )
-            found.append(grad(mine, *part_of(batch, key, worker, workers)))
+            part, place = part_of(batch, key, worker, workers)
+            found.append(grad(mine, part, pass_of(place, worker, workers, worker=draws == "worker")))
         buffers = {name: torch.stack([after.buffers[name] for _, after in found]) for name in state.buffers}
         return torch.stack([grads for grads, _ in found]), replace(state, buffers=buffers)
 
@@ -138,7 +143,8 @@ class Workers(Part):
     """Synchronous data parallelism: W workers take equal parts of the batch; their gradients are averaged.
 
     Without normalisation over the batch this is the one big batch up to rounding. With BatchNorm every worker
-    normalises over its own part, as real data parallelism does; buffers are the mean over the workers'.
+    normalises over its own part, as real data parallelism does; buffers are the mean over the workers'. What
+    the network draws itself (dropout) every worker draws for itself.
 
     Attributes:
         count: Number of workers, W; divides the batch.
@@ -148,6 +154,7 @@ class Workers(Part):
 
     name: ClassVar[str] = "workers"
     positional: ClassVar[str | None] = "count"
+    revision: ClassVar[int] = 2  # 1 gave all workers one and the same dropout mask
 
     count: int = Field(ge=1, le=65_536)
     norm: Literal["local", "synchronous"] = "local"

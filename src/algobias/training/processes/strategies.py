@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from algobias.levers.local_sgd import LocalUpdates
-from algobias.levers.step import Batch, GradFn, Grads, Key, State, Tree
+from algobias.levers.step import Batch, GradFn, Grads, Key, State, Tree, pass_of
 from algobias.tasks.trees import map_trees
 from algobias.training.setup import Setup
 
@@ -58,7 +58,8 @@ def chunk(batch: Batch, key: Key, worker: int, workers: int) -> tuple[Batch, Key
     rows = slice(worker * size, (worker + 1) * size)
     part = map_trees(lambda leaf: leaf[rows] if leaf.dim() else leaf, batch)
     weights = None if key.weights is None else key.weights[rows]
-    return part, replace(key, index=key.index[rows], weights=weights)
+    place = replace(key, index=key.index[rows], weights=weights)
+    return part, pass_of(place, worker, workers, worker=True)
 
 
 def mean_buffers(buffers: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -66,7 +66,14 @@ def tokens() -> Task:
     )
 
 
-TASKS = {"normalised": normalised, "tokens": tokens}
+def dropped() -> Task:
+    """Digits through a network that draws a mask in every forward pass."""
+    task = normalised()
+    task.model = lambda: nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 10))
+    return task
+
+
+TASKS = {"normalised": normalised, "tokens": tokens, "dropped": dropped}
 
 
 def recipe(task: str, levers: str) -> Recipe:
@@ -178,6 +185,20 @@ def test_other_parts_act_where_they_stand(tmp_path: Path) -> None:
 def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
     parts = "sam:1", "clip:0.1", "gradient_noise:4,kind=additive,chunks=4", "accumulate:2"
     agree("normalised", 3, [f"delay:1,kind=workers+{part}" for part in parts], tmp_path)
+
+
+def test_every_process_draws_the_masks_of_its_worker(tmp_path: Path) -> None:
+    noise = "gradient_noise:4,kind=additive,chunks=4"
+    cases = ["workers:2", "local_sgd:3,workers=2", "accumulate:2+workers:2", "workers:2+accumulate:2"]
+    agree(
+        "dropped",
+        2,
+        [*cases, f"{noise}+workers:2", "workers:2+sam:1", "accumulate:2+local_sgd:3,workers=2"],
+        tmp_path,
+    )
+    (alone,) = train(recipe("dropped", "clip:1000"), dropped(), (3,))
+    (shared,) = train(recipe("dropped", "workers:2"), dropped(), (3,))
+    assert not np.allclose(alone.curve.train_loss[1:], shared.curve.train_loss[1:], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
+from algobias.tasks.checks import guarded, where_and_what
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.engines import Looped, unconnected
 from algobias.training.network import Network, stack
 from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
-from algobias.training.stacking import agreement, apart, displaced, row_of
+from algobias.training.stacking import agreement, apart, displaced, row_of, same_buffers
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""
@@ -26,8 +27,14 @@ SAME = 1e-5
 """Relative distance up to which two gradients of one function at one place are the same, in float32."""
 
 CAUSES = (
-    "a network whose outputs follow from its parameters and buffers alone (usual causes: random tensors made "
-    "with the network that are no buffers, weights kept outside of the network and shared by all copies of it"
+    "a network whose outputs follow from its parameters and buffers alone (usual causes: random tensors or "
+    "parameters made with the network that no module registers, weights that all networks share)"
+)
+
+
+STATE = (
+    "a network whose state lies in buffers (usual causes: tensors, counts or lists in attributes that the "
+    "forward pass changes, a random generator of its own)"
 )
 
 
@@ -62,9 +69,11 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
         ]
         whole = stack(states) if network.stacked else states[0]
         found = [_trained(network, whole, batch, key) for _ in range(2)]
-    rows = found if network.stacked else [grads.unsqueeze(0) for grads in found]
-    for row, reference in enumerate(plain):
-        _compare(reference, rows[0][row], rows[1][row], network.stacked)
+    for row, (grads, after) in enumerate(plain):
+        (first, left), (second, _) = (_row(*pair, row) if network.stacked else pair for pair in found)
+        _compare(grads, first, second, recipe.engine)
+        if not same_buffers(left, after):
+            raise _not_stacked("the forward pass changes buffers", recipe.engine)
 
 
 def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:
@@ -73,8 +82,13 @@ def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:
     return row_of(batch, row), replace(key, seeds=key.seeds[row : row + 1], index=key.index[row])
 
 
-def _plain(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
-    """Gradient by ``loss.backward()`` on a network of its own, [P].
+def _row(grads: Tensor, after: State, row: int) -> tuple[Tensor, State]:
+    buffers = {name: buffer[row] for name, buffer in after.buffers.items()}
+    return grads[row], replace(after, params=after.params[row], buffers=buffers)
+
+
+def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tensor, State]:
+    """Gradient by ``loss.backward()`` on a network of its own, [P], and the buffers left behind.
 
     Raises:
         BadInput: It is another one when asked for again, numbers in attributes change, or it is zero.
@@ -83,10 +97,13 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
     if {id(p) for p in model.parameters()} & {id(p) for p in network.template.parameters()}:
         raise BadInput("model", "the same parameters in each network", "a function that builds it anew")
     alone = Looped(model, network.task.loss, network.layout)
-    first, _ = alone.gradient(state, batch, None, key)
-    alone.numbers = after = PlainNumbers(model)  # those of the first call are not put back
-    second, _ = alone.gradient(state, batch, None, key)
-    changed = after.changed()
+    first, after = guarded("gradient of the loss", lambda: alone.gradient(state, batch, None, key))
+    alone.numbers = numbers = PlainNumbers(model)  # those of the first call are not put back
+    try:
+        second, _ = alone.gradient(state, batch, None, key)
+    except Exception as error:
+        raise BadInput("model", f"it runs only once: {where_and_what(error)}", STATE) from error
+    changed = numbers.changed()
     if changed:
         told = ", ".join(f"{name} (from {was} to {now})" for name, (was, now) in list(changed.items())[:3])
         raise BadInput(
@@ -99,37 +116,40 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
         raise _changing(apart(first, second))
     if not bool(first.any()):
         raise unconnected()
-    return first
+    return first, after
 
 
-def _trained(network: Network, state: State, batch: Batch, key: Key) -> Tensor:
+def _trained(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tensor, State]:
     if not network.stacked:
-        return network.gradient(state, batch, key)[0]
+        return network.gradient(state, batch, key)
     try:
-        return network.gradient(state, batch, key)[0]
+        return network.gradient(state, batch, key)
     except BadInput:
         raise
     except Exception as error:
-        told = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        raise BadInput("engine", "stacked", f"looped for this network ({told})") from error
+        told = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0]}"
+        raise _not_stacked(told, network.recipe.engine) from error
 
 
-def _compare(plain: Tensor, first: Tensor, second: Tensor, stacked: bool) -> None:
+def _compare(plain: Tensor, first: Tensor, second: Tensor, engine: str) -> None:
     if not bool(torch.isfinite(plain).all()):
         return  # a network that diverges at once is an outcome, and no gradient to compare with
     error = apart(first, plain)
     if not error <= agreement(plain.dtype):
         told = f"its gradient is off by {error:.2g} (relative) from that of plain PyTorch"
-        if stacked:
-            raise BadInput(
-                "engine",
-                f"stacked: {told}",
-                "looped for this network (usual causes: activation checkpointing, a weight that is "
-                "kept in a list, a closure or a hook as well, random numbers from outside of torch)",
-            )
-        raise BadInput("model", told, f"{CAUSES})")
+        # where stacking was not asked for, it has been seen to be right in itself
+        raise _not_stacked(told, engine) if engine == "stacked" else BadInput("model", told, CAUSES)
     if not apart(second, first) <= _same(plain.dtype):
         raise _changing(apart(second, first))
+
+
+def _not_stacked(told: str, engine: str) -> BadInput:
+    allowed = "looped for this network" if engine == "auto" else "auto or looped for this network"
+    causes = (
+        "usual causes: activation checkpointing, a weight that is kept in a list, a closure or a hook as "
+        "well, buffers written in forward, random numbers from outside of torch"
+    )
+    return BadInput("engine", f"stacked: {told}", f"{allowed} ({causes})")
 
 
 def _same(dtype: torch.dtype) -> float:
@@ -140,6 +160,5 @@ def _changing(error: float) -> BadInput:
     return BadInput(
         "model",
         f"two gradients at the same weights and random state differ by {error:.2g} (relative)",
-        "a network whose state lies in buffers (usual causes: tensors, counts or lists in attributes that "
-        "forward changes, a random generator of its own)",
+        STATE,
     )

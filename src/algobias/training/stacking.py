@@ -40,8 +40,8 @@ def can_stack(task: Task, model: nn.Module, made: Callable[[int], nn.Module]) ->
 
     A function of the task and its network alone, found out on the CPU. Two runs are tried out on two
     examples: an operation without a batching rule, control flow that depends on data, random numbers inside,
-    or a gradient that is not that of plain PyTorch are reasons to go through runs one by one. Cost: three
-    networks are made, four gradients of two examples.
+    buffers that the forward pass changes, or a gradient that is not that of plain PyTorch are reasons to go
+    through runs one by one. Cost: three networks are made, four gradients of two examples.
 
     Args:
         task: Examples, loss, metric.
@@ -83,8 +83,10 @@ def _agrees(task: Task, made: Callable[[int], nn.Module]) -> bool:
         return False
     for row, state in enumerate(states):
         own = replace(key, seeds=(row,), index=index[row])
-        plain, _ = looped.gradient(state, row_of(batch, row), None, own)
+        plain, after = looped.gradient(state, row_of(batch, row), None, own)
         if not apart(grads[row], plain) <= agreement(plain.dtype):
+            return False
+        if not same_buffers(after, state):
             return False
     return True
 
@@ -117,6 +119,13 @@ def apart(grads: Tensor, plain: Tensor) -> float:
     size = float(torch.linalg.vector_norm(plain.double()))
     distance = float(torch.linalg.vector_norm(grads.double() - plain.double()))
     return distance / size if size else (0.0 if distance == 0 else float("inf"))
+
+
+def same_buffers(one: State, other: State) -> bool:
+    """Whether two states hold the same buffers, up to rounding."""
+    pairs = [(one.buffers[name].double(), other.buffers[name].double()) for name in one.buffers]
+    near = {"rtol": AGREEMENT, "atol": 1e-6, "equal_nan": True}
+    return all(a.shape == b.shape and torch.allclose(a, b, **near) for a, b in pairs)
 
 
 def agreement(dtype: torch.dtype) -> float:

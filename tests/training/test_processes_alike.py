@@ -198,7 +198,8 @@ def test_every_process_draws_the_masks_of_its_worker(tmp_path: Path) -> None:
     )
     (alone,) = train(recipe("dropped", "clip:1000"), dropped(), (3,))
     (shared,) = train(recipe("dropped", "workers:2"), dropped(), (3,))
-    assert not np.allclose(alone.curve.train_loss[1:], shared.curve.train_loss[1:], rtol=10 * ROUNDING, atol=0)
+    one, other = alone.curve.train_loss[1:], shared.curve.train_loss[1:]
+    assert not np.allclose(one, other, rtol=10 * ROUNDING, atol=0), "masks of workers are not one mask"
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,8 @@ class Task:
         text: How :func:`~algobias.tasks.registry.load_task` finds it again; None for a task made in Python.
         reload: The call that makes it again in another process; None likewise.
 
-    Loss and metric are called with the model wrapped by ``torch.func.functional_call`` and possibly under
-    ``torch.func.vmap`` over seeds: no ``.item()`` and no branch on a tensor's value in them, or use
-    ``engine=looped``.
+    Small networks are called under ``torch.func.vmap`` over seeds; where loss, metric or network cannot be
+    (``.item()``, a branch on a tensor's value, dropout), seeds are gone through one by one.
 
     Raises:
         BadInput: NaN or infinity in the data (name and example), unequal lengths, no examples, a single

@@ -164,9 +164,6 @@ class _Place:
 
     def write(self, value: Tensor) -> None:
         """Give it a value, in the tensor the module began with: a forward pass may have put in another."""
-        if self._tensor.shape != value.shape:
-            setattr(self._owner, self._key, value.clone())
-            return
         if getattr(self._owner, self._key) is not self._tensor:
             setattr(self._owner, self._key, self._tensor)
         self._tensor.copy_(value)

@@ -54,8 +54,8 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
 
     Raises:
         BadInput: The gradients differ by more than a relative 1e-3 (float32), or from one call to the next;
-            the forward pass changes plain numbers in attributes, or parameters; no parameter changes the
-            loss; the network cannot be stacked although the recipe asks for it.
+            the forward pass changes plain numbers in attributes, parameters, or the shape of a buffer; no
+            parameter changes the loss; the network cannot be stacked although the recipe asks for it.
     """
     setup = Setup(recipe, task, torch.device(device))
     network = setup.network
@@ -111,6 +111,11 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tens
             f"forward changes the number {told}",
             "numbers that change kept in buffers (register_buffer): those in attributes are no part of a "
             "run's state, and would pass from run to run",
+        )
+    grown = [name for name, b in state.buffers.items() if after.buffers[name].shape != b.shape]
+    if grown:
+        raise BadInput(
+            "model", f"forward changes the shape of {', '.join(grown[:3])}", "buffers that keep their shape"
         )
     if not apart(first, second) <= _same(first.dtype) and bool(torch.isfinite(first).all()):
         raise _changing(apart(first, second))

@@ -60,6 +60,15 @@ def test_zeros_are_never_kept_and_few_entries_always() -> None:
     assert torch.equal(sparsify(x, 2, 4, torch.Generator().manual_seed(0)), x)
 
 
+def test_what_is_not_finite_stays_so() -> None:
+    nan, inf = math.nan, math.inf
+    x = torch.tensor([[nan, 1.0, -2.0, 3.0], [1.0, inf, -inf, nan], [0.0, 4.0, 0.0, 0.0]])
+    found = sparsify(x, 2, 4, torch.Generator().manual_seed(0))
+    expected = torch.tensor([[nan, 0.0, 0.0, 0.0], [0.0, inf, -inf, nan], [0.0, 4.0, 0.0, 0.0]])
+    assert torch.equal(found.nan_to_num(7.0), expected.nan_to_num(7.0))
+    assert inclusion(x, 2, 4)[:2].tolist() == [[1, 0, 0, 0], [0, 1, 1, 1]]
+
+
 def test_bad_input() -> None:
     for n, m in ((0, 4), (5, 4), (2, 3)):
         with pytest.raises(BadInput):

@@ -52,7 +52,8 @@ def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
 
     ``p_i = min(1, c |x_i|)`` with c such that the probabilities of a group sum to N (to the number of its
     entries that are not zero, where those are fewer). An entry is kept as ``x_i / p_i``; the variance of a
-    group is ``sum_i x_i^2 (1 / p_i - 1)``. Reference: Chmiel et al., Minimum Variance Unbiased N:M Sparsity
+    group is ``sum_i x_i^2 (1 / p_i - 1)``. Entries that are not finite are certain, and then the only ones of
+    their group, so that an overflow stays in sight. Reference: Chmiel et al., Minimum Variance Unbiased N:M Sparsity
     for the Neural Gradients, 2023.
 
     Args:
@@ -65,6 +66,8 @@ def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
         BadInput: N or M do not fit.
     """
     size = groups_of(x, n, m, dim).abs()
+    broken = ~size.isfinite()
+    size = torch.where(broken.any(-1, keepdim=True), broken.to(size), size)
     wanted = (size > 0).sum(-1, keepdim=True).clamp(max=n)
     sure = torch.zeros_like(size, dtype=torch.bool)
     found = torch.zeros_like(size)
@@ -75,6 +78,7 @@ def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
         share = torch.where(total > 0, left * rest / total.clamp(min=torch.finfo(size.dtype).tiny), 0.0)
         found = torch.where(sure, torch.ones_like(size), share)
         sure = sure | (found >= 1)
+    found = torch.where(broken, torch.ones_like(found), found)
     return found.clamp(max=1.0).flatten(-2).movedim(-1, dim)
 
 

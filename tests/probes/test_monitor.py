@@ -21,6 +21,7 @@ from algobias.probes.measure import measure
 from algobias.probes.monitor import Monitor, thinned
 from algobias.probes.optimizers import training_from
 from algobias.probes.passes.batches import lasting
+from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
 
@@ -339,11 +340,17 @@ def test_training_from_sgd_and_its_limits():
     assert (found.name, found.lr, found.momentum, found.nesterov) == ("sgd", 0.3, 0.9, True)
     assert (found.weight_decay, found.batch) == (0.01, 32)
     split = torch.optim.SGD([{"params": [ps["a"]], "lr": 0.1}, {"params": [ps["b"]], "lr": 0.2}])
-    assert training_from(split, ps) is None
     assert training_from(split, {"b": ps["b"]}).lr == 0.2
-    assert training_from(torch.optim.SGD([ps["a"]], lr=0.1), ps) is None  # b is trained by somebody else
-    assert training_from(torch.optim.SGD(ps.values(), lr=0.1, dampening=0.1, momentum=0.5), ps) is None
-    assert training_from(torch.optim.RMSprop(ps.values(), lr=0.1), ps) is None
+    refused = [
+        (split, r"groups 0 and 1 of the optimizer differ in lr \(0.1 and 0.2\)"),
+        (torch.optim.SGD([ps["a"]], lr=0.1), "the optimizer does not hold b"),
+        (torch.optim.SGD(ps.values(), lr=0.1, dampening=0.1, momentum=0.5), "dampening"),
+        (torch.optim.SGD(ps.values(), lr=0.1, maximize=True), "maximizes"),
+        (torch.optim.RMSprop(ps.values(), lr=0.1), "RMSprop"),
+    ]
+    for optimizer, reason in refused:
+        with pytest.raises(Unavailable, match=reason):
+            training_from(optimizer, ps)
 
 
 @pytest.mark.parametrize(("make", "name"), [(torch.optim.Adam, "adam"), (torch.optim.AdamW, "adamw")])

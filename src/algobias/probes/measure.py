@@ -92,7 +92,8 @@ def _read(probe: Probe, subject: Subject) -> Reading:
     before, start = subject.meter.cost(), time.perf_counter()
     missing = [name for name in probe.card.needs if getattr(subject, name) in (None, (), "")]
     if missing:
-        return unavailable(probe, f"it needs {' and '.join(missing)}")
+        known = [f"; {name}: {subject.unknown[name]}" for name in missing if name in subject.unknown]
+        return unavailable(probe, f"it needs {' and '.join(missing)}{''.join(known)}")
     torch.manual_seed(subject.seed)
     try:
         reading = probe.read(subject)

@@ -212,8 +212,8 @@ class Monitor:
             return subject
         try:
             return replace(subject, training=training_from(self.optimizer, subject.trained, self.batch))
-        except Unavailable:  # nothing is trained: every reading will say so
-            return subject
+        except Unavailable as error:
+            return replace(subject, unknown={**subject.unknown, "training": str(error)})
 
     def _tell(self, measured: Measured) -> None:
         if self.sink is not None:

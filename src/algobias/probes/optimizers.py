@@ -9,7 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Training
+
+
+SETTINGS = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "amsgrad", "maximize")
+"""What must be the same for all parameters; other entries of a group (names, schedules) change nothing."""
 
 
 def training_from(
@@ -17,8 +22,11 @@ def training_from(
     trained: Mapping[str, nn.Parameter],
     batch: int | None = None,
     examples: int | None = None,
-) -> Training | None:
+) -> Training:
     """Learning rate, momentum and the rest as the optimizer has them now.
+
+    Parameter groups may differ in their weight decay (none for biases, say). Adam's second moment is there
+    once every parameter has been updated, and not with ``amsgrad``.
 
     Args:
         optimizer: ``SGD``, ``Adam`` or ``AdamW`` of torch.
@@ -26,26 +34,30 @@ def training_from(
         batch: Batch size.
         examples: Training examples.
 
-    Returns:
-        None where no single set of numbers describes it: another optimizer, groups with different settings,
-        dampening, maximization. Adam's second moment is there once every parameter has been updated, and
-        not with ``amsgrad``.
+    Raises:
+        Unavailable: No single set of numbers describes it: another optimizer, groups with different
+            settings, parameters that it does not hold, dampening, maximization.
     """
-    group = _common(optimizer, trained)
-    if group is None or group.get("maximize"):
-        return None
+    if not isinstance(optimizer, SGD | Adam | AdamW):
+        raise Unavailable(
+            f"how {type(optimizer).__name__} trains is not known here, only SGD, Adam and AdamW of torch"
+        )
+    groups = _groups(optimizer, trained)
+    group = next(iter(groups.values()))
+    if group.get("maximize"):
+        raise Unavailable("the optimizer maximizes: no threshold is known")
+    decays = [float(one["weight_decay"]) for one in groups.values()]
     told: dict[str, Any] = {
         "lr": float(group["lr"]),
-        "weight_decay": float(group["weight_decay"]),
+        "weight_decay": max(decays),
+        "least_decay": None if max(decays) == min(decays) else min(decays),
         "batch": batch,
         "examples": examples,
     }
     if isinstance(optimizer, SGD):
         if group["dampening"]:
-            return None
+            raise Unavailable("the optimizer's momentum has dampening: no threshold is known")
         return Training(**told, momentum=float(group["momentum"]), nesterov=bool(group["nesterov"]))
-    if not isinstance(optimizer, Adam | AdamW):
-        return None
     decoupled = isinstance(optimizer, AdamW) or bool(group.get("decoupled_weight_decay"))
     beta1, beta2 = (float(beta) for beta in group["betas"])
     return Training(
@@ -58,19 +70,28 @@ def training_from(
     )
 
 
-def _common(optimizer: Optimizer, trained: Mapping[str, nn.Parameter]) -> dict[str, Any] | None:
-    """The settings of the groups that hold trained parameters, where they are the same for all."""
-    ours = {id(p) for p in trained.values()}
-    groups: list[dict[str, Any]] = []
-    held: set[int] = set()
-    for group in optimizer.param_groups:
-        mine = ours & {id(p) for p in group["params"]}
-        held |= mine
+def _groups(optimizer: Optimizer, trained: Mapping[str, nn.Parameter]) -> dict[int, dict[str, Any]]:
+    """The groups that hold trained parameters, by their place; alike in all that counts."""
+    ours = {id(p): name for name, p in trained.items()}
+    groups: dict[int, dict[str, Any]] = {}
+    for place, group in enumerate(optimizer.param_groups):
+        mine = {id(p) for p in group["params"]} & ours.keys()
         if mine:
-            groups.append({key: value for key, value in group.items() if key != "params"})
-    if held != ours or not groups or any(group != groups[0] for group in groups):
-        return None
-    return groups[0]
+            groups[place] = group
+        for held in mine:
+            del ours[held]
+    if ours:
+        raise Unavailable(f"the optimizer does not hold {', '.join(sorted(ours.values())[:3])}")
+    first, *others = groups
+    for place in others:
+        for key in SETTINGS:
+            one, two = groups[first].get(key), groups[place].get(key)
+            if one != two:
+                raise Unavailable(
+                    f"groups {first} and {place} of the optimizer differ in {key} ({one} and {two}): restrict "
+                    "the measurement to one of them with parameters="
+                )
+    return groups
 
 
 def _second_moment(optimizer: Optimizer, trained: Mapping[str, nn.Parameter], beta2: float) -> Tensor | None:

@@ -45,7 +45,8 @@ class Training:
         beta1: Adam's first average.
         beta2: Adam's second average.
         eps: Adam's constant.
-        weight_decay: Weight decay.
+        weight_decay: Weight decay; the largest where parameters differ in it.
+        least_decay: The smallest weight decay, where parameters differ in it.
         batch: Batch size, in examples; None: all of them.
         examples: Training examples; None: those read.
         delay: Updates by which the gradient is stale.
@@ -62,6 +63,7 @@ class Training:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.0
+    least_decay: float | None = None
     batch: int | None = None
     examples: int | None = None
     delay: int = 0
@@ -91,6 +93,7 @@ class Subject:
         updates: Updates made when the weights were taken.
         other: Weights (and buffers) of another run of the same network, by name.
         replicas: Weights of the workers that train copies of this network, by name.
+        unknown: Why a field is not given, by its name, where that is known.
         seed: Of random vectors; the same seed gives the same reading.
         warm: Kept between readings of one run by whoever measures repeatedly: directions to start from.
         meter: Counts passes.
@@ -111,6 +114,7 @@ class Subject:
     updates: int | None = None
     other: Mapping[str, Tensor] | None = None
     replicas: Sequence[Mapping[str, Tensor]] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
     warm: dict[str, Any] | None = None
     meter: Meter = field(default_factory=Meter)
@@ -122,7 +126,8 @@ class Subject:
 
         Raises:
             BadInput: A pattern that fits no trained parameter.
-            Unavailable: Nothing is trained, or parameters lie on several devices or in several types.
+            Unavailable: Nothing is trained, or parameters lie on several devices, in several types, or are
+                complex.
         """
         found = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         for pattern in self.parameters:
@@ -135,6 +140,11 @@ class Subject:
         if len({p.device for p in found.values()}) > 1:
             raise Unavailable(
                 "parameters lie on several devices; move the model to one, or name a part of it"
+            )
+        if any(p.is_complex() for p in found.values()):
+            raise Unavailable(
+                "parameters are complex numbers, for which norms and curvature are not defined here: hold real "
+                "and imaginary parts as real parameters (torch.view_as_real), or name a real part of the model"
             )
         if len({p.dtype for p in found.values()}) > 1:
             raise Unavailable("parameters have several types; convert the model to one")

@@ -129,6 +129,8 @@ class AngularUpdate(Probe):
         training = subject.training
         if training is None or training.name != "sgd" or training.weight_decay == 0:
             return None
+        if training.least_decay is not None:  # which layers decay, and by how much, is not known
+            return None
         return math.sqrt(2 * training.lr * training.weight_decay / (1 + training.momentum))
 
 

@@ -39,7 +39,8 @@ class StabilityMargin(Probe):
         family="stability",
         formula="lr (lambda_max(D H D) + weight decay) / c; D H D as in effective_sharpness, c the critical "
         "product: 2 for gradient descent, 2 + 2m with momentum m, (2 + 2m) / (1 + 2m) with Nesterov's, "
-        "2 sin(pi / (4 delay + 2)) with stale gradients, (2 + 2 beta1) / (1 - beta1) for Adam",
+        "2 sin(pi / (4 delay + 2)) with stale gradients, (2 + 2 beta1) / (1 - beta1) for Adam; where parameters "
+        "differ in weight decay the largest, with the smallest in the lower bound",
         unit="1 (the edge is 1)",
         invariances="batching, order and duplication of the data; the scale of the loss and of the weights "
         "where the learning rate follows it",
@@ -69,7 +70,10 @@ class StabilityMargin(Probe):
         edge = found.details.get("threshold")
         if edge is None:
             raise Unavailable(f"no threshold is known for {training.name} with these settings")
-        decay = 0.0 if adaptive else training.lr * training.weight_decay
+        decay = least = 0.0
+        if not adaptive:
+            decay = training.lr * training.weight_decay
+            least = decay if training.least_decay is None else training.lr * training.least_decay
         warnings = found.warnings
         if adaptive and training.weight_decay:
             warnings += ("weight decay is left out of the threshold",)
@@ -80,7 +84,7 @@ class StabilityMargin(Probe):
             (found.value + decay) / edge,
             status=found.status,
             reason=found.reason,
-            numerical=replace(bounds, low=(bounds.low + decay) / edge, high=(bounds.high + decay) / edge),
+            numerical=replace(bounds, low=(bounds.low + least) / edge, high=(bounds.high + decay) / edge),
             details={**found.details, "critical_product": edge, "threshold": 1.0},
             warnings=warnings,
         )

@@ -38,11 +38,14 @@ def matrices(model: nn.Module) -> dict[str, Tensor]:
     """Parameters with two or more dimensions by name, tied ones once, frozen ones included.
 
     Raises:
-        Unavailable: There is none.
+        Unavailable: There is none, or one is complex.
     """
     found = {name: p.detach() for name, p in model.named_parameters() if p.dim() >= 2}
     if not found:
         raise Unavailable("the model has no weight matrix (a parameter with two or more dimensions)")
+    for name, weight in found.items():
+        if weight.is_complex():
+            raise Unavailable(f"{name} holds complex numbers: its norms are not defined here")
     return found
 
 

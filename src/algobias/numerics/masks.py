@@ -53,8 +53,8 @@ def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
     ``p_i = min(1, c |x_i|)`` with c such that the probabilities of a group sum to N (to the number of its
     entries that are not zero, where those are fewer). An entry is kept as ``x_i / p_i``; the variance of a
     group is ``sum_i x_i^2 (1 / p_i - 1)``. Entries that are not finite are certain, and then the only ones of
-    their group, so that an overflow stays in sight. Reference: Chmiel et al., Minimum Variance Unbiased N:M Sparsity
-    for the Neural Gradients, 2023.
+    their group, so that an overflow stays in sight. Reference: Chmiel et al., Minimum Variance Unbiased N:M
+    Sparsity for the Neural Gradients, 2023.
 
     Args:
         x: Any shape.

@@ -12,7 +12,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Training
 
-
 SETTINGS = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "amsgrad", "maximize")
 """What must be the same for all parameters; other entries of a group (names, schedules) change nothing."""
 
@@ -88,8 +87,8 @@ def _groups(optimizer: Optimizer, trained: Mapping[str, nn.Parameter]) -> dict[i
             one, two = groups[first].get(key), groups[place].get(key)
             if one != two:
                 raise Unavailable(
-                    f"groups {first} and {place} of the optimizer differ in {key} ({one} and {two}): restrict "
-                    "the measurement to one of them with parameters="
+                    f"groups {first} and {place} of the optimizer differ in {key} ({one} and {two}): "
+                    "measure one of them alone with parameters="
                 )
     return groups
 

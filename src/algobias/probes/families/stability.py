@@ -39,8 +39,8 @@ class StabilityMargin(Probe):
         family="stability",
         formula="lr (lambda_max(D H D) + weight decay) / c; D H D as in effective_sharpness, c the critical "
         "product: 2 for gradient descent, 2 + 2m with momentum m, (2 + 2m) / (1 + 2m) with Nesterov's, "
-        "2 sin(pi / (4 delay + 2)) with stale gradients, (2 + 2 beta1) / (1 - beta1) for Adam; where parameters "
-        "differ in weight decay the largest, with the smallest in the lower bound",
+        "2 sin(pi / (4 delay + 2)) with stale gradients, (2 + 2 beta1) / (1 - beta1) for Adam; where "
+        "parameters differ in weight decay the largest, with the smallest in the lower bound",
         unit="1 (the edge is 1)",
         invariances="batching, order and duplication of the data; the scale of the loss and of the weights "
         "where the learning rate follows it",

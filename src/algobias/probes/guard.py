@@ -40,10 +40,10 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, p in model.named_parameters(remove_duplicate=False):
-        found[f"parameter {name}"] = f"{id(p)} {p.requires_grad} {_digest(p)}"
-        found[f"gradient {name}"] = "none" if p.grad is None else f"{id(p.grad)} {_digest(p.grad)}"
+        found[f"parameter {name}"] = f"{id(p)} {p.requires_grad} {digest(p)}"
+        found[f"gradient {name}"] = "none" if p.grad is None else f"{id(p.grad)} {digest(p.grad)}"
     for name, b in model.named_buffers(remove_duplicate=False):
-        found[f"buffer {name}"] = f"{id(b)} {_digest(b)}"
+        found[f"buffer {name}"] = f"{id(b)} {digest(b)}"
     for name, module in model.named_modules():
         hooks = [tuple(getattr(module, kind, {})) for kind in _HOOKS]
         found[f"module {name or '(root)'}"] = f"{module.training} {hooks}"
@@ -133,7 +133,8 @@ def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
     return flags
 
 
-def _digest(tensor: Tensor) -> str:
+def digest(tensor: Tensor) -> str:
+    """Hash of every bit of a tensor. Cost: a copy to the CPU from elsewhere."""
     flat = tensor.detach().reshape(-1)
     if flat.is_complex():
         flat = torch.view_as_real(flat).reshape(-1)

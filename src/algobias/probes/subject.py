@@ -143,9 +143,9 @@ class Subject:
             )
         if any(p.is_complex() for p in found.values()):
             raise Unavailable(
-                "parameters are complex numbers, for which norms and curvature are not defined here: hold their "
-                "real and imaginary parts as real parameters (torch.view_as_real), or leave them out with "
-                "parameters="
+                "parameters are complex numbers, for which norms and curvature are not defined here: hold "
+                "their real and imaginary parts as real parameters (torch.view_as_real), or leave them out "
+                "with parameters="
             )
         if len({p.dtype for p in found.values()}) > 1:
             raise Unavailable("parameters have several types; convert the model to one")

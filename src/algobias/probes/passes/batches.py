@@ -12,32 +12,74 @@ import torch
 from torch.utils.data import DataLoader, SequentialSampler
 
 from algobias.errors import BadInput
+from algobias.probes.guard import digest
+from algobias.probes.reading import Unavailable
+from algobias.tasks.trees import tensors_in
 
 
-class Loader:
-    """A data loader in fixed order; its own generator is put back after every pass.
+class Repeated:
+    """Batches that are made anew in every pass, and yet must be the same ones.
+
+    Every pass begins with the random states of the first one, so that a data set that augments at random
+    gives the same examples again; between two batches whoever goes over them has its own states back. That
+    it works is checked: every batch is hashed and compared with the first pass.
 
     Args:
-        loader: A loader that does not shuffle.
+        batches: A data loader that does not shuffle, or anything else that can be gone over repeatedly.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
-        self.loader = loader
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches
+        self._generators = _generators(batches)
+        self._start = _states(self._generators)
+        self._seen: list[str] = []
+        self._complete = False
 
     def __iter__(self) -> Iterator[Any]:
-        with _generators_kept(self.loader):
-            yield from self.loader
+        """Every batch, in order.
 
-    def __len__(self) -> int:
-        return len(self.loader)
+        Raises:
+            Unavailable: A batch is not that of the first pass.
+        """
+        inside, iterator, place = self._start, None, 0
+        while True:
+            outside = _states(self._generators)
+            try:
+                _restore(self._generators, inside)
+                iterator = iter(self._batches) if iterator is None else iterator
+                batch = next(iterator)
+                inside = _states(self._generators)
+            except StopIteration:
+                break
+            finally:
+                _restore(self._generators, outside)
+            self._check(place, "".join(digest(tensor) for _, tensor in tensors_in(batch)))
+            place += 1
+            yield batch
+        if self._complete and place != len(self._seen):
+            raise Unavailable(DIFFERENT)
+        self._complete = True
+
+    def _check(self, place: int, found: str) -> None:
+        if place == len(self._seen) and not self._complete:
+            self._seen.append(found)
+        elif place >= len(self._seen) or self._seen[place] != found:
+            raise Unavailable(DIFFERENT)
+
+
+DIFFERENT = (
+    "the batches are not the same in every pass (examples augmented with a random source of their own?): "
+    "give a list of batches, list(loader)"
+)
 
 
 def lasting(batches: Iterable[Any]) -> Iterable[Any]:
     """Batches to measure on: probes go over them many times, and must find the same ones every time.
 
-    Lists and other re-iterables are taken as they are, and so are data loaders that go through their data in
-    order. What can be gone over only once (a generator), or comes in another order every time (a loader that
-    shuffles), is read into a list. No random state is advanced, a loader's own generator included.
+    Lists are taken as they are. Data loaders that go through their data in order, and other re-iterables,
+    begin every pass with the same random states (:class:`Repeated`). What can be gone over only once (a
+    generator), or comes in another order every time (a loader that shuffles), is read into a list. No random
+    state is advanced, a loader's own generator included.
 
     Args:
         batches: The batches.
@@ -45,37 +87,44 @@ def lasting(batches: Iterable[Any]) -> Iterable[Any]:
     Raises:
         BadInput: Not an iterable of batches, or without end.
     """
+    if isinstance(batches, list | tuple | Repeated):
+        return batches
     if isinstance(batches, DataLoader):
         if isinstance(batches.sampler, SequentialSampler) and batches.batch_sampler is not None:
-            return Loader(batches)
-        with _states_kept(), _generators_kept(batches):
+            return Repeated(batches)
+        with _states_kept(batches):
             return list(batches)
     if isinstance(batches, torch.Tensor | dict | str | bytes) or not hasattr(batches, "__iter__"):
         raise BadInput("batches", type(batches).__name__, "a list of batches, or a data loader")
-    if iter(batches) is batches:
-        with _states_kept():
-            return list(batches)
-    return batches
+    with _states_kept(batches):
+        return list(batches) if iter(batches) is batches else Repeated(batches)
+
+
+def _generators(batches: Any) -> list[torch.Generator]:
+    """A loader's own generators, each once."""
+    owners = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
+    generators = (getattr(owner, "generator", None) for owner in owners)
+    return list({id(g): g for g in generators if isinstance(g, torch.Generator)}.values())
+
+
+def _states(generators: list[torch.Generator]) -> tuple[Any, ...]:
+    shared = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
+    return (*shared, [generator.get_state() for generator in generators])
+
+
+def _restore(generators: list[torch.Generator], states: tuple[Any, ...]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    torch.random.set_rng_state(states[2])
+    for generator, state in zip(generators, states[3], strict=True):
+        generator.set_state(state)
 
 
 @contextmanager
-def _generators_kept(loader: DataLoader[Any]) -> Iterator[None]:
-    owners = (loader, loader.sampler, loader.batch_sampler)
-    generators = {id(g): g for owner in owners if (g := getattr(owner, "generator", None)) is not None}
-    states = [(g, g.get_state()) for g in generators.values()]
+def _states_kept(batches: Any) -> Iterator[None]:
+    generators = _generators(batches)
+    states = _states(generators)
     try:
         yield
     finally:
-        for generator, state in states:
-            generator.set_state(state)
-
-
-@contextmanager
-def _states_kept() -> Iterator[None]:
-    kept = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(kept[0])
-        np.random.set_state(kept[1])  # noqa: NPY002
-        torch.random.set_rng_state(kept[2])
+        _restore(generators, states)

@@ -68,7 +68,7 @@ def watched(model: nn.Module, batches: Any, probes: list[str]) -> tuple[Any, set
     def watching(net: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         if len(batch[1]) == 20:
             seen.add(float(batch[0].sum()))
-        torch.rand(3), random.random(), np.random.rand()  # noqa: NPY002, B018
+        torch.rand(3), random.random(), np.random.rand()  # noqa: NPY002
         return loss(net, batch)
 
     return measure(model, batches, watching, probes), seen

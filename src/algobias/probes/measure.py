@@ -104,8 +104,7 @@ def _read(probe: Probe, subject: Subject) -> Reading:
     cost = subject.meter.cost(time.perf_counter() - start) - before
     if reading.value is not None and not math.isfinite(reading.value):
         return replace(unavailable(probe, f"the value is {reading.value}"), cost=cost)
-    doubt = weighing(subject).doubt
-    warnings = reading.warnings if doubt is None else (*reading.warnings, doubt)
+    warnings = (*reading.warnings, *weighing(subject).warnings)
     changing = subject.memo.get("changing")
     if changing:
         told_of = ", ".join(changing[:3])

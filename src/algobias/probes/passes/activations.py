@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from algobias.probes.passes.calls import captured
 from algobias.probes.passes.layers import CONVOLUTIONS
 from algobias.probes.passes.losses import totals
-from algobias.probes.passes.weighing import IGNORED, examples, token_labels
+from algobias.probes.passes.trials import labels_of
+from algobias.probes.passes.weighing import IGNORED, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.trees import tensors_in
@@ -121,7 +122,7 @@ def forward(subject: Subject, batch: Any, take: Rows) -> str | None:
     Returns:
         Name of the layer that was executed last; None where its input is the model's own.
     """
-    kept = _unmasked(batch)
+    kept = _unmasked(subject, batch)
     last: list[str | None] = [None]
 
     def seen(name: str, x: Tensor, inner: bool) -> None:
@@ -137,9 +138,11 @@ def forward(subject: Subject, batch: Any, take: Rows) -> str | None:
     return last[0]
 
 
-def _unmasked(batch: Any) -> Tensor | None:
-    labels = token_labels(batch)
-    return None if labels is None else labels != IGNORED
+def _unmasked(subject: Subject, batch: Any) -> Tensor | None:
+    rule, labels = weighing(subject), labels_of(batch)
+    if labels is not None:
+        return rule.masked(batch, labels) != IGNORED
+    return None if rule.kept is None else rule.kept(batch)
 
 
 def _rows(x: Tensor, kept: Tensor | None, *, channels: bool) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from algobias.probes.passes.losses import totals
-from algobias.probes.passes.weighing import IGNORED, examples, token_labels
+from algobias.probes.passes.weighing import IGNORED, examples, token_labels, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.labels import label_key
@@ -129,13 +129,18 @@ class Output:
 
 
 def labels_in(subject: Subject, batch: Any, logits: Tensor) -> Tensor | None:
-    """Class labels that belong to the logits, of shape ``logits.shape[:-1]``; None where there are none."""
+    """Class labels that belong to the logits, -100 where they are masked; None where there are none.
+
+    Of shape ``logits.shape[:-1]``.
+    """
+    rule = weighing(subject)
     if subject.labels is not None:
-        return subject.labels(batch)
+        return rule.masked(batch, subject.labels(batch))
     key = label_key(batch)
     found = batch[key] if key is not None else token_labels(batch)
-    fits = found is not None and logits.dim() >= 2 and found.shape == logits.shape[:-1]
-    return found if fits else None
+    if found is None or logits.dim() < 2 or found.shape != logits.shape[:-1]:
+        return None
+    return rule.masked(batch, found)
 
 
 def outputs(subject: Subject) -> Iterator[Output]:
@@ -157,7 +162,9 @@ def outputs(subject: Subject) -> Iterator[Output]:
 
 def rows_of(logits: Tensor, labels: Tensor | None, inputs: Tensor | None) -> Output:
     """Logits and labels flattened to one row for each example or unmasked token."""
-    if labels is None or logits.dim() == 2:
-        return Output(logits, labels, inputs, True)
+    if labels is None:
+        return Output(logits, None, inputs, True)
     kept = labels != IGNORED
-    return Output(logits[kept], labels[kept], inputs, False)
+    if logits.dim() > 2:
+        return Output(logits[kept], labels[kept], inputs, False)
+    return Output(logits[kept], labels[kept], None if inputs is None else inputs[kept], True)

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from algobias.errors import BadInput
+from algobias.probes.passes.trials import (
+    IGNORED,
+    Trial,
+    example,
+    examples,
+    ignored_labels,
+    labels_of,
+    masks,
+    token_labels,
+    trials,
+)
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Loss, Subject, Weigh
-from algobias.tasks.labels import LABEL_KEYS
-from algobias.tasks.trees import batch_length, map_trees
+from algobias.probes.subject import Subject, Weigh
 
-IGNORED = -100
-"""Label of tokens that do not count: torch's ``ignore_index``."""
+__all__ = ["IGNORED", "Weighing", "example", "examples", "token_labels", "weighing"]
 
-TRIED_EXAMPLES = 8
-TRIED_BATCHES = 2
+Reduction = Literal["mean", "sum"]
 
 
 @dataclass(frozen=True)
@@ -30,135 +36,160 @@ class Weighing:
     Attributes:
         weigh: Weight of a batch.
         reduction: ``mean``: the loss of a batch is a weighted mean over it; ``sum``: a sum.
-        unit: What is counted: ``examples``, ``tokens``, or ``given``.
-        doubt: Why the weighing may be wrong, or None.
+        unit: What is counted: ``examples``, ``labels`` (of examples), ``tokens``, ``mask`` or ``given``.
+        kept: Which labels of a batch count, as their shape; None where a label says so by its value alone.
+        ignored: Labels that do not count.
+        doubt: Why single examples do not add up to the loss, or None.
+        undecided: Which other way of weighing explains the loss as well, or None.
     """
 
     weigh: Weigh
-    reduction: Literal["mean", "sum"]
+    reduction: Reduction
     unit: str
+    kept: Callable[[Any], Tensor] | None = None
+    ignored: tuple[int, ...] = (IGNORED,)
     doubt: str | None = None
+    undecided: str | None = None
 
     def share(self, batch: Any) -> float:
         """What the loss of this batch is multiplied with in the sum over batches."""
         return self.weigh(batch) if self.reduction == "mean" else 1.0
 
+    def masked(self, batch: Any, labels: Tensor) -> Tensor:
+        """The labels, -100 where they do not count."""
+        out = torch.isin(labels, labels.new_tensor(self.ignored))
+        if self.kept is not None and (kept := self.kept(batch)).shape == labels.shape:
+            out = out | ~kept
+        return labels.masked_fill(out, IGNORED) if bool(out.any()) else labels
 
-def example(batch: Any, place: int) -> Any:
-    """A batch with one example of ``batch``; tensors without a first dimension are kept."""
-    return map_trees(lambda t: t[place : place + 1] if t.ndim else t, batch)
-
-
-def examples(batch: Any) -> int:
-    """Number of examples in a batch.
-
-    Raises:
-        Unavailable: Its tensors disagree.
-    """
-    try:
-        return batch_length(batch)
-    except BadInput as error:
-        raise Unavailable(str(error)) from error
-
-
-def token_labels(batch: Any) -> Tensor | None:
-    """Integer labels with two or more dimensions: labels of tokens. None where there are none."""
-    value = None
-    if isinstance(batch, tuple | list) and len(batch) >= 2:
-        value = batch[-1]
-    elif hasattr(batch, "keys"):
-        value = next((batch[key] for key in LABEL_KEYS if key in batch), None)
-    if not isinstance(value, Tensor) or value.ndim < 2 or value.is_floating_point() or value.is_complex():
-        return None
-    return value
-
-
-def _count_examples(batch: Any) -> float:
-    return float(examples(batch))
-
-
-def _count_tokens(batch: Any) -> float:
-    labels = token_labels(batch)
-    return float((labels != IGNORED).sum()) if labels is not None else float(examples(batch))
-
-
-def _count_shifted(batch: Any) -> float:
-    labels = token_labels(batch)
-    return float((labels[:, 1:] != IGNORED).sum()) if labels is not None else float(examples(batch))
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to mind in every reading that is weighed so."""
+        return tuple(text for text in (self.doubt, self.undecided) if text is not None)
 
 
 def weighing(subject: Subject) -> Weighing:
     """How this subject's batches are weighed: as given, else the first rule that explains the loss.
 
     A rule explains the loss of a batch where that equals the weighted mean (or the sum) of the losses of its
-    examples one by one. Tried on up to 8 examples of the first two batches: unmasked tokens, unmasked tokens
-    but the first (a causal model that shifts its labels), examples, sum. Where none does (BatchNorm in
-    train mode, a loss that compares examples), batches count by examples, and ``doubt`` says so.
+    examples one by one. Counted are unmasked tokens, unmasked tokens but the first (a causal model that
+    shifts its labels), examples, the entries of a mask in the batch; masked is the label -100, and any that
+    the loss ignores. Tried on examples of the first two batches, on one batch put together from the first
+    and last example of *all* batches, and on labels of which half are ignored. Where no rule explains
+    everything (class weights, BatchNorm in train mode, a loss that compares examples), batches count by
+    examples, and ``doubt`` says so; ``undecided`` says so where several do that weigh differently.
 
-    Cost: at most 20 small forward passes, once for each subject.
+    Cost: small forward passes, about 30 and three for each batch, once for each subject.
     """
     found: Weighing = subject.shared("weighing", lambda: _weighing(subject))
     return found
 
 
+@dataclass(frozen=True)
+class _Rule:
+    unit: str
+    weigh: Weigh
+    reduction: Reduction = "mean"
+    kept: Callable[[Any], Tensor] | None = None
+    ignored: int = IGNORED
+    shift: int = 0
+
+    @property
+    def words(self) -> str:
+        """What is counted, in words."""
+        but = ["but the first"] * self.shift + [f"without label {self.ignored}"] * (self.ignored != IGNORED)
+        return " ".join([self.unit, *but])
+
+
 def _weighing(subject: Subject) -> Weighing:
-    rules: list[tuple[str, Weigh, Literal["mean", "sum"]]] = []
-    if subject.weigh is not None:
-        rules.append(("given", subject.weigh, subject.reduction or "mean"))
-        if subject.reduction is not None:
-            return Weighing(subject.weigh, subject.reduction, "given")
-    tried = [_few(batch) for batch in _first(subject.batches, TRIED_BATCHES)]
-    if not tried:
+    first = next(iter(subject.batches), None)
+    if first is None:
         raise Unavailable("there are no batches")
-    if subject.weigh is None:
-        if any(token_labels(batch) is not None for batch in tried):
-            rules += [("tokens", _count_tokens, "mean"), ("tokens", _count_shifted, "mean")]
-        rules.append(("examples", _count_examples, "mean"))
-        if token_labels(tried[0]) is not None:
-            rules.append(("tokens", _count_tokens, "sum"))
-        rules.append(("examples", _count_examples, "sum"))
+    given, ignored = subject.weigh, ignored_labels(subject)
+    without = tuple(dict.fromkeys((IGNORED, *ignored)))
+    if given is not None and subject.reduction is not None:
+        return Weighing(given, subject.reduction, "given", ignored=without)
+    rules = _rules(first, ignored) if given is None else [_Rule("given", given)]
     if subject.reduction is not None:
-        rules = [rule for rule in rules if rule[2] == subject.reduction]
-    measured = [_one_by_one(subject.loss, subject.model, batch) for batch in tried]
-    for unit, weigh, reduction in rules:
-        if all(
-            _explains(weigh, reduction, batch, *losses) for batch, losses in zip(tried, measured, strict=True)
-        ):
-            return Weighing(weigh, reduction, unit)
-    unit, weigh, reduction = "examples", _count_examples, subject.reduction or "mean"
-    if subject.weigh is not None:
-        unit, weigh = "given", subject.weigh
+        rules = [rule for rule in rules if rule.reduction == subject.reduction]
+    made = trials(subject, ignored if given is None else [])
+    fitting = [rule for rule in rules if all(_explains(rule, trial) for trial in made)]
+    if fitting:
+        best = fitting[0]
+        undecided = _undecided(subject, fitting)
+        return Weighing(best.weigh, best.reduction, best.unit, best.kept, without, undecided=undecided)
+    unit = "examples" if given is None else "given"
     doubt = (
-        "the loss of a batch is not the weighted mean of the losses of its examples (examples that depend on "
-        f"each other?); batches count by {unit}: pass weigh= if that is wrong"
+        "the loss of a batch is not the weighted mean of the losses of its examples (class weights? examples "
+        f"that depend on each other?); batches count by {unit}: pass weigh= if that is wrong"
     )
-    return Weighing(weigh, reduction, unit, doubt)
+    return Weighing(given or _count_examples, subject.reduction or "mean", unit, doubt=doubt)
 
 
-def _first(batches: Any, count: int) -> Iterator[Any]:
-    for place, batch in enumerate(batches):
-        if place == count:
-            return
-        yield batch
+def _rules(batch: Any, ignored: Sequence[int]) -> list[_Rule]:
+    """All rules for batches like this one, in the order in which they are tried."""
+    labels = labels_of(batch)
+    plain = _Rule("examples", _count_examples)
+    by_mask = [_Rule("mask", _count_mask(mask), kept=_as_bool(mask)) for mask in masks(batch)]
+    if labels is None or labels.ndim == 1:
+        by_label = [_Rule("labels", _count_labels(label, 0), ignored=label) for label in ignored]
+        return [plain, *by_label, *by_mask, replace(plain, reduction="sum")]
+    by_label = [
+        _Rule("tokens", _count_labels(label, shift), ignored=label, shift=shift)
+        for label in dict.fromkeys((IGNORED, *ignored))
+        for shift in (0, 1)
+    ]
+    means = [*by_label[:2], plain, *by_label[2:]]
+    return [*means, *by_mask, *(replace(rule, reduction="sum") for rule in (*by_label, plain))]
 
 
-def _few(batch: Any) -> Any:
-    if examples(batch) <= TRIED_EXAMPLES:
-        return batch
-    return map_trees(lambda t: t[:TRIED_EXAMPLES] if t.ndim else t, batch)
+def _undecided(subject: Subject, fitting: list[_Rule]) -> str | None:
+    """Whether another rule that explains the loss gives other shares to batches."""
+    best = fitting[0]
+    rules = [best, *(rule for rule in fitting[1:] if rule.unit in ("examples", "labels", "tokens"))]
+    rules = [rule for rule in rules if rule.reduction == best.reduction == "mean"]
+    if len(rules) < 2:
+        return None
+    weights = [[rule.weigh(batch) for rule in rules] for batch in subject.batches]
+    totals = [sum(column) for column in zip(*weights, strict=True)]
+    for row in weights:
+        for rule, weight, total in zip(rules, row, totals, strict=True):
+            if abs(weight * totals[0] - row[0] * total) > 1e-6 * totals[0] * total:
+                return (
+                    f"the loss does not show whether batches count by {best.words} or by {rule.words}; "
+                    f"they count by {best.words}: pass weigh= if that is wrong"
+                )
+    return None
 
 
-def _one_by_one(loss: Loss, model: Any, batch: Any) -> tuple[float, list[float]]:
-    with torch.no_grad():
-        whole = float(loss(model, batch))
-        return whole, [float(loss(model, example(batch, i))) for i in range(examples(batch))]
+def _count_examples(batch: Any) -> float:
+    return float(examples(batch))
 
 
-def _explains(weigh: Weigh, reduction: str, batch: Any, whole: float, single: list[float]) -> bool:
-    if reduction == "sum":
-        expected = sum(single)
+def _count_labels(ignored: int, shift: int) -> Weigh:
+    def count(batch: Any) -> float:
+        labels = labels_of(batch)
+        if labels is None:
+            return float(examples(batch))
+        return float(((labels[:, shift:] if shift else labels) != ignored).sum())
+
+    return count
+
+
+def _count_mask(mask: Callable[[Any], Tensor]) -> Weigh:
+    return lambda batch: float(mask(batch).sum())
+
+
+def _as_bool(mask: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    return lambda batch: mask(batch) != 0
+
+
+def _explains(rule: _Rule, trial: Trial) -> bool:
+    whole, single = trial.whole, trial.single
+    if rule.reduction == "sum":
+        expected = sum(one for one, part in zip(single, trial.parts, strict=True) if rule.weigh(part))
     else:
-        weights = [weigh(example(batch, i)) for i in range(len(single))]
+        weights = [rule.weigh(part) for part in trial.parts]
         if sum(weights) == 0:  # a mean over no token at all: zero, or not a number
             return whole == 0 or math.isnan(whole)
         expected = sum(w * one for w, one in zip(weights, single, strict=True) if w) / sum(weights)

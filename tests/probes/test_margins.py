@@ -14,8 +14,9 @@ from tests.probes.patterns import PATTERNS, cross_entropy, token_loss
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.families.margins import MarginSpectral, _OverNorms, _Scale
+from algobias.probes.families.margins import MarginSpectral, _OverNorms
 from algobias.probes.measure import measure, take
+from algobias.probes.passes.layers import Norms
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Subject
@@ -313,7 +314,7 @@ def test_a_preset_makes_each_pass_once() -> None:
     found = take(
         subject, parse_many("margin_raw,margin_frobenius,margin_linf,margin_input,input_gradient_norm")
     )
-    assert sum(one.cost.forwards for one in found) == pytest.approx(1)
+    assert sum(one.cost.forwards for one in found) == pytest.approx(1 + 2 / 60)  # two to count uses
     assert sum(one.cost.gradients for one in found) == pytest.approx(1)
 
 
@@ -342,8 +343,8 @@ class UncertainNorm(_OverNorms):
     name = "uncertain"
     card = MarginSpectral.card
 
-    def _scale(self, subject: Subject) -> _Scale:
-        return _Scale(math.log(4.0), math.log(8.0), {"weight": 4.0})
+    def _norms(self, subject: Subject) -> Norms:
+        return Norms({"weight": 4.0}, {"weight": 1}, {"weight": 8.0})
 
 
 def test_an_uncertain_norm_moves_the_margin_towards_zero() -> None:

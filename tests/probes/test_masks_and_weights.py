@@ -1,4 +1,4 @@
-"""Batches are weighed as the loss does it, masked by whatever value or tensor, or the reading says it is not."""
+"""Batches are weighed as the loss does it, whatever masks them, or the reading says that it is not known."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -11,9 +11,9 @@ from pydantic import Field
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.layers import (
+    Norms,
     frobenius_norms,
     largest_entries,
-    log_product,
     spectral_norms,
 )
 from algobias.probes.passes.rows import Rows, margin_rows, slope_rows
@@ -66,6 +66,7 @@ class MarginRaw(_Margin):
     """True logit minus best other logit."""
 
     name: ClassVar[str] = "margin_raw"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="Lower tail of the margins: true logit minus best other logit",
         family="margins",
@@ -85,7 +86,7 @@ class MarginRaw(_Margin):
         rows = margin_rows(subject)
         reading = self._of(rows, rows.margins)
         try:
-            factor = _inverse(log_product(frobenius_norms(subject.model)))
+            factor = _inverse(frobenius_norms(subject).log_product)
         except Unavailable:
             return reading
         if reading.value is None or factor == 0:
@@ -100,42 +101,34 @@ INVARIANT = (
 )
 
 
-@dataclass(frozen=True)
-class _Scale:
-    """By what margins are divided: logarithm of the best value and of its upper bound, and the norms."""
-
-    log: float
-    log_high: float
-    norms: dict[str, float]
-    warnings: tuple[str, ...] = ()
-
-
 class _OverNorms(_Margin):
     """Margins over a product of norms of weight matrices."""
 
-    def _scale(self, subject: Subject) -> _Scale:
+    revision: ClassVar[int] = 2
+
+    def _norms(self, subject: Subject) -> Norms:
         raise TypeError(f"{type(self).__name__} must say by which norms it divides")
 
     def read(self, subject: Subject) -> Reading:
         """The quantile of the margins over the product of norms, and further quantiles."""
-        scale, rows = self._scale(subject), margin_rows(subject)
-        factor = _inverse(scale.log)
+        norms, rows = self._norms(subject), margin_rows(subject)
+        log, log_high = norms.log_product, norms.log_product_high
+        factor = _inverse(log)
         if factor == 0:
             raise Unavailable("the product of norms is too large for a number")
         numerical = None
-        if scale.log_high > scale.log:
+        if log_high > log:
             value = quantile(rows.margins, self.quantile) * factor
-            least = value * math.exp(scale.log - scale.log_high)
+            least = value * math.exp(log - log_high)
             numerical = Interval(
                 min(value, least),
                 max(value, least),
                 None,
                 "the Lanczos iteration has found the largest singular value of each convolution",
             )
-        details = {"log_product": scale.log, "norms": scale.norms}
-        return self._of(
-            rows, rows.margins * factor, numerical=numerical, details=details, warnings=scale.warnings
-        )
+        details = {"log_product": log, "norms": norms.values, "uses": norms.details}
+        warnings = tuple(f"{name}: norm of the reshaped weight" for name in norms.reshaped)
+        return self._of(rows, rows.margins * factor, numerical=numerical, details=details, warnings=warnings)
 
 
 class MarginFrobenius(_OverNorms):
@@ -146,8 +139,8 @@ class MarginFrobenius(_OverNorms):
         summary="Margins in the l2 geometry: over the product of the Frobenius norms of all weight matrices",
         family="margins",
         formula=(
-            "10 % quantile over i of m_i / prod_l ||W_l||_F, W_l every parameter of two or more dimensions; "
-            f"{ROWS}"
+            "10 % quantile over i of m_i / prod_l ||W_l||_F, W_l every parameter of two or more dimensions, "
+            f"as often as the network uses it; {ROWS}"
         ),
         unit="logits per unit of the product of norms",
         invariances=INVARIANT,
@@ -161,10 +154,8 @@ class MarginFrobenius(_OverNorms):
         caution="often moves against generalisation when batch, rate or delay change; " + CAUTION,
     )
 
-    def _scale(self, subject: Subject) -> _Scale:
-        norms = frobenius_norms(subject.model)
-        log = log_product(norms)
-        return _Scale(log, log, norms)
+    def _norms(self, subject: Subject) -> Norms:
+        return frobenius_norms(subject)
 
 
 class MarginSpectral(_OverNorms):
@@ -175,8 +166,8 @@ class MarginSpectral(_OverNorms):
         summary="Margins over the product of spectral norms: a bound on how far an input must move",
         family="margins",
         formula=(
-            "10 % quantile over i of m_i / prod_l ||W_l||_2, the spectral norm of every weight matrix, "
-            f"of a convolution that of its linear map on inputs of the size seen; {ROWS}"
+            "10 % quantile over i of m_i / prod_l ||W_l||_2, the spectral norm of every weight matrix, of a "
+            f"convolution that of its linear map on inputs of the size seen, as often as it is used; {ROWS}"
         ),
         unit="logits per unit of the product of norms",
         invariances=INVARIANT,
@@ -189,10 +180,8 @@ class MarginSpectral(_OverNorms):
         caution="factors of normalisation layers are not in the product; " + CAUTION,
     )
 
-    def _scale(self, subject: Subject) -> _Scale:
-        found = spectral_norms(subject)
-        warnings = tuple(f"{name}: norm of the reshaped weight" for name in found.reshaped)
-        return _Scale(log_product(found.norms), log_product(found.high), found.norms, warnings)
+    def _norms(self, subject: Subject) -> Norms:
+        return spectral_norms(subject)
 
 
 class MarginLinf(_OverNorms):
@@ -203,7 +192,8 @@ class MarginLinf(_OverNorms):
         summary="Margins in the l-infinity geometry of Adam and sign descent: over the largest weights",
         family="margins",
         formula=(
-            "10 % quantile over i of m_i / prod_l max_jk |W_l,jk| over all weight matrices W_l; for a linear "
+            "10 % quantile over i of m_i / prod_l max_jk |W_l,jk| over all weight matrices W_l, as often as "
+            "they are used; for a linear "
             f"model m_i / ||w||_inf, which sign descent and Adam maximise in the smallest m_i; {ROWS}"
         ),
         unit="logits per unit of the product of norms",
@@ -217,10 +207,8 @@ class MarginLinf(_OverNorms):
         caution="one large weight decides the norm of its layer; " + CAUTION,
     )
 
-    def _scale(self, subject: Subject) -> _Scale:
-        norms = largest_entries(subject.model)
-        log = log_product(norms)
-        return _Scale(log, log, norms)
+    def _norms(self, subject: Subject) -> Norms:
+        return largest_entries(subject)
 
 
 class MarginInput(_Margin):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -140,13 +141,15 @@ class FrobeniusProduct(Probe):
     """Product of the Frobenius norms of all weight matrices."""
 
     name: ClassVar[str] = "frobenius_product"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="Product of the Frobenius norms of all weight matrices",
         family="norms",
-        formula="prod_l ||W_l||_F over all parameters W_l of two or more dimensions",
+        formula="prod_l ||W_l||_F over all parameters W_l of two or more dimensions, each as often as the "
+        "network uses it on the way to its output",
         unit="product of norms",
         invariances="moving a positive factor from one layer to the next; rotations of a matrix",
-        cost="none: no pass over the data",
+        cost="one forward pass of two examples",
         references=("Neyshabur et al., Norm-Based Capacity Control in Neural Networks, 2015",),
         preset="full",
         caution="grows with depth and width: compare networks of one shape only",
@@ -156,15 +159,14 @@ class FrobeniusProduct(Probe):
         """The product, and the norm of every matrix.
 
         Raises:
-            Unavailable: There is no weight matrix.
+            Unavailable: There is no weight matrix; how often they are used is not known.
         """
-        norms = frobenius_norms(subject.model)
-        value = math.prod(norms.values())
+        found = frobenius_norms(subject)
         return self.reading(
-            value,
+            found.product,
             no_interval="computed exactly from the weights",
-            parts=norms,
-            details={"log10": _log10(value)},
+            parts=found.values,
+            details={"log10": _log10(found.product), "uses": found.details},
         )
 
 
@@ -172,12 +174,14 @@ class SpectralProduct(Probe):
     """Product of the spectral norms of all weight matrices and convolutions."""
 
     name: ClassVar[str] = "spectral_product"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="Product of the spectral norms of all layers: bounds the Lipschitz constant of plain nets",
         family="norms",
         formula=(
             "prod_l sigma_max(W_l) over all weight matrices; of a convolution the largest singular value of "
-            "its linear map on inputs of the size seen, with its stride and padding"
+            "its linear map on inputs of the size seen, with its stride and padding; each as often as the "
+            "network uses it"
         ),
         unit="product of norms",
         invariances="moving a positive factor from one layer to the next; rotations of a matrix",
@@ -187,17 +191,17 @@ class SpectralProduct(Probe):
             "Sedghi et al., The Singular Values of Convolutional Layers, 2019",
         ),
         preset="full",
-        caution="a bound only without normalisation layers and attention",
+        caution="a bound only without normalisation layers, attention, recurrence and skips",
     )
 
     def read(self, subject: Subject) -> Reading:
         """The product, and the norm of every matrix.
 
         Raises:
-            Unavailable: There is no weight matrix.
+            Unavailable: There is no weight matrix; how often they are used is not known.
         """
         found = spectral_norms(subject)
-        value, high = math.prod(found.norms.values()), math.prod(found.high.values())
+        value, high = found.product, replace(found, values=found.high).product
         interval = None
         if high > value:
             condition = "the Lanczos iteration has found the largest singular value of each convolution"
@@ -206,8 +210,8 @@ class SpectralProduct(Probe):
             value,
             numerical=interval,
             no_interval=None if interval else "computed exactly from the weights",
-            parts=found.norms,
-            details={"log10": _log10(value)},
+            parts=found.values,
+            details={"log10": _log10(value), "uses": found.details},
             warnings=tuple(f"{name}: norm of the reshaped weight" for name in found.reshaped),
         )
 

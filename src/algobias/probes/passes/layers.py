@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from algobias.probes.passes.losses import totals
+from algobias.probes.passes.uses import uses
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
@@ -33,6 +34,9 @@ CONVOLUTIONS = (
     nn.ConvTranspose3d,
 )
 
+Seen = tuple[Any, tuple[int, ...]]
+"""A convolution, and the shape of its input without the batch dimension."""
+
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
     """Parameters with two or more dimensions by name, tied ones once, frozen ones included.
@@ -49,45 +53,90 @@ def matrices(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def frobenius_norms(model: nn.Module) -> dict[str, float]:
-    """Root of the sum of squares of each weight matrix. Cost: one pass over the parameters."""
-    return {name: float(w.double().square().sum().sqrt()) for name, w in matrices(model).items()}
-
-
-def largest_entries(model: nn.Module) -> dict[str, float]:
-    """Largest absolute entry of each weight matrix. Cost: one pass over the parameters."""
-    return {name: float(w.abs().max()) for name, w in matrices(model).items()}
-
-
-def log_product(norms: Mapping[str, float]) -> float:
-    """Logarithm of the product of norms.
-
-    Raises:
-        Unavailable: One is zero or not finite.
-    """
-    for name, norm in norms.items():
-        if not 0 < norm < math.inf:
-            raise Unavailable(f"the norm of {name} is {norm:g}, so that the product of norms says nothing")
-    return sum(math.log(norm) for norm in norms.values())
-
-
 @dataclass(frozen=True)
-class SpectralNorms:
-    """Spectral norms by weight matrix.
+class Norms:
+    """Norms by weight matrix, and how often each stands in their product.
 
     Attributes:
-        norms: Best values; true lower bounds where an iteration was stopped.
-        high: Upper bounds, if the iteration has found the largest singular value.
+        values: Best values; true lower bounds where an iteration was stopped.
+        uses: How often the network uses the matrix on the way to its output.
+        high: Upper bounds, if an iteration has found the largest singular value.
         reshaped: Weights with more than two dimensions that no convolution was seen to use: norm of the
             matrix [first dimension, all others].
     """
 
-    norms: dict[str, float]
+    values: dict[str, float]
+    uses: dict[str, int]
     high: dict[str, float]
-    reshaped: tuple[str, ...]
+    reshaped: tuple[str, ...] = ()
+
+    @property
+    def product(self) -> float:
+        """Product of the norms, each as often as its matrix is used."""
+        return math.prod(value for name, value in self.values.items() for _ in range(self.uses[name]))
+
+    @property
+    def log_product(self) -> float:
+        """Logarithm of the product.
+
+        Raises:
+            Unavailable: A norm is zero or not finite.
+        """
+        return self._log(self.values)
+
+    @property
+    def log_product_high(self) -> float:
+        """Logarithm of the product of the upper bounds.
+
+        Raises:
+            Unavailable: A norm is zero or not finite.
+        """
+        return self._log(self.high)
+
+    @property
+    def details(self) -> dict[str, int]:
+        """Which matrices are not used exactly once."""
+        return {name: count for name, count in self.uses.items() if count != 1}
+
+    def _log(self, norms: dict[str, float]) -> float:
+        for name, norm in norms.items():
+            if self.uses[name] and not 0 < norm < math.inf:
+                raise Unavailable(f"the norm of {name} is {norm:g}: the product of norms says nothing")
+        return sum(self.uses[name] * math.log(norm) for name, norm in norms.items() if self.uses[name])
 
 
-def spectral_norms(subject: Subject) -> SpectralNorms:
+def frobenius_norms(subject: Subject) -> Norms:
+    """Root of the sum of squares of each weight matrix. Cost: a forward pass of two examples, shared.
+
+    Raises:
+        Unavailable: There is no weight matrix; how often they are used is not known.
+    """
+    return _norms_of(subject, lambda w: float(w.double().square().sum().sqrt()))
+
+
+def largest_entries(subject: Subject) -> Norms:
+    """Largest absolute entry of each weight matrix. Cost: a forward pass of two examples, shared.
+
+    Raises:
+        Unavailable: There is no weight matrix; how often they are used is not known.
+    """
+    return _norms_of(subject, lambda w: float(w.abs().max()))
+
+
+def _norms_of(subject: Subject, norm: Callable[[Tensor], float]) -> Norms:
+    values = {name: norm(w) for name, w in matrices(subject.model).items()}
+    return Norms(values, _used(subject, values), values)
+
+
+def _used(subject: Subject, names: Iterable[str]) -> dict[str, int]:
+    counts = uses(subject)
+    found = {name: counts[name] for name in names}
+    if not any(found.values()):
+        raise Unavailable("the output of the model uses none of its weight matrices")
+    return found
+
+
+def spectral_norms(subject: Subject) -> Norms:
     """Spectral norm of every weight matrix; of a convolution that of the linear map it is.
 
     A convolution maps images to images; its padding, stride and the size of its input count. The map is
@@ -97,24 +146,45 @@ def spectral_norms(subject: Subject) -> SpectralNorms:
     min(m, n)^3 for an m x n matrix. Memory: about 20 times the input of a convolution.
 
     Raises:
-        Unavailable: There is no weight matrix, or the iteration does not converge.
+        Unavailable: There is no weight matrix, the iteration does not converge, or how often matrices are
+            used is not known.
     """
-    found: SpectralNorms = subject.shared("spectral_norms", lambda: _spectral_norms(subject))
+    found: Norms = subject.shared("spectral_norms", lambda: _spectral_norms(subject))
     return found
 
 
-def _spectral_norms(subject: Subject) -> SpectralNorms:
+def _spectral_norms(subject: Subject) -> Norms:
     weights = matrices(subject.model)
+    used = _used(subject, weights)
     convolutions = _convolutions(subject) if any(w.dim() > 2 for w in weights.values()) else {}
-    norms, high, reshaped = {}, {}, []
+    norms, high, counts, reshaped = {}, {}, {}, []
     for name, weight in weights.items():
-        if name in convolutions:
-            norms[name], high[name] = convolution_norm(*convolutions[name])
-        else:
+        calls = convolutions.get(name, [])
+        if not calls:
             norms[name] = high[name] = matrix_norm(weight.reshape(len(weight), -1))
+            counts[name] = used[name]
             if weight.dim() > 2:
                 reshaped.append(name)
-    return SpectralNorms(norms, high, tuple(reshaped))
+            continue
+        alike = _alike(calls)
+        if len(alike) > 1 and len(calls) != used[name]:
+            raise Unavailable(f"{name} is used beside its convolutions, which see inputs of several sizes")
+        for (module, shape), count in alike:
+            label = name if len(alike) == 1 else f"{name} on {'x'.join(map(str, shape))}"
+            label = label if label not in norms else f"{label} ({len(norms)})"
+            norms[label], high[label] = convolution_norm(module, shape)
+            counts[label] = used[name] if len(alike) == 1 else count
+    return Norms(norms, counts, high, tuple(reshaped))
+
+
+def _alike(
+    calls: list[Seen],
+) -> list[tuple[tuple[nn.Module, tuple[int, ...]], int]]:
+    """Calls that are the same linear map, with their number."""
+    found: dict[Any, list[Seen]] = {}
+    for module, shape in calls:
+        found.setdefault((repr(module), shape), []).append((module, shape))
+    return [(group[0], len(group)) for group in found.values()]
 
 
 def matrix_norm(matrix: Tensor) -> float:
@@ -166,25 +236,29 @@ def convolution_norm(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, 
     return math.sqrt(values[0]), math.sqrt(values[0] + residual)
 
 
-def _convolutions(subject: Subject) -> dict[str, tuple[nn.Module, tuple[int, ...]]]:
-    """Convolutions by the name of their weight, with the shape of their input in the first batch."""
+def _convolutions(subject: Subject) -> dict[str, list[Seen]]:
+    """Calls of convolutions by the name of their weight, with the shape of their input in the first batch."""
     batch = next(iter(subject.batches))
     _, count = totals(subject)
     with torch.no_grad(), shapes_seen(subject.model) as seen:
         subject.loss(subject.model, batch)
     subject.meter.forwards += examples(batch) / count
     names = {id(p): name for name, p in subject.model.named_parameters()}
-    return {names[id(module.weight)]: (module, shape) for module, shape in seen if id(module.weight) in names}
+    found: dict[str, list[Seen]] = {}
+    for module, shape in seen:
+        if id(module.weight) in names:
+            found.setdefault(names[id(module.weight)], []).append((module, shape))
+    return found
 
 
 @contextmanager
-def shapes_seen(model: nn.Module) -> Iterator[list[tuple[Any, tuple[int, ...]]]]:
+def shapes_seen(model: nn.Module) -> Iterator[list[Seen]]:
     """Convolutions as they are called, with the shape of their input without the batch dimension."""
-    seen: list[tuple[Any, tuple[int, ...]]] = []
+    seen: list[Seen] = []
 
     def before(module: nn.Module, args: Any) -> None:
         spatial = 3 if "1d" in type(module).__name__ else 4 if "2d" in type(module).__name__ else 5
-        if args and args[0].dim() == spatial and all(module is not other for other, _ in seen):
+        if args and args[0].dim() == spatial:
             seen.append((module, tuple(args[0].shape[1:])))
 
     handles = [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, CONVOLUTIONS)]

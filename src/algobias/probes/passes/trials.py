@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,17 +92,18 @@ def masks(batch: Any) -> Iterator[Callable[[Any], Tensor]]:
             yield lambda one, place=place: [t for _, t in tensors_in(one)][place]
 
 
-def ignored_labels(subject: Subject) -> list[int]:
-    """Labels that the loss ignores: where all are this one, it is zero or a mean over nothing.
+def ignored_labels(subject: Subject) -> dict[int, bool]:
+    """Labels that the loss seems to ignore, and whether it surely does.
 
-    Only labels that are there are tried: others may not be valid ones.
+    Where all labels are this one, the loss is a mean over nothing (sure), or zero (which outputs that are
+    certain give as well). Only labels that are there are tried: others may not be valid ones.
     """
     batch = next(iter(subject.batches), None)
     labels = None if batch is None else labels_of(batch)
     if labels is None:
-        return []
-    few = _few(batch, TRIED_BATCHES)
-    return [label for label in _suspects(subject) if _ignores(subject, few, label)]
+        return {}
+    found = {label: _alone(subject, few(batch, TRIED_BATCHES), label) for label in _suspects(subject)}
+    return {label: math.isnan(value) for label, value in found.items() if not abs(value) > 0}
 
 
 def _suspects(subject: Subject) -> list[int]:
@@ -122,18 +123,18 @@ def _suspects(subject: Subject) -> list[int]:
     return list(dict.fromkeys(ends))
 
 
-def _ignores(subject: Subject, batch: Any, label: int) -> bool:
+def _alone(subject: Subject, batch: Any, label: int) -> float:
+    """The loss where every label is this one; infinite where there is none."""
     labels = labels_of(batch)
     all_of_them = map_trees(lambda t: torch.full_like(t, label) if t is labels else t, batch)
     try:
         with torch.no_grad():
-            here, there = (float(subject.loss(subject.model, one)) for one in (batch, all_of_them))
+            return float(subject.loss(subject.model, all_of_them))
     except UNFIT:
-        return False
-    return math.isnan(there) or (there == 0 and here != 0)
+        return math.inf
 
 
-def trials(subject: Subject, ignored: list[int]) -> list[Trial]:
+def trials(subject: Subject, ignored: Iterable[int]) -> list[Trial]:
     """Examples of the first two batches, of all batches together, and with labels that are ignored.
 
     Raises:
@@ -145,7 +146,7 @@ def trials(subject: Subject, ignored: list[int]) -> list[Trial]:
     for place, batch in enumerate(subject.batches):
         first = batch if first is None else first
         if place < TRIED_BATCHES:
-            made.append(_trial(subject, _few(batch, TRIED_EXAMPLES)))
+            made.append(_trial(subject, few(batch, TRIED_EXAMPLES)))
         n = examples(batch)
         for i in dict.fromkeys((0, n - 1)) if n else ():
             ends.setdefault(_form(batch), []).append(example(batch, i))
@@ -168,7 +169,8 @@ def _trial(subject: Subject, batch: Any) -> Trial:
         return Trial(whole, parts, [float(subject.loss(subject.model, one)) for one in parts])
 
 
-def _few(batch: Any, most: int) -> Any:
+def few(batch: Any, most: int) -> Any:
+    """The first examples of a batch."""
     return map_trees(lambda t: t[:most] if t.ndim else t, batch) if examples(batch) > most else batch
 
 

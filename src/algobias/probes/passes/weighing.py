@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from algobias.probes.passes.trials import (
@@ -57,10 +56,12 @@ class Weighing:
 
     def masked(self, batch: Any, labels: Tensor) -> Tensor:
         """The labels, -100 where they do not count."""
-        out = torch.isin(labels, labels.new_tensor(self.ignored))
+        found = labels.long()  # unsigned ones have no -100
+        for label in self.ignored:
+            found = found.masked_fill(found == label, IGNORED)
         if self.kept is not None and (kept := self.kept(batch)).shape == labels.shape:
-            out = out | ~kept
-        return labels.masked_fill(out, IGNORED) if bool(out.any()) else labels
+            found = found.masked_fill(~kept, IGNORED)
+        return found
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -106,16 +107,17 @@ def _weighing(subject: Subject) -> Weighing:
     if first is None:
         raise Unavailable("there are no batches")
     given, ignored = subject.weigh, ignored_labels(subject)
-    without = tuple(dict.fromkeys((IGNORED, *ignored)))
+    without = {IGNORED, *(label for label, sure in ignored.items() if sure)}
     if given is not None and subject.reduction is not None:
-        return Weighing(given, subject.reduction, "given", ignored=without)
+        return Weighing(given, subject.reduction, "given", ignored=tuple(without))
     rules = _rules(first, ignored) if given is None else [_Rule("given", given)]
     if subject.reduction is not None:
         rules = [rule for rule in rules if rule.reduction == subject.reduction]
-    made = trials(subject, ignored if given is None else [])
+    made = trials(subject, ignored if given is None else ())
     fitting = [rule for rule in rules if all(_explains(rule, trial) for trial in made)]
     if fitting:
         best = fitting[0]
+        without = tuple(without | {best.ignored})
         undecided = _undecided(subject, fitting)
         return Weighing(best.weigh, best.reduction, best.unit, best.kept, without, undecided=undecided)
     unit = "examples" if given is None else "given"
@@ -126,7 +128,7 @@ def _weighing(subject: Subject) -> Weighing:
     return Weighing(given or _count_examples, subject.reduction or "mean", unit, doubt=doubt)
 
 
-def _rules(batch: Any, ignored: Sequence[int]) -> list[_Rule]:
+def _rules(batch: Any, ignored: Iterable[int]) -> list[_Rule]:
     """All rules for batches like this one, in the order in which they are tried."""
     labels = labels_of(batch)
     plain = _Rule("examples", _count_examples)

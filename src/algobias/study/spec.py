@@ -18,6 +18,9 @@ from algobias.training.device import known_device
 
 NO_PROBES = "none"
 
+GIVEN = ("training", "initial", "history")
+"""What probes of an audit are given of a run besides the network and data."""
+
 Asked = TypeVar("Asked", bound=Frozen)
 
 
@@ -66,8 +69,15 @@ class StudySpec(Frozen):
     @field_validator("probes")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value.strip() != NO_PROBES:
-            parse_many(value)
+        for probe in parse_many(value) if value.strip() != NO_PROBES else ():
+            beyond = [name for name in probe.card.needs if name not in GIVEN]
+            if beyond:
+                raise BadInput(
+                    "probes",
+                    probe.spelling(),
+                    f"probes of a single run; this one needs {' and '.join(beyond)}, which an audit does not "
+                    "have: take it with algobias.measure, or with algobias measure --other",
+                )
         return value.strip()
 
     @field_validator("looks", mode="before")

@@ -25,8 +25,9 @@ class InputGradientNorm(Probe):
         summary="How steeply margins change with the input",
         family="function",
         formula=(
-            "mean over examples i of ||grad_x m_i||_2, m_i the true logit minus the best other, x the input "
-            "or the embedded token sequence"
+            "mean over examples i that are not masked of ||grad_x m_i||_2, m_i the true logit minus the best "
+            "other, x the input or the whole embedded token sequence; of a sequence m_i of one unmasked "
+            "token, drawn at random"
         ),
         unit="logits per input unit",
         invariances="rescalings of weights that leave the function as it is; it scales with the logits",

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
-from algobias.probes.passes.draws import random_batches
+from algobias.probes.passes.draws import picked, random_batches
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.singles import per_example
 from algobias.probes.passes.states import other_state
-from algobias.probes.passes.weighing import IGNORED, weighing
+from algobias.probes.passes.weighing import IGNORED, example, examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
@@ -27,8 +27,8 @@ KEPT_BYTES = 2**28
 """Gradients of so many examples are used as need at most so much memory (256 MB)."""
 
 KERNEL = (
-    "K_ij = <grad s(x_i), grad s(x_j)> over trained parameters, s = sum of the outputs of an example over "
-    "the root of their number"
+    "K_ij = <grad s(x_i), grad s(x_j)> over trained parameters, s = sum of the outputs of an example (of its "
+    "unmasked tokens) over the root of their number; examples that are masked throughout are left out"
 )
 CHIZAT = "Chizat, Oyallon and Bach, On Lazy Training in Differentiable Programming, 2019"
 JACOT = "Jacot, Gabriel and Hongler, Neural Tangent Kernel, 2018"
@@ -37,23 +37,23 @@ NO_INTERVAL = "entries of a kernel share examples: no interval of proven coverag
 
 class _Kernel(Probe):
     """Options of probes of the tangent kernel.
-
     Attributes:
         examples_used: Examples drawn at random, at most.
     """
 
+    revision: ClassVar[int] = 2
     positional: ClassVar[str | None] = "examples_used"
     examples_used: Annotated[Whole, Field(ge=2, le=4096)] = 128
 
     def _chosen(self, subject: Subject) -> Any:
-        """A batch of examples drawn at random.
+        """A batch of examples drawn at random, without those of which every label is masked.
 
         Raises:
-            Unavailable: Examples depend on each other, or two do not fit in memory.
+            Unavailable: Examples depend on each other, or two do not fit in memory; all but one are masked.
         """
-        doubt = weighing(subject).doubt
-        if doubt is not None:
-            raise Unavailable(f"the tangent kernel needs examples that stand alone: {doubt}")
+        rule = weighing(subject)
+        if rule.doubt is not None:
+            raise Unavailable(f"the tangent kernel needs examples that stand alone: {rule.doubt}")
         _, count = totals(subject)
         room = KEPT_BYTES // (subject.size * subject.dtype.itemsize)
         used = min(self.examples_used, count, room)
@@ -61,7 +61,11 @@ class _Kernel(Probe):
             raise Unavailable(
                 "it needs two examples whose gradients fit in 256 MB: restrict it with parameters="
             )
-        return random_batches(subject, used, 1, subject.generator("examples of the tangent kernel"))[0]
+        batch = random_batches(subject, used, 1, subject.generator("examples of the tangent kernel"))[0]
+        kept = [place for place in range(examples(batch)) if rule.weigh(example(batch, place)) > 0]
+        if len(kept) < 2:
+            raise Unavailable("of the examples drawn fewer than two have a label that counts")
+        return batch if len(kept) == examples(batch) else picked(batch, torch.tensor(kept))
 
 
 class KernelDrift(_Kernel):
@@ -208,7 +212,8 @@ def at(subject: Subject, weights: Mapping[str, Tensor]) -> tuple[nn.Module, tupl
 def tangents(subject: Subject, model: nn.Module, batch: Any) -> Tensor:
     """Gradient of every example's sum of outputs over the root of their number, [m, P].
 
-    Outputs of masked tokens do not count. Cost: one gradient for each example.
+    Outputs of masked tokens do not count, whether by their labels or by a mask in the batch. Cost: one
+    gradient for each example.
 
     Raises:
         Unavailable: The loss does not call the model exactly once; a gradient is not finite.
@@ -220,10 +225,16 @@ def tangents(subject: Subject, model: nn.Module, batch: Any) -> Tensor:
         single_call(call)
         logits = logits_in(call.output)
         labels = labels_in(subject, one, logits)
-        if labels is None or labels.dim() < 2:
+        kept = weighing(subject).kept
+        if labels is not None and labels.dim() >= 2:
+            rows = labels != IGNORED
+        elif kept is not None and kept(one).shape == logits.shape[: kept(one).dim()] and kept(one).dim() >= 2:
+            rows = kept(one)
+        else:
             return logits.sum() / math.sqrt(logits.numel())
-        kept = (labels != IGNORED).to(logits)
-        return (logits * kept[..., None]).sum() / (kept.sum() * logits.shape[-1]).clamp(min=1).sqrt()
+        weights = rows.to(logits).reshape(*rows.shape, *(1 for _ in logits.shape[rows.dim() :]))
+        size = rows.sum() * math.prod(logits.shape[rows.dim() :])
+        return (logits * weights).sum() / size.to(logits).clamp(min=1).sqrt()
 
     scalar = replace(
         subject, model=model, batches=[batch], loss=outputs, weigh=lambda one: 1.0, reduction="mean", memo={}

@@ -219,8 +219,8 @@ class MarginInput(_Margin):
         summary="Distance of examples to the decision boundary in input space, to first order",
         family="margins",
         formula=(
-            "10 % quantile over i of m_i / ||grad_x m_i||_2, x the input or the embedded token sequence; "
-            f"{ROWS}"
+            "10 % quantile over i of m_i / ||grad_x m_i||_2, x the input or the whole embedded token "
+            f"sequence; {ROWS}; of a sequence one unmasked token, drawn at random"
         ),
         unit="input units",
         invariances=(

@@ -37,7 +37,7 @@ def random_batches(subject: Subject, size: int, draws: int, generator: torch.Gen
         for one, found in zip(chosen, pieces, strict=True):
             inside = one[(one >= start) & (one < start + n)] - start
             if len(inside):
-                found.append(_picked(batch, inside))
+                found.append(picked(batch, inside))
         start += n
     try:
         return [map_trees(_joined, *found) for found in pieces]
@@ -48,7 +48,8 @@ def random_batches(subject: Subject, size: int, draws: int, generator: torch.Gen
         ) from error
 
 
-def _picked(batch: Any, places: Tensor) -> Any:
+def picked(batch: Any, places: Tensor) -> Any:
+    """The examples of a batch at some places; tensors without a first dimension are kept."""
     return map_trees(lambda t: t[places.to(t.device)] if t.ndim else t, batch)
 
 

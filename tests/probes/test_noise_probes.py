@@ -274,8 +274,13 @@ def test_the_passes_are_counted_and_shared() -> None:
     assert [one.cost.gradients for one in found] == pytest.approx([2, 0, 0, 0, 1])
 
 
-@pytest.mark.parametrize(("count", "warned"), [(40, True), (200, False)])
-def test_few_examples_are_warned_of(count: int, warned: bool) -> None:
-    net, batches = _planted(_gaussian(count, 1.0, 3), (count,))
-    reading = measure(net, batches, _linear, ["gradient_variance"])[0]
-    assert any("fewer than 100" in warning for warning in reading.warnings) == warned
+@pytest.mark.parametrize("probe", ["gradient_variance", "fisher_trace"])
+@pytest.mark.parametrize(("heavy", "warned"), [(2.0, True), (0.2, False)])
+def test_squared_norms_too_skewed_for_their_number_are_warned_of(
+    heavy: float, warned: bool, probe: str
+) -> None:
+    draw = torch.Generator().manual_seed(3)
+    sizes = (heavy * torch.randn(60, 1, generator=draw, dtype=torch.float64)).exp()
+    net, batches = _planted(sizes * torch.tensor([1.0, -1.0]).repeat(30)[:, None])
+    reading = measure(net, batches, _linear, [probe])[0]
+    assert any("are skewed" in warning for warning in reading.warnings) == warned

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 from algobias.probes.passes.samples import (
     Interval,
@@ -14,6 +15,7 @@ from algobias.probes.passes.samples import (
     quantile,
     quantile_interval,
     share_interval,
+    skewed,
 )
 
 REPEATS = 1500
@@ -39,12 +41,67 @@ def test_mean_of_independent_rows() -> None:
     assert 0.92 <= coverage(lambda rng: mean_interval(rng.exponential(1.0, 100)), 1.0) <= 0.98
 
 
-def test_mean_of_independent_rows_is_students_interval() -> None:
-    values = np.random.default_rng(0).normal(size=9)
+def test_mean_of_symmetric_rows_is_students_interval() -> None:
+    half = np.random.default_rng(0).normal(size=9)
+    values = np.concatenate([1 + half, 1 - half])
     found = mean_interval(values)
-    low, high = stats.t.interval(0.95, 8, values.mean(), stats.sem(values))
+    low, high = stats.t.interval(0.95, 17, values.mean(), stats.sem(values))
     assert found is not None
     assert (found.low, found.high) == pytest.approx((low, high))
+    assert skewed(values) == ()
+
+
+def test_mean_of_skewed_rows_is_the_wider_of_students_and_halls_interval() -> None:
+    """Hall's bounds solve his cubic, which is inverted here by bisection."""
+    values = np.random.default_rng(0).lognormal(sigma=2.5, size=40)
+    n, mean, spread = 40, values.mean(), values.std(ddof=1)
+    g = n / ((n - 1) * (n - 2)) * ((values - mean) ** 3).sum() / spread**3
+    wanted = stats.t.ppf(0.975, n - 1) / math.sqrt(n)
+
+    def hall(z: float) -> float:
+        def excess(t: float) -> float:
+            return ((1 + g * t / 3) ** 3 - 1) / g + g / (6 * n) - z
+
+        return optimize.brentq(excess, -5, 5, xtol=1e-14)
+
+    found = mean_interval(values)
+    assert found is not None
+    assert found.high == pytest.approx(mean - spread * hall(-wanted), rel=1e-9)
+    assert found.high > mean + spread * wanted
+    assert found.low == pytest.approx(mean - spread * wanted, rel=1e-9)
+    mirrored = mean_interval(-values)
+    assert mirrored is not None
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+    assert "its upper bound may be too low" in skewed(values)[0]
+    assert "its lower bound may be too high" in skewed(-values)[0]
+
+
+LAWS = {"exponential": 1.0, "lognormal": math.exp(0.5), "squared normal": 1.0}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("n", [16, 150])
+def test_means_of_heavy_tailed_rows_are_covered(law: str, n: int) -> None:
+    rng = np.random.default_rng(1)
+    draw = {
+        "exponential": lambda: rng.exponential(size=n),
+        "lognormal": lambda: rng.lognormal(size=n),
+        "squared normal": lambda: rng.normal(size=n) ** 2,
+    }[law]
+    found = [mean_interval(draw()) for _ in range(1000)]
+    covered = np.mean([one is not None and one.low <= LAWS[law] <= one.high for one in found])
+    assert (0.91 if law == "lognormal" else 0.94) <= covered <= 0.985
+
+
+def test_weights_of_rows_are_repetitions_of_groups() -> None:
+    values = np.random.default_rng(0).exponential(size=12)
+    weights = np.arange(1.0, 13.0)
+    groups = np.repeat(np.arange(12), weights.astype(int))
+    repeated = mean_interval(values[groups], groups)
+    weighed = mean_interval(values, weights=weights)
+    assert repeated is not None
+    assert weighed is not None
+    assert (weighed.low, weighed.high) == pytest.approx((repeated.low, repeated.high))
 
 
 def test_mean_of_rows_in_clusters() -> None:

@@ -11,7 +11,7 @@ from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.rows import NEEDS_LABELS, slope_rows
-from algobias.probes.passes.samples import mean_interval, quantile, share_interval, subset
+from algobias.probes.passes.samples import mean_interval, quantile, share_interval, skewed, subset
 from algobias.probes.passes.weighing import examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -21,6 +21,7 @@ class InputGradientNorm(Probe):
     """Mean norm of the gradient of the margin by the input."""
 
     name: ClassVar[str] = "input_gradient_norm"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="How steeply margins change with the input",
         family="function",
@@ -41,7 +42,7 @@ class InputGradientNorm(Probe):
     )
 
     def read(self, subject: Subject) -> Reading:
-        """The mean with its t-interval over examples, and quantiles.
+        """The mean with its interval over examples, and quantiles.
 
         Raises:
             Unavailable: There are no class labels, or no input to differentiate by.
@@ -54,7 +55,7 @@ class InputGradientNorm(Probe):
             float(slopes.mean()),
             parts={f"p{100 * q:g}": quantile(slopes, q) for q in (0.1, 0.5, 0.9)},
             details={"rows": len(slopes), "with_respect_to": rows.source},
-            warnings=rows.warnings,
+            warnings=(*rows.warnings, *skewed(slopes)),
             **subset(mean_interval(slopes), len(slopes)),
         )
 

@@ -8,18 +8,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from scipy import stats
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.losses import gradient, gradient_at, mean_loss
+from algobias.probes.passes.samples import LEVEL, mean_bounds, skewed
 from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
 
 Scale = Literal["plain", "adaptive"]
-LEVEL = 0.95
+CONDITION = "independent random directions in opposite pairs"
 DOUBLINGS = 60
 
 
@@ -156,13 +156,15 @@ class AverageSharpness(Probe):
     """Mean rise of the loss under random perturbations of the weights."""
 
     name: ClassVar[str] = "average_sharpness"
+    revision: ClassVar[int] = 2
     positional: ClassVar[str | None] = "sigma"
     card: ClassVar[Card] = Card(
         summary="mean rise of the loss when every weight is moved at random",
         family="curvature",
         formula="E[L(w + sigma s z)] - L(w), z standard normal, s = 1 (plain) or |w| entry by entry "
-        "(adaptive); for small "
-        "sigma sigma^2 / 2 times the trace of the Hessian",
+        "(adaptive); where the loss is twice differentiable and sigma small sigma^2 / 2 times the trace of "
+        "the Hessian (adaptive: of diag(s) H diag(s)), of ReLU nets more: kinks within reach count, the "
+        "Hessian does not see them",
         unit="loss",
         invariances="batching, order and duplication of the data; plain: rotations of the weights; "
         "adaptive: rescalings of "
@@ -175,7 +177,8 @@ class AverageSharpness(Probe):
         ),
         preset="standard",
         twin="the adaptive form",
-        caution="compare at one sigma; dominated by the bulk of the spectrum, not by the largest eigenvalue",
+        caution="compare at one sigma; dominated by the bulk of the spectrum, not by the largest eigenvalue; "
+        "of ReLU nets no trace: 1.1 to 4 times sigma^2 / 2 tr H was seen",
         examples=("average_sharpness:0.01", "average_sharpness:sigma=0.1,scale=adaptive"),
     )
     sigma: float = Field(default=0.01, gt=0)
@@ -196,8 +199,7 @@ class AverageSharpness(Probe):
             raise Unavailable(
                 f"the loss is not finite at weights moved by sigma = {self.sigma:g}: use a smaller one"
             )
-        half = float(stats.t.ppf(0.5 + LEVEL / 2, len(rises) - 1)) * float(np.std(rises, ddof=1))
-        half /= math.sqrt(len(rises))
-        value = float(np.mean(rises))
-        condition = "independent random directions in opposite pairs, t-interval"
-        return self.reading(value, monte_carlo=Interval(value - half, value + half, LEVEL, condition))
+        values = np.array(rises)
+        value = float(values.mean())
+        interval = Interval(*mean_bounds(value, values - value, LEVEL), LEVEL, CONDITION)
+        return self.reading(value, monte_carlo=interval, warnings=skewed(values))

@@ -14,7 +14,7 @@ from torch import Tensor
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import totals
-from algobias.probes.passes.samples import Floats, mean_interval
+from algobias.probes.passes.samples import Floats, mean_interval, skewed
 from algobias.probes.passes.states import State, loss_with, own_state
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
@@ -152,6 +152,7 @@ class SecondDerivativeMass(_OnSlices):
     """Integral of the second derivative's size along lines between examples."""
 
     name: ClassVar[str] = "second_derivative_mass"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="How much the slope of the network's outputs changes on the way from one example to another",
         family="function",
@@ -199,6 +200,7 @@ class SecondDerivativeMass(_OnSlices):
                 "each further halving of the steps gains no larger a share of the one before than the last",
             ),
             monte_carlo=monte_carlo,
+            warnings=skewed(each[1]),
             twin=twin,
             details={"slices": len(each[1]), "coarser_grids": [middle, coarse], "mean_slope": slope},
         )
@@ -237,6 +239,7 @@ class FrequencyContent(_OnSlices):
     """
 
     name: ClassVar[str] = "frequency_content"
+    revision: ClassVar[int] = 2
     cutoff: Annotated[float, Field(gt=0)] = 4.0
     card: ClassVar[Card] = Card(
         summary="Mean frequency of the network's outputs on the way from one example to another",
@@ -278,6 +281,7 @@ class FrequencyContent(_OnSlices):
                 "the error is no larger than the difference from half the points",
             ),
             monte_carlo=self._interval(fine),
+            warnings=skewed(fine),
             parts={"energy above the cutoff": float(above.mean())},
             details={"slices": len(fine), "affine": int((~bent).sum()), "cutoff": self.cutoff},
         )

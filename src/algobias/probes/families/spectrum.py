@@ -6,26 +6,25 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 from scipy import stats
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.matrices.lanczos import quadrature, random_start, stepping_down
 from algobias.probes.matrices.operator import hessian
+from algobias.probes.passes.samples import LEVEL, Floats, mean_bounds
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
 
-Floats = NDArray[np.float64]
 GRID = 200
-LEVEL = 0.95
 
 
 class SpectralDensity(Probe):
     """How the eigenvalues of the Hessian are spread."""
 
     name: ClassVar[str] = "spectral_density"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="spectral density of the Hessian; the value is the share of curvature that is negative",
         family="curvature",
@@ -84,16 +83,14 @@ class SpectralDensity(Probe):
 
 
 def ratio_interval(above: Floats, below: Floats) -> tuple[float, Interval]:
-    """Ratio of two means over the same random vectors, with a t-interval by linearisation.
+    """Ratio of two means over the same random vectors, with an interval by linearisation.
 
-    ``r = mean(a) / mean(b)``, standard error of ``a - r b`` over ``mean(b)``; cut to [0, 1].
+    ``r = mean(a) / mean(b)``, its deviations those of ``a - r b`` over ``mean(b)``; cut to [0, 1].
     """
-    n = len(above)
     value = float(above.mean() / below.mean())
-    error = float(np.std(above - value * below, ddof=1)) / math.sqrt(n) / float(below.mean())
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * error
+    low, high = mean_bounds(value, (above - value * below) / below.mean(), LEVEL)
     condition = "independent random vectors, ratio of means linearised; Lanczos steps enough for the bulk"
-    return value, Interval(max(0.0, value - half), min(1.0, value + half), LEVEL, condition)
+    return value, Interval(max(0.0, low), min(1.0, high), LEVEL, condition)
 
 
 def smoothed(found: list[tuple[Floats, Floats]], low: float, high: float) -> tuple[Floats, Floats]:

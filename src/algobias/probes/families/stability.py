@@ -17,7 +17,7 @@ from algobias.probes.families.curvature import EDGE, EffectiveSharpness
 from algobias.probes.passes.draws import random_batches
 from algobias.probes.passes.losses import checked, flatten, require_graph, totals
 from algobias.probes.passes.output_rows import gram
-from algobias.probes.passes.samples import mean_interval
+from algobias.probes.passes.samples import mean_interval, skewed
 from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
@@ -168,6 +168,7 @@ class BatchSharpness(Probe):
     """Curvature of the loss of a random batch along that batch's own gradient."""
 
     name: ClassVar[str] = "batch_sharpness"
+    revision: ClassVar[int] = 2
     positional: ClassVar[str | None] = "batches"
     card: ClassVar[Card] = Card(
         summary="curvature of a random batch's loss along its own gradient, at the batch size of training",
@@ -215,10 +216,11 @@ class BatchSharpness(Probe):
             if not whole:
                 told["no_interval"] = "one random batch with a gradient is too few for an interval"
         else:
-            condition = "independent random batches of the examples read, t-interval"
-            told = {"monte_carlo": replace(interval, condition=condition)}
+            condition = "independent random batches of the examples read"
+            told = {"monte_carlo": replace(interval, condition=condition), "warnings": skewed(values)}
         if size < wanted:
-            told["warnings"] = (f"the {count} examples read are fewer than the batch size, {wanted}",)
+            few = f"the {count} examples read are fewer than the batch size, {wanted}"
+            told["warnings"] = (*told.get("warnings", ()), few)
         return self.reading(float(values.mean()), details=details, **told)
 
 

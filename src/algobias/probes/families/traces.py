@@ -8,14 +8,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from scipy import stats
 from torch import Tensor
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import times_norm
 from algobias.probes.matrices.lanczos import Krylov, random_start, stepping_down
 from algobias.probes.matrices.operator import Operator, hessian
-from algobias.probes.passes.samples import mean_interval
+from algobias.probes.passes.samples import mean_bounds, mean_interval, skewed, subset
 from algobias.probes.passes.singles import per_example
 from algobias.probes.reading import Interval, Reading
 from algobias.probes.subject import Subject
@@ -36,7 +35,7 @@ def deflated_trace(
 
     With Q an orthonormal basis of a Krylov space of dimension ``sketch``, ``tr A = tr(Q'AQ) + E[g'(I - QQ')
     A (I - QQ')g]``, as in Hutch++; the Lanczos process gives both Q and the first term for one product a
-    dimension, where a sketch takes two. The interval is the t-interval of the second term over random sign
+    dimension, where a sketch takes two. The interval is that of the mean of the second term over random sign
     vectors g, which are independent of Q; it is looked at after 6, 12, 24, ... vectors, each time at 97.5 %,
     which makes at least 95 % in all. Memory: ``sketch`` vectors of P numbers, rounded up to a multiple of 8,
     and six more beside those of the operator.
@@ -68,7 +67,7 @@ def deflated_trace(
     looks = [look for look in LOOKS if look <= most] or [most]
     values: list[float] = []
     rest = torch.zeros_like(diagonal)
-    mean = half = math.nan
+    mean = low = high = math.nan
     for look in looks:
         while len(values) < look:
             g = _signs(operator, generator)
@@ -76,12 +75,12 @@ def deflated_trace(
             product = operator @ outside
             values.append(float(outside @ product))
             rest.addcmul_(g, product)
-        mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
-        half = float(stats.t.ppf(0.5 + LEVEL_OF_A_LOOK / 2, look - 1)) * spread / math.sqrt(look)
-        if half <= tolerance * abs(exact + mean):
+        mean = float(np.mean(values))
+        low, high = mean_bounds(mean, np.array(values) - mean, LEVEL_OF_A_LOOK)
+        if high - low <= 2 * tolerance * abs(exact + mean):
             break
     value = exact + mean
-    interval = Interval(value - half, value + half, LEVEL, "independent random sign vectors, t-interval")
+    interval = Interval(exact + low, exact + high, LEVEL, "independent random sign vectors")
     return value, interval, diagonal.add_(rest, alpha=1 / len(values)), len(values)
 
 
@@ -89,7 +88,7 @@ class Trace(Probe):
     """Trace of the Hessian."""
 
     name: ClassVar[str] = "trace"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3
     card: ClassVar[Card] = Card(
         summary="trace of the Hessian of the training loss: the sum of all curvatures",
         family="curvature",
@@ -113,7 +112,7 @@ class Trace(Probe):
     most: Whole = Field(default=48, ge=6)
 
     def read(self, subject: Subject) -> Reading:
-        """Exactly in a Krylov space, at random outside of it, with a t-interval over random vectors."""
+        """Exactly in a Krylov space, at random outside of it, with an interval over random vectors."""
         operator = hessian(subject)
 
         def run() -> tuple[float, Interval | None, Tensor, int]:
@@ -144,6 +143,7 @@ class FisherTrace(Probe):
     """Trace of the empirical Fisher matrix."""
 
     name: ClassVar[str] = "fisher_trace"
+    revision: ClassVar[int] = 2
     card: ClassVar[Card] = Card(
         summary="trace of the empirical Fisher matrix: mean squared norm of per-example gradients",
         family="curvature",
@@ -166,11 +166,8 @@ class FisherTrace(Probe):
             weights.append(chunk.weights)
         squares, weight = torch.cat(norms).numpy(), torch.cat(weights).numpy()
         value = float(np.average(squares, weights=weight))
-        fields: dict[str, Any] = {}
-        if np.ptp(weight) == 0 and (found := mean_interval(squares)) is not None:
-            fields["subset"] = found
-        else:
-            fields["no_interval"] = "examples of unequal weight, or fewer than two"
+        fields = subset(mean_interval(squares, weights=weight), len(squares))
+        fields["warnings"] = skewed(squares, weights=weight)
         return times_norm(subject, "trace", self.reading(value, **fields))
 
 

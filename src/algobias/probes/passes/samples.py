@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,22 +23,76 @@ SAMPLED = "the examples are independent draws from the population of examples"
 CLUSTERED = "the sequences are independent draws; tokens of one sequence may depend on each other"
 
 
-def mean_interval(values: Floats, groups: Groups | None = None) -> Interval | None:
-    """t-interval of the mean of a population; None below two independent examples.
+TOO_SKEWED = 0.4
+"""Skewness over the root of the number of examples above which the interval of a mean covers less than 95 %
+(measured: docs/probes.md)."""
+
+
+def mean_interval(
+    values: Floats, groups: Groups | None = None, weights: Floats | None = None
+) -> Interval | None:
+    """Interval of the mean of a population, wide enough for skewed values; None below two examples.
 
     With ``groups``, rows of one group depend on each other: the mean is a ratio of two sums over groups,
-    with its linearised standard error (Cochran, Sampling Techniques, 1977).
+    with its linearised standard error (Cochran, Sampling Techniques, 1977); likewise with ``weights``.
 
     Args:
         values: One value for each row, [n].
         groups: The example of each row, [n]; None: each row is one.
+        weights: How much each row counts, [n]; None: the same.
     """
-    found = _mean(values, groups)
+    found = _mean(values, groups, weights)
     if found is None:
         return None
-    mean, error, count = found
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1)) * error
-    return Interval(mean - half, mean + half, LEVEL, SAMPLED if groups is None else CLUSTERED)
+    low, high = mean_bounds(found.mean, found.deviations, LEVEL)
+    return Interval(low, high, LEVEL, SAMPLED if groups is None else CLUSTERED)
+
+
+def mean_bounds(mean: float, deviations: Floats, level: float) -> tuple[float, float]:
+    """Bounds of the mean of a population: on either side the wider of Student's and Hall's.
+
+    Hall's interval corrects for skewness g: T = (mean - mu) / s is made symmetric by the monotone map
+    ``((1 + g T / 3)^3 - 1) / g + g / (6 n)``. Student's alone covers a lognormal mean (s = 1) in .87 at 16
+    and .92 at 150 values, the wider of both in .93 and .95. Reference: Hall, On the removal of skewness by
+    transformation, 1992.
+
+    Args:
+        mean: The sample's mean.
+        deviations: Of independent values from it, at least 2, such that their mean square over n - 1 is the
+            variance of one.
+        level: Coverage.
+    """
+    n = len(deviations)
+    spread = math.sqrt(float(np.square(deviations).sum()) / (n - 1))
+    t = float(stats.t.ppf(0.5 + level / 2, n - 1)) / math.sqrt(n)
+    g = skewness(deviations)
+
+    def hall(z: float) -> float:
+        z -= g / (6 * n)
+        return 3 * (float(np.cbrt(1 + g * z)) - 1) / g if abs(g) > 1e-9 else z
+
+    return mean - spread * max(t, hall(t)), mean + spread * max(t, -hall(-t))
+
+
+def skewness(deviations: Floats) -> float:
+    """Sample skewness ``n / ((n - 1) (n - 2)) sum d^3 / s^3``, s over n - 1; 0 where it is not defined."""
+    n = len(deviations)
+    variance = float(np.square(deviations).sum()) / max(n - 1, 1)
+    if n < 3 or not variance > 0 or not math.isfinite(variance):
+        return 0.0
+    return n / ((n - 1) * (n - 2)) * float((deviations**3).sum()) / variance**1.5
+
+
+def skewed(values: Floats, groups: Groups | None = None, weights: Floats | None = None) -> tuple[str, ...]:
+    """The warning that belongs to :func:`mean_interval` of values that are too skewed for their number."""
+    found = _mean(values, groups, weights)
+    if found is None:
+        return ()
+    n, g = len(found.deviations), skewness(found.deviations)
+    if abs(g) <= TOO_SKEWED * math.sqrt(n):
+        return ()
+    side = "its upper bound may be too low" if g > 0 else "its lower bound may be too high"
+    return (f"the {n} values are skewed ({g:.1f}): the interval covers less than 95 %, {side}",)
 
 
 def quantile(values: Floats, level: float) -> float:
@@ -72,10 +127,9 @@ def quantile_interval(values: Floats, level: float, groups: Groups | None = None
         return Interval(float(ordered[low - 1]), float(ordered[high - 1]), LEVEL, SAMPLED)
     middle = quantile(values, level)
     found = _mean((values <= middle).astype(np.float64), groups)
-    if found is None or found[2] < CLUSTERS_NEEDED:
+    if found is None or found.count < CLUSTERS_NEEDED:
         return None
-    _, error, count = found
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, count - 1)) * error
+    half = float(stats.t.ppf(0.5 + LEVEL / 2, found.count - 1)) * found.error
     if level - half <= 0 or level + half >= 1:
         return None
     bounds = quantile(values, level - half), quantile(values, level + half)
@@ -93,8 +147,8 @@ def share_interval(hits: NDArray[np.bool_], groups: Groups | None = None) -> Int
     if groups is not None:
         found = _mean(hits.astype(np.float64), groups)
         count = float(len(np.unique(groups)))
-        if found is not None and found[1] > 0:
-            count = share * (1 - share) / found[1] ** 2
+        if found is not None and found.error > 0:
+            count = share * (1 - share) / found.error**2
     z = float(stats.norm.ppf(0.5 + LEVEL / 2))
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
@@ -109,15 +163,37 @@ def subset(interval: Interval | None, count: int) -> dict[str, Any]:
     return {"no_interval": f"{count} examples are too few for a 95 % interval"}
 
 
-def _mean(values: Floats, groups: Groups | None) -> tuple[float, float, int] | None:
-    """Mean, its standard error, and the number of independent examples."""
-    if groups is None:
-        groups = np.arange(len(values))
+@dataclass(frozen=True)
+class _Mean:
+    """A mean, and what independent examples contribute to its error.
+
+    Attributes:
+        mean: The mean.
+        deviations: Contribution of each example, scaled as a deviation of one value from the mean.
+    """
+
+    mean: float
+    deviations: Floats
+
+    @property
+    def count(self) -> int:
+        """Number of independent examples."""
+        return len(self.deviations)
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean."""
+        n = self.count
+        return math.sqrt(float(np.square(self.deviations).sum()) / (n - 1) / n)
+
+
+def _mean(values: Floats, groups: Groups | None, weights: Floats | None = None) -> _Mean | None:
+    """None below two independent examples."""
+    groups = np.arange(len(values)) if groups is None else groups
+    weights = np.ones(len(values)) if weights is None else weights
     _, places = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(places, values), np.bincount(places)
-    count = len(sums)
-    if count < 2:
+    sums, sizes = np.bincount(places, weights * values), np.bincount(places, weights)
+    if len(sums) < 2:
         return None
     mean = float(sums.sum() / sizes.sum())
-    spread = float(np.square(sums - mean * sizes).sum()) * count / (count - 1)
-    return mean, math.sqrt(spread) / float(sizes.sum()), count
+    return _Mean(mean, (sums - mean * sizes) / sizes.mean())

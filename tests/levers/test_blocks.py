@@ -104,6 +104,103 @@ def test_sam_with_a_scaler_is_sam_without_and_skips_what_overflowed():
     assert scaler.get_scale() < 2.0**10
 
 
+@pytest.mark.parametrize("through", ["optimizer", "sam"])
+def test_sam_after_unscaling_is_sam_without_a_scaler(through):
+    """The second gradients come back unscaled as the first were, and may be clipped."""
+    weights, norms = [], []
+    for scale in (1.0, 2.0**10):
+        net, _, _, loss = problem(dtype=torch.float32)
+        optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+        sam, scaler = SAM(net, optimizer, rho=0.3), torch.amp.GradScaler("cpu", init_scale=scale)
+        for _ in range(3):
+            scaler.scale(loss()).backward()
+            scaler.unscale_(optimizer if through == "optimizer" else sam)
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5)
+            with sam.perturbed(scaler):
+                scaler.scale(loss()).backward()
+            norms.append(torch.nn.utils.clip_grad_norm_(net.parameters(), 0.5))
+            scaler.step(optimizer if through == "optimizer" else sam)
+            scaler.update()
+            optimizer.zero_grad()
+        weights.append(torch.cat([p.detach().flatten() for p in net.parameters()]))
+    torch.testing.assert_close(*weights)
+    torch.testing.assert_close(norms[:3], norms[3:])
+
+
+def test_sam_after_unscaling_finds_an_overflow_of_the_second_pass():
+    net, _, _, loss = problem(dtype=torch.float32)
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    sam, scaler = SAM(net, optimizer, rho=0.3), torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    scaler.scale(loss()).backward()
+    scaler.unscale_(optimizer)
+    with sam.perturbed(scaler):
+        scaler.scale(loss() * float("inf")).backward()
+    scaler.step(optimizer)
+    scaler.update()
+    assert all(torch.equal(p, b) for p, b in zip(net.parameters(), before, strict=True))
+    assert scaler.get_scale() == 2.0**9
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_sam_with_two_optimizers_leaves_gradients_of_the_second_pass_alone(both):
+    """Against the gradient at the perturbed weights, by autograd: of all weights, or of the first layer."""
+    net, _, _, loss = problem()
+    ours = list(net.parameters()) if both else list(net[0].parameters())
+    grads = torch.autograd.grad(loss(), ours)
+    norm = torch.cat([g.flatten() for g in grads]).norm()
+    with torch.no_grad():
+        for p, g in zip(ours, grads, strict=True):
+            p.add_(0.3 * g / norm)
+    expected = torch.autograd.grad(loss(), list(net.parameters()))
+    net, _, _, loss = problem()
+    first, second = (torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (net[0], net[-1]))
+    sam = SAM(net, [first, second] if both else first, rho=0.3)
+    loss().backward()
+    with sam.perturbed():
+        loss().backward()
+    for p, e in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.grad, e)
+
+
+def test_sam_over_two_optimizers_goes_on_and_steps_both():
+    net, _, _, loss = problem()
+    whole = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9), rho=0.3)
+    for _ in range(6):
+        whole.step(lambda: backward(loss))
+    expected = [p.detach().clone() for p in net.parameters()]
+    net, _, _, loss = problem()
+
+    def made():
+        layers = (net[0], net[-1])
+        return SAM(net, [torch.optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in layers], rho=0.3)
+
+    sam = made()
+    for update in range(6):
+        if update == 3:
+            state, sam = sam.state_dict(), made()
+            sam.load_state_dict(state)
+        sam.step(lambda: backward(loss))
+    for p, e in zip(net.parameters(), expected, strict=True):
+        torch.testing.assert_close(p.detach(), e)
+    with pytest.raises(BadInput, match="optimizers: 1"):
+        sam.optimizer.load_state_dict({"optimizers": [1]})
+
+
+def test_a_first_pass_that_overflowed_is_what_the_scaler_finds():
+    """Also where the body goes through the second pass all the same: nothing is added up."""
+    net, _, _, loss = problem(dtype=torch.float32)
+    first = torch.optim.SGD(net[0].parameters(), lr=0.1)
+    loss().backward()
+    wanted = net[-1].weight.grad.clone()
+    net[0].weight.grad.fill_(float("inf"))
+    with SAM(net, first, rho=0.3).perturbed() as moved:
+        loss().backward()
+    assert not moved
+    assert torch.isinf(net[0].weight.grad).all()
+    assert torch.equal(net[-1].weight.grad, wanted)
+
+
 def test_sam_puts_weights_back_when_the_second_pass_raises():
     net, _, _, loss = problem()
     before = [p.detach().clone() for p in net.parameters()]

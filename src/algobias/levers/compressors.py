@@ -10,6 +10,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.step import Layout
+from algobias.levers.wrapper import Wrapper, all_finite, precise
 
 FLOAT_BYTES, INDEX_BYTES = 4.0, 4.0
 
@@ -88,19 +89,24 @@ def kept_of(size: int, fraction: float) -> int:
     return max(1, round(size * fraction))
 
 
-class ErrorFeedback:
+class ErrorFeedback(Wrapper):
     """Compressed gradients with error feedback in front of any optimizer.
 
     :meth:`step` adds what was left out before, compresses, remembers what is left out now, and lets the
-    optimizer step with what is sent. Sent plus remembered is always the sum of all gradients. Source: Seide
-    et al. 2014; Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018.
+    optimizer step with what is sent. Sent plus remembered is always the sum of all gradients. An update with
+    a gradient that is not finite is skipped, also without a scaler, and leaves no trace in what is
+    remembered. Complex numbers count as two; a sparse gradient is sent sparse. Source: Seide et al. 2014;
+    Stich, Cordonnier, Jaggi, Sparsified SGD with memory, 2018.
 
     Args:
         optimizer: Any torch optimizer.
         kind: ``sign`` or ``topk``, tensor by tensor.
         fraction: Share of the entries that ``topk`` keeps.
 
-    Memory: one copy of the weights.
+    Attributes:
+        skipped: Updates that were skipped.
+
+    Memory: one copy of the weights, in float32 where they are less precise.
 
     Raises:
         BadInput: An unknown kind, or a fraction outside (0, 1].
@@ -119,37 +125,54 @@ class ErrorFeedback:
             raise BadInput("compress", kind, "sign or topk")
         if not 0 < fraction <= 1:
             raise BadInput("compress.fraction", fraction, "above 0 and at most 1")
-        self.optimizer, self.kind, self.fraction = optimizer, kind, fraction
-        self.left = [torch.zeros_like(p) for p in self._parameters()]
+        super().__init__(optimizer, slots=1)
+        self.kind, self.fraction, self.skipped = kind, fraction, 0
 
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
+    @property
+    def left(self) -> list[Tensor]:
+        """What was left out so far, of each parameter."""
+        return self._memory()[0]
 
-    @torch.no_grad()
-    def step(self) -> None:
-        """Compress the gradients there are, and step with them."""
-        for parameter, left in zip(self._parameters(), self.left, strict=True):
-            if parameter.grad is None:
-                continue
-            total = (parameter.grad + left).reshape(-1)
-            if self.kind == "sign":
-                sent = scaled_sign(total)
-            else:
-                sent = largest(total, kept_of(total.numel(), self.fraction))
-            left.copy_((total - sent).view_as(left))
-            parameter.grad.copy_(sent.view_as(parameter.grad))
+    def _first(self, parameter: Tensor) -> Tensor:
+        return torch.zeros_like(parameter, requires_grad=False, dtype=precise(parameter.dtype))
+
+    def _update(self) -> None:
+        parameters, fresh = self._parameters(), []
+        if not all_finite(p.grad for p in parameters if p.grad is not None):
+            self.skipped += 1
+            return
+        for parameter, left in zip(parameters, self.left, strict=True):
+            if parameter.grad is not None:
+                grad = parameter.grad.to_dense()
+                total = left + grad
+                sent = self._compressed(total).to(grad.dtype)
+                left = total - sent  # of what is sent in the gradient's own precision
+                parameter.grad = sent.to_sparse(1) if parameter.grad.is_sparse else sent
+            fresh.append(left)
         self.optimizer.step()
+        self._past.append(fresh)
 
-    def zero_grad(self) -> None:
-        """Clear the gradients."""
-        self.optimizer.zero_grad()
+    def _compressed(self, total: Tensor) -> Tensor:
+        numbers = torch.view_as_real(total) if total.is_complex() else total
+        flat = numbers.reshape(-1)
+        if self.kind == "sign":
+            sent = scaled_sign(flat)
+        else:
+            sent = largest(flat, kept_of(flat.numel(), self.fraction))
+        sent = sent.view_as(numbers)
+        return torch.view_as_complex(sent) if total.is_complex() else sent
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state and what was left out."""
-        return {"optimizer": self.optimizer.state_dict(), "left": [tensor.clone() for tensor in self.left]}
+        """The optimizer's state, what was left out, and how many updates were skipped."""
+        (left,) = self._remembered()
+        return {"optimizer": self.optimizer.state_dict(), "left": left, "skipped": self.skipped}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        for own, given in zip(self.left, state["left"], strict=True):
-            own.copy_(given)
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`.
+
+        Raises:
+            BadInput: The state of other parameters.
+        """
+        self._load([state_dict["left"]], "left")
+        self.optimizer.load_state_dict(state_dict["optimizer"])
+        self.skipped = state_dict.get("skipped", 0)

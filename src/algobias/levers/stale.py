@@ -1,15 +1,12 @@
 """Stale gradients in anybody's own loop: wrappers around any optimizer.
 
-A wrapper is stepped in place of its optimizer, also with a gradient scaler: ``delayed.step(scaler)`` or
-``scaler.step(delayed)``, never ``scaler.step(delayed.optimizer)``, which would pass the wrapper by. Learning
-rate schedulers take the torch optimizer inside, ``.optimizer``. Both wrappers together are
+Each is used as an optimizer, see :class:`algobias.levers.wrapper.Wrapper`. Both together are
 ``DelayedGradients(ShiftedMomentum(optimizer, m, delay), delay)``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,95 +15,34 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.whole import whole
+from algobias.levers.wrapper import Closure, Wrapper
+
+ALLOWED = "an optimizer without momentum of its own"
 
 
-class _Wrapper:
-    """What both wrappers share: one list of tensors for each of the last updates.
+class _Stale(Wrapper):
+    """A wrapper that remembers by the age of its gradients.
 
     Attributes:
-        optimizer: The optimizer that is wrapped.
         delay: Age of the gradients in updates.
     """
 
-    optimizer: Any
     delay: int
-    _past: deque[list[Tensor]]
 
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Those of the optimizer inside, so that a wrapper can be wrapped, and stepped by a scaler."""
-        groups: list[dict[str, Any]] = self.optimizer.param_groups
-        return groups
-
-    def _parameters(self) -> list[Tensor]:
-        return [p for group in self.param_groups for p in group["params"]]
-
-    def _first(self, parameter: Tensor) -> Tensor:
-        """What is remembered of a parameter before its first update."""
-        raise NotImplementedError
-
-    def _grow(self) -> None:
-        """Remember also parameters that ``add_param_group`` added to the optimizer since."""
-        if not self._past:
-            return
-        parameters, known = self._parameters(), len(self._past[0])
-        if len(parameters) < known:
-            raise RuntimeError(f"the optimizer had {known} parameters and has {len(parameters)} now")
-        if len(parameters) > known:
-            more = [self._first(p) for p in parameters[known:]]
-            self._past = deque([old + more for old in self._past], maxlen=self._past.maxlen)
-
-    def _finite(self) -> bool:
-        grads = [p.grad for p in self._parameters() if p.grad is not None]
-        return all(bool(torch.isfinite(grad).all()) for grad in grads)
-
-    def zero_grad(self) -> None:
-        """Clear the gradients."""
-        self.optimizer.zero_grad()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that is needed to go on exactly, besides the module's own state."""
-        return {"optimizer": self.optimizer.state_dict(), "past": [list(old) for old in self._past]}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`.
-
-        Raises:
-            BadInput: The state of another delay, or of other parameters.
-        """
-        self._grow()
-        past, lost = state["past"], len(state["past"]) - len(self._past)
-        if lost:
-            raise BadInput("delay", self.delay + lost, f"the state of a delay of {self.delay}")
-        parameters = self._parameters()
-        wanted = [tuple(p.shape) for p in parameters]
-        for old in past:
-            if (shapes := [tuple(t.shape) for t in old]) != wanted:
-                raise BadInput("past", shapes, f"tensors of the shapes of the parameters, {wanted}")
-        self.optimizer.load_state_dict(state["optimizer"])
-        # Copies, where the parameters are: the state may have been read onto another device.
-        kept = [[t.detach().to(p, copy=True) for t, p in zip(old, parameters, strict=True)] for old in past]
-        self._past = deque(kept, maxlen=self._past.maxlen)
+    def _load(self, past: list[list[Tensor]], field: str = "past") -> None:
+        if longer := len(past) - (self._past.maxlen or 0):
+            raise BadInput("delay", self.delay + longer, f"the state of a delay of {self.delay}")
+        super()._load(past, field)
 
 
-def _is_on(scaler: torch.amp.GradScaler | None) -> bool:
-    return scaler is not None and scaler.is_enabled()
-
-
-def _stepped(optimizer: Any, scaler: torch.amp.GradScaler | None) -> None:
-    if scaler is None:
-        optimizer.step()
-    else:
-        scaler.step(optimizer)
-
-
-class DelayedGradients(_Wrapper):
+class DelayedGradients(_Stale):
     """An optimizer whose gradients are those of the weights ``delay`` updates ago.
 
     Before the forward pass :meth:`stale` puts the old weights in place, and after the backward pass they are
-    taken away again; :meth:`step` then updates the current weights. For the first ``delay`` updates the
-    gradient is taken at the initial weights. Parameters that ``add_param_group`` adds to the optimizer later
-    are delayed from then on. A scheduler takes ``.optimizer``.
+    taken away again; :meth:`step` then updates the current weights (a closure given to it is called inside
+    :meth:`stale`). For the first ``delay`` updates the gradient is taken at the weights that training starts
+    from, those of the first :meth:`stale`. Parameters that ``add_param_group`` adds later are delayed from
+    then on.
 
     Args:
         optimizer: Any torch optimizer, or :class:`ShiftedMomentum` of the same delay around one.
@@ -128,10 +64,9 @@ class DelayedGradients(_Wrapper):
         0.71
     """
 
-    def __init__(self, optimizer: torch.optim.Optimizer | ShiftedMomentum, delay: int) -> None:
-        self.optimizer, self.delay = optimizer, whole("delay", delay, 0)
-        start = [self._first(p) for p in self._parameters()]
-        self._past = deque([start] * self.delay, maxlen=self.delay)
+    def __init__(self, optimizer: torch.optim.Optimizer, delay: int) -> None:
+        self.delay = whole("delay", delay, 0)
+        super().__init__(optimizer, self.delay)
         self._old_are_in_place = False
 
     def _first(self, parameter: Tensor) -> Tensor:
@@ -141,13 +76,12 @@ class DelayedGradients(_Wrapper):
     def stale(self) -> Iterator[None]:
         """Context in which the parameters have the values that they had ``delay`` updates ago."""
         self._refuse_inside("stale")
-        self._grow()
-        parameters = self._parameters()
+        past, parameters = self._memory(), self._parameters()
         now = [p.detach().clone() for p in parameters] if self.delay else []
         self._old_are_in_place = True
         try:
             if self.delay:
-                _put(parameters, self._past[0])
+                _put(parameters, past[0])
             yield
         finally:
             # The current values come back to the last bit, also after an exception.
@@ -161,32 +95,26 @@ class DelayedGradients(_Wrapper):
                 f"{called} was called inside stale(), where old weights are in place: leave the context first"
             )
 
-    def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
-        """Update the current weights with the gradients there are.
+    def _evaluated(self, closure: Closure) -> Any:
+        with self.stale():
+            return super()._evaluated(closure)
 
-        Args:
-            scaler: The gradient scaler that scaled the loss, if any; ``scaler.update()`` is the caller's.
-                Where a gradient is not finite it skips the update, which then does not count for the delay.
-
-        Raises:
-            RuntimeError: Called inside :meth:`stale`, where the update would be lost.
-        """
+    def _update(self) -> None:
         self._refuse_inside("step")
-        self._grow()
-        now = [p.detach().clone() for p in self._parameters()] if self.delay else []
-        counts = not _is_on(scaler) or self._finite()
-        _stepped(self.optimizer, scaler)
-        if self.delay and counts:
-            self._past.append(now)
+        past = self._memory()
+        now = [self._first(p) for p in self._parameters()] if self.delay else []
+        self.optimizer.step()
+        if self.delay:
+            past.append(now)
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:
             BadInput: The state of another delay, or of other parameters.
         """
         self._refuse_inside("load_state_dict")
-        super().load_state_dict(state)
+        super().load_state_dict(state_dict)
 
 
 @torch.no_grad()
@@ -195,7 +123,14 @@ def _put(parameters: list[Tensor], values: list[Tensor]) -> None:
         parameter.copy_(value)
 
 
-class ShiftedMomentum(_Wrapper):
+def _own_momentum(group: dict[str, Any]) -> str | None:
+    """The momentum in a group's options, under the name it has there: Adam and its kin have betas."""
+    first = {"momentum": group.get("momentum"), "beta1": group.get("beta1")}
+    first["betas"] = (group.get("betas") or (0.0,))[0]
+    return next((f"{name}={group[name]}" for name, own in first.items() if own), None)
+
+
+class ShiftedMomentum(_Stale):
     """Momentum as old as the gradient: ``v_t = m v_(t - delay - 1) + g``, then the optimizer steps with v.
 
     Giladi et al. (2020): with a delay, ordinary momentum lowers the largest stable learning rate by more than
@@ -207,8 +142,7 @@ class ShiftedMomentum(_Wrapper):
         momentum: m, from 0 to below 1.
         delay: Age of the gradients in updates.
 
-    Parameters that ``add_param_group`` adds to the optimizer later start without velocity. A scheduler takes
-    ``.optimizer``.
+    Parameters that ``add_param_group`` adds later start without velocity.
 
     Memory: ``delay + 1`` copies of the weights.
 
@@ -228,19 +162,30 @@ class ShiftedMomentum(_Wrapper):
     def __init__(self, optimizer: torch.optim.Optimizer, momentum: float, delay: int) -> None:
         if not 0 <= momentum < 1:
             raise BadInput("momentum", momentum, "from 0 to below 1")
-        own = [group["momentum"] for group in optimizer.param_groups if group.get("momentum")]
-        if own:
-            raise BadInput("optimizer", f"momentum={own[0]}", "an optimizer without momentum of its own")
-        self.optimizer, self.momentum, self.delay = optimizer, momentum, whole("delay", delay, 0)
-        zero = [self._first(p) for p in self._parameters()]
-        self._past = deque([zero] * (self.delay + 1), maxlen=self.delay + 1)
+        self.momentum, self.delay = momentum, whole("delay", delay, 0)
+        super().__init__(optimizer, self.delay + 1)
+        self._refuse_momentum()
+
+    def _refuse_momentum(self) -> None:
+        """Not only at the start: groups come later, and some schedulers change momentum."""
+        optimizer: torch.optim.Optimizer = self
+        while isinstance(optimizer, Wrapper):
+            optimizer = optimizer.optimizer
+            if isinstance(optimizer, ShiftedMomentum) and optimizer.momentum:
+                raise BadInput("optimizer", "ShiftedMomentum", ALLOWED)
+        for group in self.param_groups:
+            if own := _own_momentum(group):
+                raise BadInput("optimizer", own, ALLOWED)
 
     def _first(self, parameter: Tensor) -> Tensor:
         return torch.zeros_like(parameter, requires_grad=False)
 
     def _decays(self) -> list[float]:
         """Weight decay that belongs to the gradient, of each parameter: that of SGD, as in heavy ball."""
-        if not isinstance(self.optimizer, torch.optim.SGD):
+        optimizer = self.optimizer
+        while isinstance(optimizer, Wrapper):
+            optimizer = optimizer.optimizer
+        if not isinstance(optimizer, torch.optim.SGD):
             return [0.0] * len(self._parameters())
         return [
             -group["weight_decay"] if group["maximize"] else group["weight_decay"]
@@ -248,29 +193,16 @@ class ShiftedMomentum(_Wrapper):
             for _ in group["params"]
         ]
 
-    @torch.no_grad()
-    def step(self, scaler: torch.amp.GradScaler | None = None) -> None:
-        """Turn the gradients there are into velocities, and step with those.
-
-        Args:
-            scaler: The gradient scaler that scaled the loss, if any; ``scaler.update()`` is the caller's.
-                Gradients are unscaled first, if that was not done yet. Where one is not finite the update is
-                skipped and all velocities stay as they are.
-        """
-        self._grow()
-        if scaler is not None and scaler.is_enabled():
-            # It refuses to unscale twice, as after unscaling for clipping: then there is nothing to do.
-            with contextlib.suppress(RuntimeError):
-                scaler.unscale_(self.optimizer)
-            if not self._finite():
-                scaler.step(self.optimizer)
-                return
-        old, fresh = self._past[0], []
-        for parameter, decay, velocity in zip(self._parameters(), self._decays(), old, strict=True):
+    def _update(self) -> None:
+        self._refuse_momentum()
+        past, fresh = self._memory(), []
+        for parameter, decay, velocity in zip(self._parameters(), self._decays(), past[0], strict=True):
             if parameter.grad is not None:
+                if parameter.grad.is_sparse:  # of a velocity hardly any entry is zero
+                    parameter.grad = parameter.grad.to_dense()
                 parameter.grad.add_(velocity, alpha=self.momentum).add_(parameter, alpha=decay)
                 velocity = parameter.grad.clone()
                 parameter.grad.sub_(parameter, alpha=decay)  # which the optimizer adds by itself
             fresh.append(velocity)
-        _stepped(self.optimizer, scaler)
-        self._past.append(fresh)
+        self.optimizer.step()
+        past.append(fresh)

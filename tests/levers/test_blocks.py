@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 from algobias.errors import BadInput
 from algobias.levers.clip import clip_by_norm
-from algobias.levers.ema import EMA
+from algobias.levers.ema import EMA, WeightAverage
 from algobias.levers.sam import SAM
+from algobias.levers.step import State, Transform
 
 
 def problem(norm: bool = False, dtype=torch.float64):
@@ -239,6 +242,67 @@ def test_ema_is_the_normalised_weighted_mean():
     with ema.applied():
         assert net.weight.item() == pytest.approx(expected, rel=1e-6)
     assert net.weight.item() == 5.0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_ema_of_half_precision_moves(dtype):
+    """Closed form after m updates at 1 and n at 2, decay d: 1 + (1 - d^n) / (1 - d^(m + n))."""
+    net = nn.Linear(1, 1, bias=False).to(dtype)
+    ema = EMA(net, decay=0.999)
+    for value, count in ((1.0, 100), (2.0, 1000)):
+        net.weight.data.fill_(value)
+        for _ in range(count):
+            ema.update()
+    expected = 1 + (1 - 0.999**1000) / (1 - 0.999**1100)
+    assert ema.average["weight"].item() == pytest.approx(expected, rel=1e-4)
+    with ema.applied():
+        assert net.weight.dtype is dtype
+        assert net.weight.item() == torch.tensor(expected, dtype=dtype).item()
+    assert net.weight.item() == 2.0
+    again = EMA(net, decay=0.0)
+    again.load_state_dict(ema.state_dict())
+    assert torch.equal(again.average["weight"], ema.average["weight"])
+
+
+def test_the_lever_averages_half_precision_too():
+    """As the block does, and what is evaluated has the precision of the weights."""
+    start = State(torch.zeros(2, dtype=torch.bfloat16), {"mean": torch.zeros(1, dtype=torch.bfloat16)})
+    ones = {"mean": torch.ones(1, dtype=torch.bfloat16)}
+    inner = Transform(
+        lambda state: {}, lambda grads, memory, state: (replace(state, params=state.params + grads), memory)
+    )
+    transform = WeightAverage(decay=0.999).update(inner, None)
+    state, memory = start, transform.init(start)
+    for update in range(1000):
+        grads = torch.full((2,), float(update == 500), dtype=torch.bfloat16)
+        state, memory = transform.update(grads, memory, replace(state, buffers=ones))
+    expected = (1 - 0.999**500) / (1 - 0.999**1000)  # 0 for 500 updates, then 1 for 500
+    assert memory["params"].tolist() == pytest.approx([expected] * 2, rel=1e-4)
+    assert memory["buffers"]["mean"].item() == pytest.approx(1.0)
+    evaluated = transform.weights(state, memory)
+    assert evaluated.params.dtype is evaluated.buffers["mean"].dtype is torch.bfloat16
+
+
+def test_ema_of_complex_weights_is_that_of_their_parts():
+    net = nn.ParameterDict({"w": nn.Parameter(torch.zeros(2, dtype=torch.cfloat))})
+    pair = nn.ParameterDict({"w": nn.Parameter(torch.zeros(2, 2))})
+    averages = EMA(net, 0.8), EMA(pair, 0.8)
+    for value in (1 + 2j, 3 - 1j, 1j):
+        net["w"].data.fill_(value)
+        pair["w"].data.copy_(torch.view_as_real(net["w"]))
+        for average in averages:
+            average.update()
+    torch.testing.assert_close(torch.view_as_real(averages[0].average["w"]), averages[1].average["w"])
+
+
+def test_ema_takes_no_state_of_other_shapes():
+    small, large = nn.Linear(1, 1), nn.Linear(4, 1)
+    ema = EMA(large, 0.9)
+    before = {name: tensor.clone() for name, tensor in ema.average.items()}
+    with pytest.raises(BadInput, match=r"weight.*\(1, 4\)"):
+        ema.load_state_dict(EMA(small, 0.5).state_dict())
+    assert ema.decay == 0.9
+    assert all(torch.equal(ema.average[name], before[name]) for name in before)
 
 
 @pytest.mark.parametrize("bound", [0.01, 1.0, 1e6])

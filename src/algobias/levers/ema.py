@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.replicas import is_continuous
 from algobias.levers.size import kept
 from algobias.levers.step import Grads, Key, State, Transform, Tree
+from algobias.levers.wrapper import precise
 from algobias.recipe import Recipe
 
 
@@ -36,7 +38,9 @@ def newest_share(decay: float, count: int) -> float:
 class EMA:
     """Average of a module's weights and floating-point buffers, for any training loop.
 
-    The average is bias-corrected (see :func:`newest_share`); integer buffers are taken over as they are.
+    The average is bias-corrected (see :func:`newest_share`) and kept in float32 where weights are less
+    precise: an increment of 1 - decay would be lost in bfloat16. Complex numbers are averaged as real ones
+    are; integer buffers are taken over as they are.
 
     Args:
         module: The module being trained.
@@ -59,7 +63,7 @@ class EMA:
         if not 0 <= decay < 1:
             raise BadInput("ema", decay, "a decay from 0 to below 1")
         self.module, self.decay, self.count = module, decay, 0
-        self.average = {name: tensor.detach().clone() for name, tensor in self._tensors().items()}
+        self.average = {name: _kept(tensor.detach()).clone() for name, tensor in self._tensors().items()}
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.module.named_parameters()), **dict(self.module.named_buffers())}
@@ -70,10 +74,11 @@ class EMA:
         self.count += 1
         share = newest_share(self.decay, self.count)
         for name, tensor in self._tensors().items():
-            if tensor.is_floating_point():
-                self.average[name].lerp_(tensor, share)
+            average = self.average[name]
+            if is_continuous(tensor.dtype):
+                average.lerp_(tensor.to(average), share)
             else:
-                self.average[name].copy_(tensor)
+                average.copy_(tensor)
 
     @contextmanager
     def applied(self) -> Iterator[nn.Module]:
@@ -99,11 +104,15 @@ class EMA:
         """Go on from :meth:`state_dict`.
 
         Raises:
-            BadInput: It is of another module.
+            BadInput: It is of another module; nothing was changed then.
         """
         if state["average"].keys() != self.average.keys():
             names = sorted(state["average"].keys() ^ self.average.keys())
             raise BadInput("ema.state_dict", names, "the names of this module's parameters and buffers")
+        for name, tensor in self.average.items():
+            if (shape := state["average"][name].shape) != tensor.shape:
+                allowed = f"the shape of this module's tensor, {tuple(tensor.shape)}"
+                raise BadInput(f"ema.state_dict.{name}", tuple(shape), allowed)
         self.decay, self.count = state["decay"], state["count"]
         for name, tensor in self.average.items():
             tensor.copy_(state["average"][name])
@@ -162,7 +171,7 @@ class WeightAverage(Part):
             return {
                 "inner": transform.init(state),
                 "count": 0,
-                "params": state.params,
+                "params": _kept(state.params),
                 "buffers": _floats(state),
             }
 
@@ -174,13 +183,15 @@ class WeightAverage(Part):
             return after, {
                 "inner": inner,
                 "count": count,
-                "params": torch.lerp(memory["params"], after.params, share),
+                "params": torch.lerp(memory["params"], _kept(after.params), share),
                 "buffers": {name: torch.lerp(old[name], floats[name], share) for name in floats},
             }
 
         def weights(state: State, memory: Tree) -> State:
             inner = transform.weights(state, memory["inner"])
-            return replace(inner, params=memory["params"], buffers={**inner.buffers, **memory["buffers"]})
+            buffers = {name: kept.to(inner.buffers[name].dtype) for name, kept in memory["buffers"].items()}
+            params = memory["params"].to(inner.params.dtype)
+            return replace(inner, params=params, buffers={**inner.buffers, **buffers})
 
         def at(state: State, memory: Tree, key: Key) -> State:
             return transform.at(state, memory["inner"], key)
@@ -188,5 +199,9 @@ class WeightAverage(Part):
         return Transform(init, update, weights, at)
 
 
+def _kept(tensor: Tensor) -> Tensor:
+    return tensor.to(precise(tensor.dtype))
+
+
 def _floats(state: State) -> dict[str, Tensor]:
-    return {name: buffer for name, buffer in state.buffers.items() if buffer.is_floating_point()}
+    return {name: _kept(buffer) for name, buffer in state.buffers.items() if is_continuous(buffer.dtype)}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.whole import whole
-from algobias.levers.wrapper import Closure, Wrapper
+from algobias.levers.wrapper import Closure, Wrapper, innermost
 
 ALLOWED = "an optimizer without momentum of its own"
 
@@ -182,16 +182,12 @@ class ShiftedMomentum(_Stale):
 
     def _decays(self) -> list[float]:
         """Weight decay that belongs to the gradient, of each parameter: that of SGD, as in heavy ball."""
-        optimizer = self.optimizer
-        while isinstance(optimizer, Wrapper):
-            optimizer = optimizer.optimizer
-        if not isinstance(optimizer, torch.optim.SGD):
-            return [0.0] * len(self._parameters())
-        return [
-            -group["weight_decay"] if group["maximize"] else group["weight_decay"]
-            for group in self.param_groups
-            for _ in group["params"]
-        ]
+        decays = []
+        for optimizer in innermost(self):
+            for group in optimizer.param_groups:
+                decay = group["weight_decay"] if isinstance(optimizer, torch.optim.SGD) else 0.0
+                decays += [-decay if group.get("maximize") else decay] * len(group["params"])
+        return decays
 
     def _update(self) -> None:
         self._refuse_momentum()

@@ -213,6 +213,13 @@ class Several(Wrapper):
             optimizer.load_state_dict(state)
 
 
+def innermost(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
+    """The optimizers that update weights, without what is wrapped around them."""
+    if isinstance(optimizer, Several):
+        return [one for part in optimizer.optimizers for one in innermost(part)]
+    return innermost(optimizer.optimizer) if isinstance(optimizer, Wrapper) else [optimizer]
+
+
 def is_unscaled(scaler: torch.amp.GradScaler | None, optimizer: torch.optim.Optimizer) -> bool:
     """Whether a scaler has unscaled an optimizer's gradients since its last update, as before clipping."""
     if scaler is None or not scaler.is_enabled():

@@ -13,7 +13,9 @@ from algobias.errors import BadInput
 from algobias.levers.ghost_norm import GhostBatchNorm, chunks, ghost_batch_norm
 from algobias.levers.registry import parse
 from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
 from algobias.training.checks import activity_check
+from algobias.training.loop import train
 
 LAYERS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 
@@ -163,6 +165,56 @@ def test_inputs_of_other_dimensions_are_refused_at_every_batch(
     ghost = GhostBatchNorm(LAYERS[dimensions](5), 4)
     with pytest.raises(ValueError, match="expected"):
         ghost(torch.randn(count, 5, *(3,) * (wrong - 2)))
+
+
+class Activated(nn.BatchNorm1d):
+    """A normalisation with an activation behind it, as model libraries have them."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(super().forward(x)) + 0.5
+
+
+class Two(nn.BatchNorm1d):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x), x  # type: ignore[return-value]
+
+
+def test_what_a_subclass_adds_is_kept() -> None:
+    """The ghost of the subclass is the activation of the plain one's ghost, in both modes."""
+    net = nn.Sequential(nn.Linear(3, 4), Activated(4))
+    other = nn.Sequential(copy.deepcopy(net[0]), nn.BatchNorm1d(4))
+    for each in (net, other):
+        assert ghost_batch_norm(each, 8) == ["1"]
+    x = torch.randn(32, 3)
+    for mode in (True, False):
+        torch.testing.assert_close(net.train(mode)(x), torch.relu(other.train(mode)(x)) + 0.5)
+    assert net[1].norm.num_batches_tracked == 4  # type: ignore[union-attr]
+    with pytest.raises(BadInput, match="tensor from Two"):
+        GhostBatchNorm(Two(3), 4)(x)
+
+
+def test_a_lever_trains_such_a_network_as_with_a_layer_of_its_own() -> None:
+    x, y = torch.randn(64, 3), torch.randint(2, (64,))
+    losses = []
+    for norm in (lambda: [Activated(4)], lambda: [nn.BatchNorm1d(4), nn.ReLU(), Half()]):
+        task = Task(
+            "net",
+            (x, y),
+            (x, y),
+            lambda norm=norm: nn.Sequential(nn.Linear(3, 4), *norm(), nn.Linear(4, 2)),
+            lambda model, batch: nn.functional.cross_entropy(model(batch[0]), batch[1]),
+            lambda model, batch: (model(batch[0]).argmax(-1) == batch[1]).float(),
+            {"lr": 0.1, "batch": 32, "updates": 5},
+            trivial=0.0,
+        )
+        (run,) = train(parse("ghost_norm:8").apply(task.recipe()), task, (0,))
+        losses.append(run.curve.train_loss)
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+class Half(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.5
 
 
 @pytest.mark.parametrize("size", [0, 1.5, True])

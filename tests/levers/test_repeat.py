@@ -160,12 +160,40 @@ def test_the_position_is_not_told_where_it_is_not_known() -> None:
     next(iter(loader))
     with pytest.raises(RuntimeError, match="follow"):
         order.state_dict()
-    assert len(list(order.follow(loader))) == 5
-    assert order.state_dict()["epoch"] == 1
+    assert len(list(order.follow(loader))) == 5  # of the next epoch: the first one was left early
+    assert order.state_dict()["epoch"] == 2
     with pytest.raises(BadInput, match="loader"):
         next(order.follow(loading(0, batch_size=6)[1]))
     with pytest.raises(BadInput, match="repeats: 3"):
         RepeatAugment(10, repeats=2).load_state_dict(order.state_dict())
+
+
+def test_an_epoch_that_is_left_early_is_not_repeated() -> None:
+    """As in loops of a largest number of steps: every iteration has the order of its own epoch."""
+    whole = RepeatAugment(10, 3, seed=4)
+    orders = [list(whole) for _ in range(4)]
+    assert len({tuple(order) for order in orders}) == 4
+    order, loader = loading(0, batch_size=6)
+    for epoch in range(3):
+        assert next(iter(loader)).tolist() == orders[epoch][:6]
+    for epoch in (3, 0, 0, 2):
+        order.set_epoch(epoch)
+        assert next(iter(loader)).tolist() == orders[epoch][:6]
+    for wrong in (-1, 1.5, True):
+        with pytest.raises(BadInput, match="epoch"):
+            order.set_epoch(wrong)  # type: ignore[arg-type]
+
+
+def test_the_epoch_that_was_loaded_is_gone_on_with_where_a_trainer_names_it() -> None:
+    order, loader = loading(0, batch_size=6)
+    expected = [batch.tolist() for batch in order.follow(loader)]
+    state = {**order.state_dict(), "epoch": 0, "given": 12}
+    order.load_state_dict(state)
+    order.set_epoch(0)
+    assert [batch.tolist() for batch in loader] == expected[2:]
+    order.load_state_dict(state)
+    order.set_epoch(1)
+    assert len(list(loader)) == 5
 
 
 @pytest.mark.parametrize(("examples", "replicas"), [(12, 3), (10, 4), (2, 3)])

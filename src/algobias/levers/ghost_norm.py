@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import batch_norm
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Part
@@ -32,7 +31,7 @@ class GhostBatchNorm(nn.Module):
     Every chunk is normalised by its own mean and biased variance; running statistics are updated once for
     each chunk, in order, with the layer's momentum, as if the chunks were batches. A last chunk that is not
     full is normalised by itself, like any other; where it would have a single value per channel it joins the
-    one before.
+    one before. The layer is called for each chunk, so that what a subclass adds is kept.
     Source: Hoffer, Hubara, Soudry, Train longer, generalize better, 2017.
 
     Args:
@@ -58,13 +57,6 @@ class GhostBatchNorm(nn.Module):
             raise _refused("ghost_norm", norm)
         self.norm, self.size = norm, whole("ghost_norm.size", size, 1)
 
-    @property
-    def _dimensions(self) -> tuple[int, ...]:
-        """How many dimensions an input of the layer may have."""
-        if isinstance(self.norm, nn.BatchNorm1d):
-            return 2, 3
-        return (4,) if isinstance(self.norm, nn.BatchNorm2d) else (5,)
-
     def extra_repr(self) -> str:
         """The chunk size."""
         return f"size={self.size}"
@@ -72,30 +64,16 @@ class GhostBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [B, C, ...] chunk by chunk; as the layer does where B is at most one chunk."""
         norm = self.norm
-        if not norm.training or len(x) <= self.size:
+        if not norm.training or x.dim() < 2 or len(x) <= self.size:
             result: Tensor = norm(x)
             return result
-        if not isinstance(norm, KINDS):  # convert_sync_batchnorm came after the conversion to ghosts
+        if isinstance(norm, OTHERS):  # convert_sync_batchnorm came after the conversion to ghosts
             raise _refused("ghost_norm", norm)
-        if x.dim() not in self._dimensions:  # as the layer would say of the whole batch
-            allowed = " or ".join(map(str, self._dimensions))
-            raise ValueError(
-                f"expected {allowed} dimensions in the input of {type(norm).__name__}, got {x.dim()}"
-            )
-        parts = []
-        for chunk in chunks(x, self.size):
-            parts.append(self._one(norm, chunk))
+        # The layer itself, so that what a subclass adds (an activation, dropout) stays.
+        parts = [norm(chunk) for chunk in chunks(x, self.size)]
+        if not all(isinstance(part, Tensor) for part in parts):
+            raise BadInput("ghost_norm", type(parts[0]).__name__, f"a tensor from {type(norm).__name__}")
         return torch.cat(parts)
-
-    def _one(self, norm: Any, chunk: Tensor) -> Tensor:
-        share = norm.momentum
-        if norm.track_running_stats:
-            norm.num_batches_tracked.add_(1)
-            if share is None:  # a cumulative mean over all batches
-                share = 1.0 / float(norm.num_batches_tracked)
-        tracked = (norm.running_mean, norm.running_var) if norm.track_running_stats else (None, None)
-        mean, variance = tracked
-        return batch_norm(chunk, mean, variance, norm.weight, norm.bias, True, share or 0.0, norm.eps)
 
 
 def _refused(field: str, norm: nn.Module) -> BadInput:
@@ -161,6 +139,7 @@ class GhostNorm(Part):
     """
 
     name: ClassVar[str] = "ghost_norm"
+    revision: ClassVar[int] = 2  # 1 left out what a subclass adds to its normalisation
     positional: ClassVar[str | None] = "size"
 
     size: int = Field(ge=0)

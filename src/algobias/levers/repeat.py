@@ -34,7 +34,8 @@ class RepeatAugment(IndexSampler[int]):
     With a batch size that M divides, a batch holds all copies of B / M examples. Source: Hoffer et al.,
     Augment your batch, 2020. Go over the loader by :meth:`follow`, which counts the batches that came out of
     it: a loader with workers asks for indices long before their batch is there, so that the sampler alone
-    cannot know where the training is.
+    cannot know where the training is. A loader that is gone over without it has another order every time,
+    also where it is left early; trainers that call :meth:`set_epoch` say which.
 
     Args:
         examples: Number of examples.
@@ -89,16 +90,32 @@ class RepeatAugment(IndexSampler[int]):
         return -(-self.examples // self.replicas) * self.repeats
 
     def __iter__(self) -> Iterator[int]:
-        """The rest of the epoch, after what was received of it; once at its end, the next one."""
-        epoch, received, followed = self.epoch, self._received, self._followed
-        self._unknown = not followed
+        """The rest of the epoch, after what was received of it; the next iteration is of the next epoch.
+
+        Also where this one is left early.
+        """
+        epoch, received = self.epoch, self._received
+        self._unknown = not self._followed
+        if not self._followed:
+            self.epoch, self._received = epoch + 1, 0
         order = generator(self.seed, "repeat", epoch).permutation(self.examples)
         # Rounded up, so that all processes have equally many and none waits for another.
         order = np.resize(order, len(self) // self.repeats * self.replicas)[self.rank :: self.replicas]
         for place in range(received, len(self)):
             yield int(order[place // self.repeats])
-        if not followed:
-            self.epoch, self._received = epoch + 1, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is of, as training loops do at the start of each.
+
+        In the middle of an epoch that is followed, or was loaded, that same epoch changes nothing: its rest
+        comes next.
+
+        Raises:
+            BadInput: An epoch that is no whole number of at least 0.
+        """
+        if whole("epoch", epoch, 0) != self.epoch:
+            self.epoch, self._received = epoch, 0
+        self._unknown = False
 
     def follow(self, loader: Iterable[Received]) -> Iterator[Received]:
         """The batches of a loader, for the rest of the epoch; each counts from when it is received.

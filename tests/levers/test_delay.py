@@ -89,9 +89,43 @@ def test_rates_of_the_reference() -> None:
     own = made()
     assert parse("delay:8,lr=rule,momentum=0").apply(own).optimizer.lr == pytest.approx(rate.lr)
     told = parse("delay:8,lr=rule,momentum=0").derivation(own)  # type: ignore[attr-defined]
-    assert told == "lr = 0.05 / (1 - 0.9) x sin(pi / 34) = 0.0461342"
+    assert told == (
+        "lr = 0.05 / (1 - 0.9) x sin(pi / 34) = 0.0461342; "
+        "minima stay stable up to 0.0526 times the sharpness that the recipe itself allows"  # .2 / 3.8
+    )
     known = training_of(load_task("digits"), shifted)
     assert (known.delay, known.shifted, known.momentum) == (8, True, 0.9)
+
+
+@pytest.mark.parametrize("momentum", [0.5, 0.9, 0.95])
+@pytest.mark.parametrize("tau", [1, 4, 16, 4096])
+def test_shifted_momentum_keeps_sharper_minima_than_the_rule_is_for(momentum: float, tau: int) -> None:
+    """1 + m times at a delay of 1, 2/pi arccos(m) sqrt((1+m)/(1-m)) at long ones: by roots.
+
+    The rule's rate is that of plain delayed gradients; ``match_stability`` is the one that keeps the minima.
+    """
+    base = made("optimizer:sgd,lr=0.5,momentum=0")
+    lever = parse(f"delay:{tau},lr=rule,momentum=shifted,shift={momentum}")
+    rate = lever.apply(base).optimizer.lr
+    exact = Algorithm(momentum, delay=tau, shifted=True).critical_product
+    ratio = exact / rate / (2 / 0.5)
+    if tau == 1:
+        assert ratio == pytest.approx(1 + momentum)
+    elif tau == 4096:
+        long = 2 / np.pi * np.arccos(momentum) * np.sqrt((1 + momentum) / (1 - momentum))
+        assert ratio == pytest.approx(long, rel=1e-3)
+    if tau <= 16:  # x^(t+1) (1 - x) ... : all roots inside below, one outside above
+        for near, inside in ((0.999, True), (1.001, False)):
+            powers = np.zeros(tau + 3)
+            powers[[0, 1]] = 1, -1
+            powers[[tau + 1, tau + 2]] += -momentum, momentum
+            powers[tau + 1] += near * exact
+            assert (np.abs(np.roots(powers)).max() < 1) == inside
+    told = lever.derivation(base)
+    assert told is not None
+    assert f"up to {ratio:.3g} times the sharpness" in told
+    kept = parse("match_stability:lr=0.5,momentum=0").apply(lever.apply(base)).optimizer.lr
+    assert exact / kept == pytest.approx(2 / 0.5)
 
 
 class Scalar(nn.Module):

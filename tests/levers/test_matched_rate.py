@@ -14,11 +14,13 @@ from algobias.errors import BadInput
 from algobias.levers.batch import noise_gain, stable_gain
 from algobias.levers.match_stability import MatchStability, algorithm_of
 from algobias.levers.registry import parse, parse_many
+from algobias.probes.families.curvature import stable_product
 from algobias.recipe import Recipe, difference
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.theory.stability import Algorithm, mean_square_threshold
 from algobias.training.loop import train
+from algobias.training.subjects import training_of
 
 
 @pytest.fixture(scope="module")
@@ -150,9 +152,33 @@ def test_matched_from_the_baselines_numbers(digits: Recipe) -> None:
     assert stale == pytest.approx(0.05 * 3.8 / 1.0)
 
 
+@pytest.mark.parametrize(("tau", "product"), [(1, 0.952370661931), (2, 0.668322235687)])
+def test_random_delays_are_matched_in_mean_square(digits: Recipe, tau: int, product: float) -> None:
+    """Products from the dense recursion of the second moment; .952 and 1.08 of those of fixed delays."""
+    base = after(digits, "optimizer:sgd,lr=0.5,momentum=0")
+    stale = after(base, f"delay:{tau},kind=random")
+    assert after(stale, "match_stability").optimizer.lr == pytest.approx(0.5 * product / 2)
+    assert after(base, f"delay:{tau},kind=random,lr=rule").optimizer.lr == pytest.approx(0.5 * product / 2)
+    back = after(base, f"match_stability:delay={tau},random=true").optimizer.lr
+    assert back == pytest.approx(0.5 * 2 / product)
+    known = training_of(load_task("digits"), stale)
+    assert (known.delay, known.random) == (tau, True)
+    assert stable_product(known) == pytest.approx(product)
+    shifted = after(base, f"delay:{tau},kind=random,momentum=shifted")
+    exact = Algorithm(0.9, delay=tau, shifted=True, random=True).critical_product
+    assert after(shifted, "match_stability:lr=0.5,momentum=0").optimizer.lr == pytest.approx(0.5 * exact / 2)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["lr:x1", "delay:3", "delay:3,momentum=shifted", "optimizer:nesterov", "delay:2,momentum=0,kind=random"],
+    [
+        "lr:x1",
+        "delay:3",
+        "delay:3,momentum=shifted",
+        "optimizer:nesterov",
+        "delay:2,momentum=0,kind=random",
+        "delay:2,momentum=shifted,kind=random",
+    ],
 )
 def test_neutral_where_there_is_a_delay_already(digits: Recipe, text: str) -> None:
     recipe = after(digits, text)

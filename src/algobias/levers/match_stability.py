@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,8 +19,7 @@ from algobias.theory.stability import Algorithm, matched_rate
 def algorithm_of(recipe: Recipe) -> Algorithm:
     """Momentum and delay of a recipe's updates, as far as stability is concerned.
 
-    Delays that vary from update to update or layer to layer count as tau: their mean (``random``) or the
-    largest of them (``pipeline``).
+    Delays that vary from layer to layer (``pipeline``) count as the largest of them, tau.
 
     Raises:
         BadInput: Another optimizer than SGD; Nesterov momentum with a delay.
@@ -30,11 +30,7 @@ def algorithm_of(recipe: Recipe) -> Algorithm:
     stale = next(
         (Delay.model_validate(dict(part.options)) for part in recipe.parts if part.name == Delay.name), None
     )
-    if stale is None:
-        return Algorithm(now.momentum, now.nesterov)
-    if stale.momentum == "shifted" and stale.shift is not None:
-        return Algorithm(stale.shift, delay=stale.tau, shifted=True)
-    return Algorithm(now.momentum, now.nesterov, stale.tau)
+    return Algorithm(now.momentum, now.nesterov) if stale is None else stale.algorithm(now)
 
 
 class MatchStability(Lever):
@@ -50,6 +46,8 @@ class MatchStability(Lever):
         nesterov: Whether the baseline's momentum looks ahead.
         delay: Age of the baseline's gradients in updates.
         shifted: Whether the baseline's momentum is as old as its gradients.
+        random: Whether the age of the baseline's gradients is random, uniform from 0 to 2 ``delay``; stable
+            is then meant in mean square, as for random delays of the recipe.
     """
 
     name: ClassVar[str] = "match_stability"
@@ -59,6 +57,7 @@ class MatchStability(Lever):
     nesterov: bool | None = None
     delay: int = Field(default=0, ge=0, le=4096)
     shifted: bool = False
+    random: bool = False
 
     card: ClassVar[Card] = Card(
         summary="Sets the learning rate at which the changed momentum or delay keeps the same minima stable.",
@@ -89,7 +88,7 @@ class MatchStability(Lever):
         if recipe.optimizer.name != "sgd":
             return cls()
         now = algorithm_of(recipe)
-        return cls(momentum=now.momentum, nesterov=now.nesterov, delay=now.delay, shifted=now.shifted)
+        return cls(**asdict(now))
 
     def part_of(self, fraction: float, recipe: Recipe) -> Lever:
         """Geometric from the present rate to the matched one."""
@@ -117,4 +116,5 @@ class MatchStability(Lever):
         momentum = after.momentum if self.momentum is None else self.momentum
         nesterov = after.nesterov if self.nesterov is None else self.nesterov
         rate = recipe.optimizer.lr if self.lr is None else self.lr.of(recipe.optimizer.lr)
-        return Algorithm(momentum, nesterov and momentum > 0, self.delay, self.shifted), after, rate
+        before = Algorithm(momentum, nesterov and momentum > 0, self.delay, self.shifted, self.random)
+        return before, after, rate

@@ -51,6 +51,7 @@ class Training:
         examples: Training examples; None: those read.
         delay: Updates by which the gradient is stale.
         shifted: Momentum is delayed as well (shifted momentum).
+        random: The gradient's age is random, uniform from 0 to 2 ``delay``.
         second_moment: Adam's second moment (``exp_avg_sq``, bias-corrected), flat in the order of
             :attr:`Subject.names`; None where it is not known.
     """
@@ -68,6 +69,7 @@ class Training:
     examples: int | None = None
     delay: int = 0
     shifted: bool = False
+    random: bool = False
     second_moment: Tensor | None = None
 
 

@@ -15,6 +15,7 @@ from scipy.optimize import brentq
 
 from algobias.errors import BadInput
 from algobias.theory._given import fraction, positive, whole
+from algobias.theory.random_delay import random_delay_product
 
 _EXACT = 4 * 2.220446049250313e-16
 """Smallest relative tolerance of the root finder."""
@@ -36,6 +37,8 @@ class Algorithm:
         nesterov: Look-ahead momentum.
         delay: Age of the gradient in updates; 0 is none.
         shifted: Momentum as old as the gradient.
+        random: The age of the gradient is drawn at every update, uniform from 0 to 2 delay; stable then
+            means in mean square.
 
     Raises:
         BadInput: A number out of range; Nesterov momentum with a delay, for which there is no closed form
@@ -52,6 +55,7 @@ class Algorithm:
     nesterov: bool = False
     delay: int = 0
     shifted: bool = False
+    random: bool = False
 
     def __post_init__(self) -> None:
         fraction("momentum", self.momentum)
@@ -69,15 +73,19 @@ class Algorithm:
 
         - no delay: ``2``; heavy ball (and shifted) ``2 + 2m``; Nesterov ``(2 + 2m) / (1 + 2m)`` (Cohen et
           al., Gradient descent on neural networks typically occurs at the edge of stability, 2021)
-        - delay: :func:`delayed_product`, :func:`delayed_heavy_ball_product`, :func:`delayed_shifted_product`.
+        - delay: :func:`delayed_product`, :func:`delayed_heavy_ball_product`, :func:`delayed_shifted_product`
+        - random delay: :func:`algobias.theory.random_delay.random_delay_product`.
 
         It is exact: for every product from above 0 to below it all roots of the characteristic polynomial lie
-        inside the unit circle, and at it one lies on the circle.
+        inside the unit circle, and at it one lies on the circle (with random delays: the same of the second
+        moment's recursion).
         """
         if self.nesterov:
             return (2 + 2 * self.momentum) / (1 + 2 * self.momentum)
         if self.delay == 0:
             return 2 + 2 * self.momentum
+        if self.random:
+            return random_delay_product(self.delay, self.momentum, self.shifted)
         if self.momentum == 0:
             return delayed_product(self.delay)
         if self.shifted:
@@ -137,7 +145,9 @@ def delayed_shifted_product(delay: int, momentum: float) -> float:
     ``x(t+1) = x(t) + m (x(t-delay) - x(t-delay-1)) - lr s x(t-delay)``. On the unit circle theta is the
     smallest root of ``cos((delay + 1/2) theta) = m cos(theta / 2)``, and
     ``lr s = 2 tan(theta / 2) sin((delay + 1) theta)``, about ``arccos(m) sqrt(1 - m^2) / (delay + 1/2)`` for
-    long delays: more than heavy ball at the same effective rate. Source: Giladi et al., 2020.
+    long delays: at the same effective rate ``lr / (1 - m)`` more than heavy ball, and more than no momentum:
+    ``1 + m`` times as much at a delay of 1, ``(2 / pi) arccos(m) sqrt((1 + m) / (1 - m))`` times at long ones
+    (1.25 for m = .9). Source: Giladi et al., 2020.
 
     Args:
         delay: At least 0; at 0 the result is ``2 + 2m`` (shifted and heavy ball are then the same).
@@ -162,7 +172,13 @@ def _root(function: object, high: float) -> float:
 
 
 def threshold_sharpness(
-    lr: float, *, momentum: float = 0.0, nesterov: bool = False, delay: int = 0, shifted: bool = False
+    lr: float,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    delay: int = 0,
+    shifted: bool = False,
+    random: bool = False,
 ) -> float:
     """Largest sharpness (top eigenvalue of the Hessian) at which full-batch training is stable.
 
@@ -176,6 +192,7 @@ def threshold_sharpness(
         nesterov: Look-ahead momentum.
         delay: Age of the gradients in updates.
         shifted: Momentum as old as the gradient.
+        random: Ages uniform from 0 to 2 delay.
 
     Raises:
         BadInput: A number out of range, or an impossible combination.
@@ -184,11 +201,17 @@ def threshold_sharpness(
         >>> threshold_sharpness(0.1), round(threshold_sharpness(0.1, momentum=0.9), 9)
         (20.0, 38.0)
     """
-    return Algorithm(momentum, nesterov, delay, shifted).critical_product / positive("lr", lr)
+    return Algorithm(momentum, nesterov, delay, shifted, random).critical_product / positive("lr", lr)
 
 
 def largest_stable_rate(
-    sharpness: float, *, momentum: float = 0.0, nesterov: bool = False, delay: int = 0, shifted: bool = False
+    sharpness: float,
+    *,
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    delay: int = 0,
+    shifted: bool = False,
+    random: bool = False,
 ) -> float:
     """Largest learning rate at which a minimum of this sharpness is stable: ``critical product / sharpness``.
 
@@ -200,6 +223,7 @@ def largest_stable_rate(
         nesterov: Look-ahead momentum.
         delay: Age of the gradients in updates.
         shifted: Momentum as old as the gradient.
+        random: Ages uniform from 0 to 2 delay.
 
     Raises:
         BadInput: A number out of range, or an impossible combination.
@@ -208,7 +232,9 @@ def largest_stable_rate(
         >>> round(largest_stable_rate(4.0, delay=1), 12)
         0.25
     """
-    return Algorithm(momentum, nesterov, delay, shifted).critical_product / positive("sharpness", sharpness)
+    return Algorithm(momentum, nesterov, delay, shifted, random).critical_product / positive(
+        "sharpness", sharpness
+    )
 
 
 def matched_rate(lr: float, before: Algorithm, after: Algorithm) -> float:

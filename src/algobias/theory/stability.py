@@ -3,6 +3,7 @@
 ========================== ===============================================================
 full batch, momentum, Adam :mod:`algobias.theory.deterministic`
 stale gradients            :mod:`algobias.theory.deterministic`
+of random age              :mod:`algobias.theory.random_delay`
 SGD in mean square         :mod:`algobias.theory.mean_square`
 two-layer ReLU networks    :mod:`algobias.theory.relu_stability`
 scalar networks            :mod:`algobias.theory.scalar_nets`
@@ -34,6 +35,7 @@ from algobias.theory.noise import (
     noise_scale,
     stationary_variance,
 )
+from algobias.theory.random_delay import random_delay_product
 from algobias.theory.relu_stability import StabilityNorm, function_stability_norm, relu_stability_norm
 from algobias.theory.scalar_nets import (
     gradient_flow_minimum,
@@ -64,6 +66,7 @@ __all__ = [
     "mean_square_threshold_from_gram",
     "minimum_sharpness",
     "noise_scale",
+    "random_delay_product",
     "relu_stability_norm",
     "single_weight",
     "stationary_variance",

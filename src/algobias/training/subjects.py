@@ -119,6 +119,7 @@ def training_of(task: Task, recipe: Recipe, updates: int | None = None) -> Train
         momentum=(late.shift or 0.0) if late is not None and shifted else optimizer.momentum,
         delay=0 if late is None else late.tau,
         shifted=shifted,
+        random=late is not None and late.kind == "random",
         nesterov=optimizer.nesterov,
         beta1=optimizer.beta1,
         beta2=optimizer.beta2,

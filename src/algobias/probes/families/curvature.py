@@ -132,7 +132,7 @@ def stable_product(training: Training) -> float | None:
         return lr * adam_threshold_sharpness(lr, training.beta1)
     if training.name != "sgd" or (training.nesterov and training.delay):
         return None
-    options = {"nesterov": training.nesterov, "shifted": training.shifted}
+    options = {name: getattr(training, name) for name in ("nesterov", "shifted", "random")}
     return lr * threshold_sharpness(lr, momentum=training.momentum, delay=training.delay, **options)
 
 

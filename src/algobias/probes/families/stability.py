@@ -34,6 +34,7 @@ class StabilityMargin(Probe):
     """Sharpness over the threshold of the optimizer that is used."""
 
     name: ClassVar[str] = "stability_margin"
+    revision: ClassVar[int] = 2  # 1 took random delays for fixed ones
     card: ClassVar[Card] = Card(
         summary="sharpness over the threshold of the optimizer, momentum and delay in use: 1 is the edge",
         family="stability",

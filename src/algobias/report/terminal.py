@@ -145,6 +145,7 @@ class _PlanPanel:
             totals.insert(2, ("readings", said))
         totals += [("learning rate", str(line)) for line in plan.get("derivations") or []]
         totals += [("remark", str(line)) for line in plan.get("remarks") or []]
+        totals += [("replaced", str(line)) for line in plan.get("replaced") or []]
         rows = []
         for arm in plan.get("arms") or []:
             seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))

@@ -11,6 +11,7 @@ from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Extension, Recipe
 from algobias.study.design import Design, Request, under_control
+from algobias.study.replaced import replaced
 from algobias.study.sameness import alike, undoing
 from algobias.study.spec import StudySpec
 from algobias.tasks.task import Task
@@ -35,6 +36,7 @@ class Arms:
         controls: The levers of each control.
         derivations: How learning rates that a rule sets follow, one line for each.
         undoing: For each control, how it leaves nothing of the change, or None.
+        replaced: Which levers take back what earlier ones have set, one line for each.
     """
 
     spec: StudySpec
@@ -44,6 +46,7 @@ class Arms:
     controls: tuple[tuple[Lever, ...], ...]
     derivations: tuple[str, ...] = ()
     undoing: tuple[str | None, ...] = ()
+    replaced: tuple[str, ...] = ()
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -125,10 +128,10 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
     Raises:
         BadInput: Unknown or malformed levers, an impossible recipe.
     """
-    baseline = task.recipe().edit(engine=spec.engine)
-    for text in spec.base:
-        for lever in parse_many(text):
-            baseline = lever.apply(baseline)
+    start = baseline = task.recipe().edit(engine=spec.engine)
+    basis = [lever for text in spec.base for lever in parse_many(text)]
+    for lever in basis:
+        baseline = lever.apply(baseline)
     changes = tuple(parse(text) for text in spec.change)
     variant, derivations = baseline, []
     for lever in changes:
@@ -156,7 +159,10 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
         undoing(levers, baseline, variant, recipes[under_control("variant", place)])
         for place, levers in enumerate(controls)
     )
-    return Arms(spec, task, recipes, changes, controls, told, undone)
+    lines = [*replaced(start, basis), *replaced(baseline, changes)]
+    for levers in controls:
+        lines += replaced(baseline, changes, levers)
+    return Arms(spec, task, recipes, changes, controls, told, undone, tuple(dict.fromkeys(lines)))
 
 
 def _comparable(recipes: dict[str, Recipe]) -> None:

@@ -127,7 +127,7 @@ def run_audit(
             settled = not_applied is not None or null_failed is not None
             tolerance, why = trainer.tolerance(measure=not settled)
             progress.message(f"tolerance {tolerance:.3g} ({why})")
-            for line in (*arms.derivations, *arms.remarks):
+            for line in (*arms.replaced, *arms.derivations, *arms.remarks):
                 progress.message(line)
             design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
             told = 0
@@ -228,8 +228,9 @@ def assemble(
         if outcomes:
             address = arms.address(recipe)
             summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
-    found = verdict_result(design, verdict, spec.control)
-    found["fit"] |= drawn_at_fit(design, runs)
+    judged = verdict_result(design, verdict, spec.control)
+    judged["fit"] |= drawn_at_fit(design, runs)
+    judged["warnings"] = [*arms.replaced, *judged["warnings"]]
     return {
         "schema": SCHEMA,
         "study": study,
@@ -239,7 +240,7 @@ def assemble(
         "aa": spec.aa,
         "metric": arms.task.metric_name,
         "tolerance_reason": tolerance_reason,
-        **found,
+        **judged,
         "arms": summaries,
         "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
     }

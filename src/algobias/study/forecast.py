@@ -63,6 +63,7 @@ def forecast(
         "change": list(spec.change),
         "derivations": list(arms.derivations),
         "remarks": list(arms.remarks),
+        "replaced": list(arms.replaced),
         "looks": list(spec.looks),
         "first_look_seeds": spec.looks[0],
         "workers": workers,

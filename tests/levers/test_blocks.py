@@ -316,6 +316,19 @@ def test_clip_agrees_with_torch(bound):
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=0)
 
 
+def test_clip_takes_half_precision_and_sparse_gradients():
+    """Four times 40,000 has a norm of 80,000, beyond float16; rows 3 and 4 of a sparse one a norm of 5."""
+    half = nn.Parameter(torch.zeros(4, dtype=torch.float16))
+    half.grad = torch.full((4,), 4e4, dtype=torch.float16)
+    assert clip_by_norm([half], 2.0).item() == 8e4
+    assert half.grad.tolist() == pytest.approx([1.0] * 4, rel=2e-3)
+    table = nn.Embedding(5, 1, sparse=True)
+    weights = torch.tensor([[1.0], [2.0], [4.0]])  # row 1 twice: 1 + 2
+    (table(torch.tensor([1, 1, 3])) * weights).sum().backward()
+    assert clip_by_norm(table.parameters(), 2.5).item() == pytest.approx(5)
+    assert table.weight.grad.to_dense().flatten().tolist() == pytest.approx([0, 1.5, 0, 2, 0])
+
+
 def test_impossible_settings():
     net, *_ = problem()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)

@@ -97,6 +97,12 @@ def test_rates_of_the_reference() -> None:
     assert (known.delay, known.shifted, known.momentum) == (8, True, 0.9)
 
 
+def test_how_much_sharper_the_card_says() -> None:
+    shifted = Algorithm(0.9, delay=8, shifted=True).critical_product / (1 - 0.9)
+    assert shifted / Algorithm(delay=8).critical_product == pytest.approx(1.33, abs=5e-3)
+    assert "1.33 times at a delay of 8" in parse("delay:8").card.not_when
+
+
 @pytest.mark.parametrize("momentum", [0.5, 0.9, 0.95])
 @pytest.mark.parametrize("tau", [1, 4, 16, 4096])
 def test_shifted_momentum_keeps_sharper_minima_than_the_rule_is_for(momentum: float, tau: int) -> None:

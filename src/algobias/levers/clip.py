@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, State, Transform, Tree
+from algobias.levers.wrapper import entries, precise
 from algobias.recipe import Recipe
 
 UNBOUNDED = 1e30
@@ -58,7 +59,8 @@ def clip_by_norm(parameters: Iterable[nn.Parameter], bound: float) -> Tensor:
         (2000, 1.0)
     """
     grads = [p.grad for p in parameters if p.grad is not None]
-    norm = torch.nn.utils.get_total_norm(grads)
+    # The norm of half-precision gradients can be beyond half precision.
+    norm = torch.nn.utils.get_total_norm([(e := entries(grad)).to(precise(e.dtype)) for grad in grads])
     if norm > bound and norm.isfinite():
         for grad in grads:
             grad.mul_((bound / norm).to(grad.device))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+MOST_SHOWN = 200
+"""Characters of a value that a message shows."""
 
 
 class BadInput(Exception):
@@ -21,17 +25,51 @@ class BadInput(Exception):
         self.value = value
         self.allowed = allowed
         self.nearest = nearest
-        shown = repr(value)
-        if len(shown) > 200:
-            shown = shown[:197] + "..."
-        message = f"{field}: {shown} is not possible; allowed: {allowed}"
+        message = f"{_cut(field, 400)}: {shown(value)} is not possible; allowed: {_cut(allowed, 4000)}"
         if nearest is not None:
             message += f" (did you mean {nearest!r}?)"
         super().__init__(message)
 
 
+class _Short(reprlib.Repr):
+    """``repr`` of at most :data:`MOST_SHOWN` characters, which never builds a longer one on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 4, MOST_SHOWN, MOST_SHOWN
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = self.maxfrozenset = 20
+
+    def repr_str(self, value: str, level: int) -> str:
+        del level
+        return _cut(repr(value[: MOST_SHOWN + 1]), MOST_SHOWN)
+
+    def repr_int(self, value: int, level: int) -> str:
+        del level
+        if (
+            value.bit_length() > 4 * MOST_SHOWN
+        ):  # Python refuses to write out what is longer than 4,300 digits
+            return f"a number of about {round(value.bit_length() * 0.30103):,} digits"
+        return repr(value)
+
+
+_short = _Short()
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: ``repr``, at most :data:`MOST_SHOWN` characters of it.
+
+    Cost: bounded, whatever the value contains.
+    """
+    text = _short.repr(value)
+    return _cut(text, MOST_SHOWN)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def unknown_name(field: str, value: str, known: Iterable[str]) -> BadInput:
     """Build the error for a name that is not in a catalogue, with the nearest one that is."""
     names = sorted(known)
-    close = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(value[:MOST_SHOWN], names, n=1, cutoff=0.5)
     return BadInput(field, value, ", ".join(names), close[0] if close else None)

@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from algobias.errors import BadInput, unknown_name
+from algobias.untrusted import parse_yaml
 
 Scalar = bool | int | float | str | None
 
 
 class Frozen(BaseModel):
-    """Immutable, strict about names: an unknown field is an error, never ignored."""
+    """Immutable, strict about names: an unknown field is an error, never ignored. Booleans are no numbers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_boolean_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        items = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(item, bool) for item in items):
+            field = cls.model_fields[info.field_name or ""]
+            if not _mentions(field.annotation, bool):
+                raise ValueError("a number or text, not true or false")
+        return value
+
+
+def _mentions(annotation: Any, wanted: type) -> bool:
+    """Whether a type is ``wanted`` or has it among its alternatives."""
+    return annotation is wanted or any(_mentions(inner, wanted) for inner in get_args(annotation))
 
 
 class ModelSpec(Frozen):
@@ -296,10 +320,7 @@ class Recipe(Frozen):
         Raises:
             BadInput: Not YAML, or not a recipe.
         """
-        try:
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise BadInput("recipe", text[:60], f"YAML ({error})") from error
+        data = parse_yaml(text, "recipe", text[:60])
         if not isinstance(data, dict):
             raise BadInput("recipe", data, "a mapping of fields")
         return recipe_from(data)

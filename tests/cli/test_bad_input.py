@@ -59,6 +59,10 @@ def test_refused_with_what_is_allowed(refused, words, says):
         ("task: digits\nchange: {a: 1}\n", "change"),
         ("- digits\n", "a mapping"),
         ("task: [\n", "YAML"),
+        ("task: digits\nchange: [batch:x2]\nchange: [batch:x4]\n", "'change' is given twice, line 3"),
+        ("task: digits\nchange: [batch:x2]\ntolerance: true\n", "spec.tolerance: True"),
+        ("task: digits\nchange: [batch:x2]\nseed: " + "9" * 5000 + "\n", "line 3"),
+        ("task: digits\nchange: " + "[" * 5000 + "\n", "levels inside each other"),
         ("task: !!python/object/apply:os.system ['touch executed']\n", "YAML"),
     ],
 )
@@ -141,6 +145,22 @@ def test_tables_that_are_no_text(refused, tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00\x01")
     (tmp_path / "b.csv").write_text(HEADER + rows(1, 2))
     refused("compare", "a.csv", "b.csv", says="a.csv")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_not_read(refused, tmp_path, kind):
+    os.mkfifo(tmp_path / "pipe.csv")
+    (tmp_path / "good.csv").write_text(HEADER + rows(1, 2))
+    path = {"pipe": "pipe.csv", "device": "/dev/zero", "folder": "."}[kind]
+    for words in [
+        ("audit", "--spec", path),
+        ("compare", path, "good.csv"),
+        ("compare", "good.csv", path),
+        ("measure", "digits", "--checkpoint", path),
+        ("measure", "digits", "--checkpoint", "absent", "--other", path),
+    ]:
+        refused(*words, says=f"this is a {kind}")
+    refused("audit", f"{path}:task", "--aa", says="task")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write to a read-only folder")

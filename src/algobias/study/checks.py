@@ -73,8 +73,8 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
     failures = Failures(lost.diverged + lost.nearer, len(variant))
     if not baseline.ended.any():
         return Checks(
-            no_baseline=f"all {len(baseline)} baseline seeds end with a loss or test metric that is not finite: "
-            "a baseline that cannot be trained is no baseline",
+            no_baseline=f"all {len(baseline)} baseline seeds end with a loss or test metric that is not "
+            "finite: a baseline that cannot be trained is no baseline",
             failures=failures,
         )
     broken = lost.reason

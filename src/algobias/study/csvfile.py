@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
+from algobias.untrusted import regular_file
 
 NEEDED = ("seed", "update", "train_loss", "test_metric")
 OPTIONAL = ("train_metric", "planned", "length")
@@ -67,6 +68,7 @@ def read_table(path: Path, name: str) -> list[Row]:
         BadInput: No such file, a missing column, a cell that is not a number, more cells than columns, no
             rows.
     """
+    regular_file(path, "table")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(_rows(name, file.read()))

@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
@@ -15,11 +14,14 @@ from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
+from algobias.untrusted import parse_yaml, read_text
 
 NO_PROBES = "none"
 
 GIVEN = ("training", "initial", "history")
 """What probes of an audit are given of a run besides the network and data."""
+MOST_SEED = 2**48
+"""Seeds are numbered up to here, so that those counted from one are still exact in JSON and in a database."""
 
 Asked = TypeVar("Asked", bound=Frozen)
 
@@ -48,7 +50,7 @@ class StudySpec(Frozen):
     change: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
     aa: bool = False
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     looks: tuple[int, ...] = DEFAULT_LOOKS
     tolerance: float | None = Field(default=None, gt=0)
     levels: tuple[float, ...] = ()
@@ -170,14 +172,10 @@ def read_spec(path: Path) -> StudySpec:
     """Read a study from a YAML file; a task file in it is taken relative to that file.
 
     Raises:
-        BadInput: No such file, not YAML, unknown keys, values out of range.
+        BadInput: No such file, not a regular one, not YAML, a key given twice, unknown keys, values out of
+            range.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput("spec", str(path), f"a readable YAML file ({error})") from error
-    except yaml.YAMLError as error:
-        raise BadInput("spec", str(path), f"YAML ({' '.join(str(error).split())})") from error
+    data = parse_yaml(read_text(path, "spec"), "spec", str(path))
     if not isinstance(data, dict):
         raise BadInput("spec", str(path), "a mapping with the keys " + ", ".join(StudySpec.model_fields))
     spec = spec_from(data)

@@ -13,6 +13,7 @@ from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.csvfile import NEEDED, OPTIONAL
 from algobias.study.design import Run
+from algobias.untrusted import parse_yaml, read_text
 
 SIDECAR = "compare.yaml"
 
@@ -61,11 +62,8 @@ def read_terms(folder: Path) -> Terms:
     path = folder / SIDECAR
     if not path.is_file():
         return Terms()
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise BadInput(str(path), " ".join(str(error).split()), "a readable YAML file") from error
-    return terms_from(data, str(path))
+    data = parse_yaml(read_text(path, "terms"), "terms", str(path))
+    return terms_from({} if data is None else data, str(path))
 
 
 def terms_from(data: object, source: str = "") -> Terms:

@@ -22,10 +22,14 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput, unknown_name
 from algobias.training.observers import Check, Snapshot
+from algobias.untrusted import regular_file
 
 FORMAT = "1"
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts usually put the weights inside a larger checkpoint."""
+
+MOST_SHARED = 16
+"""The tensors of a ``.pt`` may together have so many times the bytes of the file: tied weights count again."""
 
 
 @contextmanager
@@ -144,6 +148,7 @@ def load_weights(path: Path, *, address: str | None = None) -> dict[str, Tensor]
     Raises:
         BadInput: Missing, truncated, corrupted, of another recipe, or more than weights inside.
     """
+    regular_file(path, "checkpoint")
     if path.suffix == ".safetensors":
         tensors, about = _read(path)
         if about.get("kind") == "snapshot":
@@ -180,6 +185,9 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
             raise BadInput(
                 f"checkpoint {path}", f"{name} of shape {given}", f"shape {wanted}, as in this model"
             )
+        kinds = tensors[name].dtype, tensor.dtype
+        if len({(kind.is_complex, kind.is_floating_point) for kind in kinds}) > 1:
+            raise BadInput(f"checkpoint {path}", f"{name} of {kinds[0]}", f"{kinds[1]}, as in this model")
     model.load_state_dict(dict(tensors))
 
 
@@ -217,9 +225,27 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     for key in NESTED:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise BadInput("checkpoint", str(path), "a state dict: tensors by name")
-    return {str(name): tensor.detach().clone() for name, tensor in content.items()}
+    return _in_memory(content, path)
+
+
+def _in_memory(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Copies of the tensors, which own their numbers.
+
+    A few stored numbers can pose as a tensor of any shape (strides of 0), and one storage as many tensors:
+    what the copies take is compared with the file first.
+    """
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            kind = f"{name}: {tensor.layout}, {tensor.dtype}, on {tensor.device}"
+            raise BadInput("checkpoint", kind, "dense tensors of plain numbers")
+    wanted, size = sum(t.numel() * t.element_size() for t in tensors.values()), path.stat().st_size
+    if wanted > MOST_SHARED * size:
+        raise _damaged(path, f"tensors of {wanted:,} bytes in a file of {size:,}")
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _same(path: Path, about: Mapping[str, str], expected: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from algobias.study.control.limits import KEPT, Limits
 from algobias.study.control.ranges import space, split
 from algobias.study.control.search import RUNGS
 from algobias.study.design import DEFAULT_LOOKS
-from algobias.study.spec import StudySpec, increasing_seeds, number_or_list, one_or_many, validated
+from algobias.study.spec import MOST_SEED, StudySpec, increasing_seeds, number_or_list, one_or_many, validated
 from algobias.training.device import known_device
 
 
@@ -42,7 +42,7 @@ class ControlSpec(Frozen):
     trials: int = Field(default=0, ge=0, le=10_000)
     rungs: tuple[int, ...] = RUNGS
     looks: tuple[int, ...] = DEFAULT_LOOKS
-    seed: int | None = Field(default=None, ge=0)
+    seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     device: str | None = None
 
     @field_validator("candidates", "only", "fix", mode="before")

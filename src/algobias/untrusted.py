@@ -1,0 +1,162 @@
+"""Files that somebody else wrote: regular files only, of a bounded size, and YAML without its traps."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from algobias.errors import BadInput, shown
+
+MOST_BYTES = 2**20
+"""Text files that a user names are read up to this size."""
+
+MOST_VALUES = 10_000
+"""Values in a YAML file, those that an alias repeats counted again."""
+
+DEEPEST = 20
+"""Levels of lists and mappings inside each other in a YAML file."""
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def regular_file(path: Path, field: str) -> Path:
+    """Check that a path names a regular file: reading anything else may never end.
+
+    Args:
+        path: As the user gave it; links are followed.
+        field: What the file is, for the message.
+
+    Raises:
+        BadInput: There is no such file, or it is a folder, a device, a pipe or a socket.
+    """
+    try:
+        kind = stat.S_IFMT(os.stat(path).st_mode)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(field, str(path), f"a file that can be read ({reason})") from error
+    if kind != stat.S_IFREG:
+        raise BadInput(field, str(path), f"a regular file; this is {_KINDS.get(kind, 'something else')}")
+    return path
+
+
+def read_text(path: Path, field: str, most: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8.
+
+    Args:
+        path: The file.
+        field: What the file is, for the message.
+        most: Bytes it may have.
+
+    Raises:
+        BadInput: Not a regular file, not readable, larger than ``most``, not UTF-8.
+    """
+    try:
+        with open(regular_file(path, field), "rb") as file:
+            data = file.read(most + 1)
+    except OSError as error:
+        raise BadInput(field, str(path), f"a file that can be read ({error.strerror})") from error
+    if len(data) > most:
+        raise BadInput(field, str(path), f"a file of at most {most:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadInput(field, str(path), f"text in UTF-8 ({error.reason} at byte {error.start})") from error
+
+
+def parse_yaml(text: str, field: str, source: str) -> Any:
+    """Read one YAML document by the safe loader, without what makes YAML a trap.
+
+    A key given twice is an error and not the last one; values that aliases repeat are counted before they are
+    built, so that a few lines cannot become gigabytes. Cost: linear in the text.
+
+    Args:
+        text: The document.
+        field: What it is, for the message.
+        source: Where it lies, for the message.
+
+    Raises:
+        BadInput: Not YAML; a key given twice (with its line), a value that cannot be built (a number of
+            5,000 digits), more than :data:`MOST_VALUES` values, or more than :data:`DEEPEST` levels.
+    """
+    try:
+        _check_depth(text)
+        return yaml.load(text, _Strict)  # noqa: S506 (a subclass of the safe loader)
+    except yaml.MarkedYAMLError as error:
+        told = error.problem or error.context or "not YAML"
+        mark = error.problem_mark or error.context_mark
+        place = "" if mark is None else f", line {mark.line + 1}"
+        raise BadInput(field, source, f"YAML ({told}{place})") from error
+    except yaml.YAMLError as error:
+        raise BadInput(field, source, f"YAML ({' '.join(str(error).split())})") from error
+
+
+def _check_depth(text: str) -> None:
+    """Parsing into events keeps no stack of calls: deep nesting is seen before anything recurses into it."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise yaml.MarkedYAMLError(
+                    problem=f"more than {DEEPEST} levels inside each other", problem_mark=event.start_mark
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+class _Strict(yaml.SafeLoader):
+    """The safe loader, with every key once and a bound on what aliases repeat."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _problem(f"the key {shown(key.value)} is given twice", key)
+                seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+        except (ValueError, OverflowError) as error:
+            raise _problem(str(error), node) from error
+
+
+def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Values that a node stands for once its aliases are followed."""
+    if id(node) in sizes:
+        if sizes[id(node)] == 0:
+            raise _problem("a value that contains itself", node)
+        return sizes[id(node)]
+    sizes[id(node)] = 0
+    total = 1
+    if isinstance(node, yaml.CollectionNode):
+        for entry in node.value:
+            for child in entry if isinstance(entry, tuple) else (entry,):
+                total += _count(child, sizes)
+    if total > MOST_VALUES:
+        raise _problem(f"more than {MOST_VALUES:,} values", node)
+    sizes[id(node)] = total
+    return total
+
+
+def _problem(told: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)

@@ -1,0 +1,133 @@
+"""Files that somebody else wrote, and what messages show of them: bounded, whatever they contain."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from algobias.errors import MOST_SHOWN, BadInput, shown, unknown_name
+from algobias.recipe import Budget, OptimizerSpec
+from algobias.study.spec import StudySpec, read_spec, spec_from
+from algobias.study.tables import Terms
+from algobias.untrusted import DEEPEST, MOST_BYTES, MOST_VALUES, parse_yaml, read_text, regular_file
+
+
+def bomb(levels):
+    """Nine values on the first level, nine times as many on each further one."""
+    names = [chr(ord("a") + level) for level in range(levels)]
+    lists = [f"&{names[0]} [x,x,x,x,x,x,x,x,x]"]
+    lists += [
+        f"&{new} [{','.join(['*' + old + ' '] * 9)}]" for old, new in zip(names, names[1:], strict=False)
+    ]
+    return f"task: digits\nchange: [{', '.join(lists)}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("task: digits\nchange: batch:x2\nchange: batch:x4\n", "the key 'change' is given twice, line 3"),
+        ("task: digits\nlooks: 4\n'looks': 6\n", "the key 'looks' is given twice, line 3"),
+        ("a:\n  b: 1\n  b: 2\n", "the key 'b' is given twice, line 3"),
+        (bomb(12), f"more than {MOST_VALUES:,} values"),
+        ("task: &a [*a ]\n", "contains itself"),
+        ("x: 1\nseed: " + "9" * 5000 + "\n", "line 2"),
+        ("day: 2024-99-99\n", "month must be in 1..12, line 1"),
+        ("a: " + "[" * 100_000, f"more than {DEEPEST} levels inside each other, line 1"),
+        ("a: " + "{b: " * 5000, f"more than {DEEPEST} levels inside each other, line 1"),
+        ("? [a, b]\n: 3\n", "unhashable key"),
+        ("a: \x07\n", "special characters"),
+        ("a: [1\n", "line 2"),
+        ("a: !!binary x\n", "base64"),
+        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+    ],
+)
+def test_what_makes_yaml_a_trap_is_refused_at_once(text, says):
+    begun = time.monotonic()
+    with pytest.raises(BadInput, match="^spec: 'mine.yaml' is not possible") as refused:
+        parse_yaml(text, "spec", "mine.yaml")
+    assert says in str(refused.value)
+    assert time.monotonic() - begun < 5
+
+
+def test_what_is_harmless_in_yaml_is_read():
+    text = "a: &x [1, 2.5, .inf]\nb: *x\nc: &y {p: yes}\nd: {<<: *y, q: ~}\n"
+    read = parse_yaml(text, "spec", "mine.yaml")
+    assert read == {"a": [1, 2.5, float("inf")], "b": [1, 2.5, float("inf")], "c": {"p": True}} | {
+        "d": {"p": True, "q": None}
+    }
+    assert parse_yaml("", "spec", "mine.yaml") is None
+    assert parse_yaml("x: " + "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1), "spec", "mine.yaml")
+
+
+def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * (MOST_BYTES + 1))
+    (tmp_path / "latin").write_bytes(b"\xff")
+    (tmp_path / "good").write_bytes("\ufeffä".encode())
+    (tmp_path / "link").symlink_to(tmp_path / "good")
+    for name, says in [
+        (tmp_path / "pipe", "this is a pipe"),
+        (tmp_path, "this is a folder"),
+        ("/dev/zero", "this is a device"),
+        (tmp_path / "absent", "No such file"),
+        ("nul\0", "null"),
+        (tmp_path / "large", "at most 1,048,576 bytes"),
+        (tmp_path / "latin", "UTF-8"),
+    ]:
+        with pytest.raises(BadInput, match="^spec: ") as refused:
+            read_text(type(tmp_path)(name), "spec")
+        assert says in str(refused.value)
+    assert read_text(tmp_path / "link", "spec") == "ä"
+    assert regular_file(tmp_path / "link", "spec") == tmp_path / "link"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("tolerance", True), ("seed", False), ("looks", True), ("looks", [True, 4]), ("levels", [0.1, True])],
+)
+def test_booleans_are_no_numbers_in_a_study(key, value):
+    with pytest.raises(BadInput, match=rf"^spec\.{key}.*not true or false"):
+        spec_from({"task": "digits", "change": "batch:x2", key: value})
+
+
+def test_booleans_are_no_numbers_anywhere():
+    for model, fields in [
+        (OptimizerSpec, {"lr": True}),
+        (Budget, {"updates": True}),
+        (Terms, {"tolerance": True}),
+    ]:
+        with pytest.raises(ValueError, match="not true or false"):
+            model.model_validate(fields)
+    assert OptimizerSpec(lr=0.1, momentum=0.5, nesterov=True).nesterov
+    assert StudySpec(task="digits", aa=True).aa
+
+
+def test_seeds_have_an_end(tmp_path):
+    for seed in ("9" * 4000, "0x" + "f" * 5000, "281474976710657"):
+        (tmp_path / "spec.yaml").write_text(f"task: digits\nchange: batch:x2\nseed: {seed}\n")
+        with pytest.raises(BadInput, match=r"^spec\.seed: .*less than or equal to 281474976710656"):
+            read_spec(tmp_path / "spec.yaml")
+
+
+def test_a_message_is_short_however_much_the_value_holds():
+    nested: list[object] = ["x" * 50] * 10
+    for _ in range(12):
+        nested = [nested] * 10
+    begun = time.monotonic()
+    for value in (
+        nested,
+        "x" * 10**8,
+        10**100_000,
+        -(10**5000),
+        [10**5000],
+        {"k" * 10**6: 1},
+        list(range(10**6)),
+    ):
+        assert len(shown(value)) <= MOST_SHOWN
+        assert len(str(BadInput("field", value, "less"))) < MOST_SHOWN + 50
+    assert len(str(unknown_name("n" * 10**6, "v" * 10**6, ["a"]))) < 1000
+    assert time.monotonic() - begun < 5
+    assert shown(10**5000) == "a number of about 5,000 digits"
+    assert (shown("a"), shown(12), shown([1, "b"]), shown(None)) == ("'a'", "12", "[1, 'b']", "None")

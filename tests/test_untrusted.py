@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 
@@ -18,9 +19,7 @@ def bomb(levels):
     """Nine values on the first level, nine times as many on each further one."""
     names = [chr(ord("a") + level) for level in range(levels)]
     lists = [f"&{names[0]} [x,x,x,x,x,x,x,x,x]"]
-    lists += [
-        f"&{new} [{','.join(['*' + old + ' '] * 9)}]" for old, new in zip(names, names[1:], strict=False)
-    ]
+    lists += [f"&{new} [{','.join(['*' + old + ' '] * 9)}]" for old, new in itertools.pairwise(names)]
     return f"task: digits\nchange: [{', '.join(lists)}]\n"
 
 
@@ -45,7 +44,7 @@ def bomb(levels):
 )
 def test_what_makes_yaml_a_trap_is_refused_at_once(text, says):
     begun = time.monotonic()
-    with pytest.raises(BadInput, match="^spec: 'mine.yaml' is not possible") as refused:
+    with pytest.raises(BadInput, match=r"^spec: 'mine\.yaml' is not possible") as refused:
         parse_yaml(text, "spec", "mine.yaml")
     assert says in str(refused.value)
     assert time.monotonic() - begun < 5
@@ -76,7 +75,7 @@ def test_only_regular_files_of_a_bounded_size_are_read(tmp_path):
         (tmp_path / "large", "at most 1,048,576 bytes"),
         (tmp_path / "latin", "UTF-8"),
     ]:
-        with pytest.raises(BadInput, match="^spec: ") as refused:
+        with pytest.raises(BadInput, match=r"^spec: ") as refused:
             read_text(type(tmp_path)(name), "spec")
         assert says in str(refused.value)
     assert read_text(tmp_path / "link", "spec") == "ä"

@@ -15,6 +15,7 @@ from algobias.cli.control import control
 from algobias.cli.explain import explain
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
+from algobias.cli.output import sensible_width
 from algobias.cli.selftest import selftest
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
@@ -52,4 +53,5 @@ app.add_typer(studies, name="studies")
 
 def main() -> None:
     """Entry point."""
+    sensible_width()
     guarded(lambda: sys.exit(app(standalone_mode=True)))

@@ -9,17 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.shared import (
-    DEFAULT_STORE,
-    Data,
-    ExitCode,
-    Json,
-    Quiet,
-    StoreFolder,
-    Workers,
-    messages,
-    print_json,
-)
+from algobias.cli.output import messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers, path_of
 from algobias.errors import BadInput
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
@@ -42,7 +33,10 @@ def audit(
     base: Annotated[
         list[str] | None, typer.Option(help="Lever applied to both arms before anything else. Repeatable.")
     ] = None,
-    spec: Annotated[Path | None, typer.Option(help="A whole study from a YAML file.")] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(parser=path_of("--spec"), metavar="PATH", help="A whole study from a YAML file."),
+    ] = None,
     aa: Annotated[
         bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")
     ] = False,

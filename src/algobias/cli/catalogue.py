@@ -9,7 +9,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from algobias.cli.shared import Json, messages, print_json
+from algobias.cli.output import print_json, tables
+from algobias.cli.shared import Json
 from algobias.errors import unknown_name
 
 
@@ -61,8 +62,7 @@ def _show(
     if json:
         print_json({"schema": 1, "items": items})
         return
-    console = messages()
-    console.file = sys.stdout
+    console = tables()
     if name is None:
         table = Table(box=None, pad_edge=False)
         table.add_column("name", style="bold", no_wrap=True)

@@ -11,15 +11,26 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, messages, print_json
+from algobias.cli.output import messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, path_of
 from algobias.errors import BadInput
 
 
 def compare(
     baseline: Annotated[
-        Path, typer.Argument(help="CSV of the baseline: seed,update,train_loss,test_metric.")
+        Path,
+        typer.Argument(
+            parser=path_of("baseline"),
+            metavar="BASELINE",
+            help="CSV of the baseline: seed,update,train_loss,test_metric.",
+        ),
     ],
-    variant: Annotated[Path, typer.Argument(help="CSV of the variant, same columns.")],
+    variant: Annotated[
+        Path,
+        typer.Argument(
+            parser=path_of("variant"), metavar="VARIANT", help="CSV of the variant, same columns."
+        ),
+    ],
     tolerance: Annotated[
         float | None, typer.Option(help="Largest gap that does not matter, in units of the metric.")
     ] = None,
@@ -53,7 +64,13 @@ def compare(
         bool, typer.Option("--as-is", help="Keep runs that end early: they were not killed.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option("--report", help="Write the HTML report here; default: into the store.")
+        Path | None,
+        typer.Option(
+            "--report",
+            parser=path_of("--report"),
+            metavar="PATH",
+            help="Write the HTML report here; default: into the store.",
+        ),
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     fail_on: Annotated[str | None, typer.Option(help="Exit with code 1 for these verdicts.")] = None,

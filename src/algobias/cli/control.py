@@ -8,17 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.shared import (
-    DEFAULT_STORE,
-    Data,
-    ExitCode,
-    Json,
-    Quiet,
-    StoreFolder,
-    Workers,
-    messages,
-    print_json,
-)
+from algobias.cli.output import messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers
 
 
 def control(

@@ -10,17 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.shared import (
-    DEFAULT_STORE,
-    Data,
-    ExitCode,
-    Json,
-    Quiet,
-    StoreFolder,
-    Workers,
-    messages,
-    print_json,
-)
+from algobias.cli.output import messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers
 from algobias.errors import BadInput
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from algobias.cli.shared import Json, Quiet, messages, print_json
+from algobias.cli.output import messages, print_json, tables
+from algobias.cli.shared import Json, Quiet, path_of
 from algobias.errors import BadInput
 
 
@@ -21,7 +21,13 @@ def lab(
         list[str] | None, typer.Option("--set", help="An option of the lab, key=value. Repeatable.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write a page (.html) or a picture (.svg) into this file.")
+        Path | None,
+        typer.Option(
+            "--out",
+            parser=path_of("--out"),
+            metavar="PATH",
+            help="Write a page (.html) or a picture (.svg) into this file.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of what is random in the case.")] = 0,
     json: Json = False,
@@ -66,6 +72,5 @@ def _list(items: list[dict[str, object]], json: bool) -> None:
     table.add_column("what it shows")
     for item in items:
         table.add_row(str(item["name"]), str(item["summary"]))
-    console = messages()
-    console.file = sys.stdout
+    console = tables()
     console.print(table)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, messages, print_json
+from algobias.cli.output import messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, path_of
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ def measure(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Weights: a .safetensors file, or a state dict saved by torch.save."),
+        typer.Option(
+            parser=path_of("--checkpoint"),
+            metavar="PATH",
+            help="Weights: a .safetensors file, or a state dict saved by torch.save.",
+        ),
     ] = None,
     run: Annotated[
         str | None, typer.Option(help="Instead: a run in the store, STUDY:ARM:SEED, or with :UPDATE.")

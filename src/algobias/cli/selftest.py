@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from rich.table import Table
 from rich.text import Text
 
-from algobias.cli.shared import ExitCode, Json, Quiet, messages, print_json
+from algobias.cli.output import print_json, tables
+from algobias.cli.shared import ExitCode, Json, Quiet
 
 
 def selftest(json: Json = False, quiet: Quiet = False) -> None:
@@ -28,8 +27,7 @@ def selftest(json: Json = False, quiet: Quiet = False) -> None:
             measured = "none" if line["found"] is None else f"{line['found']:.6g}"
             quantity = line["quantity"].partition(":")[0]
             table.add_row(verdict, Text(case), Text(quantity), f"{line['expected']:.6g}", measured)
-        console = messages()
-        console.file = sys.stdout
+        console = tables()
         console.print(table)
         for line in found["lines"]:
             if not line["ok"] and line["reason"]:

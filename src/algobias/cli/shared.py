@@ -3,31 +3,59 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
+from algobias.cli.output import messages, one_line, only_json
 from algobias.errors import BadInput
+from algobias.user_code import told_as_bad_input
+
+
+def path_of(option: str) -> Callable[[str | Path], Path]:
+    """Reads the path that follows an option; an empty one is refused, where ``Path`` would take it for ``.``.
+
+    Raises:
+        BadInput: By the function returned: no path.
+    """
+
+    def path(text: str | Path) -> Path:
+        if not str(text).strip():
+            raise BadInput(option, str(text), "a path")
+        return Path(text)
+
+    return path
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, no panels: only errors, and JSON where asked for.")
 ]
 StoreFolder = Annotated[
-    Path, typer.Option("--store", help="Workspace folder for runs and studies.", show_default=True)
+    Path,
+    typer.Option(
+        "--store",
+        parser=path_of("--store"),
+        metavar="PATH",
+        help="Workspace folder for runs and studies.",
+        show_default=True,
+    ),
 ]
 Data = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Folder of the public data sets; then ALGOBIAS_DATA, then the user's cache folder."
+        "--data",
+        parser=path_of("--data"),
+        metavar="PATH",
+        help="Folder of the public data sets; then ALGOBIAS_DATA, then the user's cache folder.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
@@ -50,27 +78,15 @@ class ExitCode:
     interrupted = 130
 
 
-def messages() -> Console:
-    """Where everything but JSON goes."""
-    return Console(stderr=True, highlight=False)
-
-
-def print_json(data: dict[str, Any]) -> None:
-    """One JSON object on stdout; no NaN, no infinity."""
-    sys.stdout.write(json.dumps(data, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
 def fail(error: BadInput) -> NoReturn:
     """Say what is wrong, in one message, and leave with code 2."""
-    messages().print(f"[bold red]Error[/] {_escaped(str(error))}", soft_wrap=True)
+    _tell("Error", str(error))
     raise SystemExit(ExitCode.bad_input)
 
 
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+def _tell(title: str, text: str) -> None:
+    # in one line: what a name with line breaks holds must not pass for a message of ours
+    messages().print(Text.assemble((f"{title} ", "bold red"), one_line(text)), soft_wrap=True)
 
 
 def internal(error: BaseException) -> NoReturn:
@@ -80,14 +96,14 @@ def internal(error: BaseException) -> NoReturn:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     told = f"{type(error).__name__}: {error}".splitlines()[0]
-    messages().print(
-        f"[bold red]Internal error[/] {_escaped(told)}; the traceback is in {name}", soft_wrap=True
-    )
+    _tell("Internal error", f"{told}; the traceback is in {name}")
     raise SystemExit(ExitCode.internal)
 
 
 def interruptible(command: Callable[P, None], *, resumes: bool = False) -> Callable[P, None]:
-    """A command that says, when interrupted, how to go on.
+    """A command that says, when interrupted, how to go on, and of a user's code what it raised.
+
+    With ``--json`` nothing but the JSON object gets to stdout.
 
     Args:
         command: The command.
@@ -96,8 +112,10 @@ def interruptible(command: Callable[P, None], *, resumes: bool = False) -> Calla
 
     @functools.wraps(command)
     def run(*args: P.args, **options: P.kwargs) -> None:
+        output = only_json() if options.get("json") else nullcontext()
         try:
-            command(*args, **options)
+            with output, told_as_bad_input():
+                command(*args, **options)
         except KeyboardInterrupt:
             text = "Interrupted."
             if resumes:

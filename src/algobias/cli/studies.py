@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, messages, print_json
+from algobias.cli.output import messages, one_line, print_json, tables
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, path_of
 
 app = typer.Typer(help="List the studies in the store.", invoke_without_command=True, no_args_is_help=False)
 
@@ -45,24 +45,21 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
         table.add_column(name)
     for item in items:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(item["created"]))
-        table.add_row(
-            item["name"],
-            made,
-            item["status"],
-            item["verdict"] or "",
-            item["task"],
-            " then ".join(item["change"]),
-        )
-    console = messages()
-    console.file = sys.stdout
-    console.print(table if items else f"no studies in {store}")
+        change = " then ".join(map(str, item["change"]))
+        cells = item["name"], made, item["status"], item["verdict"] or "", item["task"], change
+        table.add_row(*(one_line(cell) for cell in cells))
+    console = tables()
+    console.print(table if items else one_line(f"no studies in {store}"))
 
 
 @app.command("rm")
 def remove(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="Id, unique prefix, or last.")],
-    store: Annotated[Path | None, typer.Option("--store", help="Workspace folder.")] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", parser=path_of("--store"), metavar="PATH", help="Workspace folder."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Delete a study, and the runs no other study uses."""
@@ -82,7 +79,11 @@ def report(
     study: Annotated[str, typer.Argument(help="Id, unique prefix, or last.")] = "last",
     csv: Annotated[
         Path | None,
-        typer.Option(help="Also write baseline.csv and variant.csv into this folder, for compare."),
+        typer.Option(
+            parser=path_of("--csv"),
+            metavar="PATH",
+            help="Also write baseline.csv and variant.csv into this folder, for compare.",
+        ),
     ] = None,
     store: StoreFolder = DEFAULT_STORE,
     json: Json = False,

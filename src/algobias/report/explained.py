@@ -110,7 +110,7 @@ def panel(record: StudyRecord) -> RenderableType:
     for label in ("Intervention", "Part of the gap that is gone"):
         grid.add_column(label, overflow="fold")
     for row in table(record)["rows"]:
-        grid.add_row(row["name"], row["cells"][2])
+        grid.add_row(Text(row["name"]), Text(row["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     said += [Text(""), grid, Text("")]
     alike: dict[tuple[str, str], list[str]] = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from algobias.study.design import Run
+from algobias.untrusted import clean_text
 
 
 @dataclass(frozen=True)
@@ -112,20 +112,3 @@ def clean(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def clean_text(text: str) -> str:
-    """Replace control, surrogate and text-direction characters; keep line ends and tabs."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
-
-
-def _steers(char: str) -> bool:
-    if char in "\n\t":
-        return False
-    # U+202A-U+202E and U+2066-U+2069 reverse the order in which text is shown; they are of category Cf.
-    if "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069":
-        return True
-    # Zl and Zp end a line in JavaScript, and so a string in an expression.
-    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in "\ufffe\uffff"

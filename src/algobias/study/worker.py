@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, shown
 from algobias.study.blocks import Block, Event, Job
 from algobias.study.distributed.launch import ProcessLost, run_processes
 from algobias.study.measuring import Measuring, Target, measure_moments
@@ -32,6 +32,7 @@ from algobias.training.loop import train
 from algobias.training.observers import Check, Interrupted, Snapshot
 from algobias.training.outcome import Outcome
 from algobias.training.processes.parts import divided, over_processes
+from algobias.user_code import told_as_bad_input
 
 POLL_SECONDS = 0.2
 
@@ -256,12 +257,13 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
         reply: tuple[Any, ...]
         try:
             trainer = trainer or BlockTrainer(Store(store), data_dir, train, load)
-            trainer.carry_out(block, lambda event: connection.send(("event", event)), stop.is_set)
+            with told_as_bad_input():
+                trainer.carry_out(block, lambda event: connection.send(("event", event)), stop.is_set)
             reply = ("done",)
         except Interrupted:
             reply = ("stopped",)
         except BadInput as error:
-            reply = ("bad_input", error.field, repr(error.value), error.allowed, error.nearest)
+            reply = ("bad_input", error.field, shown(error.value), error.allowed, error.nearest)
         except ProcessLost as error:
             reply = ("lost", str(error))
         except BrokenPipeError:

@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.tasks.trees import tensors_in
+from algobias.user_code import PACKAGE, UserFunction
 
 HASHED_ITEMS = 256
 """Items of a dataset that are hashed, evenly spread over it."""
-
-PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def hash_source(source: Source) -> str:
@@ -70,6 +69,8 @@ def hash_structure(net: nn.Module) -> str:
 
 
 def _code_of(function: Callable[..., Any]) -> str:
+    if isinstance(function, UserFunction):
+        function = function.function
     if isinstance(function, functools.partial):
         bound = _plain(repr((function.args, sorted(function.keywords.items()))))
         return hashlib.sha256((_code_of(function.func) + bound).encode()).hexdigest()

@@ -65,6 +65,8 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
     Raises:
         BadInput: An unknown task or option, data that are absent or damaged, a file that raises.
     """
+    if data_dir is not None and not data_dir.expanduser().is_dir():
+        raise BadInput("--data", str(data_dir), "a folder that is there")
     text, part = split_name(text)
     if part is not None:
         return view(load_task(text, data_dir, base_dir), part)

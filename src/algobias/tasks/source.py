@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset, default_collate
 
 from algobias.errors import BadInput
+from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.tasks.trees import map_trees, stack_trees, tensors_in, to_device
+from algobias.user_code import guarded
 
 Augment = Callable[[Any, Tensor, tuple[int, ...], int], Any]
 """``augment(batch, index, seeds, epoch)``: a randomly changed batch; a pure function of its arguments."""
@@ -50,7 +52,7 @@ class Source(ABC):
             A batch whose tensors are [..., B, *shape of an example].
 
         Raises:
-            BadInput: An item cannot be loaded, or batches of different runs differ in shape.
+            BadInput: An item cannot be loaded or holds NaN or infinity; batches of runs differ in shape.
         """
 
     @abstractmethod
@@ -102,7 +104,7 @@ class ItemSource(Source):
 
     Python's, numpy's and torch's global random states are set from (seed, epoch, example) before each item
     and put back afterwards. A generator that the dataset keeps for itself is out of reach. Randomness inside
-    ``collate`` follows the batch's last example.
+    ``collate`` follows the batch's last example. NaN and infinity are refused in every batch that is read.
     """
 
     def __init__(
@@ -163,23 +165,21 @@ class ItemSource(Source):
 
     def _load(self, example: int, seed: int, epoch: int) -> Any:
         _seed_everything(seed, epoch, example)
-        try:
-            return self.dataset[example]
-        except BadInput:
-            raise
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise BadInput(f"{self.name}[{example}]", told, "an item that the dataset can load") from error
+        allowed = "an item that the dataset can load"
+        return guarded(f"{self.name}[{example}]", lambda: self.dataset[example], allowed)
 
     def _collate(self, examples: Sequence[int], seed: int, epoch: int) -> Any:
         items = [self._load(example, seed, epoch) for example in examples]
-        try:
-            return self.collate(items)
-        except BadInput:
-            raise
-        except Exception as error:
-            told = f"{type(error).__name__}: {error}"
-            raise BadInput(f"{self.name} batch", told, "items that collate can put together") from error
+        allowed = "items that collate can put together"
+        batch = guarded(f"{self.name} batch", lambda: self.collate(items), allowed)
+        for path, tensor in tensors_in(batch, f"{self.name} batch"):
+            bad = first_not_finite(tensor)
+            if bad is not None:
+                for example, item in zip(examples, items, strict=True):
+                    refuse_not_finite(item, self.name, example)
+                made = f"{bad[1]}, from examples {', '.join(map(str, examples))}"
+                raise BadInput(path, made, "finite numbers only")
+        return batch
 
 
 class Rows:

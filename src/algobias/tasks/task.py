@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +17,12 @@ from algobias.errors import BadInput
 from algobias.models.registry import build as build_zoo_model
 from algobias.recipe import DataSpec, ModelSpec, Recipe
 from algobias.tasks import fingerprint
-from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch, guarded
+from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
 from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
 from algobias.tasks.trees import tensors_in
 from algobias.tasks.words import recipe_from_words
+from algobias.user_code import guarded, of_user
 
 FIT_EXAMPLES = 2000
 """Training loss and metric are taken on at most so many training examples."""
@@ -27,6 +31,28 @@ READ_LABELS = 2000
 """Labels of a dataset up to this size are read by loading its items once."""
 
 FIT_SEED, SUBSET_SEED = 20_001, 20_002
+
+
+def _number(field: str, value: Any, above: float = -math.inf) -> float | None:
+    """A finite number that a user gave as a number, not as text or a truth value; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+        raise BadInput(field, value, "a finite number, or None")
+    if value <= above:
+        raise BadInput(field, value, f"a number above {above:g}, or None")
+    return float(value)
+
+
+def _whole(field: str, value: Any, least: int, most: int | None = None) -> int:
+    allowed = f"a whole number from {least}" + ("" if most is None else f" to {most}")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise BadInput(field, value, allowed)
+    if value < least or (most is not None and value > most):
+        raise BadInput(field, value, allowed)
+    return int(value)
 
 
 class Task:
@@ -70,8 +96,9 @@ class Task:
     (``.item()``, a branch on a tensor's value, dropout), seeds are gone through one by one.
 
     Raises:
-        BadInput: NaN or infinity in the data (name and example), unequal lengths, no examples, a single
-            class, labels out of range, an unknown or impossible word in the recipe.
+        BadInput: An argument of the wrong type, NaN or infinity in the data (name and example), unequal
+            lengths, no examples, a single class, labels out of range, an unknown or impossible word in the
+            recipe.
     """
 
     def __init__(
@@ -99,9 +126,16 @@ class Task:
     ) -> None:
         if not isinstance(name, str) or not name:
             raise BadInput("name", name, "a name")
+        if not isinstance(metric_name, str) or not metric_name:
+            raise BadInput("metric_name", metric_name, "a name")
+        if not isinstance(corpus, bool):
+            raise BadInput("corpus", corpus, "True or False")
+        if also is not None and not isinstance(also, Mapping):
+            raise BadInput("also", type(also).__name__, "functions by name")
         functions = {"model": model, "loss": loss, "metric": metric}
         functions |= {f"also[{key!r}]": function for key, function in (also or {}).items()}
-        functions |= {key: f for key, f in (("weight", weight), ("sample", sample)) if f is not None}
+        optional = {"weight": weight, "sample": sample, "collate": collate}
+        functions |= {key: function for key, function in optional.items() if function is not None}
         for field, function in functions.items():
             if not callable(function):
                 raise BadInput(field, type(function).__name__, "a function")
@@ -110,12 +144,17 @@ class Task:
                 "model", type(model).__name__, "a function that builds the network anew for each seed"
             )
         self.name, self.metric_name = name, metric_name
-        self.model, self.loss, self.metric, self.collate = model, loss, metric, collate
-        self.corpus, self.trivial, self.habit, self.revision = corpus, trivial, habit, revision
-        self.weight, self.also, self.sample = weight, dict(also or {}), sample
-        if isinstance(fit_examples, bool) or not 1 <= fit_examples <= FIT_EXAMPLES:
-            raise BadInput("fit_examples", fit_examples, f"a whole number from 1 to {FIT_EXAMPLES}")
-        self.fit_examples = fit_examples
+        self.model, self.loss, self.metric = (
+            of_user(what, functions[what]) for what in ("model", "loss", "metric")
+        )
+        self.collate, self.corpus = collate, corpus
+        self.weight = None if weight is None else of_user("weight", weight)
+        self.sample = None if sample is None else of_user("sample", sample)
+        self.also = {key: of_user(f"also[{key!r}]", function) for key, function in (also or {}).items()}
+        self.trivial = _number("trivial", trivial)
+        self.habit = _number("habit", habit, above=0.0)
+        self.revision = _whole("revision", revision, 0)
+        self.fit_examples = _whole("fit_examples", fit_examples, 1, FIT_EXAMPLES)
         self.train: Source = source_from(train, "train", collate)
         self.test: Source = source_from(test, "test", collate)
         self.validation: Source | None = (
@@ -125,7 +164,7 @@ class Task:
             check_finite(source, part)
         self._label_key = label_key(first_batch(self.train))
         self._labels: dict[str, Tensor | None] = {}
-        self._classes = classes
+        self._classes = None if classes is None else _whole("classes", classes, 2)
         if classes is not None and self._label_key is None:
             raise BadInput("classes", classes, "nothing, where a batch has no integer class labels")
         known = {part: self.all_labels(part, read=False) for part in self.sources()}
@@ -166,7 +205,7 @@ class Task:
 
     def trivial_metric(self) -> float | None:
         """Metric of a predictor that knows nothing; None means that of the untrained model."""
-        return None if self.trivial is None else float(self.trivial)
+        return self.trivial
 
     def build_model(self, spec: ModelSpec | None = None) -> nn.Module:
         """A freshly initialised network: the task's own, or one of the zoo, from torch's global random state.

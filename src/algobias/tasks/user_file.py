@@ -13,10 +13,9 @@ from types import ModuleType
 from typing import Any
 
 from algobias.errors import BadInput
-from algobias.tasks.checks import where_and_what
-from algobias.tasks.fingerprint import PACKAGE
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
+from algobias.user_code import PACKAGE, TASK_MODULE, where_and_what
 
 _siblings: set[str] = set()
 """Modules that task files imported from their folders: loaded anew with every task file."""
@@ -56,7 +55,7 @@ def load_user_task(text: str, base_dir: Path | None = None) -> Task:
         BadInput: No such file or name, an error raised in it (file, line, message), not a task.
     """
     path, name, source = _read(text, base_dir)
-    module = ModuleType(f"algobias_user_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
+    module = ModuleType(f"{TASK_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
     module.__file__ = str(path)
     module.__path__ = [str(path.parent)]  # a package of its folder, for relative imports
     module.__package__ = module.__name__

@@ -29,7 +29,7 @@ NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts usually put the weights inside a larger checkpoint."""
 
 MOST_SHARED = 16
-"""The tensors of a ``.pt`` may together have so many times the bytes of the file: tied weights count again."""
+"""The tensors of a ``.pt`` may take so many times the bytes of the file: tied weights count again."""
 
 
 @contextmanager

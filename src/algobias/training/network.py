@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from algobias.training.remember import remembered
 from algobias.training.seeding import seeded
 from algobias.training.stacking import can_stack
 from algobias.training.weighting import kept_only, row_weights
+from algobias.user_code import UserFunction, raised_in
 
 SAMPLE_CHARACTERS = 2_000
 """A task's sample is cut to so many characters."""
@@ -101,7 +102,8 @@ class Network:
         self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
-        return self._engine.gradient(state, batch, rows, key)
+        with raised_in("gradient of the loss") if isinstance(self.task.loss, UserFunction) else nullcontext():
+            return self._engine.gradient(state, batch, rows, key)
 
     @torch.no_grad()
     def statistics(self, state: State, batches: Iterable[Batch]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, shown
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
 from algobias.study.distributed.launch import BAD_INPUT, STOPPED
@@ -21,6 +21,7 @@ from algobias.tasks.task import Task
 from algobias.training.observers import Interrupted
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
+from algobias.user_code import told_as_bad_input
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -40,11 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     rank = int(os.environ.get("RANK", "0"))
     try:
-        return _run(given, rank)
+        with told_as_bad_input():
+            return _run(given, rank)
     except Interrupted:
         return STOPPED
     except BadInput as error:
-        told = {"field": error.field, "value": repr(error.value), "allowed": error.allowed}
+        told = {"field": error.field, "value": shown(error.value), "allowed": error.allowed}
         given.out.mkdir(parents=True, exist_ok=True)
         said = given.out / f"process{rank}.error.json"
         said.write_text(json.dumps({**told, "nearest": error.nearest}), encoding="utf-8")

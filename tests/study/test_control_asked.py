@@ -121,10 +121,13 @@ def test_bad_questions_are_told_with_the_name_of_the_field(asked: dict[str, Any]
         control_spec(asked)
 
 
+AUDIT, OTHER = "a0d100000000", "07e400000000"
+
+
 def test_every_control_study_of_an_audit_is_confirmed_on_seeds_of_its_own(tmp_path: Path) -> None:
     question = StudySpec(task="digits", change=(CHANGE,), seed=7)
 
-    def begin(store: Store, study: str, seed: int = 7, audit: str = "audit") -> tuple[int, int]:
+    def begin(store: Store, study: str, seed: int = 7, audit: str = AUDIT) -> tuple[int, int]:
         asked = question.model_copy(update={"seed": seed})
         fresh = fresh_seeds(store, study, store.find_study(audit), asked)
         saved = {**asked.model_dump(mode="json"), "control_of": audit}
@@ -133,17 +136,17 @@ def test_every_control_study_of_an_audit_is_confirmed_on_seeds_of_its_own(tmp_pa
         return fresh.first, fresh.earlier
 
     with Store(tmp_path) as store:
-        for audit in ("audit", "other"):
+        for audit in (AUDIT, OTHER):
             store.save_study(audit, question.model_dump(mode="json"))
-        first = begin(store, "a")
+        first = begin(store, "aaaaaaaaaaaa")
         assert first == (7 + CONFIRMATION_OFFSET, 0)
-        assert begin(store, "b") == (7 + CONFIRMATION_OFFSET + BLOCK, 1)
-        assert begin(store, "a") == first  # goes on as it began
-        assert begin(store, "c", audit="other") == first
-        assert begin(store, "d", seed=7 + BLOCK) == (7 + CONFIRMATION_OFFSET + 2 * BLOCK, 2)
-        store.remove_study("b")
+        assert begin(store, "bbbbbbbbbbbb") == (7 + CONFIRMATION_OFFSET + BLOCK, 1)
+        assert begin(store, "aaaaaaaaaaaa") == first  # goes on as it began
+        assert begin(store, "cccccccccccc", audit=OTHER) == first
+        assert begin(store, "dddddddddddd", seed=7 + BLOCK) == (7 + CONFIRMATION_OFFSET + 2 * BLOCK, 2)
+        store.remove_study("bbbbbbbbbbbb")
         blocks = [first[0], 7 + CONFIRMATION_OFFSET + 2 * BLOCK]
-        found, earlier = begin(store, "e")
+        found, earlier = begin(store, "eeeeeeeeeeee")
         assert earlier == 2
         assert all(abs(found - other) >= BLOCK for other in blocks)
     assert selection_seed(question) + BLOCK <= first[0]
@@ -152,12 +155,12 @@ def test_every_control_study_of_an_audit_is_confirmed_on_seeds_of_its_own(tmp_pa
 def test_seeds_of_older_studies_and_of_the_audit_are_kept_away_from(tmp_path: Path) -> None:
     question = StudySpec(task="digits", change=(CHANGE,), seed=0)
     with Store(tmp_path) as store:
-        store.save_study("audit", question.model_dump(mode="json"))
+        store.save_study(AUDIT, question.model_dump(mode="json"))
         # begun by a version that did not write its seeds down
-        store.save_study("old", {**question.model_dump(mode="json"), "control_of": "audit"})
-        found = fresh_seeds(store, "new", store.find_study("audit"), question)
+        store.save_study("01d000000000", {**question.model_dump(mode="json"), "control_of": AUDIT})
+        found = fresh_seeds(store, "4e3000000000", store.find_study(AUDIT), question)
         assert found.first == CONFIRMATION_OFFSET + BLOCK
         far = question.model_copy(update={"seed": CONFIRMATION_OFFSET})
-        store.save_study("far", far.model_dump(mode="json"))
-        found = fresh_seeds(store, "newer", store.find_study("far"), question)
+        store.save_study("fa4000000000", far.model_dump(mode="json"))
+        found = fresh_seeds(store, "4e3e00000000", store.find_study("fa4000000000"), question)
         assert found.first == CONFIRMATION_OFFSET + BLOCK

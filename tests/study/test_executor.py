@@ -193,9 +193,9 @@ def test_a_decaying_run_leaves_no_snapshot_and_a_constant_one_does(tmp_path: Pat
 def test_runs_are_noted_for_the_study(tmp_path: Path) -> None:
     short = RECIPE.edit(budget={"updates": 3})
     with Store(tmp_path / "s") as store:
-        store.save_study("a", {})
-        Executor(store, workers=0).run([job(2, short)], study="a")
-        assert store.remove_study("a") == 2
+        store.save_study("a" * 12, {})
+        Executor(store, workers=0).run([job(2, short)], study="a" * 12)
+        assert store.remove_study("a" * 12) == 2
         assert store.get(short.address(""), 0) is None
 
 

@@ -173,7 +173,7 @@ def test_worker_processes_measure_the_same(store: Store) -> None:
 
 def test_a_store_of_the_first_schema_opens_and_keeps_what_it_has(store: Store) -> None:
     path = store.path
-    store.save_study("abc", {"task": "digits"})
+    store.save_study("abcabcabcabc", {"task": "digits"})
     store.close()
     with sqlite3.connect(path / "store.sqlite") as old:
         old.execute("DROP TABLE readings")
@@ -189,8 +189,8 @@ def test_a_store_of_the_first_schema_opens_and_keeps_what_it_has(store: Store) -
 
 
 def test_readings_go_with_their_run(store: Store) -> None:
-    store.save_study("abc", {})
-    store.use_runs("abc", [(ADDRESS, 0)])
+    store.save_study("abcabcabcabc", {})
+    store.use_runs("abcabcabcabc", [(ADDRESS, 0)])
     store.save_reading(ADDRESS, 0, 5, "weight_norm", 1, {"value": 2.5})
     store.save_reading(ADDRESS, 1, 5, "weight_norm", 1, {"value": 2.5})
     store.remove_study("abc")

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from algobias.errors import BadInput
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
-from algobias.study.distributed.launch import ProcessLost, free_port, run_processes
+from algobias.study.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 from algobias.training.observers import Interrupted
@@ -36,11 +37,11 @@ def recipe(**changes: Any) -> Recipe:
 
 
 def process(
-    rank: int, count: int, port: int, made: Recipe, parallel: Parallel, folder: str, stop: int
+    rank: int, count: int, meeting: str, made: Recipe, parallel: Parallel, folder: str, stop: int
 ) -> None:
     torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group("gloo", rank=rank, world_size=count)
+    os.environ |= local_only()
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=count)
     asked = 0
 
     def should_stop() -> bool:
@@ -62,7 +63,9 @@ def process(
 
 def run(made: Recipe, parallel: Parallel, folder: Path, stop: int = 0) -> list[dict[str, Any]]:
     count = parallel.processes
-    spawn.spawn(process, (count, free_port(), made, parallel, str(folder), stop), nprocs=count)
+    with tempfile.TemporaryDirectory() as private:
+        arguments = (count, f"{private}/meeting", made, parallel, str(folder), stop)
+        spawn.spawn(process, arguments, nprocs=count)
     paths = [folder / f"outcome{rank}.json" for rank in range(count)]
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 

@@ -19,7 +19,7 @@ from algobias.levers.deadline import DropCompute
 from algobias.levers.registry import parse_many
 from algobias.recipe import Origin, Recipe
 from algobias.study.distributed.__main__ import backend
-from algobias.study.distributed.launch import free_port
+from algobias.study.distributed.launch import local_only
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
@@ -83,10 +83,11 @@ def recipe(task: str, levers: str) -> Recipe:
     return made
 
 
-def process(rank: int, count: int, port: int, task: str, cases: list[str], folder: str, carried: str) -> None:
+def process(rank: int, count: int, task: str, cases: list[str], folder: str, carried: str) -> None:
     torch.set_num_threads(1)
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    dist.init_process_group(carried, rank=rank, world_size=count)
+    os.environ |= local_only()
+    meeting = f"file://{Path(folder) / 'meeting'}"
+    dist.init_process_group(carried, init_method=meeting, rank=rank, world_size=count)
     found = []
     for levers in cases:
         outcome = train_rank(*_asked(recipe(task, levers), TASKS[task]()))
@@ -102,7 +103,8 @@ def _asked(made: Recipe, task: Task) -> tuple[Any, ...]:
 
 def agree(task: str, count: int, cases: list[str], folder: Path, carried: str = "gloo") -> None:
     """Every process of every case has the simulation's checks, and its losses to rounding."""
-    arguments = (count, free_port(), task, cases, str(folder), carried)
+    (folder / "meeting").unlink(missing_ok=True)
+    arguments = (count, task, cases, str(folder), carried)
     spawn.spawn(process, arguments, nprocs=count)
     told = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
     for number, levers in enumerate(cases):

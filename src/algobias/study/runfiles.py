@@ -9,7 +9,10 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
+import re
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +23,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.training.checkpoints import disk, load_snapshot, save_snapshot, save_weights, write_whole
+from algobias.study.inside import MALFORMED, make_inside
+from algobias.training.checkpoints import (
+    PRIVATE_FILE,
+    disk,
+    load_snapshot,
+    save_snapshot,
+    save_weights,
+    write_whole,
+)
 from algobias.training.observers import Check, Snapshot
 from algobias.training.outcome import Cost, Curve, Outcome
 
@@ -65,9 +76,13 @@ def outcome_from(data: Mapping[str, Any], per_example: NDArray[np.float32] | Non
     """The inverse of :func:`outcome_json`.
 
     Raises:
-        KeyError, ValueError, TypeError: Not such data.
+        AttributeError, ArithmeticError, LookupError, ValueError, TypeError: Not such data.
     """
     rows = data["curve"]
+    if not all(
+        type(data[key]) is kind for key, kind in (("seed", int), ("planned", int), ("diverged", bool))
+    ):
+        raise ValueError("seed, planned or diverged of another type")
     curve = Curve(
         np.array(rows["update"], dtype=np.int64),
         *(np.array([float(v) for v in rows[key]]) for key in ("train_loss", "train_metric", "test_metric")),
@@ -107,10 +122,15 @@ def array_from(data: bytes) -> NDArray[np.float32]:
     Raises:
         ValueError, EOFError: Not a ``.npy`` file, or truncated.
     """
-    array = np.load(io.BytesIO(data), allow_pickle=False)
-    if array.dtype != np.float32:
-        raise ValueError(f"float32 expected, not {array.dtype}")
-    return array  # type: ignore[no-any-return]
+    stream = io.BytesIO(data)
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("not an array as this package writes it")
+    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    left = len(data) - stream.tell()
+    # The size is checked before any memory is reserved for it.
+    if dtype != np.float32 or by_columns or 4 * math.prod(shape) != left:
+        raise ValueError(f"float32 of shape {shape} expected, not {left} bytes of {dtype}")
+    return np.frombuffer(data, np.float32, offset=stream.tell()).reshape(shape).copy()
 
 
 @dataclass(frozen=True)
@@ -153,8 +173,7 @@ class RunFolder:
         Raises:
             BadInput: It cannot be created.
         """
-        with disk(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
+        make_inside(self.path.parents[3], *self.path.parts[-4:])
 
     def write_outcome(self, outcome: Outcome, recipe: Mapping[str, Any], task: str) -> None:
         """Store an outcome with all that is needed to index the run again.
@@ -173,6 +192,7 @@ class RunFolder:
             "per_example": outcome.per_example is not None,
             "outcome": outcome_json(outcome),
         }
+        record["crc"] = _crc(record, outcome.per_example)
         write_whole(self.outcome_path, json.dumps(record, allow_nan=False).encode())
 
     def read_outcome(self) -> tuple[Outcome, dict[str, Any], str] | None:
@@ -192,8 +212,14 @@ class RunFolder:
             if record["address"] != self.address or record["outcome"]["seed"] != self.seed:
                 raise ValueError("of another run")
             per_example = array_from(self.per_example_path.read_bytes()) if record["per_example"] else None
-            return outcome_from(record["outcome"], per_example), record["recipe"], record["task"]
-        except (OSError, EOFError, KeyError, ValueError, TypeError) as error:
+            crc = record.pop("crc", None)  # stores of earlier versions have none
+            if crc is not None and crc != _crc(record, per_example):
+                raise ValueError("its checksum is wrong")
+            recipe, task = record["recipe"], record["task"]
+            if not isinstance(recipe, dict) or not isinstance(task, str):
+                raise ValueError("no recipe, or no task")
+            return outcome_from(record["outcome"], per_example), recipe, task
+        except (OSError, *MALFORMED) as error:
             allowed = f"the outcome of this run ({error}); remove the folder to train it again"
             raise BadInput("store", str(self.path), allowed) from error
 
@@ -202,14 +228,14 @@ class RunFolder:
         rows: dict[int, Check] = {}
         try:
             lines = self.curve_path.read_text().splitlines()
-        except OSError:
+        except (OSError, UnicodeDecodeError):
             return []
         for line in lines:
             try:
                 row = json.loads(line)
                 numbers = {key: float(row[key]) for key in ("train_loss", "train_metric", "test_metric")}
                 rows[int(row["update"])] = Check(int(row["update"]), **numbers, planned=row["planned"])
-            except (KeyError, ValueError, TypeError):
+            except MALFORMED:
                 continue
         return [rows[update] for update in sorted(rows)]
 
@@ -229,16 +255,27 @@ class RunFolder:
 
     def weights(self) -> dict[int, Path]:
         """Files of kept weights by update, in order."""
-        found = {
-            int(path.stem.removeprefix("weights-")): path for path in self.path.glob("weights-*.safetensors")
-        }
+        names = (
+            (path.stem.removeprefix("weights-"), path) for path in self.path.glob("weights-*.safetensors")
+        )
+        found = {int(number): path for number, path in names if re.fullmatch(r"[0-9]{1,18}", number)}
         return dict(sorted(found.items()))
+
+
+def _crc(record: Mapping[str, Any], per_example: NDArray[np.float32] | None) -> int:
+    """Checksum of an outcome's record and of the file beside it."""
+    text = json.dumps(record, sort_keys=True, allow_nan=False).encode()
+    return zlib.crc32(b"" if per_example is None else array_bytes(per_example), zlib.crc32(text))
 
 
 def _line(check: Check) -> str:
     row = asdict(check)
     numbers = {key: plain(row[key]) for key in ("train_loss", "train_metric", "test_metric")}
     return json.dumps({**row, **numbers}, allow_nan=False) + "\n"
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_FILE)
 
 
 class RunFiles:
@@ -271,7 +308,7 @@ class RunFiles:
     def on_check(self, seed: int, check: Check) -> None:
         """Append a line to the run's curve."""
         path = self.folders[seed].curve_path
-        with disk(path), open(path, "a", encoding="utf-8") as file:
+        with disk(path), open(path, "a", encoding="utf-8", opener=_private) as file:
             file.write(_line(check))
 
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:

@@ -8,15 +8,12 @@ runs being trained. Runs' folders are complete without the database and are inde
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
-import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,59 +22,51 @@ from filelock import FileLock
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
 from algobias.study.database import Database
+from algobias.study.inside import MALFORMED, inside, is_run, only_files
 from algobias.study.runfiles import RunFolder, array_bytes, array_from, outcome_from, outcome_json
-from algobias.training.checkpoints import disk
+from algobias.study.studies import Studies, StudyRow, plain_object
+from algobias.training.checkpoints import PRIVATE_FOLDER, disk, replace_file
 from algobias.training.observers import Snapshot
 from algobias.training.outcome import Outcome
 
 DEFAULT_FOLDER = ".algobias"
 
 
-@dataclass(frozen=True)
-class StudyRow:
-    """A study as stored.
+class Store(Studies):
+    """A workspace folder, created (mode 0700, its files 0600) where absent.
 
-    Attributes:
-        id: Its id.
-        created: When it was first started, seconds since 1970.
-        used: When it was last started.
-        status: ``running`` until a result is saved, then ``finished``; or what ``save_study`` was told.
-        spec: The question.
-        result: The answer, or None.
-        decisions: Looks taken, in order.
-    """
-
-    id: str
-    created: float
-    used: float
-    status: str
-    spec: dict[str, Any]
-    result: dict[str, Any] | None = None
-    decisions: tuple[dict[str, Any], ...] = ()
-
-
-class Store:
-    """A workspace folder, created (mode 0700) where absent.
-
-    All methods are safe while other processes use the same folder. One object belongs to one thread.
+    All methods are safe while other processes use the same folder. One object belongs to one thread. Nothing
+    in the folder is trusted: ids, addresses and seeds are checked before they become names of files, links
+    are refused, and content of the wrong shape is told as damage.
 
     Args:
         path: The folder.
+        writing: False for whoever only reads: nothing is created, and a folder that cannot be written to
+            can be read.
+
+    Attributes:
+        path: The folder.
+        writable: It can be written to.
 
     Raises:
         BadInput: Read-only, not a folder, disk full, damaged, or written by a newer version; the message
             names the file and the way out. Every method may raise it.
     """
 
-    def __init__(self, path: str | os.PathLike[str] = DEFAULT_FOLDER) -> None:
+    def __init__(self, path: str | os.PathLike[str] = DEFAULT_FOLDER, *, writing: bool = True) -> None:
         self.path = Path(path).expanduser().absolute()
         with disk(self.path):
-            if not self.path.is_dir():
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                (self.path / ".gitignore").write_text("*\n")
-        if not os.access(self.path, os.R_OK | os.W_OK | os.X_OK):
+            if writing and not self.path.is_dir():
+                self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+                replace_file(self.path / ".gitignore", b"*\n")
+        self.writable = os.access(self.path, os.R_OK | os.W_OK | os.X_OK)
+        if writing and not self.writable:
             raise BadInput("store", str(self.path), "a folder that you may write to")
-        self._db = Database(self.path / "store.sqlite", self._index_all)
+        if self.path.exists() and not (self.path.is_dir() and os.access(self.path, os.R_OK | os.X_OK)):
+            raise BadInput("store", str(self.path), "a folder that you may read")
+        file = self.path / "store.sqlite"
+        database = Database(file, self._index_all, writing=self.writable and (writing or file.exists()))
+        super().__init__(self.path, self.writable, database)
 
     def close(self) -> None:
         """Close the database."""
@@ -107,8 +96,11 @@ class Store:
         try:
             if _crc(text, blob) != crc:
                 raise ValueError("its checksum is wrong")
-            return outcome_from(json.loads(text), None if blob is None else array_from(blob))
-        except (AttributeError, EOFError, KeyError, ValueError, TypeError) as error:
+            outcome = outcome_from(json.loads(text), None if blob is None else array_from(blob))
+            if outcome.seed != seed:
+                raise ValueError(f"it is of seed {outcome.seed}")
+            return outcome
+        except MALFORMED as error:
             raise self._db.damaged(f"run {address[:12]} seed {seed}: {error}") from error
 
     def put(self, address: str, seed: int, outcome: Outcome, recipe: Recipe, task: str) -> None:
@@ -136,17 +128,23 @@ class Store:
         return self.folder(address, seed).snapshot()
 
     def folder(self, address: str, seed: int) -> RunFolder:
-        """The files of a run."""
-        if re.fullmatch(r"[0-9a-f]{8,64}", address) is None or seed < 0:
+        """The files of a run.
+
+        Raises:
+            ValueError: Not the address and seed of a run.
+            BadInput: Something in the folder, or on the way to it, is a symbolic link.
+        """
+        if not is_run(address, seed):
             raise ValueError(f"not the address and seed of a run: {address!r}, {seed!r}")
-        return RunFolder(self.path / "runs" / address[:2] / address / str(seed), address, seed)
+        path = inside(self.path, "runs", address[:2], address, str(seed))
+        only_files(path)
+        return RunFolder(path, address, seed)
 
     def lock(self, address: str, seed: int) -> FileLock:
         """Held by whoever trains this run; the system releases it when that process dies."""
-        folder = self.path / "locks"
-        with disk(folder):
-            folder.mkdir(exist_ok=True)
-        return FileLock(folder / f"{address}-{seed}.lock")
+        if not is_run(address, seed):
+            raise ValueError(f"not the address and seed of a run: {address!r}, {seed!r}")
+        return self._lock(f"{address}-{seed}.lock")
 
     # Readings
 
@@ -166,8 +164,8 @@ class Store:
         key = (address, seed, update, probe, revision)
         rows = self._db.rows(f"SELECT reading FROM readings WHERE {where}", key)
         try:
-            return dict(json.loads(rows[0][0])) if rows else None
-        except (ValueError, TypeError) as error:
+            return dict(plain_object(rows[0][0])) if rows else None
+        except MALFORMED as error:
             raise self._db.damaged(f"reading {probe} of run {address[:12]} seed {seed}: {error}") from error
 
     def save_reading(
@@ -179,75 +177,8 @@ class Store:
             (address, seed, update, probe, revision, json.dumps(dict(reading), allow_nan=False)),
         )
 
-    # Studies
-
-    def studies(self) -> list[StudyRow]:
-        """All studies, oldest first."""
-        return [
-            self._study(row[0]) for row in self._db.rows("SELECT id FROM studies ORDER BY created, rowid")
-        ]
-
-    def save_study(self, id: str, spec: Mapping[str, Any], status: str = "running") -> None:
-        """Store or update a study's question; its decisions, result and date of creation are kept.
-
-        Args:
-            id: The study's id.
-            spec: The question, JSON types only.
-            status: ``running``, ``interrupted``, ...
-        """
-        now = time.time()
-        self._db.execute(
-            "INSERT INTO studies VALUES (?, ?, ?, ?, ?, NULL) ON CONFLICT (id) DO UPDATE SET "
-            "used = excluded.used, status = excluded.status, spec = excluded.spec",
-            (id, now, now, status, json.dumps(dict(spec))),
-        )
-
-    def save_result(self, id: str, result: Mapping[str, Any]) -> None:
-        """Store the answer to a study; its status becomes ``finished``."""
-        statement = "UPDATE studies SET result = ?, status = 'finished' WHERE id = ?"
-        if not self._db.execute(statement, (json.dumps(dict(result)), id)):
-            raise ValueError(f"no study {id!r}: save_study comes first")
-
-    def save_decision(self, id: str, look: Mapping[str, Any]) -> None:
-        """Add a look to a study's decisions; one that is there already is not added twice."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO decisions "
-            "SELECT ?1, 1 + COALESCE(MAX(place), -1), ?2 FROM decisions WHERE study = ?1",
-            (id, json.dumps(dict(look), sort_keys=True)),
-        )
-
-    def use_runs(self, id: str, runs: Iterable[tuple[str, int]]) -> None:
-        """Note that a study uses these runs (address and seed), finished or not."""
-        with self._db.transaction():
-            for address, seed in runs:
-                self._db.execute("INSERT OR IGNORE INTO study_runs VALUES (?, ?, ?)", (id, address, seed))
-
-    def find_study(self, prefix_or_last: str) -> StudyRow:
-        """The study with this id, the only one whose id starts so, or the one used ``last``.
-
-        Raises:
-            BadInput: None or several; with the ids that are near.
-        """
-        ids: list[str] = [
-            row[0] for row in self._db.rows("SELECT id FROM studies ORDER BY used DESC, rowid DESC")
-        ]
-        if not ids:
-            raise BadInput("study", prefix_or_last, f"a study in {self.path}, which has none yet")
-        if prefix_or_last == "last":
-            return self._study(ids[0])
-        found = [id for id in ids if id == prefix_or_last] or [
-            id for id in ids if id.startswith(prefix_or_last)
-        ]
-        if len(found) == 1:
-            return self._study(found[0])
-        if found:
-            raise BadInput("study", prefix_or_last, f"a longer prefix: it fits {_listed(found)}")
-        near = difflib.get_close_matches(prefix_or_last, ids, n=1, cutoff=0.3)
-        allowed = f"last, or an id (or the start of one) of {_listed(ids)}"
-        raise BadInput("study", prefix_or_last, allowed, near[0] if near else None)
-
     def remove_study(self, id: str) -> int:
-        """Delete a study, and the runs that no other study uses.
+        """Delete a study, its report, and the runs that no other study uses.
 
         A run that is being trained just now is kept.
 
@@ -256,18 +187,32 @@ class Store:
 
         Returns:
             Number of runs deleted.
+
+        Raises:
+            BadInput: No such study, or a process works at it.
         """
-        id = self.find_study(id).id
+        id = self.find_id(id)
         # Folders go while the transaction is open: nobody can begin to use a run that is being deleted,
-        # and after a kill in the middle the study is still there to be deleted again.
+        # and after a kill in the middle the study is still there to be deleted again. Whoever starts the
+        # study meanwhile waits with its question until it has gone, and then stores it anew.
         with self._db.transaction():
+            if self.in_use(id):
+                raise BadInput(
+                    "study", id, "a study that nobody works at; this one is running: stop it first"
+                )
             orphans = self._db.rows(
                 "SELECT address, seed FROM study_runs AS mine WHERE study = ? AND NOT EXISTS "
                 "(SELECT 1 FROM study_runs AS other WHERE other.study != mine.study "
                 "AND other.address = mine.address AND other.seed = mine.seed)",
                 (id,),
             )
+            for address, seed in orphans:
+                if not is_run(address, seed):
+                    raise self._db.damaged(f"study {id} uses a run that cannot be one")
             removed = sum(self._remove_run(address, seed) for address, seed in orphans)
+            report = self.report_path(id)
+            with disk(report):
+                report.unlink(missing_ok=True)
             for table, column in (("study_runs", "study"), ("decisions", "study"), ("studies", "id")):
                 self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (id,))
         self._db.compact()
@@ -320,27 +265,6 @@ class Store:
             lock.release()
         return True
 
-    def _study(self, id: str) -> StudyRow:
-        query = "SELECT id, created, used, status, spec, result FROM studies WHERE id = ?"
-        found = self._db.rows(query, (id,))
-        if not found:  # its index names a study that its table does not have
-            raise self._db.damaged(f"study {id} is named but not there")
-        name, created, used, status, spec, result = found[0]
-        looks = self._db.rows("SELECT look FROM decisions WHERE study = ? ORDER BY place", (id,))
-        try:
-            answer = None if result is None else json.loads(result)
-            return StudyRow(
-                name,
-                created,
-                used,
-                status,
-                json.loads(spec),
-                answer,
-                tuple(json.loads(look[0]) for look in looks),
-            )
-        except (ValueError, TypeError) as error:
-            raise self._db.damaged(f"study {id}: {error}") from error
-
 
 def _insert(database: Database, address: str, outcome: Outcome, recipe: Mapping[str, Any], task: str) -> None:
     status = "diverged" if outcome.diverged else "finished"
@@ -362,9 +286,9 @@ def _index(database: Database, folder: RunFolder) -> Outcome | None:
     if record is None:
         return None
     outcome, recipe, task = record
-    _insert(database, folder.address, outcome, recipe, task)
+    if database.changeable:
+        _insert(database, folder.address, outcome, recipe, task)
     return outcome
 
 
-def _listed(ids: list[str]) -> str:
-    return ", ".join(ids[:8]) + (f" and {len(ids) - 8} more" if len(ids) > 8 else "")
+__all__ = ["DEFAULT_FOLDER", "Store", "StudyRow"]

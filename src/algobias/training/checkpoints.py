@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import safetensors
 import safetensors.torch
@@ -25,6 +26,8 @@ from algobias.training.observers import Check, Snapshot
 from algobias.untrusted import regular_file
 
 FORMAT = "1"
+PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
+"""Nobody but the owner reads what is in a store."""
 NESTED = ("state_dict", "model_state_dict", "model")
 """Where training scripts usually put the weights inside a larger checkpoint."""
 
@@ -49,28 +52,50 @@ def disk(path: Path) -> Iterator[None]:
         raise BadInput("store", str(path), allowed) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def new_file(path: Path, mode: int = PRIVATE_FILE) -> BinaryIO:
+    """Open a file to be written from its beginning, which only its owner may read.
+
+    What stood there is removed first, so that a symbolic link is never followed.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+
+
+def replace_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
     """Write a file so that a reader, or a crash at any moment, sees the old or the new one, never a part.
 
     Args:
         path: The file; its folder must exist.
         data: All of its content.
+        mode: Who may read and write it, as for ``os.open``.
+
+    Raises:
+        OSError: The disk is full or cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with new_file(temporary, mode) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """:func:`replace_file` for the store: trouble is told in one sentence.
 
     Raises:
         BadInput: The disk is full or cannot be written to.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, data)
 
 
 def save_snapshot(path: Path, snapshot: Snapshot, *, address: str, seed: int) -> None:
@@ -112,7 +137,7 @@ def load_snapshot(path: Path, *, address: str, seed: int) -> Snapshot:
         checks = tuple(Check(**row) for row in json.loads(about["checks"]))
         numbers: dict[str, Any] = json.loads(about["numbers"])
         return Snapshot(int(about["update"]), tensors, numbers, checks)
-    except (KeyError, ValueError, TypeError) as error:
+    except (AttributeError, ArithmeticError, LookupError, RecursionError, ValueError, TypeError) as error:
         raise _damaged(path, str(error)) from error
 
 
@@ -197,7 +222,17 @@ def _write(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> 
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_whole(path, safetensors.torch.save(own, metadata={"format": FORMAT, **about}))
+    about = {"format": FORMAT, **about}
+    write_whole(path, safetensors.torch.save(own, metadata={**about, "crc": str(_crc(own, about))}))
+
+
+def _crc(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> int:
+    """Checksum of all that a file of ours holds."""
+    found = zlib.crc32(json.dumps(dict(about), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        found = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), found)
+        found = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), found)
+    return found
 
 
 def _read(path: Path, way_out: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -206,7 +241,10 @@ def _read(path: Path, way_out: str = "") -> tuple[dict[str, Tensor], dict[str, s
             about = dict(file.metadata() or {})
             # Copies: a mapped file is aligned differently, and alignment can change the last bit of a sum.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
+        crc = about.pop("crc", None)  # files of others, and of earlier versions, have none
+        if crc is not None and crc != str(_crc(tensors, about)):
+            raise ValueError("its checksum is wrong")
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         raise _damaged(path, f"{error}{way_out}") from error
     return tensors, about
 

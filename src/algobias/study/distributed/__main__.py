@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -14,10 +16,11 @@ import torch.distributed as dist
 from algobias.errors import BadInput, shown
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
-from algobias.study.distributed.launch import BAD_INPUT, STOPPED
+from algobias.study.distributed.launch import BAD_INPUT, ORPHANED, STOPPED
 from algobias.study.runfiles import outcome_json
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
+from algobias.training.checkpoints import replace_file, write_whole
 from algobias.training.observers import Interrupted
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
@@ -37,9 +40,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder for snapshots and the outcome")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--meeting", type=Path, help=argparse.SUPPRESS)  # given by the launcher alone
     parser.add_argument("--snapshot-seconds", type=float, default=SNAPSHOT_SECONDS)
     given = parser.parse_args(arguments)
     rank = int(os.environ.get("RANK", "0"))
+    if given.meeting is not None:
+        end_with_parent()
     try:
         with told_as_bad_input():
             return _run(given, rank)
@@ -49,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         told = {"field": error.field, "value": shown(error.value), "allowed": error.allowed}
         given.out.mkdir(parents=True, exist_ok=True)
         said = given.out / f"process{rank}.error.json"
-        said.write_text(json.dumps({**told, "nearest": error.nearest}), encoding="utf-8")
+        replace_file(said, json.dumps({**told, "nearest": error.nearest}).encode())
         print(f"Error {error}", file=sys.stderr)
         return BAD_INPUT
 
@@ -70,7 +76,8 @@ def _run(given: argparse.Namespace, rank: int) -> int:
     device = f"cuda:{int(os.environ.get('LOCAL_RANK', rank))}" if on_gpu else "cpu"
     if on_gpu:
         torch.cuda.set_device(device)
-    dist.init_process_group(backend(on_gpu), rank=rank, world_size=world)
+    where = None if given.meeting is None else f"file://{given.meeting.absolute()}"
+    dist.init_process_group(backend(on_gpu), init_method=where, rank=rank, world_size=world)
     try:
         stop = given.out / "stop"
         outcome = train_rank(
@@ -85,14 +92,24 @@ def _run(given: argparse.Namespace, rank: int) -> int:
             sent=lambda layout, updates: part.bytes_sent(layout, updates, recipe),
         )
         if rank == 0:
-            written = given.out / "outcome.json"
-            temporary = written.with_suffix(".tmp")
-            temporary.write_text(json.dumps(outcome_json(outcome), allow_nan=False), encoding="utf-8")
-            temporary.replace(written)
+            written = json.dumps(outcome_json(outcome), allow_nan=False).encode()
+            write_whole(given.out / "outcome.json", written)
         leave_in_order(rank, world)
     finally:
         dist.destroy_process_group()
     return 0
+
+
+def end_with_parent() -> None:
+    """Leave signals to the process that started this one, and end when its end of stdin is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+    def wait_for_end() -> None:
+        sys.stdin.buffer.read()
+        os._exit(ORPHANED)
+
+    threading.Thread(target=wait_for_end, daemon=True).start()
 
 
 def backend(on_gpu: bool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -15,14 +16,20 @@ from pathlib import Path
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
 from algobias.study.runfiles import outcome_from
+from algobias.training.checkpoints import PRIVATE_FOLDER, new_file, replace_file
 from algobias.training.observers import Interrupted
 from algobias.training.outcome import Outcome
 from algobias.training.processes.rank import SNAPSHOT_SECONDS
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0
-STOPPED, BAD_INPUT = 75, 2
-"""Exit codes of a process that was asked to stop, and of one that refuses its input."""
+STOPPED, BAD_INPUT, ORPHANED = 75, 2, 76
+"""Exit codes of a process that was asked to stop, that refuses its input, that has lost its parent."""
+MEETING = "meeting-"
+"""How the file begins by which the processes of one attempt find each other."""
+LOOPBACK = ("lo", "lo0")
+"""What Linux and macOS call the interface that no other machine reaches."""
+INTERFACE_VARIABLES = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
 class ProcessLost(RuntimeError):
@@ -43,6 +50,9 @@ def run_processes(
 ) -> Outcome:
     """Train one seed over ``count`` processes of this machine.
 
+    They find each other by a file in ``folder`` and talk over the loopback interface alone: nobody on another
+    machine can reach them. They end when this process does, however it ends.
+
     Args:
         recipe: With the part that shares out the work.
         task: The task as text.
@@ -59,25 +69,32 @@ def run_processes(
         Interrupted: ``should_stop`` said so.
         ProcessLost: A process was killed or failed; says which, and how.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = folder / "recipe.json"
-    asked.write_text(json.dumps(recipe.resolved()), encoding="utf-8")
+    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
     stop = folder / "stop"
-    stop.unlink(missing_ok=True)
+    for old in (stop, *folder.glob(f"{MEETING}*")):  # of an attempt that was killed
+        old.unlink(missing_ok=True)
+    asked = folder / "recipe.json"
+    replace_file(asked, json.dumps(recipe.resolved()).encode())
+    # Never the name of an earlier attempt, whose processes may still be about to end.
+    meeting = folder / f"{MEETING}{secrets.token_hex(8)}"
     command = [sys.executable, "-m", "algobias.study.distributed", task, "--recipe", str(asked)]
-    command += ["--seed", str(seed), "--out", str(folder), "--device", device]
+    command += ["--seed", str(seed), "--out", str(folder), "--device", device, "--meeting", str(meeting)]
     command += ["--snapshot-seconds", str(snapshot_seconds)]
     command += [] if data is None else ["--data", str(data)]
     started: list[subprocess.Popen[bytes]] = []
-    logs = [open(folder / f"process{rank}.log", "wb") for rank in range(count)]  # noqa: SIM115
+    logs = [new_file(folder / f"process{rank}.log") for rank in range(count)]
     try:
-        port = free_port()
         for rank in range(count):
-            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "MASTER_PORT": port}
-            environment = {**os.environ, **{key: str(value) for key, value in place.items()}}
-            environment |= {"MASTER_ADDR": "127.0.0.1", "OMP_NUM_THREADS": "1"}
+            place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "OMP_NUM_THREADS": 1}
+            environment = {**os.environ, **{key: str(value) for key, value in place.items()}, **local_only()}
             started.append(
-                subprocess.Popen(command, env=environment, stdout=logs[rank], stderr=subprocess.STDOUT)
+                subprocess.Popen(
+                    command,
+                    env=environment,
+                    stdin=subprocess.PIPE,  # ends with this process, and they with it
+                    stdout=logs[rank],
+                    stderr=subprocess.STDOUT,
+                )
             )
         _watch(started, folder, stop, should_stop)
     finally:
@@ -85,8 +102,11 @@ def run_processes(
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
         for log in logs:
             log.close()
+        meeting.unlink(missing_ok=True)
     outcome = outcome_from(json.loads((folder / "outcome.json").read_text(encoding="utf-8")), None)
     for leftover in (*folder.glob("process*"), asked):
         leftover.unlink(missing_ok=True)
@@ -147,8 +167,8 @@ class _AsShown:
         return self.shown
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def local_only() -> dict[str, str]:
+    """Environment that keeps gloo and NCCL on the loopback interface; empty where it has no usual name."""
+    names = {name for _, name in socket.if_nameindex()}
+    loopback = next((name for name in LOOPBACK if name in names), None)
+    return {} if loopback is None else dict.fromkeys(INTERFACE_VARIABLES, loopback)

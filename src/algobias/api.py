@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
+from algobias.report.record import clean_text
 from algobias.study.audit import Audit, run_audit
 from algobias.study.audited import audit_of
 from algobias.study.compare import Comparison, compare_tables
@@ -18,11 +20,12 @@ from algobias.study.design import DEFAULT_LOOKS
 from algobias.study.explain.run import Explanation, run_explain
 from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
-from algobias.study.store import DEFAULT_FOLDER, Store
+from algobias.study.store import DEFAULT_FOLDER, Store, StudyRow
 from algobias.study.tables import terms_from
 from algobias.study.trainer import Options
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
+from algobias.tasks.user_file import describe_user_task
 
 
 def audit(
@@ -133,6 +136,7 @@ def control(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
+        _announce(row, options)
         return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
 
 
@@ -168,6 +172,7 @@ def explain(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
+        _announce(row, options)
         return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 
@@ -250,6 +255,13 @@ def _made(task: Task | None) -> Task | None:
         return None
     rehearse(task)
     return task
+
+
+def _announce(row: StudyRow, options: Options) -> None:
+    """Say on stderr which file will be executed, where a store names one and the caller has not."""
+    told = None if options.task is not None else describe_user_task(str(row.spec.get("task", "")))
+    if told is not None:
+        print(clean_text(told), file=sys.stderr)
 
 
 def _several(levers: str | Sequence[str]) -> tuple[str, ...]:

@@ -88,7 +88,9 @@ def compare(
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
     from algobias.study.compare import compare_tables
+    from algobias.study.inside import inside
     from algobias.study.result import look_entry
+    from algobias.study.studies import REPORTS
     from algobias.study.tables import terms_from
     from algobias.training.checkpoints import disk
 
@@ -119,7 +121,7 @@ def compare(
         command=f"algobias {shlex.join(sys.argv[1:])}",
         decisions=[look_entry(look) for look in found.looks],
     )
-    html = html or store / "reports" / f"compare-{_digest(baseline, variant)}.html"
+    html = html or inside(store, REPORTS, f"compare-{_digest(baseline, variant)}.html")
     with disk(html):
         html.parent.mkdir(parents=True, exist_ok=True)
         write(record, html)

@@ -9,7 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Data,
+    ExitCode,
+    Json,
+    Quiet,
+    StoreFolder,
+    Workers,
+    announce,
+)
 
 
 def control(
@@ -109,8 +118,9 @@ def control(
     }
     asked = control_spec({key: value for key, value in given.items() if value is not None})
     console = messages()
-    with Store(store) as opened:
+    with Store(store, writing=not plan) as opened:
         row = audit_of(opened, study)
+        announce(str(row.spec.get("task", "")))
         if plan:
             _print_plan(forecast_control(row, asked, Options(workers, data)), json=json)
             return

@@ -11,7 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Data,
+    ExitCode,
+    Json,
+    Quiet,
+    StoreFolder,
+    Workers,
+    announce,
+)
 from algobias.errors import BadInput
 
 
@@ -83,8 +92,9 @@ def explain(
     console = messages()
     with _as_typed(given):
         asked = explain_spec({key: value for key, value in given.items() if value is not None})
-    with Store(store) as opened, _as_typed(given):
+    with Store(store, writing=not plan) as opened, _as_typed(given):
         row = audit_of(opened, study)
+        announce(str(row.spec.get("task", "")))
         if plan:
             expected = prepare(row, asked, Options(workers, data)).forecast(workers)
             if json:

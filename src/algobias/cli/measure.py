@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, path_of
+from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, announce, path_of
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def measure(
 
     wanted = parse_many(probes or "cheap")
     measured = {"examples": _examples(examples), "part": on, "device": known_device(device)}
-    load = partial(_load, data=data, quiet=quiet)
+    load = partial(_load, data=data, quiet=quiet and run is None)
     compared = _other(other, store)
     if run is not None:
         beside = {"task": task, "--checkpoint": checkpoint, "--initial": initial, "--base": base}
@@ -184,7 +184,7 @@ def _of_run(
     from algobias.training.loop import LOOP_REVISION
     from algobias.training.subjects import subject_of
 
-    with Store(store) as opened:
+    with Store(store, writing=False) as opened:
         found = find_run(opened, run)
     task = load(found.task)
     subject = subject_of(
@@ -214,11 +214,9 @@ def _nothing_beside(given: dict[str, Any]) -> None:
 
 def _load(text: str, data: Path | None, quiet: bool) -> Task:
     from algobias.tasks.registry import load_task
-    from algobias.tasks.user_file import describe_user_task
 
-    told = describe_user_task(text)
-    if told is not None and not quiet:
-        messages().print(told, highlight=False, markup=False, soft_wrap=True)
+    if not quiet:
+        announce(text)
     return load_task(text, data)
 
 
@@ -242,7 +240,7 @@ def _other(text: str | None, store: Path) -> Mapping[str, Tensor] | None:
         return None
     if ":" not in text or Path(text).exists():
         return load_weights(Path(text))
-    with Store(store) as opened:
+    with Store(store, writing=False) as opened:
         found = find_run(opened, text)
     return load_weights(found.weights[found.update])
 

@@ -78,6 +78,19 @@ class ExitCode:
     interrupted = 130
 
 
+def announce(task: str) -> None:
+    """Say which file will be executed, where a task is one, before it is; on stderr, whatever is quiet.
+
+    For tasks that a store names: whoever asks has not typed them.
+    """
+    from algobias.tasks.user_file import describe_user_task
+    from algobias.tasks.views import split_name
+
+    told = describe_user_task(split_name(task)[0])
+    if told is not None:
+        messages().print(one_line(told), soft_wrap=True)
+
+
 def fail(error: BadInput) -> NoReturn:
     """Say what is wrong, in one message, and leave with code 2."""
     _tell("Error", str(error))

@@ -21,20 +21,22 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     if context.invoked_subcommand is not None:
         context.obj = store
         return
+    from algobias.report.record import clean
+    from algobias.study.archive import read_archive
     from algobias.study.store import Store
 
     items: list[dict[str, Any]] = []
-    with Store(store) as opened:
+    with Store(store, writing=False) as opened:
         for row in opened.studies():
-            result = row.result["result"] if row.result else {}
+            result = read_archive(row).result if row.result else {}
             items.append(
                 {
                     "name": row.id,
                     "status": row.status,
                     "created": row.created,
-                    "task": row.spec.get("task"),
-                    "change": list(row.spec.get("change", ())) or ["baseline against itself"],
-                    "verdict": result.get("verdict"),
+                    "task": clean(row.spec.get("task")),
+                    "change": clean(row.spec.get("change")) or ["baseline against itself"],
+                    "verdict": clean(result.get("verdict")),
                 }
             )
     if json:
@@ -66,9 +68,8 @@ def remove(
     from algobias.study.store import Store
 
     with Store(store or context.obj or DEFAULT_STORE) as opened:
-        name = opened.find_study(study).id
+        name = opened.find_id(study)
         runs = opened.remove_study(name)
-        (opened.path / "reports" / f"{name}.html").unlink(missing_ok=True)
     if json:
         print_json({"schema": 1, "study": name, "runs_removed": runs})
     else:
@@ -90,17 +91,18 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write the HTML report of a finished study again; with --csv also its curves."""
-    from algobias.report.build import write_report
+    from algobias.report.build import in_order, write_report
     from algobias.study.archive import read_archive, stored_runs
     from algobias.study.store import Store
     from algobias.study.tables import write_tables
 
-    with Store(store) as opened:
+    with Store(store, writing=False) as opened:
         archive = read_archive(opened.find_study(study))
         tables = []
         if csv is not None:
             tables = write_tables(csv, stored_runs(opened, archive.places), archive.terms)
-        path = write_report(opened, archive.result["study"])
+        with in_order(archive.result["study"]):
+            path = write_report(opened, archive.result["study"])
     if json:
         print_json(
             {

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from algobias.report.html import write
+from algobias.report.html import put, render
 from algobias.report.record import StudyRecord
 from algobias.study.archive import read_archive, stored_runs
+from algobias.study.inside import MALFORMED, make_inside
 from algobias.study.store import Store
+from algobias.study.studies import REPORTS, damaged_study
+from algobias.training.checkpoints import disk, write_whole
 
 
 def record_of(store: Store, study: str) -> StudyRecord:
@@ -34,9 +39,39 @@ def record_of(store: Store, study: str) -> StudyRecord:
 
 
 def write_report(store: Store, study: str) -> Path:
-    """Write a study's report into the store's folder ``reports``."""
+    """Write a study's report into the store's folder ``reports``; into the current one where that cannot be.
+
+    Args:
+        store: Where the study lies, and where the report goes if the store can be written to.
+        study: Id, unique prefix, or ``last``.
+
+    Raises:
+        BadInput: No such study, not finished, damaged, runs missing; the report cannot be written.
+    """
     record = record_of(store, study)
-    path = store.path / "reports" / f"{record.result['study']}.html"
-    path.parent.mkdir(exist_ok=True)
-    write(record, path)
+    id = str(record.result["study"])
+    text = render(record)
+    if not store.writable:
+        path = Path.cwd() / f"{id}.html"
+        with disk(path):
+            put(path, text)
+        return path
+    make_inside(store.path, REPORTS)
+    path = store.report_path(id)
+    write_whole(path, text.encode())
     return path
+
+
+@contextmanager
+def in_order(study: str) -> Iterator[None]:
+    """Tell what the report of a stored study stumbles over as damage of what is stored.
+
+    For studies that may be somebody else's: after a run of one's own it would hide a fault of the report.
+
+    Raises:
+        BadInput: The study is damaged.
+    """
+    try:
+        yield
+    except MALFORMED as error:
+        raise damaged_study(study, error) from error

@@ -17,11 +17,15 @@ from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.series import Rows
 from algobias.report.theme import vega_config
+from algobias.training.checkpoints import replace_file
 
 # Static twins of the figures are for paper and for readers without scripts: fewer points do.
 _STATIC_BUDGET = 1_500
 _STATIC_LINES = 100
 _STATIC_WIDTH = 680
+
+PUBLIC_FILE = 0o666
+"""A report that is written where its reader asked for it is as private as the reader's other files."""
 
 
 def render(record: StudyRecord) -> str:
@@ -88,12 +92,7 @@ def put(path: Path, text: str) -> None:
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, text.encode(), PUBLIC_FILE)
 
 
 def pack(spec: Spec, tables: dict[str, Any]) -> Spec:

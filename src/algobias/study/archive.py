@@ -10,7 +10,10 @@ from typing import Any
 
 from algobias.errors import BadInput
 from algobias.study.design import Run
+from algobias.study.inside import MALFORMED
+from algobias.study.shape import check_places, check_result, check_texts
 from algobias.study.store import Store, StudyRow
+from algobias.study.studies import damaged_study
 from algobias.study.tables import Terms
 
 PACKAGES = ("algobias", "torch", "numpy", "scipy")
@@ -68,20 +71,32 @@ def environment() -> dict[str, str]:
 def read_archive(row: StudyRow) -> Archive:
     """The archive of a finished study.
 
+    Args:
+        row: The study.
+
     Raises:
-        BadInput: The study has not finished.
+        BadInput: The study has not finished, or what is stored of it is damaged.
     """
     if row.result is None:
         raise BadInput("study", row.id, "a finished study; run the same command again to finish it")
     data = row.result
-    return Archive(
-        result=data["result"],
-        places=tuple(Place(**place) for place in data["places"]),
-        recipes=data["recipes"],
-        command=data["command"],
-        environment=data["environment"],
-        terms=Terms.model_validate(data["terms"]),
-    )
+    try:
+        check_result(data["result"])
+        check_places(data["places"])
+        check_texts(data["recipes"], "recipes")
+        check_texts(data["environment"], "environment")
+        if data["result"]["study"] != row.id or not isinstance(data["command"], str):
+            raise ValueError("of another study")
+        return Archive(
+            result=data["result"],
+            places=tuple(Place(**place) for place in data["places"]),
+            recipes=data["recipes"],
+            command=data["command"],
+            environment=data["environment"],
+            terms=Terms.model_validate(data["terms"]),
+        )
+    except MALFORMED as error:
+        raise damaged_study(row.id, error) from error
 
 
 def stored_runs(store: Store, places: Sequence[Place]) -> list[Run]:

@@ -21,7 +21,6 @@ from algobias.study.arms import Arms, build_arms
 from algobias.study.describe import fine_tolerance
 from algobias.study.design import Design, Run
 from algobias.study.drawn import drawn_at_fit
-from algobias.study.executor import OutOfTime
 from algobias.study.plan import Look, replay
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
@@ -108,7 +107,7 @@ def run_audit(
     arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
     study = study_id(arms)
     question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
-    store.save_study(study, question)
+    store.begin(study, question)
     probes = wanted_probes(spec.probes, earlier_result(store, study))
     with one_thread():
         check_networks(arms)
@@ -153,8 +152,8 @@ def run_audit(
                 wanted.split.errors.printed,
                 lambda arm: spoken(arm, spec),
             )
-        except (KeyboardInterrupt, OutOfTime):
-            store.save_study(study, question, "interrupted")
+        except BaseException:
+            store.interrupted(study)
             raise
         finally:
             progress.stop()

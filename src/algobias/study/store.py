@@ -68,10 +68,6 @@ class Store(Studies):
         database = Database(file, self._index_all, writing=self.writable and (writing or file.exists()))
         super().__init__(self.path, self.writable, database)
 
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
-
     def __enter__(self) -> Self:
         return self
 

@@ -7,7 +7,7 @@ import difflib
 import json
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from filelock import FileLock
 from algobias.errors import BadInput
 from algobias.study.database import Database
 from algobias.study.inside import MALFORMED, inside, is_study_id, make_inside
+from algobias.study.shape import check_question
 from algobias.training.checkpoints import PRIVATE_FILE, disk
 
 LOCKS, REPORTS = "locks", "reports"
@@ -59,6 +60,13 @@ class Studies:
 
     def __init__(self, path: Path, writable: bool, database: Database) -> None:
         self.path, self.writable, self._db = path, writable, database
+        self._begun: dict[str, FileLock] = {}
+
+    def close(self) -> None:
+        """Let go of every study that was begun, and close the database."""
+        for id in list(self._begun):
+            self.interrupted(id)
+        self._db.close()
 
     def studies(self) -> list[StudyRow]:
         """All studies, oldest first."""
@@ -81,32 +89,36 @@ class Studies:
             (id, now, now, status, json.dumps(dict(spec))),
         )
 
-    @contextlib.contextmanager
-    def running(self, id: str, spec: Mapping[str, Any]) -> Iterator[None]:
-        """Store a study's question; inside, it is running and cannot be removed by anybody.
+    def begin(self, id: str, spec: Mapping[str, Any]) -> None:
+        """Store a study's question; it is running, and nobody can remove it, until it has a result.
 
-        Its status becomes ``interrupted`` where the work inside ends with an exception.
+        Work that ends without one ends with :meth:`interrupted`; at the latest closing the store, or the end
+        of the process, lets go of the study.
 
         Args:
             id: The study's id.
             spec: The question, JSON types only.
         """
-        # Whoever works at a study has a lock of their own, so that several may: what is locked is in use.
-        lock = self._lock(f"{id}-{secrets.token_hex(4)}.study")
-        with disk(self.path):
-            lock.acquire()
-        try:
-            self.save_study(id, spec)
-            try:
-                yield
-            except BaseException:
-                with contextlib.suppress(BadInput):  # a full disk: why the work ended is what is told
-                    self._db.execute("UPDATE studies SET status = 'interrupted' WHERE id = ?", (id,))
-                raise
-        finally:
-            lock.release()
+        if id not in self._begun:
+            # Whoever works at a study has a lock of their own, so that several may: what is locked is in use.
+            lock = self._lock(f"{id}-{secrets.token_hex(4)}.study")
+            with disk(self.path):
+                lock.acquire()
+            self._begun[id] = lock
+        self.save_study(id, spec)
+
+    def interrupted(self, id: str) -> None:
+        """Note that the work at a study has ended without a result, and let go of it."""
+        with contextlib.suppress(BadInput):  # a full disk: why the work ended is what is told
+            self._db.execute("UPDATE studies SET status = 'interrupted' WHERE id = ?", (id,))
+        self._let_go(id)
+
+    def _let_go(self, id: str) -> None:
+        lock = self._begun.pop(id, None)
+        if lock is not None:
             with contextlib.suppress(OSError):
                 Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
 
     def in_use(self, id: str) -> bool:
         """Whether a process works at this study just now; leftovers of killed ones are cleared away."""
@@ -128,6 +140,7 @@ class Studies:
         statement = "UPDATE studies SET result = ?, status = 'finished' WHERE id = ?"
         if not self._db.execute(statement, (json.dumps(dict(result), allow_nan=False), id)):
             raise ValueError(f"no study {id!r}: save_study comes first")
+        self._let_go(id)
 
     def save_decision(self, id: str, look: Mapping[str, Any]) -> None:
         """Add a look to a study's decisions; one that is there already is not added twice."""
@@ -205,20 +218,21 @@ class Studies:
             if status == "running" and self.writable and not self.in_use(id):
                 status = "interrupted"  # by a kill, which leaves no time to say so
             question, decisions = plain_object(spec), tuple(plain_object(look[0]) for look in looks)
+            check_question(question)
             answer = None if result is None else plain_object(result)
             return StudyRow(name, created, used, status, question, answer, decisions)
         except MALFORMED as error:
-            raise damaged_study(self.path, id, error) from error
+            raise damaged_study(id, error) from error
 
 
-def damaged_study(store: Path, id: str, error: BaseException) -> BadInput:
+def damaged_study(id: str, error: BaseException) -> BadInput:
     """The error for a study that cannot be what this package stored, with the way out."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     allowed = (
         f"a study as it was stored; this one is damaged ({reason}): 'algobias studies rm {id}' removes "
         "it, and its command makes it again"
     )
-    return BadInput("store", f"study {id} in {store}", allowed)
+    return BadInput("store", f"study {id}", allowed)
 
 
 def plain_object(text: Any) -> dict[str, Any]:

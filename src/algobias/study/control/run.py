@@ -25,7 +25,6 @@ from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.study.control.tuned import tuned_gap
 from algobias.study.design import Design, Run, under_control
-from algobias.study.executor import OutOfTime
 from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
@@ -103,7 +102,7 @@ def run_control(
         "confirmation_seed": fresh.first,
         "earlier_studies": fresh.earlier,
     }
-    store.save_study(study, saved)
+    store.begin(study, saved)
     try:
         progress.start(
             {
@@ -162,8 +161,8 @@ def run_control(
                     found.verdict.split.errors.printed,
                     lambda arm: spoken(arm, arms.spec),
                 )
-    except (KeyboardInterrupt, OutOfTime):
-        store.save_study(study, saved, "interrupted")
+    except BaseException:
+        store.interrupted(study)
         raise
     finally:
         progress.stop()

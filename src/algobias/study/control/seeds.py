@@ -48,11 +48,11 @@ def fresh_seeds(store: Store, study: str, audit: StudyRow, question: StudySpec) 
     others = [row for row in store.studies() if row.spec.get("control_of") == audit.id]
     for row in others:
         if row.id == study and "confirmation_seed" in row.spec:
-            return Fresh(int(row.spec["confirmation_seed"]), int(row.spec["earlier_studies"]))
+            return Fresh(int(row.spec["confirmation_seed"]), int(row.spec.get("earlier_studies", 0)))
     others = [row for row in others if row.id != study]
     before = CONFIRMATION_OFFSET  # what studies had that were begun before blocks were counted
-    taken = [int(row.spec.get("confirmation_seed", int(row.spec["seed"]) + before)) for row in others]
-    taken.append(int(audit.spec["seed"]))
+    taken = [int(row.spec.get("confirmation_seed", row.spec.get("seed", 0) + before)) for row in others]
+    taken.append(int(audit.spec.get("seed", question.seed)))
     return Fresh(_free(question.seed + CONFIRMATION_OFFSET, taken), len(others))
 
 

@@ -106,7 +106,8 @@ def end_with_parent() -> None:
         signal.signal(number, signal.SIG_IGN)
 
     def wait_for_end() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1):  # not sys.stdin, whose lock Python wants for itself when it ends
+            pass
         os._exit(ORPHANED)
 
     threading.Thread(target=wait_for_end, daemon=True).start()

@@ -16,7 +16,7 @@ from pathlib import Path
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
 from algobias.study.runfiles import outcome_from
-from algobias.training.checkpoints import PRIVATE_FOLDER, new_file, replace_file
+from algobias.training.checkpoints import PRIVATE_FILE, PRIVATE_FOLDER, new_file, replace_file
 from algobias.training.observers import Interrupted
 from algobias.training.outcome import Outcome
 from algobias.training.processes.rank import SNAPSHOT_SECONDS
@@ -131,7 +131,7 @@ def _watch(
         if all(code == 0 for code in codes):
             return
         if should_stop() and not stop.exists():
-            stop.touch()
+            stop.touch(PRIVATE_FILE)
         time.sleep(POLL_SECONDS)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from algobias.study.archive import Archive, environment
 from algobias.study.audit import assemble, spoken, terms_of
 from algobias.study.design import Run, under_control
-from algobias.study.executor import OutOfTime
 from algobias.study.explain.evidence import Statement
 from algobias.study.explain.found import dose_response, intervention_entries, statement_entry, statements_of
 from algobias.study.explain.interventions import Intervention, dose_left_out
@@ -71,7 +70,7 @@ def run_explain(
     arms, question, interventions, audited = ready.arms, ready.question, ready.interventions, ready.audited
     study, look, design = ready.study, ready.look, ready.design
     saved = {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")}
-    store.save_study(study, saved)
+    store.begin(study, saved)
     try:
         progress.start(
             {
@@ -100,8 +99,8 @@ def run_explain(
                 wanted.split.errors.printed,
                 lambda arm: spoken(arm, arms.spec),
             )
-    except (KeyboardInterrupt, OutOfTime):
-        store.save_study(study, saved, "interrupted")
+    except BaseException:
+        store.interrupted(study)
         raise
     finally:
         progress.stop()

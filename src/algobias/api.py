@@ -8,9 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from algobias.errors import clean_text
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
-from algobias.report.record import clean_text
 from algobias.study.audit import Audit, run_audit
 from algobias.study.audited import audit_of
 from algobias.study.compare import Comparison, compare_tables

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import reprlib
+import unicodedata
 from collections.abc import Iterable
 
 MOST_SHOWN = 200
@@ -28,7 +29,11 @@ class BadInput(Exception):
         message = f"{_cut(field, 400)}: {shown(value)} is not possible; allowed: {_cut(allowed, 4000)}"
         if nearest is not None:
             message += f" (did you mean {nearest!r}?)"
-        super().__init__(message)
+        super().__init__(clean_text(message))
+
+
+class CutOff(Exception):
+    """Work that was ended from outside, told in one sentence; what was stored is in order."""
 
 
 class _Short(reprlib.Repr):
@@ -73,3 +78,20 @@ def unknown_name(field: str, value: str, known: Iterable[str]) -> BadInput:
     names = sorted(known)
     close = difflib.get_close_matches(value[:MOST_SHOWN], names, n=1, cutoff=0.5)
     return BadInput(field, value, ", ".join(names), close[0] if close else None)
+
+
+def clean_text(text: str) -> str:
+    """Replace control, surrogate and text-direction characters; keep line ends and tabs."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    if char in "\n\t":
+        return False
+    # U+202A-U+202E and U+2066-U+2069 reverse the order in which text is shown; they are of category Cf.
+    if "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069":
+        return True
+    # Zl and Zp end a line in JavaScript, and so a string in an expression.
+    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in "\ufffe\uffff"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -161,20 +160,3 @@ def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
 
 def _problem(told: str, node: yaml.Node) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
-
-
-def clean_text(text: str) -> str:
-    """Replace control, surrogate and text-direction characters; keep line ends and tabs."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join("\N{REPLACEMENT CHARACTER}" if _steers(char) else char for char in text)
-
-
-def _steers(char: str) -> bool:
-    if char in "\n\t":
-        return False
-    # U+202A-U+202E and U+2066-U+2069 reverse the order in which text is shown; they are of category Cf.
-    if "\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069":
-        return True
-    # Zl and Zp end a line in JavaScript, and so a string in an expression.
-    return unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") or char in "\ufffe\uffff"

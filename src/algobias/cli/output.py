@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from algobias.untrusted import clean_text
+from algobias.errors import clean_text
 
 NARROWEST, WIDEST = 20, 1000
 """Widths of a terminal that are believed, in columns."""

@@ -16,7 +16,8 @@ import typer
 from rich.text import Text
 
 from algobias.cli.output import messages, one_line, only_json
-from algobias.errors import BadInput
+from algobias.cli.streams import lasting_streams
+from algobias.errors import BadInput, CutOff
 from algobias.user_code import told_as_bad_input
 
 
@@ -76,6 +77,7 @@ class ExitCode:
     bad_input = 2
     internal = 3
     interrupted = 130
+    terminated = 143
 
 
 def announce(task: str) -> None:
@@ -129,25 +131,40 @@ def interruptible(command: Callable[P, None], *, resumes: bool = False) -> Calla
         try:
             with output, told_as_bad_input():
                 command(*args, **options)
-        except KeyboardInterrupt:
-            text = "Interrupted."
-            if resumes:
-                text += " What is done is stored; the same command goes on from there."
-            messages().print(text, soft_wrap=True)
-            raise SystemExit(ExitCode.interrupted) from None
+        except KeyboardInterrupt as asked:
+            raise SystemExit(_interrupted(asked, resumes)) from None
 
     return run
 
 
+def _interrupted(asked: KeyboardInterrupt, resumes: bool = False) -> int:
+    """Say how to go on; the exit code for Ctrl-C, or for SIGTERM."""
+    from algobias.study.processes import Terminated
+
+    terminated = isinstance(asked, Terminated)
+    text = "Terminated." if terminated else "Interrupted."
+    if resumes:
+        text += " What is done is stored; the same command goes on from there."
+    messages().print(text, soft_wrap=True)
+    return ExitCode.terminated if terminated else ExitCode.interrupted
+
+
 def guarded(run: Callable[[], None]) -> None:
     """Run a program with the exit codes of the contract."""
-    try:
-        run()
-    except BadInput as error:
-        fail(error)
-    except BrokenPipeError:
-        # The reader of stdout has gone (``| head``): nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(ExitCode.done) from None
-    except Exception as error:
-        internal(error)
+    from algobias.study.processes import raise_on_sigterm
+
+    with raise_on_sigterm(), lasting_streams():
+        try:
+            try:
+                run()
+            finally:
+                sys.stdout.flush()  # a full disk behind stdout is found here at the latest
+        except BadInput as error:
+            fail(error)
+        except KeyboardInterrupt as asked:
+            raise SystemExit(_interrupted(asked)) from None
+        except CutOff as error:
+            _tell("Error", str(error))
+            raise SystemExit(ExitCode.internal) from None
+        except Exception as error:
+            internal(error)

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from algobias.errors import clean_text
 from algobias.report.numerals import bounds, duration, fixed, loss, shortened
 from algobias.report.record import Interval, number_or_none
 from algobias.study.progress import Progress
-from algobias.untrusted import clean_text
 
 MOST_ARMS = 6
 """With more arms than this a plain line names only those at work."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from algobias.errors import clean_text as clean_text
 from algobias.study.design import Run
-from algobias.untrusted import clean_text
 
 
 @dataclass(frozen=True)

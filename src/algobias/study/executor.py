@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,11 +14,11 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Self
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, CutOff
 from algobias.study.blocks import Block, Event, Job, share_out
-from algobias.study.processes import available_cores, clean_start, ctrl_c
+from algobias.study.processes import Terminated, asked_to_end, available_cores, clean_start
 from algobias.study.store import Store
-from algobias.study.worker import BlockTrainer, Load, Train, Work, finished, serve
+from algobias.study.worker import TERMINATED, BlockTrainer, Load, Train, Work, finished, serve
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 from algobias.training.loop import train
@@ -35,7 +36,7 @@ class InternalError(Exception):
     """Something failed that is not the user's doing; the first line says where, then the traceback."""
 
 
-class WorkerDied(InternalError):
+class WorkerDied(CutOff):
     """A process ended without a word, killed from outside or for want of memory."""
 
 
@@ -111,7 +112,8 @@ class Executor:
     ) -> None:
         """Train every run of ``jobs`` that is not in the store yet; on return all outcomes are there.
 
-        Ctrl-C lets the processes save snapshots first; a second Ctrl-C does not wait for them.
+        Ctrl-C lets the processes save snapshots first; a second Ctrl-C does not wait for them. So does
+        SIGTERM where it is raised as an exception, and SIGTERM to one of the processes.
 
         Args:
             jobs: What to train.
@@ -122,7 +124,7 @@ class Executor:
 
         Raises:
             BadInput: As raised where the run was trained.
-            KeyboardInterrupt: Ctrl-C, or ``stopped``; snapshots are stored.
+            KeyboardInterrupt: Ctrl-C, or ``stopped``; snapshots are stored. SIGTERM: its kind Terminated.
             OutOfTime: The deadline has passed; snapshots are stored.
             WorkerDied: A process was killed; everything else is stored.
             InternalError: Anything else that was raised, with its traceback.
@@ -149,11 +151,11 @@ class Executor:
         if not blocks:
             return
         end = math.inf if deadline is None else deadline
-        with ctrl_c() as pressed:
+        with asked_to_end() as pressed:
 
             def why_stop() -> type[BaseException] | None:
-                if pressed.is_set() or stopped():
-                    return KeyboardInterrupt
+                if pressed.why is not None or stopped():
+                    return pressed.why or KeyboardInterrupt
                 return OutOfTime if time.monotonic() >= end else None
 
             if self.workers == 0:
@@ -239,6 +241,8 @@ class Executor:
             on_event(content[0])
             return None
         worker.block = None
+        if kind == "stopped":
+            return Terminated()  # nobody here has asked for it, or the answer is no longer wanted
         if kind == "bad_input":
             field, shown, allowed, nearest = content
             return BadInput(field, _AsShown(shown), allowed, nearest)
@@ -249,11 +253,13 @@ class Executor:
             return InternalError(f"{block} failed: {summary}\n\nIn the worker process:\n{trace}")
         return None
 
-    def _bury(self, worker: _Worker, block: Work) -> WorkerDied:
+    def _bury(self, worker: _Worker, block: Work) -> BaseException:
         self._pool.remove(worker)
         worker.connection.close()
         worker.process.join()
         code = worker.process.exitcode or 0
+        if code in (-signal.SIGTERM, TERMINATED):
+            return Terminated()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         hint = " (often: too little memory; use fewer processes)" if code == -9 else ""
         return WorkerDied(

@@ -25,24 +25,63 @@ def available_cores() -> int:
     return cores
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody who is not at the keyboard wants the program to end, in order."""
+
+
+class Pressed:
+    """Whether the program has been asked to end, and how.
+
+    Attributes:
+        why: What is to be raised, or None.
+    """
+
+    why: type[KeyboardInterrupt] | None = None
+
+
 @contextmanager
-def ctrl_c() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a flag; the second one is raised as usual."""
-    pressed = threading.Event()
+def asked_to_end() -> Iterator[Pressed]:
+    """Note the first Ctrl-C, or SIGTERM, inside; the second one is raised as usual.
 
-    def note(number: int, frame: FrameType | None) -> None:
-        if pressed.is_set():
-            raise KeyboardInterrupt
-        pressed.set()
-
+    SIGTERM is noted only where somebody has asked for it to be raised (:func:`raise_on_sigterm`): a program
+    that uses this package as a library ends as it always does.
+    """
+    pressed = Pressed()
     if threading.current_thread() is not threading.main_thread():
         yield pressed
         return
-    before = signal.signal(signal.SIGINT, note)
+    before: dict[int, Any] = {}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.why is not None:
+            raise pressed.why
+        pressed.why = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, note)
+    if signal.getsignal(signal.SIGTERM) is _terminate:
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, note)
     try:
         yield pressed
     finally:
-        signal.signal(signal.SIGINT, before if before is not None else signal.default_int_handler)
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.default_int_handler)
+
+
+@contextmanager
+def raise_on_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM is raised as :class:`Terminated`, as Ctrl-C is as KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class Studies:
             spec: The question, JSON types only.
         """
         if id not in self._begun:
+            self.in_use(id)  # clears what killed processes have left
             # Whoever works at a study has a lock of their own, so that several may: what is locked is in use.
             lock = self._lock(f"{id}-{secrets.token_hex(4)}.study")
             with disk(self.path):

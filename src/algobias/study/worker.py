@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -35,6 +36,9 @@ from algobias.training.processes.parts import divided, over_processes
 from algobias.user_code import told_as_bad_input
 
 POLL_SECONDS = 0.2
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a process that has ended in order after SIGTERM."""
 
 Train = Callable[..., list[Outcome]]
 Load = Callable[[str, Path | None], Task]
@@ -228,6 +232,8 @@ class _Watch:
 def serve(connection: Connection, store: Path, data_dir: Path | None, train: Train, load: Load) -> None:
     """Main function of a worker process: train blocks until told to leave, or until the parent is gone.
 
+    After SIGTERM the block at hand is stopped, its snapshots saved, and the process ends.
+
     Messages in: ``("block", Work)``, ``("stop",)``, ``("leave",)``. Messages out: ``("event", Event)`` and,
     once per block, ``("done",)``, ``("stopped",)``, ``("lost", ...)``, ``("bad_input", ...)`` or
     ``("error", summary, trace)``.
@@ -235,7 +241,15 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(1)
     blocks: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    stop, leaving = threading.Event(), threading.Event()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        leaving.set()
+        stop.set()
+        blocks.put(None)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one does not wait
+
+    signal.signal(signal.SIGTERM, leave)
 
     def listen() -> None:
         while True:
@@ -244,7 +258,8 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
             except (EOFError, OSError):
                 os._exit(1)  # the parent was killed; files and database are safe at any moment
             if message[0] == "block":
-                stop.clear()
+                if not leaving.is_set():
+                    stop.clear()
                 blocks.put(message[1])
             elif message[0] == "stop":
                 stop.set()
@@ -271,3 +286,5 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
         except Exception as error:
             reply = ("error", f"{type(error).__name__}: {error}", traceback.format_exc())
         connection.send(reply)
+    if leaving.is_set():
+        raise SystemExit(TERMINATED)

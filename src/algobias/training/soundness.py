@@ -11,7 +11,6 @@ from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
-from algobias.tasks.checks import guarded, where_and_what
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.engines import Looped, unconnected
@@ -19,6 +18,7 @@ from algobias.training.network import Network, stack
 from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 from algobias.training.stacking import agreement, apart, displaced, row_of, same_buffers
+from algobias.user_code import guarded, where_and_what
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""

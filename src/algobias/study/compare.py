@@ -18,6 +18,7 @@ from algobias.study.doubts import doubts
 from algobias.study.drawn import drawn_at_fit
 from algobias.study.logged import Killed, Log, killed_among, logs_of, outcome_of
 from algobias.study.plan import Look, replay
+from algobias.study.resolution import of_table
 from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
 from algobias.study.tables import Terms, read_terms
 from algobias.study.verdict import Verdict
@@ -124,6 +125,7 @@ def compare_tables(
         alters_loss=terms.alters_loss,
         can_extend=False,
         paired=not unpaired,
+        resolution=terms.resolution if terms.resolution is not None else _step(runs),
     )
     looked, verdict = replay(design, runs)
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
@@ -155,6 +157,11 @@ def compare_tables(
     result["warnings"] = [*warnings, *result["warnings"]]
     result.update(store=None, report=None, seconds=time.monotonic() - started)
     return Comparison(result, verdict, design, runs, tuple(looked))
+
+
+def _step(runs: Sequence[Run]) -> float:
+    """Resolution of the metric in two tables."""
+    return of_table(np.concatenate([run.outcome.curve.test_metric for run in runs]))
 
 
 @dataclass(frozen=True)

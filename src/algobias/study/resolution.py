@@ -39,6 +39,8 @@ def of_examples(arms: Sequence[Arm]) -> float:
 def of_table(values: Floats) -> float:
     """Resolution of a column of metrics: the smallest step between two values, of a constant its last digit.
 
+    92.3 and 92.0 have a last digit of 0.1.
+
     Args:
         values: All values of the column, in any order; those that are not finite are left out.
     """
@@ -46,9 +48,9 @@ def of_table(values: Floats) -> float:
     finite = values[np.isfinite(values)]
     if step > 0 or not len(finite):
         return step
-    exponent = Decimal(repr(float(finite[0]))).normalize().as_tuple().exponent
+    exponent = Decimal(repr(float(finite[0]))).as_tuple().exponent
     assert isinstance(exponent, int)
-    return math.pow(10.0, min(exponent, 0))
+    return math.pow(10.0, exponent)
 
 
 def _step(values: Floats) -> float:

@@ -170,10 +170,11 @@ def run_control(
         judged = replace(design, only_look=found.look)
         result = assemble(study, arms, judged, found.verdict, runs, "that of the audit")
         add_readings(result, readings, found.verdict)
-        kept, terms = tuple(trainer.places), terms_of(arms, design, runs)
+        kept = tuple(trainer.places)
+        terms = terms_of(arms, design, runs, found.verdict.split.resolution)
     else:
         result = {**audited, "study": study, "controls": []}
-        kept, terms = (), terms_of(arms, design, runs)
+        kept, terms = (), terms_of(arms, design, runs, audited.get("resolution"))
     best = selection.tuned_baseline
     tuned = (
         None

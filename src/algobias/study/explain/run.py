@@ -134,7 +134,7 @@ def run_explain(
         recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
         command=command,
         environment=environment(),
-        terms=terms_of(arms, design, runs),
+        terms=terms_of(arms, design, runs, wanted.split.resolution),
     )
     store.save_result(study, archive.stored())
     return Explanation(study, result, interventions, tuple(statements))

@@ -159,6 +159,8 @@ class Split:
         Args:
             shown: What was :attr:`present` at an earlier look.
         """
+        if not shown:
+            return self
         gap, bias, fit = (
             "unknown" if name in shown and state == "absent" else state
             for name, state in zip(QUANTITIES, (self.gap_state, self.bias_state, self.fit_state), strict=True)

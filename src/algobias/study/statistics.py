@@ -306,23 +306,32 @@ def seeds_needed(
         level: One-sided error level of the decision.
         fewest: Seeds below which nothing is absent.
     """
-    n = np.arange(2, MOST_SEEDS + 1)
-    miss = np.zeros(len(n))
-    for mean, sd in quantities:
-        room = tolerance - mean if mean < tolerance else mean
-        missed = nctdtr(n - 1.0, room * np.sqrt(n) / sd, _t_quantiles(level)) if sd > 0 else 0.0 * n
-        if mean < tolerance:
-            missed = np.concatenate(([1.0], missed[:-1]))
-            missed[n < fewest] = 1.0
-        miss += missed
-    enough = miss <= 1 - POWER
-    return int(n[enough.argmax()]) if enough.any() else None
+
+    def miss(n: int) -> float:
+        return sum(_missed(n, mean, sd, tolerance, level, fewest) for mean, sd in quantities)
+
+    # More seeds miss less.
+    few, many = 1, MOST_SEEDS
+    if miss(many) > 1 - POWER:
+        return None
+    while many - few > 1:
+        middle = (few + many) // 2
+        few, many = (middle, many) if miss(middle) > 1 - POWER else (few, middle)
+    return many
 
 
-@lru_cache(maxsize=64)
-def _t_quantiles(level: float) -> Floats:
-    quantiles: Floats = -stdtrit(np.arange(1.0, MOST_SEEDS), level)
-    return quantiles
+def _missed(n: int, mean: float, sd: float, tolerance: float, level: float, fewest: int) -> float:
+    """Chance that n seeds do not show one quantity to be what its mean says."""
+    room, seeds = mean, n
+    if mean < tolerance:
+        room, seeds = tolerance - mean, n - 1
+        if n < fewest:
+            return 1.0
+    if seeds < 2:
+        return 1.0
+    if sd == 0:
+        return 0.0
+    return float(nctdtr(seeds - 1, room * math.sqrt(seeds) / sd, t_quantile(level, seeds - 1)))
 
 
 def population_interval(baseline: Floats, variant: Floats, level: float, resolution: float = 0.0) -> Interval:

@@ -274,6 +274,24 @@ def test_thousands_of_seeds_in_any_order(compared):
     assert result["gap"]["mean"] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize(
+    ("metrics", "step"),
+    [
+        (["90.0", "90.5", "92.0", "92.25"], 0.25),
+        (["90.00"] * 4, 0.01),
+        (["9.00e1"] * 4, 0.1),
+        (["90"] * 4, 1.0),
+        (["90.0", "90.00", "90.0", "90.000"], 0.001),
+    ],
+)
+def test_the_resolution_is_the_smallest_step_or_the_last_written_digit(write, metrics, step):
+    rows = [[seed, 10, 0.1, metric] for seed, metric in enumerate(metrics)]
+    other = [[*row[:2], 0.2, row[3]] for row in rows]
+    paths = write("a.csv", rows), write("b.csv", other)
+    assert compare_tables(*paths, Terms(tolerance=0.4)).result["resolution"] == pytest.approx(step)
+    assert compare_tables(*paths, Terms(tolerance=0.4, resolution=0.0)).result["resolution"] == 0
+
+
 def read(tmp_path: Path, text: str | bytes):
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode() if isinstance(text, str) else text)

@@ -9,7 +9,7 @@ from scripted import outcome
 from algobias.study.design import Design, Run
 from algobias.study.matching import Arm, FitScale, Path, curve_arm
 from algobias.study.plan import plan
-from algobias.study.resolution import of_examples, of_table
+from algobias.study.resolution import of_examples, of_values
 from algobias.study.verdict import Verdict
 
 
@@ -44,15 +44,13 @@ def test_no_examples_no_resolution() -> None:
     [
         ([90.0, 91.0, 93.0], 1.0),
         ([90.0, 90.0 + 1e-9, 90.5], 0.5),  # the same value, written with other rounding
-        ([92.3, 92.3], 0.1),
-        ([92.0, 92.0], 0.1),
-        ([0.925], 0.001),
+        ([92.3, 92.3], 0.0),
         ([], 0.0),
         ([float("nan"), 3.5, float("inf"), 3.0], 0.5),
     ],
 )
 def test_tables(values: list[float], step: float) -> None:
-    assert of_table(np.array(values)) == pytest.approx(step)
+    assert of_values(np.array(values)) == pytest.approx(step)
 
 
 def test_four_seeds_with_equal_differences_decide_nothing() -> None:

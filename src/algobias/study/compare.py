@@ -18,7 +18,7 @@ from algobias.study.doubts import doubts
 from algobias.study.drawn import drawn_at_fit
 from algobias.study.logged import Killed, Log, killed_among, logs_of, outcome_of
 from algobias.study.plan import Look, replay
-from algobias.study.resolution import of_table
+from algobias.study.resolution import of_values
 from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
 from algobias.study.tables import Terms, read_terms
 from algobias.study.verdict import Verdict
@@ -125,7 +125,7 @@ def compare_tables(
         alters_loss=terms.alters_loss,
         can_extend=False,
         paired=not unpaired,
-        resolution=terms.resolution if terms.resolution is not None else _step(runs),
+        resolution=_resolution(tables.values(), runs) if terms.resolution is None else terms.resolution,
     )
     looked, verdict = replay(design, runs)
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
@@ -157,11 +157,6 @@ def compare_tables(
     result["warnings"] = [*warnings, *result["warnings"]]
     result.update(store=None, report=None, seconds=time.monotonic() - started)
     return Comparison(result, verdict, design, runs, tuple(looked))
-
-
-def _step(runs: Sequence[Run]) -> float:
-    """Resolution of the metric in two tables."""
-    return of_table(np.concatenate([run.outcome.curve.test_metric for run in runs]))
 
 
 @dataclass(frozen=True)
@@ -205,6 +200,16 @@ def _lowest(tables: Iterable[_Table], terms: Terms) -> float:
     if not seen:
         raise BadInput("test_metric", "no finite number", "at least one finite test metric in the two tables")
     return min(seen)
+
+
+def _resolution(tables: Iterable[_Table], runs: Sequence[Run]) -> float:
+    """Smallest step between two test metrics that are judged; of a constant one its last written digit."""
+    values = np.concatenate([run.outcome.curve.test_metric for run in runs])
+    step = of_values(values)
+    if step > 0:
+        return step
+    digits = (row.last_digit for table in tables for log in table.logs for row in log.rows)
+    return min((digit for digit in digits if digit > 0), default=0.0)
 
 
 def _suggested(metrics: Sequence[float]) -> float:

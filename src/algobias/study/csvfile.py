@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
@@ -34,6 +35,7 @@ class Row:
 
     Attributes:
         line: Line of the file the check was read from, counted from 1.
+        last_digit: Worth of the last written digit of the test metric; 0 where there is none.
     """
 
     line: int
@@ -44,6 +46,7 @@ class Row:
     train_metric: float | None
     planned: bool
     length: float
+    last_digit: float = 0.0
 
     def value(self, column: str) -> float | None:
         """The value of one of the columns :data:`VALUES`."""
@@ -211,4 +214,10 @@ def _row(name: str, line: int, texts: dict[str, str], numbers: _Numbers) -> Row:
         value("train_metric"),
         _MARKS.get(mark, False),
         1.0 if length is None else length,
+        _last_digit(texts["test_metric"]) if metric is not None else 0.0,
     )
+
+
+def _last_digit(text: str) -> float:
+    exponent = Decimal(text.replace(",", ".")).as_tuple().exponent
+    return math.pow(10.0, max(exponent, -300)) if isinstance(exponent, int) else 0.0

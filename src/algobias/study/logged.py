@@ -117,7 +117,8 @@ def _joined(name: str, first: Row, second: Row) -> Row:
                 f"update {first.update}",
             )
         values[column] = other if one is None else one
-    return replace(first, **values, planned=first.planned or second.planned)
+    last_digit = second.last_digit if first.test_metric is None else first.last_digit
+    return replace(first, **values, planned=first.planned or second.planned, last_digit=last_digit)
 
 
 def _same(one: float, other: float) -> bool:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from decimal import Decimal
 
 import numpy as np
 
@@ -30,31 +28,14 @@ def of_examples(arms: Sequence[Arm]) -> float:
     known = [np.asarray(each, dtype=np.float64) for each in values if each is not None and len(each)]
     if not known or len(known) < len(values):
         return 0.0
-    steps = [step for step in (_step(each) / len(each) for each in known) if step > 0]
+    steps = [step for step in (of_values(each) / len(each) for each in known) if step > 0]
     if steps:
         return min(steps)
-    return _step(np.concatenate([outcome.curve.test_metric for outcome in outcomes]))
+    return of_values(np.concatenate([outcome.curve.test_metric for outcome in outcomes]))
 
 
-def of_table(values: Floats) -> float:
-    """Resolution of a column of metrics: the smallest step between two values, of a constant its last digit.
-
-    92.3 and 92.0 have a last digit of 0.1.
-
-    Args:
-        values: All values of the column, in any order; those that are not finite are left out.
-    """
-    step = _step(values)
-    finite = values[np.isfinite(values)]
-    if step > 0 or not len(finite):
-        return step
-    exponent = Decimal(repr(float(finite[0]))).as_tuple().exponent
-    assert isinstance(exponent, int)
-    return math.pow(10.0, exponent)
-
-
-def _step(values: Floats) -> float:
-    """Smallest difference of two values; 0 where all are the same."""
+def of_values(values: Floats) -> float:
+    """Smallest difference of two values, of which those that are not finite are left out; 0 where all agree."""
     distinct = np.unique(values[np.isfinite(values)])
     if len(distinct) < 2:
         return 0.0

@@ -31,7 +31,7 @@ class Terms(Frozen):
         alters_loss: Match on the training metric.
         lower_is_better: Metrics in the tables are losses or errors. They are judged and shown as minus
             what the tables hold; ``trivial`` is in the tables' own sign.
-        resolution: Smallest step of the metric; without it, that between values in the tables.
+        resolution: Smallest step of the metric; None: the smallest one between two values of the tables.
     """
 
     tolerance: float | None = Field(default=None, gt=0)
@@ -42,7 +42,7 @@ class Terms(Frozen):
     alters_data: bool = False
     alters_loss: bool = False
     lower_is_better: bool = False
-    resolution: float | None = Field(default=None, ge=0)
+    resolution: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
     @property
     def sign(self) -> int:

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from synthetic import outcome
 
 import algobias.report
 from algobias.report.figures.curves import metric_against_fit
@@ -14,6 +15,7 @@ from algobias.report.figures.shares import split
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.study.compare import Comparison, compare_tables
+from algobias.study.design import Run
 from algobias.study.tables import Terms
 
 DECIDING = ("describe", "drawn", "extension", "matching", "plan", "split", "statistics")
@@ -108,6 +110,20 @@ def test_a_run_that_diverges_after_its_planned_end_keeps_its_score(tmp_path: Pat
     points = Points(StudyRecord(found.result, found.runs))
     assert [row["metric"] for row in points.seeds if row["arm"] == "baseline"] == [80, 81, 82, 83]
     assert found.result["arms"][0]["values"] == [80, 81, 82, 83]
+
+
+def test_seeds_that_a_browser_cannot_tell_apart_are_text() -> None:
+    first = 2**53
+    runs = [Run(arm, i, outcome(first + i, planned=20)) for arm in ("baseline", "variant") for i in range(2)]
+    drawn = seed_dots(Points(StudyRecord({"verdict": "bias"}, runs)))["datasets"]
+    assert [row["seed"] for row in drawn["dots"]] == [str(first), str(first + 1)] * 2
+    assert len({row["seed"] for row in drawn["pairs"]}) == 2
+    assert (
+        Points(StudyRecord({"verdict": "bias"}, [Run("baseline", 0, outcome(7, planned=20))])).seeds[0][
+            "seed"
+        ]
+        == 7
+    )
 
 
 def test_the_report_imports_no_rule() -> None:

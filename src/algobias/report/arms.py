@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from algobias.report.record import StudyRecord, number_or_none
-from algobias.report.series import FitAxis, Rows, planned_metric
+from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.words import arm_label, mapping
 from algobias.study.design import Run
 
@@ -98,7 +98,7 @@ class ArmPoints:
         return [
             {
                 "arm": self.labels[arm],
-                "seed": run.outcome.seed,
+                "seed": exact_seed(run.outcome.seed),
                 "replicate": run.replicate,
                 "metric": planned_metric(run.outcome),
                 "diverged": run.outcome.diverged,

@@ -13,6 +13,7 @@ from algobias.report.series import (
     Rows,
     above_zero,
     along,
+    exact_seed,
     rows_of,
     short,
     thinned,
@@ -75,7 +76,11 @@ class Points(ArmPoints):
                 seen = rows_of(run.outcome, range(len(run.outcome.curve)), self.fit_axis)
                 if run.outcome.diverged and seen:
                     rows.append(
-                        {"arm": self.labels[arm], "seed": run.outcome.seed, **_without(seen[-1], "fit")}
+                        {
+                            "arm": self.labels[arm],
+                            "seed": exact_seed(run.outcome.seed),
+                            **_without(seen[-1], "fit"),
+                        }
                     )
         return rows
 

@@ -44,6 +44,11 @@ class FitAxis:
         return None if self.best is None else above_zero(max(self.best - metric, self.floor))
 
 
+def exact_seed(seed: int) -> int | str:
+    """The seed, as text where a browser's numbers, which are floating-point, would run into its neighbour."""
+    return seed if abs(seed) < 2**53 else str(seed)
+
+
 def planned_metric(outcome: Outcome) -> float | None:
     """Test metric that counts for a run, at its planned end."""
     return number_or_none(outcome.end_metric if len(outcome.curve) else outcome.trivial_metric)

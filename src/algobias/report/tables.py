@@ -23,7 +23,7 @@ def seed_table(points: Points) -> dict[str, Any]:
             row = found.get(label)
             text = "" if row is None else numerals.fixed(row["metric"], places)
             cells.append(text + (" (diverged)" if row is not None and row["diverged"] else ""))
-        named = sorted({row["seed"] for row in found.values()})
+        named = sorted({row["seed"] for row in found.values()}, key=int)
         rows.append({"seed": ", ".join(str(seed) for seed in named), "cells": cells})
     return {"labels": labels, "rows": rows}
 

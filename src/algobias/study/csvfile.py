@@ -214,10 +214,10 @@ def _row(name: str, line: int, texts: dict[str, str], numbers: _Numbers) -> Row:
         value("train_metric"),
         _MARKS.get(mark, False),
         1.0 if length is None else length,
-        _last_digit(texts["test_metric"]) if metric is not None else 0.0,
+        _last_digit(texts["test_metric"]) if metric is not None and math.isfinite(metric) else 0.0,
     )
 
 
 def _last_digit(text: str) -> float:
     exponent = Decimal(text.replace(",", ".")).as_tuple().exponent
-    return math.pow(10.0, max(exponent, -300)) if isinstance(exponent, int) else 0.0
+    return math.pow(10.0, min(max(exponent, -300), 300)) if isinstance(exponent, int) else 0.0

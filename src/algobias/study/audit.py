@@ -36,6 +36,7 @@ from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
 from algobias.training.device import one_thread
 from algobias.training.soundness import check_network
+from algobias.training.splits import split_doubt
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,9 @@ def run_audit(
     with one_thread():
         check_networks(arms)
         not_applied, null_failed = pre_checks(arms, progress)
+        doubts = split_doubts(arms)
+    for doubt in doubts:
+        progress.message(doubt)
     runs: list[Run] = []
     with Trainer(arms, store, study, options, progress, started) as trainer:
         progress.start(
@@ -159,6 +163,7 @@ def run_audit(
             progress.stop()
     result = assemble(study, arms, design, wanted, runs, why)
     add_readings(result, readings, wanted)
+    result["warnings"] += doubts
     result["seconds"] = time.monotonic() - started
     archive = Archive(
         result=result,
@@ -214,6 +219,16 @@ def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:
     if not activity_check(arms.recipes["baseline"], arms.recipes["variant"], arms.task).active:
         progress.message("the change has no effect in the first updates; whole runs will tell")
     return None, None
+
+
+def split_doubts(arms: Arms) -> list[str]:
+    """Why pieces of a batch do not add up to it, each reason with the arms that take them."""
+    found: dict[str, list[str]] = {}
+    for name, recipe in arms.recipes.items():
+        doubt = split_doubt(recipe, arms.task)
+        if doubt is not None:
+            found.setdefault(doubt, []).append(spoken(name, arms.spec))
+    return [f"{', '.join(names)}: {doubt}" for doubt, names in found.items()]
 
 
 def assemble(

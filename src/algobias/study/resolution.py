@@ -35,7 +35,7 @@ def of_examples(arms: Sequence[Arm]) -> float:
 
 
 def of_values(values: Floats) -> float:
-    """Smallest difference of two values, of which those that are not finite are left out; 0 where all agree."""
+    """Smallest difference of two values; those that are not finite are left out; 0 where all agree."""
     distinct = np.unique(values[np.isfinite(values)])
     if len(distinct) < 2:
         return 0.0

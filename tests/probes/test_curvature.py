@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,32 @@ def test_average_sharpness_is_half_the_trace_and_its_adaptive_form_is_invariant(
     after = _read(net, *names, data=batches, loss=cross_entropy)
     assert after[1].value == pytest.approx(before[1].value, rel=1e-3)
     assert after[0].value != pytest.approx(before[0].value, rel=0.5)
+
+
+class Kinked(nn.Module):
+    """``mean |x w| / 2 + mean x w / 2 = relu(x w)`` of one weight."""
+
+    def __init__(self, w: float) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([w], dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (self.w * x).relu().mean()
+
+
+def test_average_sharpness_counts_kinks_that_the_hessian_does_not_see() -> None:
+    data, sigma = [torch.ones(4).double()], 0.01
+    for w in (0.0, 0.01, -0.01, 0.1):
+        reading, trace = _read(Kinked(w), f"average_sharpness:{sigma},directions=4000", "trace", data=data)
+        relative = w / sigma
+        density, below = (
+            math.exp(-(relative**2) / 2) / math.sqrt(2 * math.pi),
+            0.5 * math.erfc(-relative / 2**0.5),
+        )
+        exact = sigma * density + w * below - max(w, 0.0)
+        assert reading.value == pytest.approx(exact, rel=0.05, abs=1e-12)
+        assert trace.value == 0.0
+    assert "kinks within reach count" in AverageSharpness.card.formula
 
 
 def test_average_sharpness_covers() -> None:

@@ -388,23 +388,21 @@ def measured(row: Row, repeats: int) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """The results as a Markdown table."""
-    lines = ["| probe | law | coverage | warned | width / truth |", "|---|---|---|---|---|"]
+    """The results as a Markdown table, one line for each probe."""
+    cells: dict[str, list[str]] = {}
     for one in results["rows"]:
-        if one["coverage"] is None:
-            cover = (
-                f"no interval: {one['repeats'] - one['readings']} of {one['repeats']} unavailable or exact"
-            )
-            lines.append(f"| `{one['probe']}` | {one['law']} | {cover} | | |")
-            continue
-        cover = f"{100 * one['coverage']:.1f} %"
+        if one["exact"] == one["readings"]:
+            said = "exact"
+        else:
+            said = f"{100 * one['coverage']:.1f}"
+        notes = [f"warned {100 * one['warned']:.0f}"] if one["warned"] else []
         if one["readings"] < one["repeats"]:
-            cover += f" of {one['readings']}"
-        lines.append(
-            f"| `{one['probe']}` | {one['law']} | {cover} | {100 * one['warned']:.0f} % | "
-            f"{one['relative_width']:.2g} |"
+            notes.append(f"no number {100 * (1 - one['readings'] / one['repeats']):.0f}")
+        cells.setdefault(one["probe"], []).append(
+            f"{one['law']}: {said}" + (f" ({', '.join(notes)})" if notes else "")
         )
-    return "\n".join(lines)
+    lines = ["| probe | coverage in % |", "|---|---|"]
+    return "\n".join([*lines, *(f"| `{probe}` | {'; '.join(found)} |" for probe, found in cells.items())])
 
 
 def main() -> None:

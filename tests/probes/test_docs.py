@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import probe_coverage
 from algobias.cli import main
 from algobias.probes.base import PRESETS, Probe
 from algobias.probes.registry import PROBES, preset
@@ -64,7 +66,11 @@ def probes_table() -> str:
     return "\n".join([head, "|---|---|---|---|---|---|---|", *rows])
 
 
-SECTIONS = {"PRESETS": presets_table, "PROBES": probes_table}
+def coverage_table() -> str:
+    return probe_coverage.table(json.loads(probe_coverage.RESULTS.read_text(encoding="utf-8")))
+
+
+SECTIONS = {"PRESETS": presets_table, "PROBES": probes_table, "COVERAGE": coverage_table}
 
 
 def between(name: str) -> re.Pattern[str]:

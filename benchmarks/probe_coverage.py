@@ -391,10 +391,7 @@ def table(results: dict[str, Any]) -> str:
     """The results as a Markdown table, one line for each probe."""
     cells: dict[str, list[str]] = {}
     for one in results["rows"]:
-        if one["exact"] == one["readings"]:
-            said = "exact"
-        else:
-            said = f"{100 * one['coverage']:.1f}"
+        said = "exact" if one["exact"] == one["readings"] else f"{100 * one['coverage']:.1f}"
         notes = [f"warned {100 * one['warned']:.0f}"] if one["warned"] else []
         if one["readings"] < one["repeats"]:
             notes.append(f"no number {100 * (1 - one['readings'] / one['repeats']):.0f}")

@@ -230,3 +230,28 @@ def test_sums_are_told_from_means_with_batches_of_one_example() -> None:
     assert mean_loss(subject) == pytest.approx(
         float(functional.cross_entropy(subject.model(x), y).detach()), rel=1e-9
     )
+
+
+def test_tokens_beyond_their_length_have_no_margin() -> None:
+    model, batches = token_net(), with_lengths()
+    spelled = []
+    for x, lengths, y in batches:
+        beyond = torch.arange(LENGTH) >= lengths[:, None]
+        spelled.append((x, y.masked_fill(beyond, -100)))
+    one = measure(model, batches, by_length, ["margin_raw"])[0]
+    two = measure(model, spelled, ignoring(-100), ["margin_raw"])[0]
+    assert one.value == pytest.approx(two.value, rel=1e-9)
+    assert one.details == two.details
+
+
+def test_labels_of_a_causal_loss_belong_to_the_outputs_before_them() -> None:
+    model, batches = token_net(), padded(0, (3, 12))
+    moved = [(x, torch.cat([y[:, 1:], torch.zeros_like(y[:, :1])], 1)) for x, y in batches]
+    probes = ["margin_raw", "prediction_churn", "neural_collapse", "kernel_drift"]
+    other = {name: p.detach() + 0.1 for name, p in model.named_parameters()}
+    found = measure(model, batches, causal, probes, other=other, initial=other)
+    expected = measure(model, moved, ignoring(0), probes, other=other, initial=other)
+    for one, two in zip(found, expected, strict=True):
+        assert one.status == two.status == "ok"
+        assert one.value == pytest.approx(two.value, rel=1e-9)
+        assert one.parts == pytest.approx(two.parts, rel=1e-9)

@@ -219,18 +219,19 @@ def tangents(subject: Subject, model: nn.Module, batch: Any) -> Tensor:
         Unavailable: The loss does not call the model exactly once; a gradient is not finite.
     """
 
+    rule = weighing(subject)
+
     def outputs(module: nn.Module, one: Any) -> Tensor:
         with captured(module) as call:
             subject.loss(module, one)
         single_call(call)
         logits = logits_in(call.output)
         labels = labels_in(subject, one, logits)
-        kept = weighing(subject).kept
-        if labels is not None and labels.dim() >= 2:
-            rows = labels != IGNORED
-        elif kept is not None and kept(one).shape == logits.shape[: kept(one).dim()] and kept(one).dim() >= 2:
-            rows = kept(one)
+        if labels is not None:
+            rows = labels != IGNORED if labels.dim() >= 2 else None
         else:
+            rows = rule.kept(one, logits.shape[:2])
+        if rows is None:
             return logits.sum() / math.sqrt(logits.numel())
         weights = rows.to(logits).reshape(*rows.shape, *(1 for _ in logits.shape[rows.dim() :]))
         size = rows.sum() * math.prod(logits.shape[rows.dim() :])

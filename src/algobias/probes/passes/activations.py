@@ -122,12 +122,14 @@ def forward(subject: Subject, batch: Any, take: Rows) -> str | None:
     Returns:
         Name of the layer that was executed last; None where its input is the model's own.
     """
-    kept = _unmasked(subject, batch)
+    rule, labels = weighing(subject), labels_of(batch)
+    own = None if labels is None else rule.masked(batch, labels) != IGNORED
     last: list[str | None] = [None]
 
     def seen(name: str, x: Tensor, inner: bool) -> None:
         last[0] = name if inner else None
         if inner:
+            kept = own if own is not None else rule.kept(batch, x.shape[:-1])
             rows = _rows(x.detach(), kept, channels=isinstance(modules[name], CONVOLUTIONS))
             if len(rows):
                 take(name, rows)
@@ -136,13 +138,6 @@ def forward(subject: Subject, batch: Any, take: Rows) -> str | None:
     with torch.no_grad(), captured(subject.model) as call, _watching(subject.model, call, seen):
         subject.loss(subject.model, batch)
     return last[0]
-
-
-def _unmasked(subject: Subject, batch: Any) -> Tensor | None:
-    rule, labels = weighing(subject), labels_of(batch)
-    if labels is not None:
-        return rule.masked(batch, labels) != IGNORED
-    return None if rule.kept is None else rule.kept(batch)
 
 
 def _rows(x: Tensor, kept: Tensor | None, *, channels: bool) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -135,7 +135,7 @@ def labels_in(subject: Subject, batch: Any, logits: Tensor) -> Tensor | None:
     """
     rule = weighing(subject)
     if subject.labels is not None:
-        return rule.masked(batch, subject.labels(batch))
+        return replace(rule, shift=0).masked(batch, subject.labels(batch))  # where they are, is said
     key = label_key(batch)
     found = batch[key] if key is not None else token_labels(batch)
     if found is None or logits.dim() < 2 or found.shape != logits.shape[:-1]:

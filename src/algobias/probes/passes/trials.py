@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,7 +79,39 @@ def token_labels(batch: Any) -> Tensor | None:
     return labels if labels is not None and labels.ndim >= 2 else None
 
 
-def masks(batch: Any) -> Iterator[Callable[[Any], Tensor]]:
+@dataclass(frozen=True)
+class Mask:
+    """A tensor of a batch that says which of its examples or tokens count, and how much.
+
+    Attributes:
+        place: Which of the batch's tensors it is.
+        lengths: Whether it holds, for each example, how many of its tokens count.
+    """
+
+    place: int
+    lengths: bool
+
+    def of(self, batch: Any) -> Tensor:
+        """The tensor."""
+        return [tensor for _, tensor in tensors_in(batch)][self.place]
+
+    def total(self, batch: Any) -> float:
+        """Its sum: the weight of the batch."""
+        return float(self.of(batch).sum())
+
+    def places(self, batch: Any, shape: Sequence[int]) -> Tensor | None:
+        """Which places of a tensor of this shape count; None where it does not fit."""
+        found = self.of(batch)
+        if tuple(found.shape) == tuple(shape):
+            return found != 0
+        if found.dim() != 1 or len(shape) != 2 or len(found) != shape[0]:
+            return None
+        if self.lengths:
+            return torch.arange(shape[1], device=found.device) < found[:, None]
+        return (found != 0)[:, None].expand(*shape)
+
+
+def masks(batch: Any) -> Iterator[Mask]:
     """Where a batch has what may be a mask, weights or lengths of its examples or tokens.
 
     Zeros and ones of up to three dimensions, or one number that is not negative for each example.
@@ -89,7 +121,8 @@ def masks(batch: Any) -> Iterator[Callable[[Any], Tensor]]:
         if tensor is labels or not tensor.ndim or tensor.is_complex() or not bool((tensor >= 0).all()):
             continue
         if tensor.ndim == 1 or (tensor.ndim <= 3 and bool(((tensor == 0) | (tensor == 1)).all())):
-            yield lambda one, place=place: [t for _, t in tensors_in(one)][place]
+            whole = not tensor.is_floating_point() and tensor.dtype != torch.bool
+            yield Mask(place, tensor.ndim == 1 and whole and bool((tensor > 1).any()))
 
 
 def ignored_labels(subject: Subject) -> dict[int, bool]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from algobias.probes.passes.trials import (
     IGNORED,
+    Mask,
     Trial,
     example,
     examples,
@@ -36,8 +38,9 @@ class Weighing:
         weigh: Weight of a batch.
         reduction: ``mean``: the loss of a batch is a weighted mean over it; ``sum``: a sum.
         unit: What is counted: ``examples``, ``labels`` (of examples), ``tokens``, ``mask`` or ``given``.
-        kept: Which labels of a batch count, as their shape; None where a label says so by its value alone.
+        mask: Where a batch says which of its examples or tokens count; None where labels do so alone.
         ignored: Labels that do not count.
+        shift: Places by which the loss moves labels towards earlier outputs (1 of a causal model).
         doubt: Why single examples do not add up to the loss, or None.
         undecided: Which other way of weighing explains the loss as well, or None.
     """
@@ -45,8 +48,9 @@ class Weighing:
     weigh: Weigh
     reduction: Reduction
     unit: str
-    kept: Callable[[Any], Tensor] | None = None
+    mask: Mask | None = None
     ignored: tuple[int, ...] = (IGNORED,)
+    shift: int = 0
     doubt: str | None = None
     undecided: str | None = None
 
@@ -54,13 +58,20 @@ class Weighing:
         """What the loss of this batch is multiplied with in the sum over batches."""
         return self.weigh(batch) if self.reduction == "mean" else 1.0
 
+    def kept(self, batch: Any, shape: Sequence[int]) -> Tensor | None:
+        """Which places of outputs of this shape count by a mask in the batch; None where none fits."""
+        return None if self.mask is None else self.mask.places(batch, shape)
+
     def masked(self, batch: Any, labels: Tensor) -> Tensor:
-        """The labels, -100 where they do not count."""
+        """The labels of outputs at the same places, -100 where they do not count."""
         found = labels.long()  # unsigned ones have no -100
         for label in self.ignored:
             found = found.masked_fill(found == label, IGNORED)
-        if self.kept is not None and (kept := self.kept(batch)).shape == labels.shape:
+        kept = self.kept(batch, labels.shape)
+        if kept is not None:
             found = found.masked_fill(~kept, IGNORED)
+        if self.shift and found.dim() > 1:
+            found = torch.cat([found[:, 1:], torch.full_like(found[:, :1], IGNORED)], 1)
         return found
 
     @property
@@ -91,7 +102,7 @@ class _Rule:
     unit: str
     weigh: Weigh
     reduction: Reduction = "mean"
-    kept: Callable[[Any], Tensor] | None = None
+    mask: Mask | None = None
     ignored: int = IGNORED
     shift: int = 0
 
@@ -119,7 +130,9 @@ def _weighing(subject: Subject) -> Weighing:
         best = fitting[0]
         without = tuple(without | {best.ignored})
         undecided = _undecided(subject, fitting)
-        return Weighing(best.weigh, best.reduction, best.unit, best.kept, without, undecided=undecided)
+        return Weighing(
+            best.weigh, best.reduction, best.unit, best.mask, without, best.shift, undecided=undecided
+        )
     unit = "examples" if given is None else "given"
     doubt = (
         "the loss of a batch is not the weighted mean of the losses of its examples (class weights? examples "
@@ -132,7 +145,7 @@ def _rules(batch: Any, ignored: Iterable[int]) -> list[_Rule]:
     """All rules for batches like this one, in the order in which they are tried."""
     labels = labels_of(batch)
     plain = _Rule("examples", _count_examples)
-    by_mask = [_Rule("mask", _count_mask(mask), kept=_as_bool(mask)) for mask in masks(batch)]
+    by_mask = [_Rule("mask", mask.total, mask=mask) for mask in masks(batch)]
     if labels is None or labels.ndim == 1:
         by_label = [_Rule("labels", _count_labels(label, 0), ignored=label) for label in ignored]
         return [plain, *by_label, *by_mask, replace(plain, reduction="sum")]
@@ -176,14 +189,6 @@ def _count_labels(ignored: int, shift: int) -> Weigh:
         return float(((labels[:, shift:] if shift else labels) != ignored).sum())
 
     return count
-
-
-def _count_mask(mask: Callable[[Any], Tensor]) -> Weigh:
-    return lambda batch: float(mask(batch).sum())
-
-
-def _as_bool(mask: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
-    return lambda batch: mask(batch) != 0
 
 
 def _explains(rule: _Rule, trial: Trial) -> bool:

@@ -90,7 +90,9 @@ def test_the_gap_of_each_pair(points: Points) -> None:
 def test_seeds_that_are_no_pairs_have_no_gap_of_their_own(tmp_path: Path) -> None:
     found = compared(tmp_path, unpaired=True)
     assert found.result["gap"]["values"] is None
-    assert Points(StudyRecord(found.result, found.runs)).differences == []
+    points = Points(StudyRecord(found.result, found.runs))
+    assert points.differences == []
+    assert seed_dots(points)["datasets"]["pairs"] == []
 
 
 def test_a_run_that_diverges_after_its_planned_end_keeps_its_score(tmp_path: Path) -> None:

@@ -185,6 +185,12 @@ class ArmPoints:
         return number_or_none(self.record.result.get("tolerance")) or 0.0
 
     @cached_property
+    def paired(self) -> bool:
+        """Whether equal seeds of two arms belong together; where they do not, a result has no paired gaps."""
+        gap = mapping(self.record.result.get("gap"))
+        return gap.get("values", ()) is not None
+
+    @cached_property
     def differences(self) -> Rows:
         """Baseline minus variant of each pair of seeds: ``replicate, value``; none without pairs."""
         values = mapping(self.record.result.get("gap")).get("values") or []

@@ -50,7 +50,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     ]
     means: Rows = [{**row, "offset": 0.55} for row in points.arm_means]
     both = [{row["seed"]: row for row in dots if row["arm"] == points.labels.get(arm)} for arm in _PAIR]
-    pairs: Rows = [one[seed] for seed in both[0].keys() & both[1].keys() for one in both]
+    pairs: Rows = [one[seed] for seed in both[0] if points.paired and seed in both[1] for one in both]
     base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
     band: Rows = []
     if points.tolerance > 0 and base is not None:

@@ -86,7 +86,7 @@ def _scales(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[s
                 f"from {low:g} to {high:g} in {name}" for name, (low, high, _) in ranges.items()
             )
             warnings.append(
-                f"{column} goes {shown}: one table seems to be in fractions, the other in percent"
+                f"the {column} goes {shown}: one table seems to be in fractions, the other in percent"
             )
         if column == "test_metric" and len(small) == len(tables) and (terms.tolerance or 0) >= _WIDE:
             low, high = min(one[0] for one in ranges.values()), max(one[1] for one in ranges.values())

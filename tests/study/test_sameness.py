@@ -102,6 +102,9 @@ BASELINE, WITH, REPLACED = (
 )
 
 
+OTHERWISE = "it undoes the change: the treated variant differs from the baseline in {} alone"
+
+
 @pytest.mark.parametrize(
     ("change", "control", "said"),
     [
@@ -125,6 +128,8 @@ BASELINE, WITH, REPLACED = (
         ("data:0.5", "data:1", BASELINE),
         ("optimizer:adam,lr=0.001", "optimizer:sign,lr=0.01,momentum=0", REPLACED),
         ("delay:8", "match_stability", None),
+        ("delay:8", "match_stability+delay:0", OTHERWISE.format("optimizer.lr")),
+        ("batch:x4", "batch:16,warmup=20", OTHERWISE.format("warmup")),
     ],
 )
 def test_what_a_control_leaves_of_the_change(change: str, control: str, said: str | None) -> None:
@@ -134,6 +139,15 @@ def test_what_a_control_leaves_of_the_change(change: str, control: str, said: st
     for lever in parse_many(control):
         treated = lever.apply(treated)
     assert undoing(parse_many(control), base, variant, treated) == said
+
+
+def test_parts_that_come_back_in_another_order_undo_the_change() -> None:
+    base = digits("clip:1+delay:2")
+    variant = parse("clip:0.1").apply(base)
+    treated = parse("clip:1").apply(variant)
+    assert [part.name for part in treated.parts] == ["delay", "clip"]
+    said = undoing(parse_many("clip:1"), base, variant, treated)
+    assert said == OTHERWISE.format("the order of its parts")
 
 
 def test_where_nothing_was_changed_nothing_is_undone() -> None:

@@ -124,6 +124,7 @@ def undoing(levers: Sequence[Lever], baseline: Recipe, variant: Recipe, treated:
 
     Nothing is left where the treated variant trains as the baseline does with some of the control's own
     levers: with none or some of them the rest has undone the change, with all of them it has been replaced.
+    Nor is anything left where all that the change set is again as in the baseline, whatever else differs.
 
     Args:
         levers: The control's, in order.
@@ -144,22 +145,24 @@ def undoing(levers: Sequence[Lever], baseline: Recipe, variant: Recipe, treated:
         return None
     numbers = range(len(levers))
     sizes = numbers if len(levers) <= MOST_MEMBERS else (0,)
-    for chosen in (*(some for size in sizes for some in combinations(numbers, size)), tuple(numbers)):
-        rest = [levers[number] for number in chosen]
-        made = _applied(rest, baseline)
-        if made is None or not alike(made, treated):
-            continue
-        if len(rest) == len(levers):
-            return f"{REPLACES}: with it baseline and variant are the same recipe"
-        left = "+".join(lever.spelling() for lever in rest)
-        return f"{UNDOES}: the treated variant is the baseline" + (f" with {left}" if left else "")
+    for rest in (some for size in sizes for some in combinations(levers, size)):
+        if _trains_as(rest, baseline, treated):
+            left = "+".join(lever.spelling() for lever in rest)
+            return f"{UNDOES}: the treated variant is the baseline" + (f" with {left}" if left else "")
+    others = touched(baseline, treated)
+    if not touched(baseline, variant) & others:
+        what = ", ".join(sorted(others)) or "the order of its parts"
+        return f"{UNDOES}: the treated variant differs from the baseline in {what} alone"
+    if _trains_as(levers, baseline, treated):
+        return f"{REPLACES}: with it baseline and variant are the same recipe"
     return None
 
 
-def _applied(levers: Sequence[Lever], recipe: Recipe) -> Recipe | None:
+def _trains_as(levers: Sequence[Lever], recipe: Recipe, other: Recipe) -> bool:
+    """Whether a recipe with these levers trains as another one does."""
     try:
         for lever in levers:
             recipe = lever.apply(recipe)
     except BadInput:
-        return None
-    return recipe
+        return False
+    return alike(recipe, other)

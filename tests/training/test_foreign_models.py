@@ -8,7 +8,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from algobias.training.loop import train
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COMMITTED: dict[str, dict[str, Any]] = json.loads(
@@ -36,6 +39,17 @@ def test_every_network_is_exact_or_refused(found):
     assert {name: row["status"] for name, row in found.items()} == {
         name: row["status"] for name, row in COMMITTED.items()
     }
+
+
+@pytest.mark.parametrize("name", ["torch.jit.script", "torch.jit.trace", "gradient by the input in forward"])
+def test_whole_runs_with_their_costs_and_evaluations_are_made(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        benchmark = importlib.import_module("foreign_models")
+        task = benchmark.task_of(benchmark.REAL[name], tokens=False)
+    outcome = train(task.recipe(), task, [3])[0]
+    assert np.isfinite(outcome.curve.train_loss).all()
+    assert outcome.cost.flops > 0
 
 
 def test_refusals_say_the_same_and_engines_are_the_same(found):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -19,8 +20,11 @@ def remembered(model: nn.Module) -> Iterator[None]:
     in place are computed again.
 
     Args:
-        model: Its ``forward`` is replaced, and put back.
+        model: Its ``forward`` is replaced, and put back; that of a compiled one (``torch.jit``) cannot be.
     """
+    if isinstance(model, torch.jit.ScriptModule):
+        yield
+        return
     own = model.forward
     inputs: tuple[Any, ...] | None = None
     output: Any = None

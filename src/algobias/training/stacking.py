@@ -124,8 +124,10 @@ def apart(grads: Tensor, plain: Tensor) -> float:
 def same_buffers(one: State, other: State) -> bool:
     """Whether two states hold the same buffers, up to rounding."""
     pairs = [(one.buffers[name].double(), other.buffers[name].double()) for name in one.buffers]
-    near = {"rtol": AGREEMENT, "atol": 1e-6, "equal_nan": True}
-    return all(a.shape == b.shape and torch.allclose(a, b, **near) for a, b in pairs)
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=AGREEMENT, atol=1e-6, equal_nan=True)
+        for a, b in pairs
+    )
 
 
 def agreement(dtype: torch.dtype) -> float:

@@ -80,7 +80,7 @@ def skewness(deviations: Floats) -> float:
     variance = float(np.square(deviations).sum()) / max(n - 1, 1)
     if n < 3 or not variance > 0 or not math.isfinite(variance):
         return 0.0
-    return n / ((n - 1) * (n - 2)) * float((deviations**3).sum()) / variance**1.5
+    return n / ((n - 1) * (n - 2)) * float((deviations**3).sum()) / math.pow(variance, 1.5)
 
 
 def skewed(values: Floats, groups: Groups | None = None, weights: Floats | None = None) -> tuple[str, ...]:

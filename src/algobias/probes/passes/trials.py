@@ -159,7 +159,11 @@ def _suspects(subject: Subject) -> list[int]:
 def _alone(subject: Subject, batch: Any, label: int) -> float:
     """The loss where every label is this one; infinite where there is none."""
     labels = labels_of(batch)
-    all_of_them = map_trees(lambda t: torch.full_like(t, label) if t is labels else t, batch)
+
+    def filled(tensor: Tensor) -> Tensor:
+        return tensor.new_full(tensor.shape, label) if tensor is labels else tensor
+
+    all_of_them = map_trees(filled, batch)
     try:
         with torch.no_grad():
             return float(subject.loss(subject.model, all_of_them))

@@ -128,10 +128,15 @@ def _weighing(subject: Subject) -> Weighing:
     fitting = [rule for rule in rules if all(_explains(rule, trial) for trial in made)]
     if fitting:
         best = fitting[0]
-        without = tuple(without | {best.ignored})
         undecided = _undecided(subject, fitting)
         return Weighing(
-            best.weigh, best.reduction, best.unit, best.mask, without, best.shift, undecided=undecided
+            best.weigh,
+            best.reduction,
+            best.unit,
+            best.mask,
+            tuple(without | {best.ignored}),
+            best.shift,
+            undecided=undecided,
         )
     unit = "examples" if given is None else "given"
     doubt = (

@@ -124,10 +124,10 @@ def at_fit(runs: list[Run], fit: dict[str, Any]) -> dict[str, Any]:
             values = arms[name].at_level(math.log(fit["level"]))
             if np.isfinite(values).any():
                 mean = float(values[np.isfinite(values)].mean())
-                marks.append({"arm": name, "fit": fit["level"], "metric": mean, "n": len(values)})
+                marks.append({"arm": name, "level": fit["level"], "mean": mean, "n": len(values)})
     return {
         "scale": {"best": scale.best, "floor": scale.floor},
-        "at_level": marks,
+        "matched_arms": marks,
         "curves": [
             {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
         ],
@@ -278,7 +278,7 @@ def assemble(
         "tolerance": tolerance,
         "verdict": verdict,
         "reason": reasons[verdict],
-        "gap": {**gap, "values": gaps},
+        "gap": {**gap, "per_seed": gaps},
         "fit": fit,
         "arms": [],
         "moved": [],
@@ -304,7 +304,7 @@ def assemble(
                 "address": f"{abs(hash(arm)):064x}"[:64],
                 "seeds": [run.outcome.seed for run in members],
                 "metric": own_interval(scores),
-                "values": scores,
+                "per_seed": scores,
                 "train_metric": {"mean": 99.9, "sd": 0.05},
                 "train_loss": {
                     "mean": float(np.mean(losses)),

@@ -16,6 +16,7 @@ from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.study.compare import Comparison, compare_tables
 from algobias.study.design import Run
+from algobias.study.shape import check_result
 from algobias.study.tables import Terms
 
 DECIDING = ("describe", "drawn", "extension", "matching", "plan", "split", "statistics")
@@ -51,7 +52,7 @@ def points(tmp_path: Path) -> Points:
 def test_the_marks_at_matched_fit(points: Points) -> None:
     fit = points.record.result["fit"]
     drawn = {row["arm"]: row["metric"] for row in metric_against_fit(points)["datasets"]["matched"]}
-    assert drawn == {item["arm"]: item["metric"] for item in fit["at_level"]}
+    assert drawn == {item["arm"]: item["mean"] for item in fit["matched_arms"]}
     assert drawn["baseline"] == pytest.approx(90.03)
     assert drawn["baseline"] - drawn["variant"] == pytest.approx(fit["bias_share"]["mean"], abs=1e-12)
     assert fit["seeds_reached"] == 7
@@ -68,7 +69,7 @@ def test_the_seeds_and_the_means_of_arms(points: Points) -> None:
     drawn = seed_dots(points)["datasets"]
     for arm in points.record.result["arms"]:
         dots = [row["metric"] for row in drawn["dots"] if row["arm"] == arm["name"]]
-        assert dots == arm["values"]
+        assert dots == arm["per_seed"]
         (mean,) = [row for row in drawn["means"] if row["arm"] == arm["name"]]
         assert {key: mean[key] for key in ("mean", "low", "high")} == {
             key: arm["metric"][key] for key in ("mean", "low", "high")
@@ -81,15 +82,15 @@ def test_the_gap_of_each_pair(points: Points) -> None:
     seeds = {
         row["replicate"]: row["value"] for name, rows in drawn.items() if "seeds" in name for row in rows
     }
-    assert [seeds[replicate] for replicate in sorted(seeds)] == gap["values"]
-    assert sum(gap["values"]) / len(gap["values"]) == pytest.approx(gap["mean"], abs=1e-12)
-    baseline, variant = (arm["values"] for arm in points.record.result["arms"])
-    assert gap["values"] == [a - b for a, b in zip(baseline, variant, strict=True)]
+    assert [seeds[replicate] for replicate in sorted(seeds)] == gap["per_seed"]
+    assert sum(gap["per_seed"]) / len(gap["per_seed"]) == pytest.approx(gap["mean"], abs=1e-12)
+    baseline, variant = (arm["per_seed"] for arm in points.record.result["arms"])
+    assert gap["per_seed"] == [a - b for a, b in zip(baseline, variant, strict=True)]
 
 
 def test_seeds_that_are_no_pairs_have_no_gap_of_their_own(tmp_path: Path) -> None:
     found = compared(tmp_path, unpaired=True)
-    assert found.result["gap"]["values"] is None
+    assert found.result["gap"]["per_seed"] is None
     points = Points(StudyRecord(found.result, found.runs))
     assert points.differences == []
     assert seed_dots(points)["datasets"]["pairs"] == []
@@ -111,7 +112,7 @@ def test_a_run_that_diverges_after_its_planned_end_keeps_its_score(tmp_path: Pat
     found = compare_tables(tmp_path / "a.csv", tmp_path / "b.csv", Terms(tolerance=0.4, trivial=10))
     points = Points(StudyRecord(found.result, found.runs))
     assert [row["metric"] for row in points.seeds if row["arm"] == "baseline"] == [80, 81, 82, 83]
-    assert found.result["arms"][0]["values"] == [80, 81, 82, 83]
+    assert found.result["arms"][0]["per_seed"] == [80, 81, 82, 83]
 
 
 def test_seeds_that_a_browser_cannot_tell_apart_are_text() -> None:
@@ -139,3 +140,9 @@ def test_the_report_imports_no_rule() -> None:
             else:
                 continue
             assert not names & {f"algobias.study.{rule}" for rule in DECIDING}, path.name
+
+
+def test_a_stored_result_with_these_numbers_is_in_order(points: Points) -> None:
+    check_result({**points.record.result, "study": "0123456789ab", "arms": [
+        {**arm, "recipe": {}} for arm in points.record.result["arms"]
+    ]})  # fmt: skip

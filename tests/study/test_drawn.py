@@ -99,23 +99,23 @@ def test_the_difference_at_the_level_is_the_bias_share(study: Callable[[], Study
     split = verdict.split
     assert split.side == STUDIES[study]
     assert split.bias_share is not None
-    baseline, variant = drawn_at_fit(design, runs)["at_level"]
+    baseline, variant = drawn_at_fit(design, runs)["matched_arms"]
     assert (baseline["arm"], variant["arm"]) == ("baseline", "variant")
-    assert baseline["metric"] - variant["metric"] == pytest.approx(split.bias_share.mean, abs=1e-12)
-    assert baseline["fit"] == variant["fit"] == split.level
+    assert baseline["mean"] - variant["mean"] == pytest.approx(split.bias_share.mean, abs=1e-12)
+    assert baseline["level"] == variant["level"] == split.level
     assert min(baseline["n"], variant["n"]) == split.seeds_reached
 
 
 def test_a_seed_that_starts_below_the_level_is_left_out_as_in_the_verdict() -> None:
     design, runs = one_starts_below()
-    baseline, variant = drawn_at_fit(design, runs)["at_level"]
-    assert (baseline["metric"], baseline["n"]) == (pytest.approx(90.0), 7)
-    assert (variant["metric"], variant["n"]) == (pytest.approx(88.03), 7)
+    baseline, variant = drawn_at_fit(design, runs)["matched_arms"]
+    assert (baseline["mean"], baseline["n"]) == (pytest.approx(90.0), 7)
+    assert (variant["mean"], variant["n"]) == (pytest.approx(88.03), 7)
 
 
 def test_a_study_without_looks_draws_nothing() -> None:
     design = Design(tolerance=1.0, not_applied="it changes nothing")
-    assert drawn_at_fit(design, []) == {"scale": None, "at_level": [], "curves": []}
+    assert drawn_at_fit(design, []) == {"scale": None, "matched_arms": [], "curves": []}
 
 
 def test_a_mean_curve_is_the_mean_of_what_every_seed_has_at_a_level() -> None:

@@ -188,12 +188,12 @@ class ArmPoints:
     def paired(self) -> bool:
         """Whether equal seeds of two arms belong together; where they do not, a result has no paired gaps."""
         gap = mapping(self.record.result.get("gap"))
-        return gap.get("values", ()) is not None
+        return gap.get("per_seed", ()) is not None
 
     @cached_property
     def differences(self) -> Rows:
         """Baseline minus variant of each pair of seeds: ``replicate, value``; none without pairs."""
-        values = mapping(self.record.result.get("gap")).get("values") or []
+        values = mapping(self.record.result.get("gap")).get("per_seed") or []
         return [{"replicate": place, "value": value} for place, value in enumerate(values)]
 
     @cached_property

@@ -120,8 +120,8 @@ class Points(ArmPoints):
         At the matched level; in an upward match the variant is shown at its planned end, which defines it.
         """
         return [
-            {"arm": self.labels[item["arm"]], "fit": item["fit"], "metric": item["metric"]}
-            for item in self._at_fit("at_level")
+            {"arm": self.labels[item["arm"]], "fit": item["level"], "metric": item["mean"]}
+            for item in self._at_fit("matched_arms")
             if item.get("arm") in self.labels
         ]
 

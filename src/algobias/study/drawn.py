@@ -24,9 +24,9 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     """Where the arms of a finished study stand at equal fit, in JSON types.
 
     ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.study.matching.FitScale`).
-    ``at_level``: for baseline and variant the mean test metric at matched fit, over the seeds that the bias
-    share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test metric
-    at levels that all of its seeds reach.
+    ``matched_arms``: for baseline and variant the mean test metric at matched fit, over the seeds that the
+    bias share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test
+    metric at levels that all of its seeds reach.
 
     Args:
         design: What was fixed before the first run.
@@ -36,7 +36,7 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     """
     looks, _ = replay(design, runs)
     if not looks:
-        return {"scale": None, "at_level": [], "curves": []}
+        return {"scale": None, "matched_arms": [], "curves": []}
     look, book = looks[-1], Book(design, runs)
     arms = dict(zip(ARMS, look.arms, strict=True))
     for name in dict.fromkeys(run.arm for run in runs):
@@ -45,7 +45,7 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     scale = look.scale
     return {
         "scale": {"best": scale.best, "floor": scale.floor},
-        "at_level": _at_level(look),
+        "matched_arms": _matched_arms(look),
         "curves": [
             {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
         ],
@@ -101,12 +101,12 @@ def mean_at_levels(arm: Arm) -> list[list[float]]:
     return points
 
 
-def _at_level(look: Look) -> list[dict[str, Any]]:
+def _matched_arms(look: Look) -> list[dict[str, Any]]:
     if look.split.side is None:
         return []
     metrics = matched_metrics(look.split, *look.arms)
     return [
-        {"arm": name, "fit": look.split.level, "metric": float(values.mean()), "n": len(values)}
+        {"arm": name, "level": look.split.level, "mean": float(values.mean()), "n": len(values)}
         for name, values in zip(ARMS, metrics, strict=True)
     ]
 

@@ -65,7 +65,7 @@ def arm_summary(
         "address": address,
         "seeds": [o.seed for o in outcomes],
         "metric": own_interval([o.end_metric for o in outcomes]),
-        "values": [number(o.end_metric) for o in outcomes],
+        "per_seed": [number(o.end_metric) for o in outcomes],
         "also": also,
         "train_metric": spread([float(o.curve.train_metric[o.planned]) for o in outcomes]),
         "train_loss": spread([float(o.curve.train_loss[o.planned]) for o in outcomes]),
@@ -95,7 +95,7 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             **interval(split.gap),
             "state": split.gap_state,
             "bounds": [number(b) for b in (split.gap_bounds.low, split.gap_bounds.high)],
-            "values": [a - b for a, b in zip(split.baseline_end, split.variant_end, strict=True)]
+            "per_seed": [a - b for a, b in zip(split.baseline_end, split.variant_end, strict=True)]
             if split.paired
             else None,
         },

@@ -372,6 +372,13 @@ def test_a_no_op_part_is_found_inactive(planted, task, short):
     assert not activity_check(short, variant, task).active
 
 
+@pytest.mark.parametrize(("base", "change"), [("sam:0.1", "sam:2"), ("ema:0.9", "ema:0.99")])
+def test_another_setting_of_a_part_that_is_there_passes_the_null_check(base, change, task, short):
+    """The neutral setting would take the recipe's own part away: that is no fault of the lever."""
+    recipe = parse("clip:1").apply(parse(base).apply(short))
+    assert null_check(parse(change), recipe, task) is None
+
+
 def test_a_part_that_is_not_neutral_fails_the_null_check(planted, task, short):
     reason = null_check(Leaky(), short, task)
     assert reason is not None

@@ -23,6 +23,8 @@ from algobias.errors import BadInput
 from algobias.study.audit import run_audit
 from algobias.study.control.run import run_control
 from algobias.study.control.spec import control_spec
+from algobias.study.explain.prepared import prepare
+from algobias.study.explain.spec import explain_spec
 from algobias.study.progress import Progress
 from algobias.study.spec import spec_from
 from algobias.study.store import Store
@@ -120,6 +122,23 @@ def test_an_audit_without_a_gap_is_refused(tmp_path: Path) -> None:
         audit = run_audit(spec_from({"task": "digits", "change": ["lr:x1"]}), store, Options(workers=0))
         with pytest.raises(BadInput, match="there is no gap to explain or to bring back"):
             run_control(store.find_study(audit.study), control_spec({}), store, Options(workers=0))
+
+
+def test_an_audit_that_failed_before_its_runs_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is called broken, and there is nothing that could be compared with a control."""
+    monkeypatch.setattr("algobias.study.audit.null_check", lambda *_: "sam:0 leads to other weights")
+    with Store(tmp_path) as store:
+        spec = spec_from({"task": "digits", "change": ["sam:0.1"], "tolerance": 1.0, "probes": "none"})
+        audit = run_audit(spec, store, Options(workers=0))
+        assert audit.result["verdict"] == "broken"
+        for ask in (
+            lambda row: run_control(row, control_spec({}), store, Options(workers=0)),
+            lambda row: prepare(row, explain_spec({}), Options(workers=0)),
+        ):
+            with pytest.raises(BadInput, match=r"an audit with runs; this has none: Sam:0 leads"):
+                ask(store.find_study(audit.study))
 
 
 @pytest.mark.parametrize(

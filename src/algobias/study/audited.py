@@ -34,7 +34,7 @@ def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
     """The result of an audit that found a gap, and its question.
 
     Raises:
-        BadInput: It has not finished, or found no gap.
+        BadInput: It has not finished, found no gap, or has no runs to show one: a check before them failed.
     """
     if row.result is None:
         raise BadInput("study", row.id, "a finished audit: run its command again to the end")
@@ -42,5 +42,10 @@ def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
     if result.get("verdict") not in GAPS or result.get("aa"):
         allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
         raise BadInput("study", f"{row.id} ({result.get('verdict')})", allowed)
+    if not result["gap"]["n"]:
+        reason = str(result.get("reason"))
+        raise BadInput(
+            "study", f"{row.id} ({result['verdict']})", f"an audit with runs; this has none: {reason}"
+        )
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
     return result, spec_from(known)

@@ -76,13 +76,17 @@ def null_check(lever: Lever, recipe: Recipe, task: Task, updates: int = NULL_UPD
 
     Args:
         lever: A lever of the kind to check; its own setting does not matter.
-        recipe: The recipe to leave as it is.
+        recipe: The recipe to leave as it is; a part of its own of this name is taken out first, since no
+            setting of another one keeps what it does.
         task: The recipe's task.
         updates: Length of the trainings.
 
     Returns:
         None, or why the check failed.
     """
+    if any(part.name == lever.name for part in recipe.parts):
+        others = [part.model_dump() for part in recipe.parts if part.name != lever.name]
+        recipe = recipe.edit(parts=others)
     neutral = type(lever).neutral(recipe)
     applied = neutral.apply(recipe)
     if applied == recipe:

@@ -115,22 +115,22 @@ def linear(values: Floats) -> tuple[nn.Module, list[tuple[Tensor]], Any]:
     return net, [(torch.from_numpy(values)[:, None],)], lambda model, batch: model(batch[0]).mean()
 
 
-def signed(values: Floats) -> Floats:
-    """Roots with alternating signs: squares are ``values``, the mean is about zero."""
-    found: Floats = np.sqrt(values) * np.where(np.arange(len(values)) % 2, -1.0, 1.0)
+def signed(values: Floats, seed: int) -> Floats:
+    """Roots with random signs: squares are ``values``, the mean is zero in expectation."""
+    found: Floats = np.sqrt(values) * np.random.default_rng([seed, 1]).choice([-1.0, 1.0], len(values))
     return found
 
 
 def squared_norms(probe: str, law: Law) -> Row:
     truth = float(law.of.mean())
-    return Row(probe, law.name, lambda seed: read(probe, truth, *linear(signed(law.draw(seed)))))
+    return Row(probe, law.name, lambda seed: read(probe, truth, *linear(signed(law.draw(seed), seed))))
 
 
 def noise_scale(law: Law) -> Row:
     truth = 1.0  # trace E q over a squared gradient of E q
 
     def draw(seed: int) -> Answer | None:
-        rows = signed(law.draw(seed)) + math.sqrt(law.of.mean())
+        rows = signed(law.draw(seed), seed) + math.sqrt(law.of.mean())
         return read("gradient_noise_scale", truth, *linear(rows))
 
     return Row("gradient_noise_scale", law.name, draw)

@@ -24,8 +24,8 @@ CLUSTERED = "the sequences are independent draws; tokens of one sequence may dep
 
 
 TOO_SKEWED = 0.4
-"""Skewness over the root of the number of examples above which the interval of a mean covers less than 95 %
-(measured: docs/probes.md)."""
+"""Skewness over the root of the number of examples above which the interval of a mean may cover less than
+95 % (measured: docs/probes.md)."""
 
 
 def mean_interval(
@@ -92,7 +92,7 @@ def skewed(values: Floats, groups: Groups | None = None, weights: Floats | None 
     if abs(g) <= TOO_SKEWED * math.sqrt(n):
         return ()
     side = "its upper bound may be too low" if g > 0 else "its lower bound may be too high"
-    return (f"the {n} values are skewed ({g:.1f}): the interval covers less than 95 %, {side}",)
+    return (f"the {n} values are skewed ({g:.1f}): the interval may cover less than 95 %, {side}",)
 
 
 def quantile(values: Floats, level: float) -> float:

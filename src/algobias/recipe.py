@@ -346,6 +346,8 @@ def bad_input_from(error: ValidationError, model: type[BaseModel], prefix: str =
         path = f"{prefix}.{path}"
     if first["type"] == "extra_forbidden":
         return unknown_name(path or "field", str(first["loc"][-1]), _field_names(model, first["loc"][:-1]))
+    if first["type"] == "missing":
+        return BadInput(path, None, "a value: it is needed")
     reason = first["msg"].removeprefix("Value error, ")
     value = first["input"]
     if isinstance(value, dict | BaseModel):

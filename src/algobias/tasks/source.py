@@ -25,6 +25,9 @@ Augment = Callable[[Any, Tensor, tuple[int, ...], int], Any]
 EVALUATION = (0, -1)
 """(seed, epoch) under which random items are loaded for evaluation: every evaluation sees the same."""
 
+MOST_EXAMPLES = 10**9
+"""More are refused: the order of one pass over them would not fit into memory."""
+
 CACHED_BYTES = 2**29
 """Evaluation batches of a dataset are kept in memory up to this size."""
 
@@ -225,8 +228,9 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
             raise BadInput(
                 name, kind, "a tuple or dict of tensors, or a dataset with __len__ and __getitem__"
             )
-    if len(source) == 0:
-        raise BadInput(name, "0 examples", "at least one example")
+    length = guarded(f"{name}.__len__", lambda: len(source), "a number of examples")
+    if not 0 < length <= MOST_EXAMPLES:
+        raise BadInput(name, f"{length} examples", f"at least one example, at most {MOST_EXAMPLES:,}")
     return source
 
 

@@ -83,7 +83,8 @@ KEYS: dict[str, Callable[[Any], bool]] = {
     "points": _list(lambda point: isinstance(point, list) and all(map(_perhaps(_number), point))),
     **dict.fromkeys(("cost", "baseline_cost"), _cost),
     "cost_ratio": _by_name(_cost),
-    **dict.fromkeys(("values", "also", "returned", "states"), _object),
+    **dict.fromkeys(("also", "returned", "states"), _object),
+    "values": lambda value: value is None or _object(value) or _list(_perhaps(_number))(value),
 }
 """Key of a result -> whether a value may stand there."""
 

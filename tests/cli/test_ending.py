@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,29 @@ from algobias.study.store import Store
 STUDY = ("audit", "digits", "--change", "lr:x0.5", "--looks", "2", "--tolerance", "0.5", "--probes", "none")
 LONG = (*STUDY, "--base", "budget:updates=30000", "--store", "store")
 SHORT = (*STUDY, "--base", "budget:updates=15", "--store", "store", "--workers", "0")
+PATIENCE = 600.0
 TIMES = {"seconds", "report", "store"}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals, limits and devices of Unix")
 
 
+@pytest.fixture
+def long(command: Any) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Start the long study with so many processes; it ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(workers: str) -> subprocess.Popen[str]:
+        started.append(command(*LONG, "--workers", workers))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
 def until_trained(process: subprocess.Popen[str], store: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not any(path.stat().st_size for path in store.glob("runs/*/*/*/curve.jsonl")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -48,12 +65,12 @@ def without_times(value: Any) -> Any:
 
 @pytest.mark.parametrize("workers", ["0", "1"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_says_how_to_go_on(command, tmp_path, workers, number, code):
-    process = command(*LONG, "--workers", workers)
+def test_a_signal_saves_and_says_how_to_go_on(long, tmp_path, workers, number, code):
+    process = long(workers)
     until_trained(process, tmp_path / "store")
     assert status(tmp_path / "store") == ["running"]
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
     assert "the same command goes on from there" in err
     assert "Traceback" not in err
@@ -62,26 +79,26 @@ def test_a_signal_saves_and_says_how_to_go_on(command, tmp_path, workers, number
     assert list((tmp_path / "store").glob("runs/*/*/*/snapshot.safetensors"))
 
 
-def test_sigterm_to_one_of_the_processes_ends_the_study_in_order(command, tmp_path):
-    process = command(*LONG, "--workers", "1")
+def test_sigterm_to_one_of_the_processes_ends_the_study_in_order(long, tmp_path):
+    process = long("1")
     until_trained(process, tmp_path / "store")
     (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
     os.kill(child, signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, err
     assert "goes on from there" in err
     assert status(tmp_path / "store") == ["interrupted"]
     assert list((tmp_path / "store").glob("runs/*/*/*/snapshot.safetensors"))
 
 
-def test_a_killed_process_is_one_sentence_and_no_log(command, tmp_path, monkeypatch):
+def test_a_killed_process_is_one_sentence_and_no_log(long, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    process = command(*LONG, "--workers", "1")
+    process = long("1")
     until_trained(process, tmp_path / "store")
     (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
     os.kill(child, signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, err
     assert "was killed by signal 9" in err
     assert "goes on from there" in err
@@ -102,8 +119,8 @@ def test_a_library_leaves_sigterm_as_it_is():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_a_study_that_runs_cannot_be_removed(run, command, tmp_path):
-    process = command(*LONG, "--workers", "0")
+def test_a_study_that_runs_cannot_be_removed(run, long, tmp_path):
+    process = long("0")
     until_trained(process, tmp_path / "store")
     found = run("studies", "rm", "last", "--store", "store")
     assert found.code == 2
@@ -134,7 +151,7 @@ def program(tmp_path: Path, *words: str, **more: Any) -> subprocess.CompletedPro
         cwd=tmp_path,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         text=True,
-        timeout=300,
+        timeout=PATIENCE,
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more},
     )
 
@@ -160,7 +177,9 @@ def test_nobody_listens_to_the_messages(tmp_path):
 
 def test_stdout_that_was_never_there(tmp_path):
     words = [sys.executable, "-m", "algobias", "levers"]
-    found = subprocess.run(f"{' '.join(words)} >&-", shell=True, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(
+        f"{' '.join(words)} >&-", shell=True, capture_output=True, text=True, timeout=PATIENCE
+    )
     assert (found.returncode, found.stderr) == (0, "")
 
 

@@ -136,9 +136,17 @@ def load_snapshot(path: Path, *, address: str, seed: int) -> Snapshot:
     try:
         checks = tuple(Check(**row) for row in json.loads(about["checks"]))
         numbers: dict[str, Any] = json.loads(about["numbers"])
+        if not isinstance(numbers, dict) or not all(_is_check(check) for check in checks):
+            raise ValueError("checks or numbers of another type")
         return Snapshot(int(about["update"]), tensors, numbers, checks)
     except (AttributeError, ArithmeticError, LookupError, RecursionError, ValueError, TypeError) as error:
         raise _damaged(path, str(error)) from error
+
+
+def _is_check(check: Check) -> bool:
+    values = (check.train_loss, check.train_metric, check.test_metric)
+    numbers = all(isinstance(value, int | float) for value in values)
+    return numbers and type(check.update) is int and type(check.planned) is bool
 
 
 def save_weights(path: Path, tensors: Mapping[str, Tensor], *, address: str, seed: int, update: int) -> None:

@@ -122,9 +122,13 @@ def restore(
     if missing or len(updates) != 1:
         raise BadInput("resume", sorted(updates), "snapshots of every seed of the call, at one update")
     snapshots = [resume[record.seed] for record in records]
-    for record, snapshot in zip(records, snapshots, strict=True):
-        record.restore(snapshot)
-    state, memory = unpack(snapshots, state, memory, setup.network.stacked)
+    try:
+        for record, snapshot in zip(records, snapshots, strict=True):
+            record.restore(snapshot)
+        state, memory = unpack(snapshots, state, memory, setup.network.stacked)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}"
+        raise BadInput("checkpoint", told, "a snapshot as it was saved; remove it to start over") from error
     return updates.pop(), state, memory
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
 from algobias.study.runfiles import outcome_from
-from algobias.training.checkpoints import PRIVATE_FILE, PRIVATE_FOLDER, new_file, replace_file
+from algobias.training.checkpoints import PRIVATE_FILE, PRIVATE_FOLDER, disk, new_file, replace_file
 from algobias.training.observers import Interrupted
 from algobias.training.outcome import Outcome
 from algobias.training.processes.rank import SNAPSHOT_SECONDS
@@ -69,12 +69,13 @@ def run_processes(
         Interrupted: ``should_stop`` said so.
         ProcessLost: A process was killed or failed; says which, and how.
     """
-    folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    stop = folder / "stop"
-    for old in (stop, *folder.glob(f"{MEETING}*")):  # of an attempt that was killed
-        old.unlink(missing_ok=True)
-    asked = folder / "recipe.json"
-    replace_file(asked, json.dumps(recipe.resolved()).encode())
+    stop, asked = folder / "stop", folder / "recipe.json"
+    with disk(folder):
+        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        for old in (stop, *folder.glob(f"{MEETING}*")):  # of an attempt that was killed
+            old.unlink(missing_ok=True)
+        replace_file(asked, json.dumps(recipe.resolved()).encode())
+        logs = [new_file(folder / f"process{rank}.log") for rank in range(count)]
     # Never the name of an earlier attempt, whose processes may still be about to end.
     meeting = folder / f"{MEETING}{secrets.token_hex(8)}"
     command = [sys.executable, "-m", "algobias.study.distributed", task, "--recipe", str(asked)]
@@ -82,7 +83,6 @@ def run_processes(
     command += ["--snapshot-seconds", str(snapshot_seconds)]
     command += [] if data is None else ["--data", str(data)]
     started: list[subprocess.Popen[bytes]] = []
-    logs = [new_file(folder / f"process{rank}.log") for rank in range(count)]
     try:
         for rank in range(count):
             place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "OMP_NUM_THREADS": 1}

@@ -215,7 +215,16 @@ def _as_command(given: Input, folder: Path) -> int:
 
 def good_store(folder: Path) -> Path:
     """A store with a finished study of the tiny task, to be copied and damaged."""
-    words = ["audit", "mine.py:task", "--base", "lr:0.5", "--base", "budget:updates=60", "--change", "lr:1e-6"]
+    words = [
+        "audit",
+        "mine.py:task",
+        "--base",
+        "lr:0.5",
+        "--base",
+        "budget:updates=60",
+        "--change",
+        "lr:1e-6",
+    ]
     words += ["--control", "clip:1", "--looks", "6", "--tolerance", "1", "--workers", "0", "--quiet"]
     words += ["--probes", "weight_norm"]
     folder.mkdir(parents=True)

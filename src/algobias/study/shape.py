@@ -59,7 +59,10 @@ KEYS: dict[str, Callable[[Any], bool]] = {
         ("mean", "low", "high", "sd", "effect", "level", "reference_level", "dose", "alpha", "correlation"),
         _perhaps(_number),
     ),
-    **dict.fromkeys(("tolerance", "seconds", "update", "replicate", "length"), _number),
+    **dict.fromkeys(("tolerance", "seconds", "update", "replicate", "length", "at_most"), _number),
+    "resolution": _perhaps(_number),
+    **dict.fromkeys(("failed", "of"), _count),
+    "failures": _perhaps(_object),
     "sign_flip_p": _perhaps(_number),
     **dict.fromkeys(("n", "seeds_reached", "diverged", "earlier_studies", "schema"), _count),
     **dict.fromkeys(("aa", "tolerable", "matched", "twin", "restart"), lambda v: isinstance(v, bool)),
@@ -83,8 +86,7 @@ KEYS: dict[str, Callable[[Any], bool]] = {
     "points": _list(lambda point: isinstance(point, list) and all(map(_perhaps(_number), point))),
     **dict.fromkeys(("cost", "baseline_cost"), _cost),
     "cost_ratio": _by_name(_cost),
-    **dict.fromkeys(("also", "returned", "states"), _object),
-    "values": lambda value: value is None or _object(value) or _list(_perhaps(_number))(value),
+    **dict.fromkeys(("values", "also", "returned", "states"), _object),
 }
 """Key of a result -> whether a value may stand there."""
 

@@ -13,6 +13,7 @@ from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, mean_loss, totals
 from algobias.probes.passes.rows import margin_rows
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -123,6 +124,7 @@ def homogeneity(subject: Subject) -> float:
 
 @torch.no_grad()
 def _outputs_at(subject: Subject, params: dict[str, Tensor], batch: object) -> Tensor:
+    require_swapping(subject)
     with captured(subject.model) as call:
         loss_at(subject, params, batch)
     single_call(call)

@@ -15,6 +15,7 @@ from algobias.probes.passes.losses import totals
 from algobias.probes.passes.rows import NEEDS_LABELS
 from algobias.probes.passes.samples import share_interval
 from algobias.probes.passes.states import State, loss_with, mean_loss_with, other_state, own_state
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.passes.weighing import IGNORED, examples
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -78,6 +79,7 @@ class PredictionChurn(Probe):
 
     @torch.no_grad()
     def _predict(self, subject: Subject, state: State, batch: Any) -> tuple[Tensor, Tensor]:
+        require_swapping(subject)
         with captured(subject.model) as call:
             loss_with(subject, state, batch)
         single_call(call)

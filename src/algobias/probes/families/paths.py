@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, totals
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.passes.weighing import example
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -95,6 +96,7 @@ class PathNorm(Probe):
             places = torch.arange(x.numel(), dtype=torch.float64, device=x.device).reshape(x.shape)
             return even + (odd - even) * (places % 2)
 
+        require_swapping(subject)
         with torch.no_grad(), captured(subject.model, change=change) as call:
             loss_at(subject, squared, batch)
         subject.meter.forwards += 1 / totals(subject)[1]

@@ -16,6 +16,7 @@ from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.samples import Floats, mean_interval, skewed
 from algobias.probes.passes.states import State, loss_with, own_state
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject
@@ -120,6 +121,7 @@ def _repeated(batch: Any, count: int) -> Any:
 def _call(
     subject: Subject, state: State, batch: Any, line: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    require_swapping(subject)
     change = None if line is None else lambda _: line
     try:
         with captured(subject.model, change=change) as call:

@@ -7,6 +7,7 @@ tree: not those that a list, a closure or a hook holds. Both leave out what they
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -100,7 +101,7 @@ def ways(subject: Subject) -> Ways:
 
 
 def require_swapping(subject: Subject) -> None:
-    """Raise where weights cannot be swapped.
+    """Raise where weights cannot be swapped; before calls of the model are watched, since it makes some.
 
     Raises:
         Unavailable: With the size of the error and the usual causes.
@@ -130,29 +131,29 @@ def _compared(subject: Subject) -> Ways:
     def loss() -> Tensor:
         return subject.loss(model, batch)
 
-    def plain() -> Tensor:
+    def plain() -> list[Tensor]:
         with again():
-            return _flat(backward_gradients(model, loss(), leaves))
+            return backward_gradients(model, loss(), leaves)
 
-    def graph() -> Tensor:
+    def graph() -> list[Tensor]:
         with again():
             grads = torch.autograd.grad(loss(), leaves, allow_unused=True)
-        return _flat([torch.zeros_like(p) if g is None else g for g, p in zip(grads, leaves, strict=True)])
+        return [torch.zeros_like(p) if g is None else g for g, p in zip(grads, leaves, strict=True)]
 
-    def swapped() -> Tensor:
+    def swapped() -> list[Tensor]:
         others = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
         with again():
             found: list[Tensor] = at_swapped(
                 subject, others, lambda: backward_gradients(model, loss(), list(others.values()))
             )
-        return _flat(found)
+        return found
 
     with torch.enable_grad():
         try:
             right = plain()
         except (RuntimeError, ValueError, TypeError):
             return Ways()
-        if not bool(torch.isfinite(right).all()):
+        if not math.isfinite(_size(right)):
             return Ways()
         return Ways(
             _wrong(
@@ -195,20 +196,20 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
     return again
 
 
-def _wrong(way: Callable[[], Tensor], right: Tensor, why: str) -> str | None:
+def _wrong(way: Callable[[], Sequence[Tensor]], right: Sequence[Tensor], why: str) -> str | None:
     try:
         found = way()
     except (RuntimeError, ValueError, TypeError) as error:
         text = str(error).splitlines()
         return f"{why}: {text[0] if text else type(error).__name__}"
-    error_size = float(torch.linalg.vector_norm(found - right))
-    size = float(torch.linalg.vector_norm(right))
-    if error_size <= max(AGREEMENT, 16 * torch.finfo(right.real.dtype).eps) * size:
+    error_size = _size([one.detach() - other for one, other in zip(found, right, strict=True)])
+    size = _size(right)
+    if error_size <= max(AGREEMENT, 16 * torch.finfo(right[0].dtype).eps) * size:
         return None
     off = f"{error_size / size:.2g} (relative)" if size else f"{error_size:.2g}"
     return f"{why}: the gradient would be off by {off}"
 
 
-def _flat(grads: Sequence[Tensor]) -> Tensor:
-    flat = torch.cat([grad.detach().reshape(-1) for grad in grads])
-    return flat.to(torch.complex128 if flat.is_complex() else torch.float64)
+def _size(tensors: Sequence[Tensor]) -> float:
+    """Norm of all of them together, in double precision, one at a time."""
+    return math.sqrt(sum(float(torch.linalg.vector_norm(t.detach().abs().double())) ** 2 for t in tensors))

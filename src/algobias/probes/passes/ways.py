@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -202,7 +202,7 @@ def _wrong(way: Callable[[], Sequence[Tensor]], right: Sequence[Tensor], why: st
     except (RuntimeError, ValueError, TypeError) as error:
         text = str(error).splitlines()
         return f"{why}: {text[0] if text else type(error).__name__}"
-    error_size = _size([one.detach() - other for one, other in zip(found, right, strict=True)])
+    error_size = _size(one.detach() - other for one, other in zip(found, right, strict=True))
     size = _size(right)
     if error_size <= max(AGREEMENT, 16 * torch.finfo(right[0].dtype).eps) * size:
         return None
@@ -210,6 +210,10 @@ def _wrong(way: Callable[[], Sequence[Tensor]], right: Sequence[Tensor], why: st
     return f"{why}: the gradient would be off by {off}"
 
 
-def _size(tensors: Sequence[Tensor]) -> float:
+def _size(tensors: Iterable[Tensor]) -> float:
     """Norm of all of them together, in double precision, one at a time."""
-    return math.sqrt(sum(float(torch.linalg.vector_norm(t.detach().abs().double())) ** 2 for t in tensors))
+    squares = 0.0
+    for tensor in tensors:
+        kind = torch.complex128 if tensor.is_complex() else torch.float64
+        squares += float(torch.linalg.vector_norm(tensor.detach(), dtype=kind)) ** 2
+    return math.sqrt(squares)

@@ -125,6 +125,18 @@ def test_gradients_of_single_examples_are_right_in_all_of_them(model, batches):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_loss_that_asks_for_parameters_by_name_has_a_graph_and_no_swapped_weights(batches):
+    def loss(model: nn.Module, batch: Any) -> Tensor:
+        return functional.linear(batch[0], model.get_parameter("a.weight")).square().mean()
+
+    subject = Subject(Plain(), batches, loss)
+    assert ways(subject).graph is None
+    assert "is not an nn.Parameter" in ways(subject).swapped
+    reading = measure(Plain(), batches, loss, ["top_eigenvalue"])[0]
+    assert reading.status == "ok"
+    assert not reading.warnings
+
+
 class Counting(Plain):
     def __init__(self) -> None:
         super().__init__()

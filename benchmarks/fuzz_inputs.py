@@ -24,7 +24,18 @@ import torch
 from algobias.levers.registry import LEVERS
 from algobias.probes.registry import catalogue
 from algobias.tasks.registry import TASKS as BUILT_IN
-from fuzz_texts import HEADER, NUMBERS, ODD, SPEC_KEYS, SPELLINGS, TASK_EDITS, TASK_LINES, TASKS, tiny_task
+from fuzz_texts import (
+    HEADER,
+    NUMBERS,
+    ODD,
+    SPEC_KEYS,
+    SPELLINGS,
+    TASK_EDITS,
+    TASK_LINES,
+    TASKS,
+    USUAL,
+    tiny_task,
+)
 
 
 @dataclass
@@ -112,7 +123,7 @@ def likely(rng: random.Random, annotation: object) -> str:
     how = rng.random()
     if how < 0.1:
         return odd(rng)
-    return rng.choice(names) if names and how < 0.7 else rng.choice(NUMBERS)
+    return rng.choice(names) if names and how < 0.7 else rng.choice(USUAL if how < 0.55 else NUMBERS)
 
 
 def _literals(annotation: object) -> list[object]:
@@ -158,17 +169,18 @@ def tasks(rng: random.Random) -> Input:
 
 def specs(rng: random.Random) -> Input:
     """YAML files: keys and values of every kind, broken text, aliases, tags, nesting, bytes."""
-    lines = []
-    for key, values in rng.sample(sorted(SPEC_KEYS.items()), rng.randint(1, 6)):
-        value = (
-            rng.choice(values) if rng.random() < 0.6 else rng.choice((odd(rng), f"[{odd(rng)}, {odd(rng)}]"))
-        )
+    whole = rng.random() < 0.7
+    keys = [key for key in sorted(SPEC_KEYS) if not whole or key not in ("task", "change", "aa", "extra")]
+    lines = ["task: digits", "change: [batch:x2]"] if whole else []
+    for key in rng.sample(keys, rng.randint(1, 5)):
+        values = SPEC_KEYS[key]
+        how = rng.random()
+        value = rng.choice(values[:2] if how < 0.7 else values)
+        if how > 0.9:
+            value = rng.choice((odd(rng), f"[{odd(rng)}, {odd(rng)}]"))
         lines.append(f"{mutated(rng, key) if rng.random() < 0.1 else key}: {value}")
-    if rng.random() < 0.6:
-        lines.insert(0, "task: digits")
-        lines.append("change: [batch:x2]")
     text = "\n".join(lines) + "\n"
-    if rng.random() < 0.4:
+    if rng.random() < 0.25:
         text = mutated(rng, text, "&*!|>-?:{}[]#%@`'\"\n\t ,~")
     data = text.encode("utf-8", "surrogatepass")
     if rng.random() < 0.1:
@@ -187,18 +199,18 @@ def tables(rng: random.Random) -> Input:
 
     def table() -> bytes:
         rows = [list(columns)]
-        for seed in range(rng.randint(1, 5)):
-            for update in range(1, rng.randint(2, 5)):
+        for seed in range(rng.choice((1, 3, 4, 5, 6))):
+            for update in range(1, rng.choice((2, 4, 4, 4, 5))):
                 cells = {"seed": seed, "update": 10 * update, "train_loss": 2.0**-update, "length": 1}
                 cells |= {"test_metric": 90 + rng.gauss(0, 1), "train_metric": 95, "planned": 0, "note": ""}
                 rows.append([str(cells[name]) for name in columns])
-        for _ in range(rng.choice((0, 0, 1, 1, 3))):
+        for _ in range(rng.choice((0, 0, 0, 1, 1, 2))):
             row = rng.choice(rows[1:] if rng.random() < 0.9 and len(rows) > 1 else rows)
             row[rng.randrange(len(row))] = rng.choice((odd(rng), *rng.choices(NUMBERS, k=3)))
         if rng.random() < 0.1:
             rng.choice(rows).append(odd(rng))
         data = "\n".join(",".join(row) for row in rows).encode("utf-8", "surrogatepass")
-        return damaged(rng, data) if rng.random() < 0.15 else data
+        return damaged(rng, data) if rng.random() < 0.08 else data
 
     files = {"a.csv": table(), "b.csv": table()}
     if rng.random() < 0.2:
@@ -208,7 +220,7 @@ def tables(rng: random.Random) -> Input:
         files["compare.yaml"] = text.encode("utf-8", "surrogatepass")
     words = ["compare", "a.csv", rng.choice((*["b.csv"] * 20, "a.csv", "absent.csv", "."))]
     for option in ("--tolerance", "--looks", "--trivial", "--metric", "--fail-on"):
-        if rng.random() < 0.15:
+        if rng.random() < 0.08:
             words += [f"{option}={rng.choice((odd(rng), *rng.choices(NUMBERS, k=3)))}"]
     words += [
         flag for flag in ("--unpaired", "--decays", "--alters-data", "--alters-loss") if rng.random() < 0.08

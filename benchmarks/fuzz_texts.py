@@ -65,6 +65,9 @@ ODD = (
 )
 """Values that are seldom right anywhere."""
 
+USUAL = ("0.1", "0.25", "0.5", "0.9", "1", "2", "4", "8", "16", "x2", "x0.5", "1e-3")
+"""Numbers that are often right."""
+
 NUMBERS = (
     *(
         "0",

@@ -29,7 +29,7 @@ def store(tmp_path):
     with Store(tmp_path / "store") as opened:
         for place, name in enumerate(NAMES):
             name = name.encode("utf-8", "replace").decode()
-            opened.save_study(f"{place:012x}", {"task": name, "change": [name]}, "done")
+            opened.save_study(f"{place:012x}", {"task": name, "change": [name]}, "interrupted")
     return tmp_path / "store"
 
 

@@ -52,6 +52,19 @@ def until_trained(process: subprocess.Popen[str], store: Path) -> None:
         time.sleep(0.05)
 
 
+def trainer(program: int) -> int:
+    """The process that trains for a program."""
+    children = Path(f"/proc/{program}/task/{program}/children")
+    if not children.exists():
+        pytest.skip("finds processes in Linux's /proc")
+    (found,) = [pid for pid in children.read_text().split() if b"spawn_main" in command_line(pid)]
+    return int(found)
+
+
+def command_line(pid: str) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def status(store: Path) -> list[str]:
     with Store(store, writing=False) as opened:
         return [study.status for study in opened.studies()]
@@ -82,8 +95,7 @@ def test_a_signal_saves_and_says_how_to_go_on(long, tmp_path, workers, number, c
 def test_sigterm_to_one_of_the_processes_ends_the_study_in_order(long, tmp_path):
     process = long("1")
     until_trained(process, tmp_path / "store")
-    (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-    os.kill(child, signal.SIGTERM)
+    os.kill(trainer(process.pid), signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, err
     assert "goes on from there" in err
@@ -96,14 +108,13 @@ def test_a_killed_process_is_one_sentence_and_no_log(long, tmp_path, monkeypatch
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     process = long("1")
     until_trained(process, tmp_path / "store")
-    (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
-    os.kill(child, signal.SIGKILL)
+    os.kill(trainer(process.pid), signal.SIGKILL)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, err
     assert "was killed by signal 9" in err
     assert "goes on from there" in err
     assert "Internal error" not in err
-    assert not list((tmp_path / "temporary").iterdir())
+    assert not list((tmp_path / "temporary").glob("algobias*"))  # torch makes a folder of its own there
 
 
 def test_a_library_leaves_sigterm_as_it_is():

@@ -120,7 +120,8 @@ def control(
     console = messages()
     with Store(store, writing=not plan) as opened:
         row = audit_of(opened, study)
-        announce(str(row.spec.get("task", "")))
+        if not quiet:
+            announce(str(row.spec.get("task", "")))
         if plan:
             _print_plan(forecast_control(row, asked, Options(workers, data)), json=json)
             return

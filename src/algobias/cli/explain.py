@@ -94,7 +94,8 @@ def explain(
         asked = explain_spec({key: value for key, value in given.items() if value is not None})
     with Store(store, writing=not plan) as opened, _as_typed(given):
         row = audit_of(opened, study)
-        announce(str(row.spec.get("task", "")))
+        if not quiet:
+            announce(str(row.spec.get("task", "")))
         if plan:
             expected = prepare(row, asked, Options(workers, data)).forecast(workers)
             if json:

@@ -91,7 +91,7 @@ def measure(
 
     wanted = parse_many(probes or "cheap")
     measured = {"examples": _examples(examples), "part": on, "device": known_device(device)}
-    load = partial(_load, data=data, quiet=quiet and run is None)
+    load = partial(_load, data=data, quiet=quiet)
     compared = _other(other, store)
     if run is not None:
         beside = {"task": task, "--checkpoint": checkpoint, "--initial": initial, "--base": base}

@@ -81,10 +81,7 @@ class ExitCode:
 
 
 def announce(task: str) -> None:
-    """Say which file will be executed, where a task is one, before it is; on stderr, whatever is quiet.
-
-    For tasks that a store names: whoever asks has not typed them.
-    """
+    """Say on stderr which file will be executed, where a task is one, before it is."""
     from algobias.tasks.user_file import describe_user_task
     from algobias.tasks.views import split_name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 
@@ -176,7 +177,12 @@ def test_a_fault_in_a_worker_process_is_named_with_its_line(told, tmp_path, rais
 
 def test_ctrl_c_is_no_fault_of_the_users_code(run, tmp_path):
     written(tmp_path, "if what == 'loss' and calls[what] > 30: raise KeyboardInterrupt")
-    result = run("audit", "mine.py:task", *WORDS)
+    # A shell starts what runs in the background deaf to Ctrl-C, as workers are.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = run("audit", "mine.py:task", *WORDS)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.code == 130
     assert "Interrupted" in result.err
 

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, totals
 from algobias.probes.passes.trials import examples, few
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
@@ -54,6 +55,7 @@ def _uses(subject: Subject) -> dict[str, int]:
     batch = few(next(iter(subject.batches)), 2)
     named = subject.model.named_parameters()
     params = {name: p.detach().clone().requires_grad_() for name, p in named if p.is_floating_point()}
+    require_swapping(subject)  # asks the loss a few times: not while its calls are counted
     with captured(subject.model) as call, _recurrent(subject.model) as calls:
         loss_at(subject, params, batch)
     single_call(call)

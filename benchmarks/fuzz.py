@@ -49,7 +49,7 @@ SAMPLED = 200
 CHUNK = 100
 
 _USAGE = re.compile(
-    r"Usage: |No such (option|command)|Missing (argument|command)|Invalid value|Got unexpected"
+    r"No such (option|command)|Missing (argument|command|option)|Invalid value|Got unexpected|Option '[^']+' "
 )
 _NAMED = re.compile(r"^Error \S.*?: .* is not possible; allowed: ", re.DOTALL)
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -151,7 +151,7 @@ def broken(given: Input, code: int, out: str, err: str, outside: Sequence[str]) 
             told.append("something on stdout with exit code 2")
         if not _NAMED.search(message) and not _USAGE.search(err):
             told.append("no message that names the field")
-    if "--json" in given.words and code in (0, 1) and "--help" not in given.words:
+    if given.json and code in (0, 1):
         try:
             json.loads(out)
         except ValueError:

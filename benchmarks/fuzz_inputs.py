@@ -56,6 +56,13 @@ class Input:
     store: Path | None = None
     damage: Callable[[Path], None] | None = None
 
+    @property
+    def json(self) -> bool:
+        """Whether it asks for JSON: where the word is no value of an option before it."""
+        bare = {f"--{name}" for names in OPTIONS.values() for name in names.split()}
+        asked = self.words[-1] == "--json" and self.words[-2] not in bare and self.words[0] != "nothing"
+        return asked and "--help" not in self.words
+
 
 def odd(rng: random.Random) -> str:
     """A value that is seldom right."""
@@ -134,7 +141,7 @@ def _literals(annotation: object) -> list[object]:
 
 def levers(rng: random.Random) -> Input:
     """Spellings of changes, controls and base levers."""
-    words = ["audit", "digits" if rng.random() < 0.7 else rng.choice(TASKS)]
+    words = ["audit", "digits" if rng.random() < 0.92 else rng.choice(TASKS)]
     for option in rng.choice(
         (("--change",), ("--change", "--change"), ("--base", "--change"), ("--control",))
     ):

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
+from algobias.training.outcome import MOST_METRIC
 from algobias.untrusted import regular_file
 
 NEEDED = ("seed", "update", "train_loss", "test_metric")
@@ -167,9 +168,12 @@ class _Numbers:
             both = f"{self.written['.']} and {self.written[',']}"
             raise BadInput(where, both, "one decimal mark in the whole file, and no thousands separators")
         try:
-            return float(text.replace(",", "."))
+            number = float(text.replace(",", "."))
         except ValueError:
             raise BadInput(where, text, "a number") from None
+        if MOST_METRIC < abs(number) < math.inf:
+            raise BadInput(where, text, f"a number of at most {MOST_METRIC:g} in size")
+        return number
 
     def whole(self, where: str, text: str, most: int) -> int:
         """A whole number from 0, exactly as it is written."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algobias.study.design import Measure
-from algobias.training.outcome import Outcome
+from algobias.training.outcome import MOST_METRIC, Outcome
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -312,6 +312,8 @@ class _Points:
     def arm(self, paths: tuple[tuple[Path, ...], ...], scale: FitScale) -> Arm:
         n, width = self.loss.shape
         log_fit = np.log(scale.fit(self.loss, self.train))
+        # Sums of squares of larger numbers are none: such a metric is as good as infinite.
+        self.test[np.abs(self.test) > MOST_METRIC] = math.nan
         # Neither a NaN nor a point without a test metric can be read at a level.
         readable = np.isfinite(self.test) & ~np.isnan(log_fit)
         if not readable.all():

@@ -14,6 +14,7 @@ from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
+from algobias.training.outcome import MOST_METRIC
 from algobias.untrusted import parse_yaml, read_text
 
 NO_PROBES = "none"
@@ -52,7 +53,7 @@ class StudySpec(Frozen):
     aa: bool = False
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     looks: tuple[int, ...] = DEFAULT_LOOKS
-    tolerance: float | None = Field(default=None, gt=0)
+    tolerance: float | None = Field(default=None, gt=0, le=MOST_METRIC)
     levels: tuple[float, ...] = ()
     device: str = "cpu"
     engine: str = "auto"

@@ -13,6 +13,7 @@ from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
 from algobias.study.csvfile import NEEDED, OPTIONAL
 from algobias.study.design import Run
+from algobias.training.outcome import MOST_METRIC
 from algobias.untrusted import parse_yaml, read_text
 
 SIDECAR = "compare.yaml"
@@ -34,15 +35,15 @@ class Terms(Frozen):
         resolution: Smallest step of the metric; None: the smallest one between two values of the tables.
     """
 
-    tolerance: float | None = Field(default=None, gt=0)
+    tolerance: float | None = Field(default=None, gt=0, le=MOST_METRIC)
     looks: tuple[int, ...] | None = None
-    trivial: float | None = None
+    trivial: float | None = Field(default=None, ge=-MOST_METRIC, le=MOST_METRIC)
     metric: str = "metric"
     decays: bool | None = None
     alters_data: bool = False
     alters_loss: bool = False
     lower_is_better: bool = False
-    resolution: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    resolution: float | None = Field(default=None, ge=0, le=MOST_METRIC)
 
     @property
     def sign(self) -> int:

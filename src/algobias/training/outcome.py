@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+MOST_METRIC = 1e100
+"""Metrics, and what they are compared with, are smaller: sums of their squares are numbers."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Checks of one run, in order of updates.

@@ -96,6 +96,7 @@ def test_booleans_are_no_numbers_anywhere():
         (OptimizerSpec, {"lr": True}),
         (Budget, {"updates": True}),
         (Terms, {"tolerance": True}),
+        (Terms, {"trivial": False}),
     ]:
         with pytest.raises(ValueError, match="not true or false"):
             model.model_validate(fields)

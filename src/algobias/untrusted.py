@@ -107,9 +107,7 @@ def _check_depth(text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > DEEPEST:
-                raise yaml.MarkedYAMLError(
-                    problem=f"more than {DEEPEST} levels inside each other", problem_mark=event.start_mark
-                )
+                raise _problem(f"more than {DEEPEST} levels inside each other", event)
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -123,8 +121,8 @@ class _Strict(yaml.SafeLoader):
             _count(node, {})
         return node
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
@@ -135,7 +133,7 @@ class _Strict(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)  # type: ignore[no-untyped-call]
+            return super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
             raise _problem(str(error), node) from error
 
@@ -158,5 +156,5 @@ def _count(node: yaml.Node, sizes: dict[int, int]) -> int:
     return total
 
 
-def _problem(told: str, node: yaml.Node) -> yaml.MarkedYAMLError:
-    return yaml.MarkedYAMLError(problem=told, problem_mark=node.start_mark)
+def _problem(told: str, place: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=told, problem_mark=place.start_mark)

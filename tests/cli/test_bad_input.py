@@ -80,6 +80,8 @@ def test_a_spec_file_that_is_none(refused, tmp_path, text, says):
         ("task = 3\n", "a Task"),
         ("def task(:\n", "mine.py:1: SyntaxError"),
         ("other = 1\n", "other"),
+        ("task = " + "-" * 5000 + "1\n", "RecursionError"),
+        ("task = " + "(" * 5000 + "\n", "a Python file"),
     ],
 )
 def test_a_task_file_that_raises(refused, tmp_path, text, says):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -31,14 +32,13 @@ def rehearse(task: Task) -> None:
         for name, source in task.sources().items():
             index = _telling_examples(source, task.all_labels(name))
             batch = next(source.to("cpu").batches(len(index), index))
-            loss = guarded(f"loss on {name}", lambda b=batch: task.loss(net, b))
+            loss = guarded(f"loss on {name}", partial(task.loss, net, batch))
             _check_loss(loss, name)
             if name == "train":
                 _check_gradient(loss, [p for p in net.parameters() if p.requires_grad])
             with torch.no_grad():
-                values = guarded(
-                    f"metric on {name}", lambda b=batch: task.metric(net, [b] if task.corpus else b)
-                )
+                measured = [batch] if task.corpus else batch
+                values = guarded(f"metric on {name}", partial(task.metric, net, measured))
             _check_metric(values, name, len(index), task.corpus)
 
 

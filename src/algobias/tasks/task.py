@@ -50,9 +50,10 @@ def _whole(field: str, value: Any, least: int, most: int | None = None) -> int:
     allowed = f"a whole number from {least}" + ("" if most is None else f" to {most}")
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise BadInput(field, value, allowed)
-    if value < least or (most is not None and value > most):
+    number = int(value)
+    if number < least or (most is not None and number > most):
         raise BadInput(field, value, allowed)
-    return int(value)
+    return number
 
 
 class Task:
@@ -132,7 +133,7 @@ class Task:
             raise BadInput("corpus", corpus, "True or False")
         if also is not None and not isinstance(also, Mapping):
             raise BadInput("also", type(also).__name__, "functions by name")
-        functions = {"model": model, "loss": loss, "metric": metric}
+        functions: dict[str, Callable[..., Any]] = {"model": model, "loss": loss, "metric": metric}
         functions |= {f"also[{key!r}]": function for key, function in (also or {}).items()}
         optional = {"weight": weight, "sample": sample, "collate": collate}
         functions |= {key: function for key, function in optional.items() if function is not None}
@@ -144,9 +145,8 @@ class Task:
                 "model", type(model).__name__, "a function that builds the network anew for each seed"
             )
         self.name, self.metric_name = name, metric_name
-        self.model, self.loss, self.metric = (
-            of_user(what, functions[what]) for what in ("model", "loss", "metric")
-        )
+        self.model, self.loss = of_user("model", model), of_user("loss", loss)
+        self.metric = of_user("metric", metric)
         self.collate, self.corpus = collate, corpus
         self.weight = None if weight is None else of_user("weight", weight)
         self.sample = None if sample is None else of_user("sample", sample)

@@ -17,6 +17,9 @@ from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.user_code import PACKAGE, TASK_MODULE, where_and_what
 
+NO_PYTHON = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What Python raises of text that is no Python, or is nested too deeply for its parser."""
+
 _siblings: set[str] = set()
 """Modules that task files imported from their folders: loaded anew with every task file."""
 
@@ -96,7 +99,7 @@ def _read(text: str, base_dir: Path | None) -> tuple[Path, str, bytes]:
         raise BadInput("task", location, f"a file that can be read ({error.strerror})") from error
     try:
         names = _top_level_names(ast.parse(source, str(path)))
-    except (SyntaxError, ValueError) as error:
+    except NO_PYTHON as error:
         raise BadInput(f"task file {path.name}", where_and_what(error), "a Python file") from error
     if names is not None and name not in names:
         close = difflib.get_close_matches(name, names, 1, 0.5)
@@ -156,7 +159,7 @@ def local_imports(path: Path) -> list[Path]:
         current = waiting.pop()
         try:
             tree = ast.parse(current.read_bytes())
-        except (SyntaxError, ValueError, OSError):
+        except (*NO_PYTHON, OSError):
             continue
         for stem in _imported(tree, folder, current.parent):
             for module in (stem.with_suffix(".py"), stem / "__init__.py"):

@@ -47,6 +47,8 @@ SEED = 14
 MOST_SECONDS, MOST_MEMORY, STUCK_SECONDS = 20.0, 2**30, 180.0
 SAMPLED = 200
 CHUNK = 100
+STORED = ("stores", "options")
+"""Kinds whose inputs work on a store with a finished study."""
 
 _USAGE = re.compile(
     r"No such (option|command)|Missing (argument|command|option)|Invalid value|Got unexpected|Option '[^']+' "
@@ -164,7 +166,7 @@ def generate(kind: str, number: int, seed: int, good: Path) -> Input:
     rng = random.Random(f"{seed} {kind} {number}")
     torch.manual_seed(rng.randrange(2**31))
     make = KINDS[kind][0]
-    return make(rng, good) if kind in ("stores", "options") else make(rng)
+    return make(rng, good) if kind in STORED else make(rng)
 
 
 def attempt(kind: str, number: int, seed: int, root: Path, good: Path) -> dict[str, Any]:
@@ -261,7 +263,7 @@ def chunk(kind: str, numbers: range, seed: int) -> None:
     """Run inputs one after the other; a line of JSON for each, before (its number) and after."""
     with open(os.dup(1), "w", encoding="utf-8") as report, workplace() as root:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what inputs print must not get among the reports
-        good = good_store(root / "good")
+        good = good_store(root / "good") if kind in STORED else root
         for number in numbers:
             print(json.dumps({"begun": number}), file=report, flush=True)
             print(json.dumps(attempt(kind, number, seed, root, good)), file=report, flush=True)

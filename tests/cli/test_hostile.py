@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import algobias
 from algobias.cli import main
 
 AUDIT = ("audit", "digits", "--change", "lr:x0.01", "--base", "budget:updates=20", "--looks", "4")
@@ -284,6 +285,16 @@ def test_a_task_file_that_a_store_names_is_announced_before_it_runs(run, store, 
             assert "sha256" in told
 
 
+def test_the_python_names_announce_it_too(store, monkeypatch, capsys):
+    file = store.parent / "theirs.py"
+    file.write_text(TASK)
+    change(store, "UPDATE studies SET spec = json_set(spec, '$.task', ?)", f"{file}:task")
+    for name in ("control", "explain"):
+        monkeypatch.setattr(f"algobias.api.run_{name}", lambda *given, **more: None)
+        getattr(algobias, name)("last", store=store)
+        assert f"will execute {file}" in capsys.readouterr().err
+
+
 def test_listing_and_reporting_execute_nothing(run, store):
     file = store.parent / "theirs.py"
     file.write_text(TASK)
@@ -425,8 +436,9 @@ def test_a_table_is_data(run, tmp_path, store):
     found = run("compare", folder / "a.csv", folder / "b.csv", "--store", store)
     assert found.code == 0, found.err
     assert "\x1b" not in found.err
-    page = next((store / "reports").glob("compare-*.html")).read_text()
-    assert SCRIPT not in page
+    written = next((store / "reports").glob("compare-*.html"))
+    assert SCRIPT not in written.read_text()
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
     assert outside(store) == before
     (folder / "compare.yaml").write_text("!!python/object/apply:os.system ['touch executed']")
     assert run("compare", folder / "a.csv", folder / "b.csv", "--store", store).code == 2

@@ -84,13 +84,12 @@ def compare(
     run that ends before the last update that half of its arm's seeds have was killed and is left out.
     Terms written by 'algobias report --csv' beside the tables are read from there.
     """
+    from algobias.report.build import write_inside
     from algobias.report.html import write
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
     from algobias.study.compare import compare_tables
-    from algobias.study.inside import inside
     from algobias.study.result import look_entry
-    from algobias.study.studies import REPORTS
     from algobias.study.tables import terms_from
     from algobias.training.checkpoints import disk
 
@@ -121,10 +120,11 @@ def compare(
         command=f"algobias {shlex.join(sys.argv[1:])}",
         decisions=[look_entry(look) for look in found.looks],
     )
-    html = html or inside(store, REPORTS, f"compare-{_digest(baseline, variant)}.html")
-    with disk(html):
-        html.parent.mkdir(parents=True, exist_ok=True)
-        write(record, html)
+    if html is None:
+        html = write_inside(store, f"compare-{_digest(baseline, variant)}", record)
+    else:
+        with disk(html):
+            write(record, html)
     result["report"] = str(html)
     if json:
         print_json(result)

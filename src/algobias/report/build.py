@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from algobias.report.html import put, render
+from algobias.report.html import render, write
 from algobias.report.record import StudyRecord
 from algobias.study.archive import read_archive, stored_runs
-from algobias.study.inside import MALFORMED, make_inside
+from algobias.study.inside import MALFORMED, inside, make_inside
 from algobias.study.store import Store
 from algobias.study.studies import REPORTS, damaged_study
-from algobias.training.checkpoints import disk, write_whole
+from algobias.training.checkpoints import PRIVATE_FOLDER, disk, write_whole
 
 
 def record_of(store: Store, study: str) -> StudyRecord:
@@ -49,15 +49,31 @@ def write_report(store: Store, study: str) -> Path:
         BadInput: No such study, not finished, damaged, runs missing; the report cannot be written.
     """
     record = record_of(store, study)
-    id = str(record.result["study"])
+    name = str(record.result["study"])
+    if store.writable:
+        return write_inside(store.path, name, record)
+    path = Path.cwd() / f"{name}.html"
+    with disk(path):
+        write(record, path)
+    return path
+
+
+def write_inside(store: Path, name: str, record: StudyRecord) -> Path:
+    """Write a report into the folder ``reports`` of a store, for its owner alone.
+
+    Args:
+        store: The store's folder, made where absent.
+        name: Name of the file, without its ending.
+        record: What is shown.
+
+    Raises:
+        BadInput: A link is in its place or on the way to it; it cannot be written.
+    """
     text = render(record)
-    if not store.writable:
-        path = Path.cwd() / f"{id}.html"
-        with disk(path):
-            put(path, text)
-        return path
-    make_inside(store.path, REPORTS)
-    path = store.report_path(id)
+    with disk(store):
+        store.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    make_inside(store, REPORTS)
+    path = inside(store, REPORTS, f"{name}.html")
     write_whole(path, text.encode())
     return path
 

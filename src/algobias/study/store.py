@@ -2,7 +2,8 @@
 
 Layout: ``store.sqlite`` for studies, runs and decisions (:mod:`algobias.study.database`);
 ``runs/<ab>/<address>/<seed>/`` for the files of each run (:mod:`algobias.study.runfiles`); ``locks/`` for
-runs being trained. Runs' folders are complete without the database and are indexed again if it is lost.
+runs being trained and studies being answered; ``reports/``. Runs' folders are complete without the database
+and are indexed again if it is lost.
 """
 
 from __future__ import annotations

@@ -44,12 +44,14 @@ class Candidate:
         behind: How many times the baseline's updates the variant then needs for the baseline's loss.
         work: Gradients for each update, over those of the variant.
         text: How it is named.
+        undoes: How it leaves nothing of the change; None: it does not.
     """
 
     gain: float
     behind: float = 1.0
     work: float = 1.0
     text: str = ""
+    undoes: str | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ task = Task("product", (x[:80], y[:80]), (x[80:], y[80:]),
             lambda model, batch: 100.0 * (model(batch[0]).argmax(-1) == batch[1]),
             {"lr": 0.3, "batch": 10, "updates": 120}, trivial=50.0)
 """
-QUESTION = {"task": "own.py:task", "change": "lr:x0.5", "looks": 6, "tolerance": 1.0}
+QUESTION = {"task": "own.py:task", "change": "lr:x0.5", "looks": 6, "tolerance": 2.0}
 ASKED = ("--at", "0.5", "--doses", "0.5", "--only", "lr:x3", "--workers", "0", "--store", "store")
 KEYS = {
     "schema", "study", "task", "change", "verdict", "reason", "gap", "fit", "arms", "moved", "controls",

@@ -89,7 +89,11 @@ def test_full_size_is_nothing_new_and_cost_is_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["image_size:2", "image_size:0.5/x", "image_size:0.5/1,shares=1", "image_size:0"]
+    "text",
+    [
+        *("image_size:2", "image_size:0.5/x", "image_size:0.5/1,shares=1", "image_size:0", "image_size:nan"),
+        *(f"image_size:0.5/1,shares={shares}" for shares in ("x0.5", "1/x", "nan/1", "inf/1", "0/0", "-1/2")),
+    ],
 )
 def test_impossible_sizes_are_told(text: str) -> None:
     with pytest.raises(BadInput, match="image_size"):

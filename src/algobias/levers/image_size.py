@@ -82,6 +82,14 @@ class ImageSize(Part):
             raise ValueError("shares of the full side, above 0 and at most 1, separated by /")
         return value
 
+    @field_validator("shares")
+    @classmethod
+    def _weights(cls, value: str) -> str:
+        given = _numbers(value) if value else [1.0]
+        if not all(0 <= share < math.inf for share in given) or not 0 < sum(given) < math.inf:
+            raise ValueError("numbers of at least 0 separated by /, one of them above 0")
+        return value
+
     @classmethod
     def neutral(cls, recipe: Recipe) -> ImageSize:
         """The full size, always."""
@@ -114,7 +122,7 @@ class ImageSize(Part):
             BadInput: Probabilities that do not belong to the scales.
         """
         shares = _numbers(self.shares) if self.shares else []
-        if shares and (len(shares) != len(_numbers(self.scales)) or min(shares) < 0 or sum(shares) == 0):
+        if shares and len(shares) != len(_numbers(self.scales)):
             raise BadInput("image_size.shares", self.shares, "one number of at least 0 for each scale")
         return super().apply(recipe)
 

@@ -17,12 +17,13 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
+from algobias.cli.streams import Stream
 from algobias.errors import clean_text
 
 NARROWEST, WIDEST = 20, 1000
 """Widths of a terminal that are believed, in columns."""
 
-_stdout: ContextVar[TextIO | None] = ContextVar("_stdout", default=None)
+_stdout: ContextVar[TextIO | Stream | None] = ContextVar("_stdout", default=None)
 """The real stdout while it is kept for one JSON object."""
 
 
@@ -72,7 +73,7 @@ def only_json() -> Iterator[None]:
     kept = os.dup(1)
     own = _descriptor(before) == 1
     with open(kept, "w", encoding="utf-8") as real, contextlib.redirect_stdout(sys.stderr):
-        token = _stdout.set(real if own else before)
+        token = _stdout.set(Stream(real, "stdout") if own else before)
         os.dup2(2, 1)
         try:
             yield

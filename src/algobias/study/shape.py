@@ -48,11 +48,23 @@ def _perhaps(of: Callable[[Any], bool]) -> Callable[[Any], bool]:
 _cost = _by_name(_perhaps(_number))
 KEYS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
-        ("verdict", "name", "task", "study", "metric_unit", "claim", "summary", "lever", "probe", "word"),
+        ("verdict", "name", "task", "study", "metric_unit", "claim", "summary", "probe", "word"),
         _text,
     ),
     **dict.fromkeys(
-        ("reason", "on", "side", "state", "unit", "place", "tuned_baseline", "dropped", "tolerance_reason"),
+        (
+            "reason",
+            "lever",
+            "on",
+            "side",
+            "state",
+            "unit",
+            "place",
+            "tuned_baseline",
+            "dropped",
+            "tolerance_reason",
+            "undoes",
+        ),
         _perhaps(_text),
     ),
     **dict.fromkeys(

@@ -22,6 +22,9 @@ from algobias.untrusted import parse_yaml
 
 Scalar = bool | int | float | str | None
 
+LARGEST = 1e30
+"""Numbers that multiply weights and gradients: single precision must hold them, and what they multiply."""
+
 
 class Frozen(BaseModel):
     """Immutable, strict about names: an unknown field is an error, never ignored. Booleans are no numbers."""
@@ -44,6 +47,10 @@ def _mentions(annotation: Any, wanted: type) -> bool:
     return annotation is wanted or any(_mentions(inner, wanted) for inner in get_args(annotation))
 
 
+MOST_UPDATES = 10**12
+"""No run is longer: at 1,000 updates a second it would take 30 years."""
+
+
 class ModelSpec(Frozen):
     """Which network is trained; ``task`` is the one the task itself builds."""
 
@@ -61,14 +68,14 @@ class OptimizerSpec(Frozen):
     """
 
     name: Literal["sgd", "adam", "adamw", "sign"] = "sgd"
-    lr: float = Field(gt=0)
+    lr: float = Field(gt=0, le=LARGEST)
     momentum: float = Field(default=0.0, ge=0, lt=1)
     nesterov: bool = False
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0, le=LARGEST)
     decay: Literal["all", "matrices"] = Field(default="all", exclude_if=lambda value: value == "all")
     beta1: float = Field(default=0.9, ge=0, lt=1)
     beta2: float = Field(default=0.999, ge=0, lt=1)
-    eps: float = Field(default=1e-8, gt=0)
+    eps: float = Field(default=1e-8, gt=0, le=LARGEST)
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -115,7 +122,7 @@ class Budget(Frozen):
             it is not given.
     """
 
-    epochs: float | None = Field(default=None, gt=0)
+    epochs: float | None = Field(default=None, gt=0, le=1e9)
     updates: int | None = Field(default=None, gt=0)
     until: float | None = Field(default=None, gt=0)
     max_updates: int | None = Field(default=None, gt=0)
@@ -146,7 +153,10 @@ class Budget(Frozen):
         if self.until is not None:
             allowed = "a factor only where the budget is in epochs or updates, not until a training loss"
             raise BadInput("budget", f"x{factor:g}", allowed)
-        updates = max(1, round(self.planned_updates(per_epoch) * factor))
+        longer = self.planned_updates(per_epoch) * factor
+        if longer > MOST_UPDATES:
+            raise BadInput("budget", f"x{factor:g}", f"at most {MOST_UPDATES:,} updates")
+        updates = max(1, round(longer))
         return Budget(updates=updates, extension=self.extension)
 
 
@@ -226,6 +236,8 @@ class Recipe(Frozen):
     def _possible(self) -> Self:
         if self.batch > self.used_examples:
             raise BadInput("batch", self.batch, f"at most the {self.used_examples} training examples in use")
+        if self.planned_updates > MOST_UPDATES:
+            raise BadInput("budget", self.planned_updates, f"at most {MOST_UPDATES:,} updates")
         if self.schedule.decays and self.budget.until is not None:
             allowed = "constant with a budget until a training loss: a decaying rate needs a planned end"
             raise BadInput("schedule", self.schedule.name, allowed)

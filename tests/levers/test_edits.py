@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import pytest
 import torch
 
 from algobias.errors import BadInput
-from algobias.levers.registry import LEVERS, parse_many
+from algobias.levers.registry import LEVERS, parse, parse_many
 from algobias.levers.schedule import rate, warmup_updates
-from algobias.recipe import Budget, DataSpec, Extension, Recipe, difference
+from algobias.recipe import MOST_UPDATES, Budget, DataSpec, Extension, Recipe, difference, recipe_from
+from algobias.tasks.registry import load_task
 
 
 def after(recipe: Recipe, text: str) -> Recipe:
@@ -183,3 +185,24 @@ def test_warmup_longer_than_the_run_never_arrives(digits: Recipe) -> None:
 def test_warmup_that_is_no_number_of_updates(digits: Recipe) -> None:
     assert refused(digits, "warmup:1.5").field == "warmup"
     assert refused(digits, "warmup:-1").field == "warmup"
+
+
+@pytest.mark.parametrize("name", sorted(LEVERS))
+def test_extreme_numbers_are_refused_or_taken(name: str) -> None:
+    """Whatever number stands in an option, the recipe can be written, read and trained, or is refused."""
+    task = load_task("digits")
+    fields = LEVERS[name].model_fields
+    for example in LEVERS[name].examples():
+        head, _, rest = example.partition("+")[0].partition(":")
+        given = [item for item in rest.split(",") if item]
+        for key in fields:
+            for value in ("1e308", "1e39", "1e-308", "1e18", "x1e300"):
+                others = [item for item in given if not item.startswith(f"{key}=")]
+                if key == LEVERS[name].positional:
+                    text = f"{head}:{','.join([value, *(item for item in others if '=' in item)])}"
+                else:
+                    text = f"{head}:{','.join([*others, f'{key}={value}'])}"
+                with suppress(BadInput):
+                    recipe = parse(text).apply(task.recipe())
+                    assert recipe_from(recipe.resolved()) == recipe
+                    assert 0 < recipe.planned_updates <= MOST_UPDATES

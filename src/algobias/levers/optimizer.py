@@ -222,7 +222,7 @@ class Optimizer(Lever):
             numbers["nesterov"] = self.kind == "nesterov" or (
                 self.kind == now.name == "sign" and now.nesterov and numbers["momentum"] > 0
             )
-        return recipe.edit(optimizer=OptimizerSpec(**numbers))
+        return recipe.edit(optimizer=numbers)
 
     def _momentum(self, now: OptimizerSpec) -> float:
         if self.kind in ("momentum", "nesterov") and self.momentum == 0:

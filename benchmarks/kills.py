@@ -7,7 +7,7 @@ again. Asked of every kill: no traceback; an exit code and a sentence that fit; 
 nobody; after the second command the same result to the last digit (but for times), the same runs, and no file
 outside of the store, nor a temporary one inside.
 
-    python benchmarks/kills.py              # about 25 minutes on one core
+    python benchmarks/kills.py              # about 25 minutes on one idle core
     python benchmarks/kills.py --share 0.1  # a tenth of the kills
     python benchmarks/kills.py --table      # the committed results as text
 

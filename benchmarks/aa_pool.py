@@ -26,6 +26,7 @@ import numpy as np
 import torch
 
 from algobias.recipe import Recipe
+from algobias.runs.outcome import Outcome
 from algobias.study.arms import Arms, build_arms
 from algobias.study.blocks import Job
 from algobias.study.design import Design, Request, Run
@@ -35,7 +36,6 @@ from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
-from algobias.training.outcome import Outcome
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "aa_pool.json"

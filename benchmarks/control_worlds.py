@@ -16,6 +16,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from algobias.report.searched import chosen
+from algobias.runs.cost import Cost
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.limits import Limits
 from algobias.study.control.run import _picked, _places
@@ -23,7 +25,6 @@ from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.tried import chosen_entries
 from algobias.study.design import Design, Request, Run
 from algobias.study.recovery import Place, Recovery
-from algobias.training.outcome import Cost, Curve, Outcome
 
 LAWS = ("gaussian", "t4", "unequal")
 TOLERANCE = 1.0

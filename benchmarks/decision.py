@@ -39,6 +39,7 @@ import numpy as np
 import scipy
 from scipy.special import ndtr
 
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.design import DEFAULT_LOOKS, Design, Request, Run
 from algobias.study.matching import FitScale, curve_arm
 from algobias.study.matching import Path as Leg
@@ -46,7 +47,6 @@ from algobias.study.plan import replay
 from algobias.study.split import split_gap
 from algobias.study.statistics import error_levels
 from algobias.study.verdict import Verdict
-from algobias.training.outcome import Curve, Outcome
 
 RESULTS = Path(__file__).parent / "results" / "decision.json"
 SYMMETRIC = ("gaussian", "t4", "unequal")

@@ -14,12 +14,12 @@ from algobias.levers.base import Card, Context, Lever, Part
 from algobias.levers.registry import LEVERS, build_part, parse
 from algobias.levers.step import State, Transform
 from algobias.recipe import Recipe
+from algobias.runs.observer import Interrupted
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
 from algobias.training.checks import activity_check, null_check
-from algobias.training.observers import Interrupted
 from algobias.training.setup import Setup
 
 EXAMPLES = [(name, text) for name, cls in LEVERS.items() for text in cls.card.examples]

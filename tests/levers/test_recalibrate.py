@@ -14,9 +14,9 @@ from torch.optim.swa_utils import update_bn
 from algobias.levers.randomness import generator
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
+from algobias.runs.observer import Snapshot
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
-from algobias.training.observers import Snapshot
 from algobias.training.setup import Setup
 
 TASK = normalised()

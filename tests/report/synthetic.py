@@ -9,11 +9,12 @@ import numpy as np
 from scipy.stats import t as student
 
 from algobias.report.record import StudyRecord
+from algobias.runs.cost import Cost
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.design import LENGTHS, Run
 from algobias.study.drawn import mean_at_levels
 from algobias.study.matching import FitScale, Path, curve_arm, frontier_arm
 from algobias.study.result import own_interval
-from algobias.training.outcome import Cost, Curve, Outcome
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
 LOOKS = (4, 6, 9, 13, 20)

@@ -19,9 +19,9 @@ from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord
 from algobias.report.series import thinned
 from algobias.report.words import arm_label
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.design import Run
 from algobias.study.result import own_interval
-from algobias.training.outcome import Curve, Outcome
 
 DRAWINGS: list[Callable[..., Spec]] = [
     figures.seed_dots,

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from algobias.runs.cost import Cost
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.design import Design, Request, Run
 from algobias.study.plan import plan
 from algobias.study.verdict import Verdict
-from algobias.training.outcome import Cost, Curve, Outcome
 
 UPDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 PLANNED = 64

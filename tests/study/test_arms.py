@@ -6,10 +6,10 @@ import pytest
 
 from algobias.errors import BadInput
 from algobias.report.terminal import plan_panel
+from algobias.runs.progress import Progress
 from algobias.study.arms import build_arms
 from algobias.study.audit import run_audit
 from algobias.study.forecast import forecast
-from algobias.study.progress import Progress
 from algobias.study.spec import spec_from
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task

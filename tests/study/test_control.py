@@ -12,6 +12,7 @@ from scripted import Lab
 
 from algobias.errors import BadInput
 from algobias.levers.registry import LEVERS, parse
+from algobias.runs.cost import Cost
 from algobias.study.control.candidates import candidates
 from algobias.study.control.confirm import Confirmation, plan_confirmation
 from algobias.study.control.forecast import staying
@@ -21,7 +22,6 @@ from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.tried import chosen_entries, confirmation_entries
 from algobias.study.design import Design, Request, Run
 from algobias.tasks.registry import load_task
-from algobias.training.outcome import Cost
 
 DESIGN = Design(tolerance=1.0)
 LIMITS = (Limits(), Limits(reference="variant"))

@@ -20,12 +20,12 @@ from test_kill import ended, forked, without_times
 from torch import nn
 
 from algobias.errors import BadInput
+from algobias.runs.progress import Progress
 from algobias.study.audit import run_audit
 from algobias.study.control.run import run_control
 from algobias.study.control.spec import control_spec
 from algobias.study.explain.prepared import prepare
 from algobias.study.explain.spec import explain_spec
-from algobias.study.progress import Progress
 from algobias.study.spec import spec_from
 from algobias.study.store import Store
 from algobias.study.trainer import Options

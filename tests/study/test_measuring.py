@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from algobias.probes.registry import parse_many
+from algobias.runs.observer import Interrupted
 from algobias.study import database, measuring
 from algobias.study.blocks import Job
 from algobias.study.executor import Executor
@@ -17,7 +18,6 @@ from algobias.study.measuring import Measuring, Target
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task
 from algobias.training.checkpoints import load_weights
-from algobias.training.observers import Interrupted
 
 TASK = load_task("digits")
 RECIPE = TASK.recipe().edit(budget={"updates": 24})

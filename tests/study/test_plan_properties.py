@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from scripted import outcome
 
+from algobias.runs.outcome import Outcome
 from algobias.study.design import Design, Request, Run
 from algobias.study.plan import plan
 from algobias.study.verdict import Verdict
-from algobias.training.outcome import Outcome
 
 NAMES = {"not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"}
 

@@ -14,9 +14,9 @@ import pytest
 
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe
+from algobias.runs.observer import Interrupted
 from algobias.study.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.tasks.registry import load_task
-from algobias.training.observers import Interrupted
 
 PROC = Path("/proc")
 LISTENING = "0A"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scripted import PLANNED, UPDATES, Lab, outcome, wiggle
 
+from algobias.runs.outcome import Outcome
 from algobias.study.design import Design
 from algobias.study.extension import Book
 from algobias.study.matching import Arm, FitScale, Path, curve_arm
@@ -16,7 +17,6 @@ from algobias.study.moments import matched_moments
 from algobias.study.recovery import recovery
 from algobias.study.statistics import Errors
 from algobias.study.treated import comes_down, common_fit, end_levels
-from algobias.training.outcome import Outcome
 
 ERRORS = Errors(0.05, 0.025)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scripted import PLANNED, Lab, outcome, wiggle
 
+from algobias.runs.outcome import Outcome
 from algobias.study.checks import Checks, broken_because, check_arms
 from algobias.study.design import Design, Request, Run
 from algobias.study.matching import FitScale, Path, curve_arm
@@ -16,7 +17,6 @@ from algobias.study.plan import plan
 from algobias.study.split import Bounds, Split
 from algobias.study.statistics import Errors, Interval, seeds_needed
 from algobias.study.verdict import Verdict, decide
-from algobias.training.outcome import Outcome
 
 DELTA = 1.0
 ABSENT, PRESENT, UNKNOWN, SLIGHT = (-0.5, 0.5), (0.6, 2.0), (-0.3, 1.7), (0.1, 1.3)

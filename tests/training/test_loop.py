@@ -13,10 +13,10 @@ from torch import nn
 from algobias.errors import BadInput
 from algobias.levers.randomness import generator
 from algobias.recipe import Extension
+from algobias.runs.observer import Interrupted
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
-from algobias.training.observers import Interrupted
 from algobias.training.seeding import seeded
 
 

@@ -13,12 +13,12 @@ from algobias.errors import BadInput
 from algobias.levers.registry import parse
 from algobias.levers.schedule import rate
 from algobias.recipe import Origin, Recipe, recipe_from
+from algobias.runs.observer import Check, Interrupted, Snapshot
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.horizon import Horizon
 from algobias.training.loop import train
-from algobias.training.observers import Check, Interrupted, Snapshot
 from algobias.training.origin import state_of
 from algobias.training.setup import Setup
 

@@ -14,10 +14,10 @@ from algobias.probes.cadence import Cadence
 from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
 from algobias.recipe import Budget
+from algobias.runs.observer import Interrupted
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train
-from algobias.training.observers import Interrupted
 from algobias.training.probing import Probing
 from algobias.training.subjects import subject_of
 

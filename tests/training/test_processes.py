@@ -20,10 +20,10 @@ from algobias.errors import BadInput
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
+from algobias.runs.observer import Interrupted
 from algobias.study.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
-from algobias.training.observers import Interrupted
 from algobias.training.processes.rank import train_rank
 from algobias.training.processes.strategies import Parallel
 from algobias.training.setup import Setup

@@ -170,9 +170,9 @@ def _question(spec: Path | None, **given: Any) -> Any:
 def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.runs.progress import Progress
     from algobias.study.audit import run_audit
     from algobias.study.executor import OutOfTime
-    from algobias.study.progress import Progress
     from algobias.study.store import Store
 
     console = messages()

@@ -94,12 +94,12 @@ def control(
     """
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.runs.progress import Progress
     from algobias.study.audited import audit_of
     from algobias.study.control.forecast import forecast_control
     from algobias.study.control.run import run_control
     from algobias.study.control.spec import control_spec
     from algobias.study.executor import OutOfTime
-    from algobias.study.progress import Progress
     from algobias.study.store import Store
     from algobias.study.trainer import Options
 

@@ -72,12 +72,12 @@ def explain(
     from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
     from algobias.report.terminal import LiveView, plan_panel
+    from algobias.runs.progress import Progress
     from algobias.study.audited import audit_of
     from algobias.study.executor import OutOfTime
     from algobias.study.explain.prepared import prepare
     from algobias.study.explain.run import run_explain
     from algobias.study.explain.spec import explain_spec
-    from algobias.study.progress import Progress
     from algobias.study.store import Store
     from algobias.study.trainer import Options
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from algobias.errors import clean_text
 from algobias.report.numerals import bounds, duration, fixed, loss, shortened
 from algobias.report.record import Interval, number_or_none
-from algobias.study.progress import Progress
+from algobias.runs.progress import Progress
 
 MOST_ARMS = 6
 """With more arms than this a plain line names only those at work."""

@@ -20,8 +20,8 @@ from algobias.report.series import (
     thinned_updates,
 )
 from algobias.report.words import mapping
+from algobias.runs.outcome import Outcome
 from algobias.study.design import Run
-from algobias.training.outcome import Outcome
 
 
 class Points(ArmPoints):

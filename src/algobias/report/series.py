@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from algobias.report.record import number_or_none
-from algobias.training.outcome import Floats, Outcome
+from algobias.runs.outcome import Floats, Outcome
 
 Rows = list[dict[str, Any]]
 

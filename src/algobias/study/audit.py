@@ -16,13 +16,13 @@ import numpy as np
 from algobias.levers.base import Part
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe, difference
+from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
 from algobias.study.describe import fine_tolerance
 from algobias.study.design import Design, Run
 from algobias.study.drawn import drawn_at_fit
 from algobias.study.plan import Look, replay
-from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.study.returned import add_readings

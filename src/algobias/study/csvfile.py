@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
-from algobias.training.outcome import MOST_METRIC
+from algobias.runs.outcome import MOST_METRIC
 from algobias.untrusted import regular_file
 
 NEEDED = ("seed", "update", "train_loss", "test_metric")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.errors import BadInput
-from algobias.training.outcome import Outcome
+from algobias.runs.outcome import Outcome
 
 DEFAULT_LOOKS = (4, 6, 9, 13, 20)
 LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from algobias.errors import BadInput, CutOff
+from algobias.runs.observer import Interrupted
 from algobias.study.blocks import Block, Event, Job, share_out
 from algobias.study.processes import Terminated, asked_to_end, available_cores, clean_start
 from algobias.study.store import Store
@@ -22,7 +23,6 @@ from algobias.study.worker import TERMINATED, BlockTrainer, Load, Train, Work, f
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 from algobias.training.loop import train
-from algobias.training.observers import Interrupted
 
 POLL_SECONDS = 0.1
 LEAVE_SECONDS = 5.0

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
+from algobias.runs.cost import Cost
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.csvfile import VALUES, Row
-from algobias.training.outcome import Cost, Curve, Outcome
 
 _BOTH = ("train_loss", "test_metric")
 

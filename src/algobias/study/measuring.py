@@ -15,13 +15,13 @@ from algobias.probes.monitor import KEPT, thinned
 from algobias.probes.reading import Reading
 from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
+from algobias.runs.observer import Check, Interrupted, Snapshot
 from algobias.study.runfiles import RunFolder
 from algobias.study.store import Store
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.device import exact_arithmetic
 from algobias.training.loop import train
-from algobias.training.observers import Check, Interrupted, Snapshot
 from algobias.training.seeding import own_randomness
 from algobias.training.subjects import subject_of
 

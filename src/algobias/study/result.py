@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from algobias.runs.cost import Cost
+from algobias.runs.outcome import Outcome
 from algobias.study.checks import Failures
 from algobias.study.design import Design, Run
 from algobias.study.plan import Look
 from algobias.study.recovery import Recovery
 from algobias.study.statistics import Interval, t_quantile
 from algobias.study.verdict import RateOnly, Verdict
-from algobias.training.outcome import Cost, Outcome
 
 SCHEMA = 1
 

@@ -23,6 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.runs.cost import Cost
+from algobias.runs.observer import Check, Snapshot
+from algobias.runs.outcome import Curve, Outcome
 from algobias.study.inside import MALFORMED, make_inside
 from algobias.training.checkpoints import (
     PRIVATE_FILE,
@@ -32,8 +35,6 @@ from algobias.training.checkpoints import (
     save_weights,
     write_whole,
 )
-from algobias.training.observers import Check, Snapshot
-from algobias.training.outcome import Cost, Curve, Outcome
 
 OUTCOME_VERSION = 1
 SNAPSHOT_SECONDS = 5.0

@@ -12,9 +12,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from algobias.errors import BadInput
 from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
+from algobias.runs.outcome import MOST_METRIC
 from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
-from algobias.training.outcome import MOST_METRIC
 from algobias.untrusted import parse_yaml, read_text
 
 NO_PROBES = "none"

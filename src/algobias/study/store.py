@@ -22,13 +22,13 @@ from filelock import FileLock
 
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
+from algobias.runs.observer import Snapshot
+from algobias.runs.outcome import Outcome
 from algobias.study.database import Database
 from algobias.study.inside import MALFORMED, inside, is_run, only_files
 from algobias.study.runfiles import RunFolder, array_bytes, array_from, outcome_from, outcome_json
 from algobias.study.studies import Studies, StudyRow, plain_object
 from algobias.training.checkpoints import PRIVATE_FOLDER, disk, replace_file
-from algobias.training.observers import Snapshot
-from algobias.training.outcome import Outcome
 
 DEFAULT_FOLDER = ".algobias"
 

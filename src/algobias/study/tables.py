@@ -11,9 +11,9 @@ from pydantic import Field, ValidationError
 
 from algobias.errors import BadInput
 from algobias.recipe import Frozen, bad_input_from
+from algobias.runs.outcome import MOST_METRIC
 from algobias.study.csvfile import NEEDED, OPTIONAL
 from algobias.study.design import Run
-from algobias.training.outcome import MOST_METRIC
 from algobias.untrusted import parse_yaml, read_text
 
 SIDECAR = "compare.yaml"

@@ -14,19 +14,19 @@ import torch
 from algobias.errors import BadInput
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe
+from algobias.runs.outcome import Outcome
+from algobias.runs.progress import Progress
 from algobias.study.archive import Place
 from algobias.study.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
 from algobias.study.blocks import Event, Job
 from algobias.study.design import Request, Run
 from algobias.study.executor import Executor
 from algobias.study.measuring import Measuring
-from algobias.study.progress import Progress
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.tasks.views import split_name, view
 from algobias.training.network import Network
-from algobias.training.outcome import Outcome
 
 NOISE = "noise"
 

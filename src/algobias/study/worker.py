@@ -20,6 +20,8 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from algobias.errors import BadInput, shown
+from algobias.runs.observer import Check, Interrupted, Snapshot
+from algobias.runs.outcome import Outcome
 from algobias.study.blocks import Block, Event, Job
 from algobias.study.distributed.launch import ProcessLost, run_processes
 from algobias.study.measuring import Measuring, Target, measure_moments
@@ -30,8 +32,6 @@ from algobias.tasks.task import Task
 from algobias.training.checkpoints import disk
 from algobias.training.horizon import Horizon
 from algobias.training.loop import train
-from algobias.training.observers import Check, Interrupted, Snapshot
-from algobias.training.outcome import Outcome
 from algobias.training.processes.parts import divided, over_processes
 from algobias.user_code import told_as_bad_input
 

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from algobias.errors import BadInput, unknown_name
-from algobias.training.observers import Check, Snapshot
+from algobias.runs.observer import Check, Snapshot
 from algobias.untrusted import regular_file
 
 FORMAT = "1"

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from algobias.levers.base import Lever
 from algobias.recipe import Budget, Recipe
+from algobias.runs.observer import Check, Snapshot
 from algobias.tasks.task import Task
 from algobias.training.loop import train
-from algobias.training.observers import Check, Snapshot
 
 NULL_UPDATES = 20
 

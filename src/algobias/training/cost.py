@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from algobias.levers.registry import build_part
 from algobias.levers.step import GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Recipe
-from algobias.training.outcome import Cost
+from algobias.runs.cost import Cost
 
 
 @dataclass(frozen=True)

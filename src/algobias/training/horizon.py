@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from algobias.recipe import Recipe
-from algobias.training.observers import Check
+from algobias.runs.observer import Check
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from algobias.errors import BadInput
 from algobias.levers.step import State, Tree
-from algobias.training.observers import Snapshot
+from algobias.runs.observer import Snapshot
 
 
 def select(state: State, memory: Tree, rows: Sequence[int], stacked: bool) -> tuple[State, Tree]:

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.step import Layout, State
+from algobias.runs.observer import Check, Observer, Snapshot
+from algobias.runs.outcome import Outcome
 from algobias.training.network import stack
-from algobias.training.observers import Check, Observer, Snapshot
-from algobias.training.outcome import Outcome
 from algobias.training.records import Record
 from algobias.training.setup import Setup
 

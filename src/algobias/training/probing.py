@@ -16,9 +16,9 @@ from algobias.probes.monitor import KEPT, Measured, thinned
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Meter, Subject
 from algobias.recipe import Recipe
+from algobias.runs.observer import Check, Snapshot
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
-from algobias.training.observers import Check, Snapshot
 from algobias.training.subjects import put_into, subject_of, training_of
 
 

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.step import State, Tree
+from algobias.runs.observer import Check, Observer, Snapshot
+from algobias.runs.outcome import Curve, Outcome
 from algobias.training.cost import StepCost, cost_of
 from algobias.training.memory import pack, unpack
-from algobias.training.observers import Check, Observer, Snapshot
-from algobias.training.outcome import Curve, Outcome
 from algobias.training.setup import Setup
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from algobias.errors import BadInput
+from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audit import assemble, spoken, terms_of
@@ -25,7 +26,6 @@ from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.study.control.tuned import tuned_gap
 from algobias.study.design import Design, Run, under_control
-from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.recovery import Place
 from algobias.study.returned import add_readings

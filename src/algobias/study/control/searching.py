@@ -9,6 +9,7 @@ from typing import Any
 
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
+from algobias.runs.progress import Progress
 from algobias.study.arms import Arms, build_arms
 from algobias.study.control.candidates import FIXED, Setting, candidates, fixed_alone
 from algobias.study.control.fixed import Held
@@ -18,7 +19,6 @@ from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.design import Design, Run
-from algobias.study.progress import Progress
 from algobias.study.recovery import Place
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store

@@ -16,12 +16,12 @@ import torch.distributed as dist
 from algobias.errors import BadInput, shown
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
+from algobias.runs.observer import Interrupted
 from algobias.study.distributed.launch import BAD_INPUT, ORPHANED, STOPPED
 from algobias.study.runfiles import outcome_json
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import replace_file, write_whole
-from algobias.training.observers import Interrupted
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
 from algobias.user_code import told_as_bad_input

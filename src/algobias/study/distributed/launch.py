@@ -15,10 +15,10 @@ from pathlib import Path
 
 from algobias.errors import BadInput
 from algobias.recipe import Recipe
+from algobias.runs.observer import Interrupted
+from algobias.runs.outcome import Outcome
 from algobias.study.runfiles import outcome_from
 from algobias.training.checkpoints import PRIVATE_FILE, PRIVATE_FOLDER, disk, new_file, replace_file
-from algobias.training.observers import Interrupted
-from algobias.training.outcome import Outcome
 from algobias.training.processes.rank import SNAPSHOT_SECONDS
 
 POLL_SECONDS = 0.1

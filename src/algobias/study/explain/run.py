@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment
 from algobias.study.audit import assemble, spoken, terms_of
 from algobias.study.design import Run, under_control
@@ -15,7 +16,6 @@ from algobias.study.explain.interventions import Intervention, dose_left_out
 from algobias.study.explain.prepared import prepare
 from algobias.study.explain.spec import ExplainSpec
 from algobias.study.plan import plan
-from algobias.study.progress import Progress
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer

@@ -12,12 +12,12 @@ import torch.distributed as dist
 
 from algobias.levers.step import Layout
 from algobias.recipe import Recipe
+from algobias.runs.observer import Interrupted, Observer, Snapshot
+from algobias.runs.outcome import Outcome
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_snapshot, save_snapshot
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import pack, unpack
-from algobias.training.observers import Interrupted, Observer, Snapshot
-from algobias.training.outcome import Outcome
 from algobias.training.processes.strategies import KINDS, Parallel, put_back, state_and_memory
 from algobias.training.records import Record, check, outcome_of, trivial_metrics
 from algobias.training.seeding import own_randomness

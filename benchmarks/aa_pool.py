@@ -25,16 +25,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import plan
+from algobias.judge.verdict import Verdict
 from algobias.recipe import Recipe
 from algobias.runs.outcome import Outcome
 from algobias.study.arms import Arms, build_arms
 from algobias.study.blocks import Job
-from algobias.study.design import Design, Request, Run
 from algobias.study.executor import Executor
-from algobias.study.plan import plan
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
-from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
 from machine import machine
 

@@ -15,6 +15,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.recovery import Place, Recovery
 from algobias.report.searched import chosen
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
@@ -23,8 +25,6 @@ from algobias.study.control.limits import Limits
 from algobias.study.control.run import _picked, _places
 from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.tried import chosen_entries
-from algobias.study.design import Design, Request, Run
-from algobias.study.recovery import Place, Recovery
 
 LAWS = ("gaussian", "t4", "unequal")
 TOLERANCE = 1.0

@@ -39,14 +39,14 @@ import numpy as np
 import scipy
 from scipy.special import ndtr
 
+from algobias.judge.design import DEFAULT_LOOKS, Design, Request, Run
+from algobias.judge.matching import FitScale, curve_arm
+from algobias.judge.matching import Path as Leg
+from algobias.judge.plan import replay
+from algobias.judge.split import split_gap
+from algobias.judge.statistics import error_levels
+from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.design import DEFAULT_LOOKS, Design, Request, Run
-from algobias.study.matching import FitScale, curve_arm
-from algobias.study.matching import Path as Leg
-from algobias.study.plan import replay
-from algobias.study.split import split_gap
-from algobias.study.statistics import error_levels
-from algobias.study.verdict import Verdict
 
 RESULTS = Path(__file__).parent / "results" / "decision.json"
 SYMMETRIC = ("gaussian", "t4", "unequal")

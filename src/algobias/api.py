@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from algobias.errors import clean_text
+from algobias.judge.design import DEFAULT_LOOKS
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
 from algobias.study.audit import Audit, run_audit
@@ -16,7 +17,6 @@ from algobias.study.audited import audit_of
 from algobias.study.compare import Comparison, compare_tables
 from algobias.study.control.run import Control, run_control
 from algobias.study.control.spec import control_spec
-from algobias.study.design import DEFAULT_LOOKS
 from algobias.study.explain.run import Explanation, run_explain
 from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from

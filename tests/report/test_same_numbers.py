@@ -9,13 +9,13 @@ import pytest
 from synthetic import outcome
 
 import algobias.report
+from algobias.judge.design import Run
 from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.seeds import seed_dots
 from algobias.report.figures.shares import split
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.study.compare import Comparison, compare_tables
-from algobias.study.design import Run
 from algobias.study.shape import check_result
 from algobias.study.tables import Terms
 

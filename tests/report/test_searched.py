@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from algobias.judge.recovery import UNBOUNDED
 from algobias.report import searched, words
 from algobias.report.record import StudyRecord
-from algobias.study.recovery import UNBOUNDED
 
 
 @pytest.mark.parametrize(

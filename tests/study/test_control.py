@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted import Lab
 
 from algobias.errors import BadInput
+from algobias.judge.design import Design, Request, Run
 from algobias.levers.registry import LEVERS, parse
 from algobias.runs.cost import Cost
 from algobias.study.control.candidates import candidates
@@ -20,8 +20,8 @@ from algobias.study.control.limits import Limits, saved_axes
 from algobias.study.control.run import _places
 from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.tried import chosen_entries, confirmation_entries
-from algobias.study.design import Design, Request, Run
 from algobias.tasks.registry import load_task
+from scripted import Lab
 
 DESIGN = Design(tolerance=1.0)
 LIMITS = (Limits(), Limits(reference="variant"))

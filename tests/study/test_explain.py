@@ -16,6 +16,7 @@ from test_control_study import TASK
 from test_kill import without_times
 
 from algobias.errors import BadInput
+from algobias.judge.statistics import Errors, Interval, error_levels
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.study.audit import run_audit
@@ -25,7 +26,6 @@ from algobias.study.explain.interventions import doses, forces, switches
 from algobias.study.explain.run import run_explain
 from algobias.study.explain.spec import explain_spec
 from algobias.study.spec import spec_from
-from algobias.study.statistics import Errors, Interval, error_levels
 from algobias.study.store import Store
 from algobias.study.trainer import Options
 from algobias.tasks.registry import load_task

@@ -6,13 +6,13 @@ import math
 from dataclasses import replace
 
 import pytest
-from scripted import PLANNED, UPDATES, outcome
 
-from algobias.study.design import Design, Run
+from algobias.judge.design import Design, Run
+from algobias.judge.plan import plan
+from algobias.judge.split import Split
+from algobias.judge.verdict import Verdict
 from algobias.study.moments import Matched, halvings, matched_moments, trajectory
-from algobias.study.plan import plan
-from algobias.study.split import Split
-from algobias.study.verdict import Verdict
+from scripted import PLANNED, UPDATES, outcome
 
 LOOK = 4
 DESIGN = Design(tolerance=0.4, looks=(LOOK,), can_extend=False)

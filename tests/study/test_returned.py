@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from algobias.judge.statistics import Interval, error_levels
 from algobias.study.audit import run_audit
 from algobias.study.moved import Coordinate, shifts, treated_effect
 from algobias.study.returned import UNMATCHED, came_back, returned
 from algobias.study.spec import spec_from
-from algobias.study.statistics import Interval, error_levels
 from algobias.study.store import Store
 from algobias.study.trainer import Options
 

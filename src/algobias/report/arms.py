@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.design import Run
 from algobias.report.record import StudyRecord, number_or_none
 from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.words import arm_label, mapping
-from algobias.study.design import Run
 
 _FIRST = ("baseline", "variant", "rate_only")
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.design import Run
 from algobias.report.arms import ArmPoints
 from algobias.report.series import (
     Rows,
@@ -21,7 +22,6 @@ from algobias.report.series import (
 )
 from algobias.report.words import mapping
 from algobias.runs.outcome import Outcome
-from algobias.study.design import Run
 
 
 class Points(ArmPoints):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from algobias.errors import clean_text as clean_text
-from algobias.study.design import Run
+from algobias.judge.design import Run
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from algobias.judge.recovery import UNBOUNDED
 from algobias.report import numerals, words
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.words import mapping
-from algobias.study.recovery import UNBOUNDED
 
 PLACES = {"planned_end": "at the planned end", "matched": "at matched fit"}
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from algobias.errors import BadInput
-from algobias.study.design import Run
+from algobias.judge.design import Run
 from algobias.study.inside import MALFORMED
 from algobias.study.shape import check_places, check_result, check_texts
 from algobias.study.store import Store, StudyRow

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from algobias.errors import BadInput
+from algobias.judge.design import Design, Request, under_control
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Extension, Recipe
-from algobias.study.design import Design, Request, under_control
 from algobias.study.replaced import replaced
 from algobias.study.sameness import alike, undoing
 from algobias.study.spec import StudySpec

@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.describe import fine_tolerance
+from algobias.judge.design import Design, Run
+from algobias.judge.drawn import drawn_at_fit
+from algobias.judge.plan import Look, replay
+from algobias.judge.verdict import Verdict
 from algobias.levers.base import Part
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe, difference
 from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment, read_archive
 from algobias.study.arms import Arms, build_arms
-from algobias.study.describe import fine_tolerance
-from algobias.study.design import Design, Run
-from algobias.study.drawn import drawn_at_fit
-from algobias.study.plan import Look, replay
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.study.returned import add_readings
@@ -30,7 +31,6 @@ from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.study.tables import Terms
 from algobias.study.trainer import Options, Trainer
-from algobias.study.verdict import Verdict
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check

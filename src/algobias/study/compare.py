@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
+from algobias.judge.design import Design, Run
+from algobias.judge.drawn import drawn_at_fit
+from algobias.judge.plan import Look, replay
+from algobias.judge.resolution import of_values
+from algobias.judge.verdict import Verdict
 from algobias.study.csvfile import read_table
-from algobias.study.design import Design, Run
 from algobias.study.doubts import doubts
-from algobias.study.drawn import drawn_at_fit
 from algobias.study.logged import Killed, Log, killed_among, logs_of, outcome_of
-from algobias.study.plan import Look, replay
-from algobias.study.resolution import of_values
 from algobias.study.result import SCHEMA, arm_summary, outcomes_of, verdict_result
 from algobias.study.tables import Terms, read_terms
-from algobias.study.verdict import Verdict
 
 
 @dataclass(frozen=True)

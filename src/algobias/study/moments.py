@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from algobias.judge.describe import scale_of, training_metric_scale
+from algobias.judge.design import Design, Run
+from algobias.judge.extension import ROUNDING, Book
+from algobias.judge.matching import Arm, FitScale, Floats
+from algobias.judge.treated import comes_down, end_levels
+from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Outcome
-from algobias.study.describe import scale_of, training_metric_scale
-from algobias.study.design import Design, Run
-from algobias.study.extension import ROUNDING, Book
-from algobias.study.matching import Arm, FitScale, Floats
-from algobias.study.treated import comes_down, end_levels
-from algobias.study.verdict import Verdict
 
 NEAR = math.log(1.1)
 """An end of a full schedule that lies so near to the level (in log l) is read by itself."""

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.judge.split import MISSING
+from algobias.judge.statistics import Interval, paired
 from algobias.recipe import Recipe
-from algobias.study.split import MISSING
-from algobias.study.statistics import Interval, paired
 
 Floats = NDArray[np.float64]
 Status = Literal["moved", "not_moved", "not_comparable"]

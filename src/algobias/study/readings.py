@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.judge.design import Design, Run
+from algobias.judge.verdict import Verdict
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
-from algobias.study.design import Design, Run
 from algobias.study.moments import TRAJECTORY_SEEDS, Matched, Moment, matched_moments, trajectory
 from algobias.study.moved import Coordinate, Shift, comparability, plain_words, shifts
 from algobias.study.result import number, spread
 from algobias.study.spec import NO_PROBES
 from algobias.study.targets import Targets
 from algobias.study.trainer import Trainer
-from algobias.study.verdict import Verdict
 
 ALONG_TRAINING = ("curvature", "stability", "margins")
 """Families whose cheap probes are also read along training."""

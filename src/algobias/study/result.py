@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.checks import Failures
+from algobias.judge.design import Design, Run
+from algobias.judge.plan import Look
+from algobias.judge.recovery import Recovery
+from algobias.judge.statistics import Interval, t_quantile
+from algobias.judge.verdict import RateOnly, Verdict
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Outcome
-from algobias.study.checks import Failures
-from algobias.study.design import Design, Run
-from algobias.study.plan import Look
-from algobias.study.recovery import Recovery
-from algobias.study.statistics import Interval, t_quantile
-from algobias.study.verdict import RateOnly, Verdict
 
 SCHEMA = 1
 

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from algobias.study.design import under_control
+from algobias.judge.design import under_control
+from algobias.judge.recovery import one_minus_ratio
+from algobias.judge.statistics import Errors, Interval
+from algobias.judge.verdict import Verdict
 from algobias.study.moved import Shift, treated_effect
 from algobias.study.readings import Readings, per_replicate
-from algobias.study.recovery import one_minus_ratio
 from algobias.study.result import interval, number, spread
-from algobias.study.statistics import Errors, Interval
-from algobias.study.verdict import Verdict
 
 Status = Literal["came_back", "beyond", "stayed", "unclear", "not_comparable"]
 

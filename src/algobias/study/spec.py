@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
+from algobias.judge.design import DEFAULT_LOOKS
 from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
 from algobias.runs.outcome import MOST_METRIC
-from algobias.study.design import DEFAULT_LOOKS
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text
 

@@ -10,10 +10,10 @@ import yaml
 from pydantic import Field, ValidationError
 
 from algobias.errors import BadInput
+from algobias.judge.design import Run
 from algobias.recipe import Frozen, bad_input_from
 from algobias.runs.outcome import MOST_METRIC
 from algobias.study.csvfile import NEEDED, OPTIONAL
-from algobias.study.design import Run
 from algobias.untrusted import parse_yaml, read_text
 
 SIDECAR = "compare.yaml"

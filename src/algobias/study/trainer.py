@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from algobias.errors import BadInput
+from algobias.judge.design import Request, Run
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe
 from algobias.runs.outcome import Outcome
@@ -19,7 +20,6 @@ from algobias.runs.progress import Progress
 from algobias.study.archive import Place
 from algobias.study.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
 from algobias.study.blocks import Event, Job
-from algobias.study.design import Request, Run
 from algobias.study.executor import Executor
 from algobias.study.measuring import Measuring
 from algobias.study.store import Store

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from algobias.study.design import Design, Request, Run
-from algobias.study.plan import plan
-from algobias.study.recovery import Place, Recovery
-from algobias.study.verdict import Verdict
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import plan
+from algobias.judge.recovery import Place, Recovery
+from algobias.judge.verdict import Verdict
 
 SETTLED = ("recovered", "harmful")
 

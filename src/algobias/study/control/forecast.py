@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from algobias.judge.design import under_control
 from algobias.study.arms import build_arms
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import Setting, candidates
@@ -13,7 +14,6 @@ from algobias.study.control.ranges import split
 from algobias.study.control.searching import arms_of_part, asked_settings, limits_of
 from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
-from algobias.study.design import under_control
 from algobias.study.forecast import arm_rows, forecast
 from algobias.study.processes import available_cores
 from algobias.study.store import StudyRow

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from algobias.errors import BadInput, unknown_name
+from algobias.judge.recovery import AXES, Place, Recovery, ratios
 from algobias.runs.cost import Cost
-from algobias.study.recovery import AXES, Place, Recovery, ratios
 
 Reference = Literal["variant_at_matched_fit", "variant"]
 

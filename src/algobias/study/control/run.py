@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from algobias.errors import BadInput
+from algobias.judge.design import Design, Run, under_control
+from algobias.judge.recovery import Place
 from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment
 from algobias.study.arms import Arms, build_arms
@@ -25,9 +27,7 @@ from algobias.study.control.seeds import fresh_seeds, selection_seed
 from algobias.study.control.spec import ControlSpec
 from algobias.study.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.study.control.tuned import tuned_gap
-from algobias.study.design import Design, Run, under_control
 from algobias.study.readings import read_study, wanted_probes
-from algobias.study.recovery import Place
 from algobias.study.returned import add_readings
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer

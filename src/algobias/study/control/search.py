@@ -11,12 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from algobias.judge.design import Design, Request, Run, under_control
+from algobias.judge.extension import Book
+from algobias.judge.matching import FitScale
+from algobias.judge.plan import plan
+from algobias.judge.recovery import Place, Recovery, costs_to, ratios
 from algobias.study.control.limits import Limits
-from algobias.study.design import Design, Request, Run, under_control
-from algobias.study.extension import Book
-from algobias.study.matching import FitScale
-from algobias.study.plan import plan
-from algobias.study.recovery import Place, Recovery, costs_to, ratios
 
 RUNGS = (4, 8, 16)
 """Selection seeds at each rung. The search sees few examples, so that the last rung needs many."""

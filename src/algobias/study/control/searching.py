@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from algobias.judge.design import Design, Run
+from algobias.judge.recovery import Place
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
 from algobias.runs.progress import Progress
@@ -18,8 +20,6 @@ from algobias.study.control.ranges import expanded, propose, split
 from algobias.study.control.search import SearchDesign, Selection, plan_search
 from algobias.study.control.seeds import selection_seed
 from algobias.study.control.spec import ControlSpec
-from algobias.study.design import Design, Run
-from algobias.study.recovery import Place
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.study.trainer import Options, Trainer

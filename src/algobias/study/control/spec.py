@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from algobias.errors import BadInput
+from algobias.judge.design import DEFAULT_LOOKS
 from algobias.recipe import Frozen
 from algobias.study.control.limits import KEPT, Limits
 from algobias.study.control.ranges import space, split
 from algobias.study.control.search import RUNGS
-from algobias.study.design import DEFAULT_LOOKS
 from algobias.study.spec import MOST_SEED, StudySpec, increasing_seeds, number_or_list, one_or_many, validated
 from algobias.training.device import known_device
 

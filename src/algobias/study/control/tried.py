@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from algobias.judge.recovery import Place, Recovery
 from algobias.study.control.candidates import Setting
 from algobias.study.control.confirm import Confirmation
 from algobias.study.control.limits import Limits
 from algobias.study.control.search import Score, Selection
 from algobias.study.control.tuned import TunedGap
-from algobias.study.recovery import Place, Recovery
 from algobias.study.result import control_result, interval, number
 
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from algobias.judge.describe import gap_at, training_metric_scale
+from algobias.judge.design import Design, Run, under_control
+from algobias.judge.extension import Book
+from algobias.judge.matching import FitScale
+from algobias.judge.recovery import Place, Recovery
+from algobias.judge.statistics import Interval, paired
 from algobias.study.control.confirm import Confirmation
-from algobias.study.describe import gap_at, training_metric_scale
-from algobias.study.design import Design, Run, under_control
-from algobias.study.extension import Book
-from algobias.study.matching import FitScale
-from algobias.study.recovery import Place, Recovery
-from algobias.study.statistics import Interval, paired
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.judge.statistics import Estimate, Interval, paired
 from algobias.study.returned import BACK, LEAST
-from algobias.study.statistics import Estimate, Interval, paired
 
 Floats = NDArray[np.float64]
 Word = Literal["caused by", "accompanied by", "not related", "undecided"]

@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.describe import training_metric_scale
+from algobias.judge.design import Design, Run, under_control
+from algobias.judge.extension import Book
+from algobias.judge.matching import FitScale
+from algobias.judge.recovery import Recovery
+from algobias.judge.statistics import paired
+from algobias.judge.treated import common_fit
+from algobias.judge.verdict import Verdict
 from algobias.study.arms import Arms
 from algobias.study.audit import spoken
-from algobias.study.describe import training_metric_scale
-from algobias.study.design import Design, Run, under_control
 from algobias.study.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.study.explain.interventions import Intervention
-from algobias.study.extension import Book
-from algobias.study.matching import FitScale
 from algobias.study.readings import Readings, per_replicate
-from algobias.study.recovery import Recovery
 from algobias.study.result import interval
 from algobias.study.returned import returned_under
-from algobias.study.statistics import paired
-from algobias.study.treated import common_fit
-from algobias.study.verdict import Verdict
 
 
 def _by_number(verdict: Verdict) -> dict[int, Recovery]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from algobias.errors import BadInput
+from algobias.judge.design import Design, under_control
 from algobias.recipe import Recipe
 from algobias.study.arms import Arms, build_arms
 from algobias.study.audited import audited_question
 from algobias.study.control.candidates import candidates
-from algobias.study.design import Design, under_control
 from algobias.study.explain.interventions import Intervention, dose_left_out, doses, forces, switches
 from algobias.study.explain.spec import ExplainSpec
 from algobias.study.forecast import forecast

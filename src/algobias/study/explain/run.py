@@ -6,16 +6,16 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from algobias.judge.design import Run, under_control
+from algobias.judge.plan import plan
 from algobias.runs.progress import Progress
 from algobias.study.archive import Archive, environment
 from algobias.study.audit import assemble, spoken, terms_of
-from algobias.study.design import Run, under_control
 from algobias.study.explain.evidence import Statement
 from algobias.study.explain.found import dose_response, intervention_entries, statement_entry, statements_of
 from algobias.study.explain.interventions import Intervention, dose_left_out
 from algobias.study.explain.prepared import prepare
 from algobias.study.explain.spec import ExplainSpec
-from algobias.study.plan import plan
 from algobias.study.readings import read_study, wanted_probes
 from algobias.study.store import Store, StudyRow
 from algobias.study.trainer import Options, Trainer

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from scripted import PLANNED, Lab, outcome, wiggle
 
-from algobias.study.design import Design, Request, Run
-from algobias.study.drawn import drawn_at_fit, mean_at_levels
-from algobias.study.matching import FitScale, Path, curve_arm
-from algobias.study.plan import plan
-from algobias.study.verdict import Verdict
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.drawn import drawn_at_fit, mean_at_levels
+from algobias.judge.matching import FitScale, Path, curve_arm
+from algobias.judge.plan import plan
+from algobias.judge.verdict import Verdict
+from scripted import PLANNED, Lab, outcome, wiggle
 
 Study = tuple[Design, Sequence[Run]]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from algobias.judge.design import LENGTHS, Design, Request, Run
+from algobias.judge.matching import Arm, FitScale, Path, curve_arm, end_of, frontier_arm
+from algobias.judge.split import FACTOR, enough, matched_level, reference_level
 from algobias.runs.outcome import Outcome
-from algobias.study.design import LENGTHS, Design, Request, Run
-from algobias.study.matching import Arm, FitScale, Path, curve_arm, end_of, frontier_arm
-from algobias.study.split import FACTOR, enough, matched_level, reference_level
 
 SHORTER = tuple(length for length in reversed(LENGTHS) if length < 1)
 LONGER = tuple(length for length in LENGTHS if length > 1)

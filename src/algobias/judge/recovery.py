@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from algobias.judge.design import Measure
+from algobias.judge.matching import Arm, Floats
+from algobias.judge.split import FEWEST, Bounds, difference, enough, exact_or
+from algobias.judge.statistics import Errors, Interval, fieller, fieller_from_moments
+from algobias.judge.treated import common_fit
 from algobias.runs.cost import Cost
-from algobias.study.design import Measure
-from algobias.study.matching import Arm, Floats
-from algobias.study.split import FEWEST, Bounds, difference, enough, exact_or
-from algobias.study.statistics import Errors, Interval, fieller, fieller_from_moments
-from algobias.study.treated import common_fit
 
 RecoveryName = Literal["recovered", "harmful", "partial", "none"]
 Place = Literal["matched", "planned_end"]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from scripted import outcome
 
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import plan
+from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Outcome
-from algobias.study.design import Design, Request, Run
-from algobias.study.plan import plan
-from algobias.study.verdict import Verdict
+from scripted import outcome
 
 NAMES = {"not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"}
 

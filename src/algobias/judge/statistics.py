@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import nctdtr, stdtrit
 
-from algobias.study.design import DEFAULT_LOOKS
+from algobias.judge.design import DEFAULT_LOOKS
 
 Floats = NDArray[np.float64]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import plan
+from algobias.judge.verdict import Verdict
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.design import Design, Request, Run
-from algobias.study.plan import plan
-from algobias.study.verdict import Verdict
 
 UPDATES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 PLANNED = 64

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from algobias.study.split import Split
-from algobias.study.statistics import MOST_SEEDS, POWER, Interval, seeds_needed, t_quantile
+from algobias.judge.split import Split
+from algobias.judge.statistics import MOST_SEEDS, POWER, Interval, seeds_needed, t_quantile
 
 
 class Words:

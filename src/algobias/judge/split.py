@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from algobias.study.design import Measure
-from algobias.study.matching import Arm, Bools, Floats, nested
-from algobias.study.statistics import Errors, Estimate, Interval, error_levels, paired, sign_flip_p, welch
+from algobias.judge.design import Measure
+from algobias.judge.matching import Arm, Bools, Floats, nested
+from algobias.judge.statistics import Errors, Estimate, Interval, error_levels, paired, sign_flip_p, welch
 
 ONE_LOOK = error_levels((2,))
 

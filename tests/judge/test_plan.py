@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted import PLANNED, Lab, outcome, wiggle
 
 from algobias.errors import BadInput
-from algobias.study.design import Design, Request, Run
-from algobias.study.plan import plan, replay
-from algobias.study.verdict import FEW, Verdict
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import plan, replay
+from algobias.judge.verdict import FEW, Verdict
+from scripted import PLANNED, Lab, outcome, wiggle
 
 BOTH = [(arm, i) for arm in ("baseline", "variant") for i in range(4)]
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
-from scripted import outcome
 
+from algobias.judge.matching import Arm, FitScale, Path, curve_arm
+from algobias.judge.split import Bounds, matched_level, reference_level, split_gap
+from algobias.judge.statistics import Errors, Interval
 from algobias.runs.outcome import Outcome
-from algobias.study.matching import Arm, FitScale, Path, curve_arm
-from algobias.study.split import Bounds, matched_level, reference_level, split_gap
-from algobias.study.statistics import Errors, Interval
+from scripted import outcome
 
 ERRORS = Errors(0.05, 0.025)
 T3 = {0.05: 2.3533634348018264, 0.025: 3.182446305284263}  # t table, 3 degrees of freedom

@@ -2,7 +2,7 @@
 
 Downward there is one level for all: the lowest loss that every seed of every arm reaches. Upward every seed
 has a level of its own, the loss at which its variant ended; the baseline is compared where it first comes
-down to it (:mod:`algobias.study.split`), and so is a treated arm, if all of its seeds get there.
+down to it (:mod:`algobias.judge.split`), and so is a treated arm, if all of its seeds get there.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from algobias.study.extension import ROUNDING
-from algobias.study.matching import Arm, Floats
-from algobias.study.split import FACTOR, enough, matched_level
+from algobias.judge.extension import ROUNDING
+from algobias.judge.matching import Arm, Floats
+from algobias.judge.split import FACTOR, enough, matched_level
 
 _NAMES = ("baseline", "variant", "treated variant", "treated baseline")
 

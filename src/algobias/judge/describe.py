@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from algobias.study.checks import broken_because
-from algobias.study.design import Design, Request, under_control
-from algobias.study.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
-from algobias.study.matching import Arm, FitScale
-from algobias.study.recovery import Four, Recovery, recovery
-from algobias.study.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
-from algobias.study.statistics import Interval, population_interval
-from algobias.study.treated import end_levels
-from algobias.study.verdict import RateOnly, Verdict
+from algobias.judge.checks import broken_because
+from algobias.judge.design import Design, Request, under_control
+from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
+from algobias.judge.matching import Arm, FitScale
+from algobias.judge.recovery import Four, Recovery, recovery
+from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
+from algobias.judge.statistics import Interval, population_interval
+from algobias.judge.treated import end_levels
+from algobias.judge.verdict import RateOnly, Verdict
 
 FURTHER = (3.0, 10.0)
 """Besides the matched level the gap is described at these multiples of L*."""

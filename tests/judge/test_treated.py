@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted import PLANNED, UPDATES, Lab, outcome, wiggle
 
+from algobias.judge.design import Design
+from algobias.judge.extension import Book
+from algobias.judge.matching import Arm, FitScale, Path, curve_arm
+from algobias.judge.recovery import recovery
+from algobias.judge.statistics import Errors
+from algobias.judge.treated import comes_down, common_fit, end_levels
 from algobias.runs.outcome import Outcome
-from algobias.study.design import Design
-from algobias.study.extension import Book
-from algobias.study.matching import Arm, FitScale, Path, curve_arm
 from algobias.study.moments import matched_moments
-from algobias.study.recovery import recovery
-from algobias.study.statistics import Errors
-from algobias.study.treated import comes_down, common_fit, end_levels
+from scripted import PLANNED, UPDATES, Lab, outcome, wiggle
 
 ERRORS = Errors(0.05, 0.025)
 

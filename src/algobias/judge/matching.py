@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.judge.design import Measure
 from algobias.runs.outcome import MOST_METRIC, Outcome
-from algobias.study.design import Measure
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from algobias.errors import BadInput
-from algobias.study.checks import Checks, check_arms
-from algobias.study.describe import describe, training_metric_scale
-from algobias.study.design import Design, Request, Run
-from algobias.study.extension import Book, frozen_reference, matched_arms
-from algobias.study.matching import Arm, FitScale
-from algobias.study.resolution import of_examples
-from algobias.study.split import FEWEST, Bounds, Split, split_gap, with_shares
-from algobias.study.statistics import Errors, Interval, error_levels
-from algobias.study.verdict import Verdict, decide
+from algobias.judge.checks import Checks, check_arms
+from algobias.judge.describe import describe, training_metric_scale
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.extension import Book, frozen_reference, matched_arms
+from algobias.judge.matching import Arm, FitScale
+from algobias.judge.resolution import of_examples
+from algobias.judge.split import FEWEST, Bounds, Split, split_gap, with_shares
+from algobias.judge.statistics import Errors, Interval, error_levels
+from algobias.judge.verdict import Verdict, decide
 
 ARMS = ("baseline", "variant")
 NO_RUNS = Split(Interval(math.nan, -math.inf, math.inf, 0), Bounds(-math.inf, math.inf, 0), "unknown")

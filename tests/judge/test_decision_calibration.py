@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import decision as bench
-from algobias.study.design import Design
+from algobias.judge.design import Design
 
 CORRELATION = {"gaussian": -0.3, "t4": 0.0, "unequal": 0.4} | dict.fromkeys(bench.LAWS[3:], 0.0)
 
@@ -64,7 +64,7 @@ def test_a_gap_of_the_tolerance_is_not_absent(law: str) -> None:
 
 def test_students_bound_alone_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Planted fault: no correction for skewness.
-    plain = sys.modules["algobias.study.statistics"]
+    plain = sys.modules["algobias.judge.statistics"]
     monkeypatch.setattr(plain.Estimate, "upper", lambda estimate, level: estimate.bounds(level)[1])
     found = cell("at the tolerance", "lognormal differences", 1500)
     assert found["claims_no_gap"] > 0.055 + slack(0.055, 1500)
@@ -105,6 +105,6 @@ def test_one_look_covers_at_95_percent_and_a_fifth_narrower_would_be_noticed() -
 
 def test_decisions_that_ignore_the_looks_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Planted fault: one-look error levels at each of five looks.
-    plain = sys.modules["algobias.study.plan"]
+    plain = sys.modules["algobias.judge.plan"]
     monkeypatch.setattr(plain, "error_levels", lambda looks: type(bench.error_levels(looks))(0.05, 0.025))
     assert cell("no gap", "gaussian", 1500)["claims_a_gap"] > 0.055 + slack(0.055, 1500)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from algobias.study.checks import Checks, Failures
-from algobias.study.recovery import Recovery
-from algobias.study.split import LevelGap, Split
-from algobias.study.statistics import Interval
-from algobias.study.wording import Words
+from algobias.judge.checks import Checks, Failures
+from algobias.judge.recovery import Recovery
+from algobias.judge.split import LevelGap, Split
+from algobias.judge.statistics import Interval
+from algobias.judge.wording import Words
 
 VerdictName = Literal["not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"]
 

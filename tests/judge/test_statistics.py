@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from algobias.study import statistics as st
-from algobias.study.design import DEFAULT_LOOKS
-from algobias.study.statistics import Estimate, Interval
+from algobias.judge import statistics as st
+from algobias.judge.design import DEFAULT_LOOKS
+from algobias.judge.statistics import Estimate, Interval
 
 D = np.array([1.0, 2.0, 4.0, 5.0])
 

@@ -15,9 +15,9 @@ import pytest
 from scipy import stats
 from test_decision_calibration import bench
 
-from algobias.study.design import DEFAULT_LOOKS, Design
-from algobias.study.plan import plan
-from algobias.study.verdict import Verdict
+from algobias.judge.design import DEFAULT_LOOKS, Design
+from algobias.judge.plan import plan
+from algobias.judge.verdict import Verdict
 
 ALPHA, DELTA = 0.0147, 1.0
 
@@ -144,7 +144,7 @@ def test_same_verdicts_as_the_plain_rules(scenario: str, law: str) -> None:
 
 def test_a_planted_fault_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # The level without its maximum over the baseline's seeds, as a first draft might have it.
-    split = sys.modules["algobias.study.split"]
+    split = sys.modules["algobias.judge.split"]
     whole = split.matched_level
     monkeypatch.setattr(split, "matched_level", lambda reference, *arms: whole(reference, *arms[1:]))
     rng = np.random.default_rng(5)

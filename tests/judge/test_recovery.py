@@ -7,14 +7,14 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
-from scripted import PLANNED, Lab, outcome, wiggle
 
+from algobias.judge.design import Design, Request
+from algobias.judge.matching import Arm, FitScale, Path, curve_arm, frontier_arm
+from algobias.judge.recovery import Recovery, one_minus_ratio, recovery
+from algobias.judge.statistics import Errors, Interval, fieller, paired
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Outcome
-from algobias.study.design import Design, Request
-from algobias.study.matching import Arm, FitScale, Path, curve_arm, frontier_arm
-from algobias.study.recovery import Recovery, one_minus_ratio, recovery
-from algobias.study.statistics import Errors, Interval, fieller, paired
+from scripted import PLANNED, Lab, outcome, wiggle
 
 ERRORS = Errors(0.05, 0.025)
 

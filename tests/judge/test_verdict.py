@@ -7,16 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scripted import PLANNED, Lab, outcome, wiggle
 
+from algobias.judge.checks import Checks, broken_because, check_arms
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.matching import FitScale, Path, curve_arm
+from algobias.judge.plan import plan
+from algobias.judge.split import Bounds, Split
+from algobias.judge.statistics import Errors, Interval, seeds_needed
+from algobias.judge.verdict import Verdict, decide
 from algobias.runs.outcome import Outcome
-from algobias.study.checks import Checks, broken_because, check_arms
-from algobias.study.design import Design, Request, Run
-from algobias.study.matching import FitScale, Path, curve_arm
-from algobias.study.plan import plan
-from algobias.study.split import Bounds, Split
-from algobias.study.statistics import Errors, Interval, seeds_needed
-from algobias.study.verdict import Verdict, decide
+from scripted import PLANNED, Lab, outcome, wiggle
 
 DELTA = 1.0
 ABSENT, PRESENT, UNKNOWN, SLIGHT = (-0.5, 0.5), (0.6, 2.0), (-0.3, 1.7), (0.1, 1.3)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from algobias.study.design import Design, Run
-from algobias.study.extension import Book
-from algobias.study.matching import Arm, Floats
-from algobias.study.plan import ARMS, Look, replay
-from algobias.study.split import Split, matched_level
+from algobias.judge.design import Design, Run
+from algobias.judge.extension import Book
+from algobias.judge.matching import Arm, Floats
+from algobias.judge.plan import ARMS, Look, replay
+from algobias.judge.split import Split, matched_level
 
 LEVELS = 40
 """Levels of fit at which the mean of an arm is drawn."""
@@ -23,7 +23,7 @@ _DIGITS = 6
 def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     """Where the arms of a finished study stand at equal fit, in JSON types.
 
-    ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.study.matching.FitScale`).
+    ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.judge.matching.FitScale`).
     ``matched_arms``: for baseline and variant the mean test metric at matched fit, over the seeds that the
     bias share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test
     metric at levels that all of its seeds reach.
@@ -32,7 +32,7 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
         design: What was fixed before the first run.
         runs: All runs.
 
-    Cost: that of :func:`~algobias.study.plan.replay`.
+    Cost: that of :func:`~algobias.judge.plan.replay`.
     """
     looks, _ = replay(design, runs)
     if not looks:

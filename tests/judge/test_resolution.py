@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scripted import outcome
 
-from algobias.study.design import Design, Run
-from algobias.study.matching import Arm, FitScale, Path, curve_arm
-from algobias.study.plan import plan
-from algobias.study.resolution import of_examples, of_values
-from algobias.study.verdict import Verdict
+from algobias.judge.design import Design, Run
+from algobias.judge.matching import Arm, FitScale, Path, curve_arm
+from algobias.judge.plan import plan
+from algobias.judge.resolution import of_examples, of_values
+from algobias.judge.verdict import Verdict
+from scripted import outcome
 
 
 def arm_of(*values: list[float]) -> Arm:

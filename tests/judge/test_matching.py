@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from scripted import outcome
 
+from algobias.judge.matching import FIRST_POINT, Arm, FitScale, Path, curve_arm, frontier_arm
 from algobias.runs.outcome import Outcome
-from algobias.study.matching import FIRST_POINT, Arm, FitScale, Path, curve_arm, frontier_arm
+from scripted import outcome
 
 LOSS = FitScale()
 

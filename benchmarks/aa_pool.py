@@ -31,8 +31,8 @@ from algobias.judge.verdict import Verdict
 from algobias.recipe import Recipe
 from algobias.runs.outcome import Outcome
 from algobias.study.arms import Arms, build_arms
-from algobias.study.blocks import Job
 from algobias.study.executor import Executor
+from algobias.study.job import Job
 from algobias.study.spec import StudySpec
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task

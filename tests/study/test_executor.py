@@ -21,9 +21,11 @@ from hypothesis import strategies as st
 from algobias.errors import BadInput
 from algobias.recipe import Extension, Recipe
 from algobias.runs.outcome import Outcome
-from algobias.study.blocks import share_out
-from algobias.study.executor import Event, Executor, InternalError, Job, OutOfTime, WorkerDied
+from algobias.study.executor import Executor, InternalError, OutOfTime, WorkerDied
+from algobias.study.job import Job
+from algobias.study.sharing import share_out
 from algobias.study.store import Store
+from algobias.study.work import Event
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train

@@ -12,8 +12,8 @@ import torch
 from algobias.probes.registry import parse_many
 from algobias.runs.observer import Interrupted
 from algobias.study import database, measuring
-from algobias.study.blocks import Job
 from algobias.study.executor import Executor
+from algobias.study.job import Job
 from algobias.study.measuring import Measuring, Target
 from algobias.study.store import Store
 from algobias.tasks.registry import load_task

@@ -16,10 +16,12 @@ from typing import Self
 
 from algobias.errors import BadInput, CutOff
 from algobias.runs.observer import Interrupted
-from algobias.study.blocks import Block, Event, Job, share_out
+from algobias.study.job import Block, Job, finished
 from algobias.study.processes import Terminated, asked_to_end, available_cores, clean_start
+from algobias.study.sharing import share_out
 from algobias.study.store import Store
-from algobias.study.worker import TERMINATED, BlockTrainer, Load, Train, Work, finished, serve
+from algobias.study.work import Event, Load, Train, Work, Workplace
+from algobias.study.worker import TERMINATED, serve
 from algobias.tasks.registry import load_task
 from algobias.training.device import one_thread
 from algobias.training.loop import train
@@ -82,7 +84,7 @@ class Executor:
         self.store = store
         self.workers = available_cores() if workers is None else workers
         self._settings = (store.path, data_dir, train, load)
-        self._local = BlockTrainer(store, data_dir, train, load)
+        self._here = Workplace(store, data_dir, train, load)
         self._pool: list[_Worker] = []
 
     def __enter__(self) -> Self:
@@ -178,7 +180,7 @@ class Executor:
         try:
             with one_thread():  # as in a worker
                 for block in blocks:
-                    self._local.carry_out(block, on_event, lambda: why_stop() is not None)
+                    block.carry_out(self._here, on_event, lambda: why_stop() is not None)
         except Interrupted:
             raise (why_stop() or KeyboardInterrupt)() from None
 
@@ -227,7 +229,7 @@ class Executor:
             idle.block = block
             todo.remove(block)
             with suppress(OSError):  # it has died: hearing from it will tell
-                idle.connection.send(("block", block))
+                idle.connection.send(("work", block))
 
     def _hear(self, worker: _Worker, on_event: Callable[[Event], None]) -> BaseException | None:
         """Take one message; returns what is to be raised once the others have stopped."""
@@ -290,6 +292,3 @@ class Executor:
             worker.process.join()
             worker.connection.close()
         self._pool.clear()
-
-
-__all__ = ["Block", "Event", "Executor", "InternalError", "Job", "OutOfTime", "WorkerDied"]

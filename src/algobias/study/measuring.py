@@ -18,6 +18,7 @@ from algobias.recipe import Recipe, recipe_from
 from algobias.runs.observer import Check, Interrupted, Snapshot
 from algobias.study.runfiles import RunFolder
 from algobias.study.store import Store
+from algobias.study.work import Event, Workplace
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.device import exact_arithmetic
@@ -71,6 +72,17 @@ class Measuring:
     def __str__(self) -> str:
         seeds = ", ".join(str(seed) for seed in dict.fromkeys(target.seed for target in self.targets))
         return f"{self.arm}, seeds {seeds}, measured"
+
+    def carry_out(
+        self, place: Workplace, emit: Callable[[Event], None], should_stop: Callable[[], bool]
+    ) -> None:
+        """Measure what is not stored yet, and tell of every moment that is done."""
+
+        def done(target: Target) -> None:
+            emit(Event("measured", self.arm, target.seed, target.update, target.update, target.train_loss))
+
+        task = place.task(self.task, self.fingerprint)
+        measure_moments(self, place.store, task, should_stop, done)
 
 
 def missing(store: Store, address: str, target: Target, probes: Sequence[Probe]) -> list[Probe]:

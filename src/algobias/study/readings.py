@@ -177,7 +177,7 @@ def read_study(
             f"measuring {len(probes)} coordinates of {len(at_match)} runs"
             + (", and along training" if along else "")
         )
-        trainer.measure(blocks)
+        trainer.do(blocks)
     values = targets.stored(at_match, probes)
     values |= targets.stored([one for row in along for one in row], along_training(probes))
     found = shifts(coordinates(matched, values, probes), error, matched.reason)

@@ -19,10 +19,10 @@ from algobias.runs.outcome import Outcome
 from algobias.runs.progress import Progress
 from algobias.study.archive import Place
 from algobias.study.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
-from algobias.study.blocks import Event, Job
 from algobias.study.executor import Executor
-from algobias.study.measuring import Measuring
+from algobias.study.job import Job
 from algobias.study.store import Store
+from algobias.study.work import Event, Work
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.tasks.views import split_name, view
@@ -163,9 +163,9 @@ class Trainer:
                 self.places.append(Place(request.arm, request.replicate, request.length, address, seed))
         return runs
 
-    def measure(self, blocks: Sequence[Measuring]) -> None:
-        """Measure moments of runs that are in the store; on return all readings are there."""
-        self.executor.carry_out(blocks, deadline=self.deadline, stopped=self.stopped)
+    def do(self, work: Sequence[Work]) -> None:
+        """Have other work on runs that are in the store carried out; on return all of it is there."""
+        self.executor.carry_out(work, deadline=self.deadline, stopped=self.stopped)
 
     def _locate(self, request: Request) -> tuple[Recipe, str, int]:
         """Recipe, address and seed of a run."""

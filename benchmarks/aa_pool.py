@@ -28,13 +28,13 @@ import torch
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
+from algobias.kept.store import Store
 from algobias.recipe import Recipe
+from algobias.running.arms import Arms, build_arms
+from algobias.running.executor import Executor
+from algobias.running.job import Job
+from algobias.running.spec import StudySpec
 from algobias.runs.outcome import Outcome
-from algobias.study.arms import Arms, build_arms
-from algobias.study.executor import Executor
-from algobias.study.job import Job
-from algobias.study.spec import StudySpec
-from algobias.study.store import Store
 from algobias.tasks.registry import load_task
 from machine import machine
 

@@ -160,9 +160,9 @@ def run_case(name: str, store: Any, workers: int | None, folder: Path = CASES) -
     """Run one case of a folder and write its JSON and its picture."""
     from algobias.report.build import record_of
     from algobias.report.figures import case_svg
-    from algobias.study.audit import run_audit
-    from algobias.study.spec import read_spec
-    from algobias.study.trainer import Options
+    from algobias.running.spec import read_spec
+    from algobias.running.trainer import Options
+    from algobias.studies.audit import run_audit
 
     audit = run_audit(
         read_spec(folder / f"{name}.yaml"),
@@ -225,9 +225,9 @@ SEEDS = 20
 
 def run_rules(names: list[str], pools: int, store: Any, workers: int | None) -> dict[str, Any]:
     """Every rule on ``pools`` disjoint pools of seeds; results are written after each audit."""
-    from algobias.study.audit import run_audit
-    from algobias.study.spec import spec_from
-    from algobias.study.trainer import Options
+    from algobias.running.spec import spec_from
+    from algobias.running.trainer import Options
+    from algobias.studies.audit import run_audit
     from machine import machine
 
     found: dict[str, Any] = {"environment": machine(), "rules": {}}
@@ -320,7 +320,7 @@ def main() -> None:
     if not given.table:
         import torch
 
-        from algobias.study.store import Store
+        from algobias.kept.store import Store
 
         torch.set_num_threads(1)
         with Store(given.store) as store:

@@ -71,11 +71,11 @@ def numbers(interval: Mapping[str, Any] | None) -> list[float | None] | None:
 
 def run_case(case: Mapping[str, Any], store: Any, workers: int | None) -> dict[str, Any]:
     """Audit one case, and search and confirm a control where it says so."""
-    from algobias.study.audit import run_audit
-    from algobias.study.control.run import run_control
-    from algobias.study.control.spec import control_spec
-    from algobias.study.spec import spec_from
-    from algobias.study.trainer import Options
+    from algobias.running.spec import spec_from
+    from algobias.running.trainer import Options
+    from algobias.studies.audit import run_audit
+    from algobias.studies.control.run import run_control
+    from algobias.studies.control.spec import control_spec
 
     options = Options(workers=workers)
     audit = run_audit(spec_from(case["spec"]), store, options)
@@ -276,7 +276,7 @@ def main() -> None:
     if not given.table:
         import torch
 
-        from algobias.study.store import Store
+        from algobias.kept.store import Store
 
         torch.set_num_threads(1)
         plant()

@@ -20,11 +20,11 @@ from algobias.judge.recovery import Place, Recovery
 from algobias.report.searched import chosen
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.control.confirm import Confirmation, plan_confirmation
-from algobias.study.control.limits import Limits
-from algobias.study.control.run import _picked, _places
-from algobias.study.control.search import SearchDesign, Selection, plan_search
-from algobias.study.control.tried import chosen_entries
+from algobias.studies.control.confirm import Confirmation, plan_confirmation
+from algobias.studies.control.limits import Limits
+from algobias.studies.control.run import _picked, _places
+from algobias.studies.control.search import SearchDesign, Selection, plan_search
+from algobias.studies.control.tried import chosen_entries
 
 LAWS = ("gaussian", "t4", "unequal")
 TOLERANCE = 1.0

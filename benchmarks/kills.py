@@ -266,7 +266,7 @@ def kill(
     began = time.monotonic()
     victim: int | None = child
     if target == PROCESS:
-        victim = first(child, "algobias.study.distributed" if case.words is APART else "spawn_main")
+        victim = first(child, "algobias.running.distributed" if case.words is APART else "spawn_main")
     training = reference.training is not None and chance.random() < TRAINING
     if training:
         while place.trained() == there and time.monotonic() < began + PATIENCE:
@@ -350,9 +350,10 @@ def prepared() -> Iterator[None]:
     import torch._inductor.lowering
 
     from algobias import cli  # noqa: F401
-    from algobias.study import audit, executor  # noqa: F401
-    from algobias.study.control import run  # noqa: F401
-    from algobias.study.explain import run as explaining  # noqa: F401
+    from algobias.running import executor  # noqa: F401
+    from algobias.studies import audit  # noqa: F401
+    from algobias.studies.control import run  # noqa: F401
+    from algobias.studies.explain import run as explaining  # noqa: F401
 
     torch.set_num_threads(1)
     drawn = build.render

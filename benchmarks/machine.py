@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from algobias.study.archive import environment
+from algobias.kept.archive import environment
 
 
 def machine() -> dict[str, str | int]:

@@ -86,7 +86,7 @@ def tables(asked: Sequence[str], trivial: Callable[[str], float | None]) -> str:
 def main() -> None:
     import torch
 
-    from algobias.study.store import Store
+    from algobias.kept.store import Store
     from algobias.tasks.registry import load_task
 
     parser = argparse.ArgumentParser(

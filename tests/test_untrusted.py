@@ -9,9 +9,9 @@ import time
 import pytest
 
 from algobias.errors import MOST_SHOWN, BadInput, shown, unknown_name
+from algobias.kept.tables import Terms
 from algobias.recipe import Budget, OptimizerSpec
-from algobias.study.spec import StudySpec, read_spec, spec_from
-from algobias.study.tables import Terms
+from algobias.running.spec import StudySpec, read_spec, spec_from
 from algobias.untrusted import DEEPEST, MOST_BYTES, MOST_VALUES, parse_yaml, read_text, regular_file
 
 

@@ -10,19 +10,19 @@ from typing import Any
 
 from algobias.errors import clean_text
 from algobias.judge.design import DEFAULT_LOOKS
+from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
+from algobias.kept.tables import terms_from
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
-from algobias.study.audit import Audit, run_audit
-from algobias.study.audited import audit_of
-from algobias.study.compare import Comparison, compare_tables
-from algobias.study.control.run import Control, run_control
-from algobias.study.control.spec import control_spec
-from algobias.study.explain.run import Explanation, run_explain
-from algobias.study.explain.spec import explain_spec
-from algobias.study.spec import spec_from
-from algobias.study.store import DEFAULT_FOLDER, Store, StudyRow
-from algobias.study.tables import terms_from
-from algobias.study.trainer import Options
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
+from algobias.studies.audit import Audit, run_audit
+from algobias.studies.audited import audit_of
+from algobias.studies.compare import Comparison, compare_tables
+from algobias.studies.control.run import Control, run_control
+from algobias.studies.control.spec import control_spec
+from algobias.studies.explain.run import Explanation, run_explain
+from algobias.studies.explain.spec import explain_spec
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import describe_user_task
@@ -123,7 +123,7 @@ def control(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.study.control.spec.ControlSpec`: ``candidates``, ``only``,
+        asked: Fields of :class:`~algobias.studies.control.spec.ControlSpec`: ``candidates``, ``only``,
             ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``.
 
     Returns:
@@ -159,7 +159,7 @@ def explain(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.study.explain.spec.ExplainSpec`: ``at``, ``doses``, ``force``,
+        asked: Fields of :class:`~algobias.studies.explain.spec.ExplainSpec`: ``at``, ``doses``, ``force``,
             ``only``, ``most``, ``seeds``.
 
     Returns:

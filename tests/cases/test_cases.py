@@ -13,10 +13,10 @@ import pytest
 import yaml
 
 import cases as benchmark
-from algobias.study.audit import run_audit
-from algobias.study.spec import read_spec
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.kept.store import Store
+from algobias.running.spec import read_spec
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "cases"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import own_cases as benchmark
-from algobias.study.spec import read_spec
+from algobias.running.spec import read_spec
 
 CASES = Path(__file__).parents[2] / "cases"
 FOLDERS = ("domains", "parallel")

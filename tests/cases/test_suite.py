@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 import closed_loop as benchmark
+from algobias.kept.store import Store
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import LEVERS
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
+from algobias.running.spec import spec_from
 from algobias.tasks.registry import load_task
 from algobias.training.checks import null_check
 

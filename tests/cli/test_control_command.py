@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from algobias import audit
-from algobias.study.store import Store
+from algobias.kept.store import Store
 
 TASK = Path(__file__).parents[1] / "product_task.py"
 QUICK = ("--keep", "none", "--rungs", "2,3", "--looks", "3", "--workers", "0")

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from algobias.study import processes
-from algobias.study.store import Store
+from algobias.kept.store import Store
+from algobias.running import processes
 
 STUDY = ("audit", "digits", "--change", "lr:x0.5", "--looks", "2", "--tolerance", "0.5", "--probes", "none")
 LONG = (*STUDY, "--base", "budget:updates=30000", "--store", "store")

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from algobias.study.audit import run_audit
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.kept.store import Store
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
 
 TASK = """
 from algobias import Task

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from algobias.kept.store import Store
+from algobias.kept.stored import find_run
 from algobias.probes.registry import PROBES
-from algobias.study.store import Store
-from algobias.study.stored import find_run
 from algobias.tasks.registry import load_task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.subjects import subject_of

@@ -66,7 +66,7 @@ def test_arms_with_no_common_measure_are_refused_before_anything_is_trained(refu
 def test_checks_before_training_use_one_thread(run, monkeypatch):
     import torch
 
-    from algobias.study import audit
+    from algobias.studies import audit
 
     seen = []
     check = audit.activity_check

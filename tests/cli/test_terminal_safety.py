@@ -8,7 +8,7 @@ import os
 import pytest
 
 from algobias.cli.output import messages, one_line, sensible_width
-from algobias.study.store import Store
+from algobias.kept.store import Store
 
 NAMES = [
     "[red]x[/]",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from algobias.coordinates.moments import matched_moments
 from algobias.judge.design import Design
 from algobias.judge.extension import Book
 from algobias.judge.matching import Arm, FitScale, Path, curve_arm
@@ -15,7 +16,6 @@ from algobias.judge.recovery import recovery
 from algobias.judge.statistics import Errors
 from algobias.judge.treated import comes_down, common_fit, end_levels
 from algobias.runs.outcome import Outcome
-from algobias.study.moments import matched_moments
 from scripted import PLANNED, UPDATES, Lab, outcome, wiggle
 
 ERRORS = Errors(0.05, 0.025)

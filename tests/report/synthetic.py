@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
+from algobias.answer.result import own_interval
 from algobias.judge.design import LENGTHS, Run
 from algobias.judge.drawn import mean_at_levels
 from algobias.judge.matching import FitScale, Path, curve_arm, frontier_arm
 from algobias.report.record import StudyRecord
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.result import own_interval
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
 LOOKS = (4, 6, 9, 13, 20)

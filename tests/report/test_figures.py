@@ -12,6 +12,7 @@ import pytest
 from made_studies import case
 from synthetic import outcome, record
 
+from algobias.answer.result import own_interval
 from algobias.judge.design import Run
 from algobias.report import figures
 from algobias.report.figures.base import Spec, decades, window
@@ -21,7 +22,6 @@ from algobias.report.record import Interval, StudyRecord
 from algobias.report.series import thinned
 from algobias.report.words import arm_label
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.result import own_interval
 
 DRAWINGS: list[Callable[..., Spec]] = [
     figures.seed_dots,

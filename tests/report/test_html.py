@@ -13,6 +13,7 @@ import pytest
 from made_studies import case
 from synthetic import HOSTILE, VERDICTS, hostile, record
 
+from algobias.answer.result import arm_summary, outcomes_of, verdict_result
 from algobias.judge.design import Design
 from algobias.judge.plan import plan
 from algobias.report import html
@@ -20,7 +21,6 @@ from algobias.report.numerals import amount, duration, fixed, loss
 from algobias.report.record import StudyRecord, clean
 from algobias.report.words import VERDICTS as WORDS
 from algobias.report.words import verdict_words
-from algobias.study.result import arm_summary, outcomes_of, verdict_result
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

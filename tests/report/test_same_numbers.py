@@ -10,14 +10,14 @@ from synthetic import outcome
 
 import algobias.report
 from algobias.judge.design import Run
+from algobias.kept.shape import check_result
+from algobias.kept.tables import Terms
 from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.seeds import seed_dots
 from algobias.report.figures.shares import split
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.study.compare import Comparison, compare_tables
-from algobias.study.shape import check_result
-from algobias.study.tables import Terms
+from algobias.studies.compare import Comparison, compare_tables
 
 DECIDING = ("describe", "drawn", "extension", "matching", "plan", "split", "statistics")
 
@@ -139,7 +139,7 @@ def test_the_report_imports_no_rule() -> None:
                 names = {name.name for name in node.names}
             else:
                 continue
-            assert not names & {f"algobias.study.{rule}" for rule in DECIDING}, path.name
+            assert not names & {f"algobias.judge.{rule}" for rule in DECIDING}, path.name
 
 
 def test_a_stored_result_with_these_numbers_is_in_order(points: Points) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from algobias.errors import BadInput
+from algobias.kept.store import Store
 from algobias.report.terminal import plan_panel
+from algobias.running.arms import build_arms
+from algobias.running.spec import spec_from
 from algobias.runs.progress import Progress
-from algobias.study.arms import build_arms
-from algobias.study.audit import run_audit
-from algobias.study.forecast import forecast
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
+from algobias.studies.audit import run_audit
+from algobias.studies.forecast import forecast
 from algobias.tasks.registry import load_task
 
 PLAIN = "optimizer:sgd,lr=0.5,momentum=0"

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from algobias.errors import BadInput
-from algobias.study.compare import Comparison, compare_tables
-from algobias.study.csvfile import read_table
-from algobias.study.tables import Terms
+from algobias.kept.csvfile import read_table
+from algobias.kept.tables import Terms
+from algobias.studies.compare import Comparison, compare_tables
 
 COLUMNS = ("seed", "update", "train_loss", "test_metric")
 Rows = list[list[object]]

@@ -13,13 +13,13 @@ from algobias.errors import BadInput
 from algobias.judge.design import Design, Request, Run
 from algobias.levers.registry import LEVERS, parse
 from algobias.runs.cost import Cost
-from algobias.study.control.candidates import candidates
-from algobias.study.control.confirm import Confirmation, plan_confirmation
-from algobias.study.control.forecast import staying
-from algobias.study.control.limits import Limits, saved_axes
-from algobias.study.control.run import _places
-from algobias.study.control.search import SearchDesign, Selection, plan_search
-from algobias.study.control.tried import chosen_entries, confirmation_entries
+from algobias.studies.control.candidates import candidates
+from algobias.studies.control.confirm import Confirmation, plan_confirmation
+from algobias.studies.control.forecast import staying
+from algobias.studies.control.limits import Limits, saved_axes
+from algobias.studies.control.run import _places
+from algobias.studies.control.search import SearchDesign, Selection, plan_search
+from algobias.studies.control.tried import chosen_entries, confirmation_entries
 from algobias.tasks.registry import load_task
 from scripted import Lab
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from algobias.errors import BadInput
+from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
-from algobias.study.control.candidates import FIXED, Setting, candidates
-from algobias.study.control.forecast import staying
-from algobias.study.control.seeds import BLOCK, CONFIRMATION_OFFSET, fresh_seeds, selection_seed
-from algobias.study.control.spec import control_spec
-from algobias.study.spec import StudySpec
-from algobias.study.store import Store
+from algobias.running.spec import StudySpec
+from algobias.studies.control.candidates import FIXED, Setting, candidates
+from algobias.studies.control.forecast import staying
+from algobias.studies.control.seeds import BLOCK, CONFIRMATION_OFFSET, fresh_seeds, selection_seed
+from algobias.studies.control.spec import control_spec
 from algobias.tasks.registry import load_task
 
 CHANGE = "batch:x16,lr=sqrt"

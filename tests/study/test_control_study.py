@@ -20,15 +20,15 @@ from test_kill import ended, forked, without_times
 from torch import nn
 
 from algobias.errors import BadInput
+from algobias.kept.store import Store
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
-from algobias.study.audit import run_audit
-from algobias.study.control.run import run_control
-from algobias.study.control.spec import control_spec
-from algobias.study.explain.prepared import prepare
-from algobias.study.explain.spec import explain_spec
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.studies.audit import run_audit
+from algobias.studies.control.run import run_control
+from algobias.studies.control.spec import control_spec
+from algobias.studies.explain.prepared import prepare
+from algobias.studies.explain.spec import explain_spec
 from algobias.tasks import views
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.task import Task
@@ -89,7 +89,7 @@ def test_the_search_sees_neither_the_test_examples_nor_the_seeds_of_the_confirma
         loads.append(part)
         return views.view(whole, part)
 
-    monkeypatch.setattr("algobias.study.trainer.view", counted)
+    monkeypatch.setattr("algobias.running.trainer.view", counted)
     options = Options(workers=0, task=task)
     with Store(tmp_path / "store") as store:
         spec = spec_from({"task": "touched", "change": ["budget:x0.1"], "tolerance": 0.5, "looks": 4})
@@ -128,7 +128,7 @@ def test_an_audit_that_failed_before_its_runs_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is called broken, and there is nothing that could be compared with a control."""
-    monkeypatch.setattr("algobias.study.audit.null_check", lambda *_: "sam:0 leads to other weights")
+    monkeypatch.setattr("algobias.studies.audit.null_check", lambda *_: "sam:0 leads to other weights")
     with Store(tmp_path) as store:
         spec = spec_from({"task": "digits", "change": ["sam:0.1"], "tolerance": 1.0, "probes": "none"})
         audit = run_audit(spec, store, Options(workers=0))
@@ -163,8 +163,9 @@ def killed(folder: Path) -> None:
     """An audit, then its control study killed at random moments; writes the answers of both ways."""
     import torch._dynamo
 
+    from algobias.kept import runfiles
     from algobias.report import build
-    from algobias.study import executor, runfiles
+    from algobias.running import executor
 
     torch.set_num_threads(1)
     build.write_report = lambda store, study: store.path

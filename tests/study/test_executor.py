@@ -19,13 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algobias.errors import BadInput
+from algobias.kept.store import Store
 from algobias.recipe import Extension, Recipe
+from algobias.running.executor import Executor, InternalError, OutOfTime, WorkerDied
+from algobias.running.job import Job
+from algobias.running.sharing import share_out
+from algobias.running.work import Event
 from algobias.runs.outcome import Outcome
-from algobias.study.executor import Executor, InternalError, OutOfTime, WorkerDied
-from algobias.study.job import Job
-from algobias.study.sharing import share_out
-from algobias.study.store import Store
-from algobias.study.work import Event
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train
@@ -361,8 +361,8 @@ SCRIPT = """
 import os, sys
 sys.path.insert(0, {here!r})
 from test_executor import job, RECIPE
-from algobias.study.executor import Executor
-from algobias.study.store import Store
+from algobias.running.executor import Executor
+from algobias.kept.store import Store
 
 def show(event):
     print(event.kind, event.seed, event.update, flush=True)

@@ -17,17 +17,17 @@ from test_kill import without_times
 
 from algobias.errors import BadInput
 from algobias.judge.statistics import Errors, Interval, error_levels
+from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
-from algobias.study.audit import run_audit
-from algobias.study.control.candidates import candidates
-from algobias.study.explain.evidence import Forced, judge, slope
-from algobias.study.explain.interventions import doses, forces, switches
-from algobias.study.explain.run import run_explain
-from algobias.study.explain.spec import explain_spec
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
+from algobias.studies.control.candidates import candidates
+from algobias.studies.explain.evidence import Forced, judge, slope
+from algobias.studies.explain.interventions import doses, forces, switches
+from algobias.studies.explain.run import run_explain
+from algobias.studies.explain.spec import explain_spec
 from algobias.tasks.registry import load_task
 
 PRINTED = 0.025

@@ -84,9 +84,10 @@ def template(folder: Path) -> None:
     import torch._inductor.lowering
 
     from algobias.cli import app, audit  # noqa: F401
+    from algobias.kept import runfiles
     from algobias.report import build
-    from algobias.study import audit as _audit  # noqa: F401
-    from algobias.study import executor, runfiles
+    from algobias.running import executor
+    from algobias.studies import audit as _audit  # noqa: F401
 
     torch.set_num_threads(1)
     build.write_report = lambda store, study: store.path  # comes after the result; takes longer than the rest

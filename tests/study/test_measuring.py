@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from algobias.coordinates import measuring
+from algobias.coordinates.measuring import Measuring, Target
+from algobias.kept import database
+from algobias.kept.store import Store
 from algobias.probes.registry import parse_many
+from algobias.running.executor import Executor
+from algobias.running.job import Job
 from algobias.runs.observer import Interrupted
-from algobias.study import database, measuring
-from algobias.study.executor import Executor
-from algobias.study.job import Job
-from algobias.study.measuring import Measuring, Target
-from algobias.study.store import Store
 from algobias.tasks.registry import load_task
 from algobias.training.checkpoints import load_weights
 

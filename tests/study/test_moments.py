@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from algobias.coordinates.moments import Matched, halvings, matched_moments, trajectory
 from algobias.judge.design import Design, Run
 from algobias.judge.plan import plan
 from algobias.judge.split import Split
 from algobias.judge.verdict import Verdict
-from algobias.study.moments import Matched, halvings, matched_moments, trajectory
 from scripted import PLANNED, UPDATES, outcome
 
 LOOK = 4

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algobias.study.audit import run_audit
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.kept.store import Store
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
 
 
 def test_workers_of_an_audit_are_processes(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
-from algobias.study.control.ranges import expanded, propose, space, split
-from algobias.study.control.spec import control_spec
+from algobias.studies.control.ranges import expanded, propose, space, split
+from algobias.studies.control.spec import control_spec
 
 
 @given(st.floats(1e-4, 1), st.floats(1.5, 1000), st.integers(2, 9))

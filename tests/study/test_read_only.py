@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from algobias.errors import BadInput
-from algobias.study.store import Store
+from algobias.kept.store import Store
 
 NOBODY = 65534
 REFUSED, OPENED, OTHER = 7, 8, 9

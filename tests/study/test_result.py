@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 
+from algobias.answer.result import control_result
 from algobias.judge.recovery import AXES, Recovery
 from algobias.judge.statistics import Interval
-from algobias.study.result import control_result
 
 
 def test_costs_that_are_not_known_are_no_numbers_of_the_result() -> None:

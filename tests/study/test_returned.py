@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from algobias.coordinates.moved import Coordinate, shifts, treated_effect
+from algobias.coordinates.returned import UNMATCHED, came_back, returned
 from algobias.judge.statistics import Interval, error_levels
-from algobias.study.audit import run_audit
-from algobias.study.moved import Coordinate, shifts, treated_effect
-from algobias.study.returned import UNMATCHED, came_back, returned
-from algobias.study.spec import spec_from
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.kept.store import Store
+from algobias.running.spec import spec_from
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
 
 TASK = Path(__file__).parents[1] / "product_task.py"
 

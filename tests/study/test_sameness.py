@@ -12,10 +12,10 @@ from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.registry import LEVERS, parse, parse_many
 from algobias.recipe import Recipe
-from algobias.study.arms import Arms, build_arms
-from algobias.study.control.candidates import NAMED, candidates
-from algobias.study.sameness import alike, touched, undoing
-from algobias.study.spec import spec_from
+from algobias.running.arms import Arms, build_arms
+from algobias.running.sameness import alike, touched, undoing
+from algobias.running.spec import spec_from
+from algobias.studies.control.candidates import NAMED, candidates
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 

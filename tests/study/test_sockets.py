@@ -14,8 +14,8 @@ import pytest
 
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe
+from algobias.running.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.runs.observer import Interrupted
-from algobias.study.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.tasks.registry import load_task
 
 PROC = Path("/proc")
@@ -101,7 +101,7 @@ def test_the_interface_of_a_cluster_is_left_alone_elsewhere() -> None:
 ALONE = """
 import sys
 from pathlib import Path
-from algobias.study.distributed.launch import run_processes
+from algobias.running.distributed.launch import run_processes
 from test_sockets import recipe
 run_processes(recipe(1_000_000), "digits", 0, 2, Path(sys.argv[1]))
 """

@@ -6,7 +6,7 @@ import pytest
 
 from algobias.errors import BadInput
 from algobias.probes.registry import PROBES
-from algobias.study.spec import StudySpec
+from algobias.running.spec import StudySpec
 
 
 def asked(probes: str) -> StudySpec:

@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algobias.errors import BadInput
+from algobias.kept.runfiles import RunFiles, outcome_from, outcome_json
+from algobias.kept.store import Store
 from algobias.recipe import Budget, OptimizerSpec, Recipe
 from algobias.runs.cost import Cost
 from algobias.runs.observer import Check, Snapshot
 from algobias.runs.outcome import Curve, Outcome
-from algobias.study.runfiles import RunFiles, outcome_from, outcome_json
-from algobias.study.store import Store
 from algobias.training import checkpoints
 from algobias.training.checkpoints import load_into, load_snapshot, load_weights, save_snapshot, save_weights
 

@@ -12,12 +12,12 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from algobias.errors import BadInput
+from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.levers.step import Key
-from algobias.study.audit import run_audit
-from algobias.study.spec import StudySpec
-from algobias.study.store import Store
-from algobias.study.trainer import Options
+from algobias.running.spec import StudySpec
+from algobias.running.trainer import Options
+from algobias.studies.audit import run_audit
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.training.network import Network

@@ -20,8 +20,8 @@ from algobias.errors import BadInput
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
+from algobias.running.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.runs.observer import Interrupted
-from algobias.study.distributed.launch import ProcessLost, local_only, run_processes
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 from algobias.training.processes.rank import train_rank
@@ -177,7 +177,7 @@ def test_started_by_torchrun(tmp_path: Path) -> None:
     torchrun = Path(sys.executable).with_name("torchrun")
     if not torchrun.exists():
         pytest.skip("torchrun is not installed beside this Python")
-    command = [str(torchrun), "--standalone", "--nproc-per-node", "2", "-m", "algobias.study.distributed"]
+    command = [str(torchrun), "--standalone", "--nproc-per-node", "2", "-m", "algobias.running.distributed"]
     command += ["digits", "--change", "batch:16", "--change", f"budget:updates={UPDATES}"]
     command += ["--change", "workers:2", "--seed", "3", "--out", str(tmp_path)]
     done = subprocess.run(

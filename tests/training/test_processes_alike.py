@@ -18,8 +18,8 @@ from algobias.errors import BadInput
 from algobias.levers.deadline import DropCompute
 from algobias.levers.registry import parse_many
 from algobias.recipe import Origin, Recipe
-from algobias.study.distributed.__main__ import backend
-from algobias.study.distributed.launch import local_only
+from algobias.running.distributed.__main__ import backend
+from algobias.running.distributed.launch import local_only
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task

@@ -87,9 +87,9 @@ def audit(
 
     [bold]algobias audit digits --change batch:x16,lr=sqrt[/]
     """
-    from algobias.study.audit import prepare
-    from algobias.study.forecast import forecast
-    from algobias.study.trainer import Options
+    from algobias.running.trainer import Options
+    from algobias.studies.audit import prepare
+    from algobias.studies.forecast import forecast
     from algobias.tasks.user_file import describe_user_task
 
     failing = verdicts(fail_on)
@@ -148,7 +148,7 @@ def verdicts(text: str | None) -> set[str]:
 
 def _question(spec: Path | None, **given: Any) -> Any:
     """The study specification from a file, from options, or from a file with options over it."""
-    from algobias.study.spec import read_spec, spec_from
+    from algobias.running.spec import read_spec, spec_from
 
     options = {key: value for key, value in given.items() if value is not None}
     if "levels" in options:
@@ -168,12 +168,12 @@ def _question(spec: Path | None, **given: Any) -> Any:
 
 
 def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
+    from algobias.kept.store import Store
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
-    from algobias.study.audit import run_audit
-    from algobias.study.executor import OutOfTime
-    from algobias.study.store import Store
+    from algobias.studies.audit import run_audit
 
     console = messages()
     command = f"algobias {shlex.join(sys.argv[1:])}"

@@ -84,13 +84,13 @@ def compare(
     run that ends before the last update that half of its arm's seeds have was killed and is left out.
     Terms written by 'algobias report --csv' beside the tables are read from there.
     """
+    from algobias.answer.result import look_entry
+    from algobias.kept.tables import terms_from
     from algobias.report.build import write_inside
     from algobias.report.html import write
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
-    from algobias.study.compare import compare_tables
-    from algobias.study.result import look_entry
-    from algobias.study.tables import terms_from
+    from algobias.studies.compare import compare_tables
     from algobias.training.checkpoints import disk
 
     failing = verdicts(fail_on)

@@ -92,16 +92,16 @@ def control(
 
     [bold]algobias control last[/]
     """
+    from algobias.kept.store import Store
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
+    from algobias.running.executor import OutOfTime
+    from algobias.running.trainer import Options
     from algobias.runs.progress import Progress
-    from algobias.study.audited import audit_of
-    from algobias.study.control.forecast import forecast_control
-    from algobias.study.control.run import run_control
-    from algobias.study.control.spec import control_spec
-    from algobias.study.executor import OutOfTime
-    from algobias.study.store import Store
-    from algobias.study.trainer import Options
+    from algobias.studies.audited import audit_of
+    from algobias.studies.control.forecast import forecast_control
+    from algobias.studies.control.run import run_control
+    from algobias.studies.control.spec import control_spec
 
     given: dict[str, Any] = {
         "candidates": candidate,

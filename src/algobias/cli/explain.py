@@ -69,17 +69,17 @@ def explain(
 
     [bold]algobias explain last[/]
     """
+    from algobias.kept.store import Store
     from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
     from algobias.report.terminal import LiveView, plan_panel
+    from algobias.running.executor import OutOfTime
+    from algobias.running.trainer import Options
     from algobias.runs.progress import Progress
-    from algobias.study.audited import audit_of
-    from algobias.study.executor import OutOfTime
-    from algobias.study.explain.prepared import prepare
-    from algobias.study.explain.run import run_explain
-    from algobias.study.explain.spec import explain_spec
-    from algobias.study.store import Store
-    from algobias.study.trainer import Options
+    from algobias.studies.audited import audit_of
+    from algobias.studies.explain.prepared import prepare
+    from algobias.studies.explain.run import run_explain
+    from algobias.studies.explain.spec import explain_spec
 
     given: dict[str, Any] = {
         "at": _numbers("--at", at),

@@ -178,8 +178,8 @@ def _of_run(
     measured: dict[str, Any],
 ) -> Aim:
     """A moment of a run in the store, with what is known of the run."""
-    from algobias.study.store import Store
-    from algobias.study.stored import find_run
+    from algobias.kept.store import Store
+    from algobias.kept.stored import find_run
     from algobias.training.checkpoints import load_weights
     from algobias.training.loop import LOOP_REVISION
     from algobias.training.subjects import subject_of
@@ -232,8 +232,8 @@ def _start(text: str | None) -> int | Path | None:
 
 def _other(text: str | None, store: Path) -> Mapping[str, Tensor] | None:
     """Weights of another run: from a file, or from the store."""
-    from algobias.study.store import Store
-    from algobias.study.stored import find_run
+    from algobias.kept.store import Store
+    from algobias.kept.stored import find_run
     from algobias.training.checkpoints import load_weights
 
     if text is None:

@@ -136,7 +136,7 @@ def interruptible(command: Callable[P, None], *, resumes: bool = False) -> Calla
 
 def _interrupted(asked: KeyboardInterrupt, resumes: bool = False) -> int:
     """Say how to go on; the exit code for Ctrl-C, or for SIGTERM."""
-    from algobias.study.processes import Terminated
+    from algobias.running.processes import Terminated
 
     terminated = isinstance(asked, Terminated)
     text = "Terminated." if terminated else "Interrupted."
@@ -148,7 +148,7 @@ def _interrupted(asked: KeyboardInterrupt, resumes: bool = False) -> int:
 
 def guarded(run: Callable[[], None]) -> None:
     """Run a program with the exit codes of the contract."""
-    from algobias.study.processes import raise_on_sigterm
+    from algobias.running.processes import raise_on_sigterm
 
     with raise_on_sigterm(), lasting_streams():
         try:

@@ -21,9 +21,9 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     if context.invoked_subcommand is not None:
         context.obj = store
         return
+    from algobias.kept.archive import read_archive
+    from algobias.kept.store import Store
     from algobias.report.record import clean
-    from algobias.study.archive import read_archive
-    from algobias.study.store import Store
 
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:
@@ -65,7 +65,7 @@ def remove(
     json: Json = False,
 ) -> None:
     """Delete a study, and the runs no other study uses."""
-    from algobias.study.store import Store
+    from algobias.kept.store import Store
 
     with Store(store or context.obj or DEFAULT_STORE) as opened:
         name = opened.find_id(study)
@@ -91,10 +91,10 @@ def report(
     quiet: Quiet = False,
 ) -> None:
     """Write the HTML report of a finished study again; with --csv also its curves."""
+    from algobias.kept.archive import read_archive, stored_runs
+    from algobias.kept.store import Store
+    from algobias.kept.tables import write_tables
     from algobias.report.build import in_order, write_report
-    from algobias.study.archive import read_archive, stored_runs
-    from algobias.study.store import Store
-    from algobias.study.tables import write_tables
 
     with Store(store, writing=False) as opened:
         archive = read_archive(opened.find_study(study))

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from algobias.kept.archive import read_archive, stored_runs
+from algobias.kept.inside import MALFORMED, inside, make_inside
+from algobias.kept.store import Store
+from algobias.kept.studies import REPORTS, damaged_study
 from algobias.report.html import render, write
 from algobias.report.record import StudyRecord
-from algobias.study.archive import read_archive, stored_runs
-from algobias.study.inside import MALFORMED, inside, make_inside
-from algobias.study.store import Store
-from algobias.study.studies import REPORTS, damaged_study
 from algobias.training.checkpoints import PRIVATE_FOLDER, disk, write_whole
 
 

@@ -14,7 +14,7 @@ from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
 from algobias.report.record import Interval, StudyRecord
 from algobias.report.words import mapping
-from algobias.study.explain.interventions import dose_left_out
+from algobias.studies.explain.interventions import dose_left_out
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 

@@ -1,0 +1,118 @@
+"""A finished audit as it is stored, and back: what ``report`` needs without the task's data."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+from algobias.errors import BadInput
+from algobias.judge.design import Run
+from algobias.kept.inside import MALFORMED
+from algobias.kept.shape import check_places, check_result, check_texts
+from algobias.kept.store import Store, StudyRow
+from algobias.kept.studies import damaged_study
+from algobias.kept.tables import Terms
+
+PACKAGES = ("algobias", "torch", "numpy", "scipy")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run of a study is found in the store."""
+
+    arm: str
+    replicate: int
+    length: float
+    address: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Archive:
+    """All that is shown of a study.
+
+    Attributes:
+        result: The object ``--json`` prints.
+        places: Its runs in the store.
+        recipes: Recipe of each arm as YAML.
+        command: How it was asked for.
+        environment: Versions and machine it ran on.
+        terms: How its tables are to be compared.
+    """
+
+    result: dict[str, Any]
+    places: tuple[Place, ...]
+    recipes: dict[str, str]
+    command: str
+    environment: dict[str, str]
+    terms: Terms
+
+    def stored(self) -> dict[str, Any]:
+        """JSON types only."""
+        return {
+            "result": self.result,
+            "places": [asdict(place) for place in self.places],
+            "recipes": self.recipes,
+            "command": self.command,
+            "environment": self.environment,
+            "terms": self.terms.model_dump(mode="json"),
+        }
+
+
+def environment() -> dict[str, str]:
+    """Versions of what decides the last digits of a result."""
+    found = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    return {**found, "machine": platform.machine(), "system": platform.system()}
+
+
+def read_archive(row: StudyRow) -> Archive:
+    """The archive of a finished study.
+
+    Args:
+        row: The study.
+
+    Raises:
+        BadInput: The study has not finished, or what is stored of it is damaged.
+    """
+    if row.result is None:
+        raise BadInput("study", row.id, "a finished study; run the same command again to finish it")
+    data = row.result
+    try:
+        check_result(data["result"])
+        check_places(data["places"])
+        check_texts(data["recipes"], "recipes")
+        check_texts(data["environment"], "environment")
+        if data["result"]["study"] != row.id or not isinstance(data["command"], str):
+            raise ValueError("of another study")
+        return Archive(
+            result=data["result"],
+            places=tuple(Place(**place) for place in data["places"]),
+            recipes=data["recipes"],
+            command=data["command"],
+            environment=data["environment"],
+            terms=Terms.model_validate(data["terms"]),
+        )
+    except MALFORMED as error:
+        raise damaged_study(row.id, error) from error
+
+
+def stored_runs(store: Store, places: Sequence[Place]) -> list[Run]:
+    """The runs of a study.
+
+    Raises:
+        BadInput: One of them is no longer in the store.
+    """
+    runs = []
+    for place in places:
+        outcome = store.get(place.address, place.seed)
+        if outcome is None:
+            raise BadInput(
+                "store",
+                f"run {place.address[:12]} seed {place.seed}",
+                "a store that still has the study's runs",
+            )
+        runs.append(Run(place.arm, place.replicate, outcome, place.length))
+    return runs

@@ -1,0 +1,1 @@
+"""From a question to trained runs: spec, arms, jobs, processes."""

@@ -1,0 +1,289 @@
+"""An audit from the question to the verdict: checks, tolerance, runs as the planner asks for them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from algobias.answer.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
+from algobias.coordinates.readings import read_study, wanted_probes
+from algobias.coordinates.returned import add_readings
+from algobias.judge.describe import fine_tolerance
+from algobias.judge.design import Design, Run
+from algobias.judge.drawn import drawn_at_fit
+from algobias.judge.plan import Look, replay
+from algobias.judge.verdict import Verdict
+from algobias.kept.archive import Archive, environment, read_archive
+from algobias.kept.store import Store
+from algobias.kept.tables import Terms
+from algobias.levers.base import Part
+from algobias.levers.registry import build_part
+from algobias.recipe import Recipe, difference
+from algobias.running.arms import Arms, build_arms
+from algobias.running.spec import StudySpec
+from algobias.running.trainer import Options, Trainer
+from algobias.runs.progress import Progress
+from algobias.tasks.registry import load_task
+from algobias.tasks.task import Task
+from algobias.training.checks import activity_check, null_check
+from algobias.training.device import one_thread
+from algobias.training.soundness import check_network
+from algobias.training.splits import split_doubt
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Attributes:
+        study: Id of the study in its store.
+        result: The object ``--json`` prints.
+        verdict: The planner's verdict.
+        design: What was fixed before the first run.
+        runs: Every run the verdict rests on.
+        arms: Recipes by arm.
+        looks: What was seen and decided at each look.
+    """
+
+    study: str
+    result: dict[str, Any]
+    verdict: Verdict
+    design: Design
+    runs: tuple[Run, ...]
+    arms: Arms
+    looks: tuple[Look, ...]
+
+
+def prepare(spec: StudySpec, data: Path | None = None) -> Arms:
+    """Load the task and build the recipes of all arms.
+
+    Raises:
+        BadInput: Anything in the question that cannot be done.
+    """
+    return build_arms(spec, load_task(spec.task, data))
+
+
+def study_id(arms: Arms) -> str:
+    """Id of a study: the same question about the same data has the same id, and so is resumed."""
+    question = arms.spec.model_dump(mode="json", exclude={"task", "probes"})
+    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
+    digest = hashlib.sha256(json.dumps([question, recipes], sort_keys=True).encode()).hexdigest()
+    return digest[:12]
+
+
+def run_audit(
+    spec: StudySpec,
+    store: Store,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    *,
+    task: Task | None = None,
+    command: str = "",
+) -> Audit:
+    """Answer the question, training only what is not yet in the store.
+
+    Args:
+        spec: The question.
+        store: Where runs and the answer are kept.
+        options: Processes, data, time: nothing that changes the answer.
+        progress: Who watches.
+        task: A task made in Python, where ``spec.task`` does not name one that can be loaded by text.
+        command: How the question was asked, for the report.
+
+    Raises:
+        BadInput: The question cannot be answered.
+        KeyboardInterrupt: Interrupted; everything so far is stored.
+        OutOfTime: The time is over; everything so far is stored.
+    """
+    options, progress = options or Options(), progress or Progress()
+    started = time.monotonic()
+    arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
+    study = study_id(arms)
+    question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
+    store.begin(study, question)
+    probes = wanted_probes(spec.probes, earlier_result(store, study))
+    with one_thread():
+        check_networks(arms)
+        not_applied, null_failed = pre_checks(arms, progress)
+        doubts = split_doubts(arms)
+    for doubt in doubts:
+        progress.message(doubt)
+    runs: list[Run] = []
+    with Trainer(arms, store, study, options, progress, started) as trainer:
+        progress.start(
+            {
+                "task": arms.recipes["baseline"].task,
+                "change": [spec.question()],
+                "first_look_seeds": spec.looks[0],
+                "tolerance": spec.tolerance,
+            }
+        )
+        try:
+            settled = not_applied is not None or null_failed is not None
+            tolerance, why = trainer.tolerance(measure=not settled)
+            progress.message(f"tolerance {tolerance:.3g} ({why})")
+            for line in (*arms.replaced, *arms.derivations, *arms.remarks):
+                progress.message(line)
+            design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
+            told = 0
+            while True:
+                looks, wanted = replay(design, runs)
+                for look in looks[told:]:
+                    gap = look.split.gap
+                    progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
+                    store.save_decision(study, look_entry(look))
+                    if look is looks[0] and look.verdict is None:
+                        for warning in fine_tolerance(tolerance, look.split):
+                            progress.message(warning)
+                told = len(looks)
+                if not isinstance(wanted, list):
+                    break
+                runs += trainer.carry_out(wanted)
+            readings = read_study(
+                trainer,
+                design,
+                wanted,
+                runs,
+                probes,
+                wanted.split.errors.printed,
+                lambda arm: spoken(arm, spec),
+            )
+        except BaseException:
+            store.interrupted(study)
+            raise
+        finally:
+            progress.stop()
+    result = assemble(study, arms, design, wanted, runs, why)
+    add_readings(result, readings, wanted)
+    result["warnings"] += doubts
+    result["seconds"] = time.monotonic() - started
+    archive = Archive(
+        result=result,
+        places=tuple(trainer.places),
+        recipes={spoken(name, spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
+        command=command,
+        environment=environment(),
+        terms=terms_of(arms, design, runs, wanted.split.resolution),
+    )
+    store.save_result(study, archive.stored())
+    return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
+
+
+def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
+    """The result object of the study if it has been answered before."""
+    row = store.find_study(study)
+    return None if row.result is None else read_archive(row).result
+
+
+def check_networks(arms: Arms) -> None:
+    """Compare one gradient of each arm's network with plain PyTorch's, before anything is paid for.
+
+    Arms whose networks are built alike are checked once.
+
+    Raises:
+        BadInput: Training would not compute what plain PyTorch computes.
+    """
+    alike: dict[tuple[str, ...], Recipe] = {}
+    for recipe in arms.recipes.values():
+        surgery = [str(spec) for spec in recipe.parts if type(build_part(spec)).model is not Part.model]
+        alike.setdefault((recipe.engine, str(recipe.model), *surgery), recipe)
+    for recipe in alike.values():
+        check_network(recipe, arms.task, arms.spec.device)
+
+
+def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:
+    """Activity and null check, before anything is paid for.
+
+    A change without effect in the first updates may act later (a clip that is not reached at first): that is
+    said, and whole runs decide, since the planner calls a change not applied where every curve is identical.
+
+    Returns:
+        Why the change is not applied, or None; why a null check failed, or None.
+    """
+    if arms.spec.aa:
+        return None, None
+    if arms.recipes["baseline"] == arms.recipes["variant"]:
+        return "it leaves every field of the recipe as it is", None
+    for lever in arms.changes:
+        failed = null_check(lever, arms.recipes["baseline"], arms.task)
+        if failed is not None:
+            return None, failed
+    if not activity_check(arms.recipes["baseline"], arms.recipes["variant"], arms.task).active:
+        progress.message("the change has no effect in the first updates; whole runs will tell")
+    return None, None
+
+
+def split_doubts(arms: Arms) -> list[str]:
+    """Why pieces of a batch do not add up to it, each reason with the arms that take them."""
+    found: dict[str, list[str]] = {}
+    for name, recipe in arms.recipes.items():
+        doubt = split_doubt(recipe, arms.task)
+        if doubt is not None:
+            found.setdefault(doubt, []).append(spoken(name, arms.spec))
+    return [f"{', '.join(names)}: {doubt}" for doubt, names in found.items()]
+
+
+def assemble(
+    study: str, arms: Arms, design: Design, verdict: Verdict, runs: Sequence[Run], tolerance_reason: str
+) -> dict[str, Any]:
+    """The whole result object, without ``seconds``, ``store`` and ``report``."""
+    spec = arms.spec
+    summaries = []
+    for name, recipe in arms.recipes.items():
+        outcomes = outcomes_of(runs, name, verdict.look)
+        if outcomes:
+            address = arms.address(recipe)
+            summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
+    judged = verdict_result(design, verdict, spec.control)
+    judged["fit"] |= drawn_at_fit(design, runs)
+    judged["warnings"] = [*arms.replaced, *judged["warnings"]]
+    return {
+        "schema": SCHEMA,
+        "study": study,
+        "task": arms.recipes["baseline"].task,
+        "change": list(spec.change),
+        "base": list(spec.base),
+        "aa": spec.aa,
+        "metric": arms.task.metric_name,
+        "tolerance_reason": tolerance_reason,
+        **judged,
+        "arms": summaries,
+        "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
+    }
+
+
+def spoken(arm: str, spec: StudySpec) -> str:
+    """An arm's name as people read it: a control by its lever instead of its number."""
+    head, plus, control = arm.partition("+control:")
+    return f"{head}+{spec.control[int(control)]}" if plus else arm
+
+
+def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:
+    """How exported tables of this study are to be compared to get the same verdict.
+
+    Args:
+        arms: The study's arms.
+        design: What was fixed before the first run.
+        runs: Every run the verdict rests on.
+        resolution: Smallest step of the metric, where the study has looked for it.
+    """
+    scores = (run.outcome.trivial_metric for run in runs if run.arm == "baseline")
+    trivial = [score for score in scores if math.isfinite(score)]
+    return Terms(
+        tolerance=design.tolerance,
+        looks=design.looks,
+        trivial=float(np.mean(trivial)) if trivial else None,
+        metric=arms.task.metric_name,
+        decays=design.decays,
+        alters_data=design.alters_data,
+        alters_loss=design.alters_loss,
+        resolution=resolution,
+    )

@@ -1,0 +1,118 @@
+"""What a user asks of a control study."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from algobias.errors import BadInput
+from algobias.judge.design import DEFAULT_LOOKS
+from algobias.recipe import Frozen
+from algobias.running.spec import (
+    MOST_SEED,
+    StudySpec,
+    increasing_seeds,
+    number_or_list,
+    one_or_many,
+    validated,
+)
+from algobias.studies.control.limits import KEPT, Limits
+from algobias.studies.control.ranges import space, split
+from algobias.studies.control.search import RUNGS
+from algobias.training.device import known_device
+
+
+class ControlSpec(Frozen):
+    """What a user asks of a control study.
+
+    Attributes:
+        candidates: Settings to try besides those proposed; a number may be a range, ``sam:0.02..0.5``.
+        only: Where given, nothing else is tried; ranges too.
+        forbid: Names of levers that must not be pulled.
+        fix: Levers that every setting has, in order, before its own: the search is for what goes with them.
+        keep: Cost axes that must not grow.
+        most: Number of settings tried; those that optuna proposes come on top.
+        trials: Settings that optuna proposes within the ranges; 0: points of a grid.
+        rungs: Selection seeds at each rung of the search.
+        looks: Numbers of seeds at which the confirmation is looked at.
+        seed: Seed from which those of the search and the confirmation are counted; None: the audit's.
+        device: Torch device; None: the audit's.
+    """
+
+    candidates: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    forbid: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
+    keep: tuple[str, ...] = KEPT
+    most: int = Field(default=16, ge=1, le=256)
+    trials: int = Field(default=0, ge=0, le=10_000)
+    rungs: tuple[int, ...] = RUNGS
+    looks: tuple[int, ...] = DEFAULT_LOOKS
+    seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
+    device: str | None = None
+
+    @field_validator("candidates", "only", "fix", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return one_or_many(value)
+
+    @field_validator("forbid", "keep", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Names have no commas: ``lr,sam`` is two of them."""
+        parts = [name.strip() for text in one_or_many(value) for name in str(text).split(",")]
+        return tuple(name for name in parts if name)
+
+    @field_validator("rungs", "looks", mode="before")
+    @classmethod
+    def _number_or_list(cls, value: Any) -> Any:
+        return number_or_list(value)
+
+    @field_validator("rungs", "looks")
+    @classmethod
+    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return increasing_seeds(value)
+
+    @field_validator("device")
+    @classmethod
+    def _there(cls, value: str | None) -> str | None:
+        return None if value is None else known_device(value)
+
+    @field_validator("fix")
+    @classmethod
+    def _held(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if space(text) is not None:
+                raise BadInput("fix", text, "a setting without a range: a fixed lever has one value")
+        return value
+
+    @field_validator("keep")
+    @classmethod
+    def _axes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        value = () if value == ("none",) else value
+        Limits(value)
+        return value
+
+    @model_validator(mode="after")
+    def _ranges(self) -> ControlSpec:
+        _, spaces = split((*self.only, *self.candidates))
+        if self.trials and not spaces:
+            raise BadInput(
+                "trials", self.trials, "0, or at least one setting with a range, like sam:0.02..0.5"
+            )
+        return self
+
+    def question(self, audited: StudySpec) -> StudySpec:
+        """The audit's question with the seed and the device asked for here."""
+        seed = audited.seed if self.seed is None else self.seed
+        return audited.model_copy(update={"seed": seed, "device": self.device or audited.device})
+
+
+def control_spec(data: dict[str, Any]) -> ControlSpec:
+    """Validate what a user asks.
+
+    Raises:
+        BadInput: With the key, the value and what is allowed.
+    """
+    return validated(ControlSpec, data)

@@ -1,0 +1,159 @@
+"""What looks odd about two tables: a metric that falls as training goes on, percent beside fractions."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from algobias.kept.csvfile import Row
+from algobias.kept.tables import Terms
+from algobias.studies.logged import Log
+
+_LOSSES = {"loss", "error", "err", "nll", "perplexity", "ppl", "mse", "rmse", "mae", "wer", "cer", "bpc"}
+"""Words that name metrics of which lower is better."""
+
+_NEGATED = {"minus", "neg", "negative"}
+
+_HUNDRED = 10.0
+"""Two tables whose final metrics differ by this factor may be fractions and percent of one thing."""
+
+_WIDE = 0.1
+"""A tolerance that would be 10 points of a metric in fractions."""
+
+
+def doubts(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:
+    """Warnings about what tables hold, from their own numbers.
+
+    Args:
+        tables: Name of each table, and its runs; the baseline's first.
+        terms: How they are to be compared.
+    """
+    return [
+        *_direction(tables, terms),
+        *_scales(tables, terms),
+        *(text for name, logs in tables for text in _holes(name, logs)),
+    ]
+
+
+def _direction(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:
+    seen = [_against(logs, terms.sign) for _, logs in tables]
+    against, falling = (sum(counts) for counts in zip(*seen, strict=True))
+    moves, better, option = (
+        ("rises", "higher", "no --lower-is-better")
+        if terms.lower_is_better
+        else ("falls", "lower", "--lower-is-better")
+    )
+    if any(2 * odd > all_of_them for odd, all_of_them in seen):
+        return [
+            f"in {against} of {falling} runs {terms.metric} {moves} while the training loss falls: where "
+            f"{better} is better, ask again with {option}"
+        ]
+    words = set(re.split(r"[^a-z]+", terms.metric.lower()))
+    if words & _LOSSES and not words & _NEGATED and not terms.lower_is_better:
+        return [f"the metric {terms.metric} is read as one of which higher is better: if lower is, {option}"]
+    return []
+
+
+def _against(logs: Sequence[Log], sign: int) -> tuple[int, int]:
+    """Of the runs whose training loss falls from first to last check: whose metric gets worse, and all."""
+    worse, falling = 0, 0
+    for log in logs:
+        both = [row for row in log.rows if _finite(row)]
+        if len(both) > 1 and _number(both[-1].train_loss) < _number(both[0].train_loss):
+            falling += 1
+            worse += sign * (_number(both[-1].test_metric) - _number(both[0].test_metric)) < 0
+    return worse, falling
+
+
+def _scales(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:
+    warnings = []
+    for column in ("test_metric", "train_metric"):
+        ranges = {}
+        for name, logs in tables:
+            values = [_number(row.value(column)) for log in logs for row in log.rows]
+            known = [value for value in values if math.isfinite(value)]
+            ends = [_number(end.value(column)) for log in logs if (end := log.last(column)) is not None]
+            ends = [value for value in ends if math.isfinite(value)]
+            if ends:
+                ranges[name] = (min(known), max(known), float(np.median(ends)))
+        small = [name for name, (low, high, _) in ranges.items() if low >= 0 and high <= 1]
+        large = [name for name, (low, high, _) in ranges.items() if low >= 0 and 1 < high <= 100]
+        if small and large and ranges[large[0]][2] > _HUNDRED * ranges[small[0]][2]:
+            shown = " and ".join(
+                f"from {low:g} to {high:g} in {name}" for name, (low, high, _) in ranges.items()
+            )
+            warnings.append(
+                f"the {column} goes {shown}: one table seems to be in fractions, the other in percent"
+            )
+        if column == "test_metric" and len(small) == len(tables) and (terms.tolerance or 0) >= _WIDE:
+            low, high = min(one[0] for one in ranges.values()), max(one[1] for one in ranges.values())
+            warnings.append(
+                f"a tolerance of {terms.tolerance:g} beside metrics from {low:g} to {high:g}: if they are "
+                f"fractions, it is {100 * (terms.tolerance or 0):g} points"
+            )
+    return warnings
+
+
+def _holes(name: str, logs: Sequence[Log]) -> list[str]:
+    """Where blank cells were probably meant, and where they were filled."""
+    warnings = []
+    holes = [(log.seed, row.line) for log in logs for row in log.holes]
+    if holes:
+        seed, line = holes[0]
+        warnings.append(
+            f"{len(holes)} rows of {name} (first: line {line}, seed {seed}) have nan as train_loss before "
+            "finite ones: they are skipped as not recorded"
+        )
+    apart = [
+        (log.seed, loss.update, metric.update)
+        for log in logs
+        if not log.diverged
+        and (loss := log.last("train_loss")) is not None
+        and (metric := log.last("test_metric")) is not None
+        and loss.update != metric.update
+    ]
+    if apart:
+        seed, loss_end, metric_end = apart[0]
+        warnings.append(
+            f"{len(apart)} runs of {name} end in different rows, seed {seed} with train_loss at update "
+            f"{loss_end} and test_metric at {metric_end}: the last values of both make the end"
+        )
+    healthy = [log.seed for log in logs if log.diverged and _healthy(log)]
+    if healthy:
+        warnings.append(
+            f"{len(healthy)} runs of {name} (seeds {', '.join(map(str, healthy[:5]))}) end with a train_loss "
+            "that is not finite beside a test metric as good as before: they count as diverged; leave cells "
+            "blank that were not recorded"
+        )
+    alone = [
+        log.seed
+        for log in logs
+        if len(log.rows) > 2 and not log.diverged and not any(_finite(row) for row in log.rows[:-1])
+    ]
+    if alone:
+        warnings.append(
+            f"{len(alone)} runs of {name} have no row before the last with both a train_loss and a "
+            "test_metric: there is nothing to match the fit by"
+        )
+    return warnings
+
+
+def _healthy(log: Log) -> bool:
+    """The last test metric is no worse than the middle of those seen at finite losses."""
+    seen = [_number(row.test_metric) for row in log.rows if _finite(row)]
+    end = log.rows[-1]
+    if not seen or end.train_loss is None or end.test_metric is None or not math.isfinite(end.test_metric):
+        return False
+    towards = math.copysign(1.0, seen[-1] - seen[0])
+    return towards * (end.test_metric - (seen[0] + seen[-1]) / 2) > 0
+
+
+def _finite(row: Row) -> bool:
+    return math.isfinite(_number(row.train_loss)) and math.isfinite(_number(row.test_metric))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -1,0 +1,186 @@
+"""What the interventions showed, as entries of the result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from algobias.answer.result import interval
+from algobias.coordinates.readings import Readings, per_replicate
+from algobias.coordinates.returned import returned_under
+from algobias.judge.describe import training_metric_scale
+from algobias.judge.design import Design, Run, under_control
+from algobias.judge.extension import Book
+from algobias.judge.matching import FitScale
+from algobias.judge.recovery import Recovery
+from algobias.judge.statistics import paired
+from algobias.judge.treated import common_fit
+from algobias.judge.verdict import Verdict
+from algobias.running.arms import Arms
+from algobias.studies.audit import spoken
+from algobias.studies.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
+from algobias.studies.explain.interventions import Intervention
+
+
+def _by_number(verdict: Verdict) -> dict[int, Recovery]:
+    return {found.control: found for found in verdict.recoveries}
+
+
+def intervention_entries(
+    interventions: Sequence[Intervention], verdict: Verdict, readings: Readings
+) -> list[dict[str, Any]]:
+    """``interventions`` of the result: what was done, the gap it leaves, R, coordinates that came back."""
+    found, errors = _by_number(verdict), verdict.split.errors
+    entries = []
+    for number, one in enumerate(interventions):
+        recovery = found.get(number)
+        entry: dict[str, Any] = {
+            "kind": one.kind,
+            "text": one.text,
+            "at": one.at,
+            "restart": one.restart,
+            "dose": one.dose,
+            "members": sorted(one.members),
+            "undoes": one.undoes,
+            "place": None if recovery is None else recovery.at,
+            "reason": None if recovery is None else recovery.reason,
+            "gap": interval(None if recovery is None else recovery.treated_gap),
+            "recovered": interval(None if recovery is None else recovery.recovered),
+            "against_treated_baseline": interval(
+                None if recovery is None or not one.members else recovery.against_treated_baseline
+            ),
+            "returned": {
+                name: interval(returned_under(readings, number, name, errors)) for name in _moved(readings)
+            },
+        }
+        entries.append(entry)
+    return entries
+
+
+def _moved(readings: Readings) -> list[str]:
+    return [one.coordinate.probe for one in readings.shifts if one.status == "moved"]
+
+
+def statements_of(
+    interventions: Sequence[Intervention],
+    verdict: Verdict,
+    readings: Readings,
+    audited: Mapping[str, Any],
+) -> list[Statement]:
+    """The rule applied to every coordinate that moved, and to those that the audit saw and that did not."""
+    found = _by_number(verdict)
+    statements = []
+    for name in _moved(readings):
+        forced = []
+        for number, one in enumerate(interventions):
+            recovery = found.get(number)
+            back = returned_under(readings, number, name, verdict.split.errors)
+            if recovery is None or recovery.recovered is None or back is None:
+                continue
+            repair = recovery.general is False or not one.members
+            against = recovery.against_treated_baseline if one.members else None
+            forced.append(Forced(one.text, one.members, back, recovery.recovered, repair, against))
+        statements.append(judge(name, forced, moved=True))
+    known = {one.coordinate for one in statements}
+    for entry in audited.get("moved") or []:
+        if entry["status"] == "not_moved" and entry["probe"] not in known:
+            ends = [entry.get("low"), entry.get("high")]
+            still = all(end is not None and abs(end) <= STILL for end in ends)
+            statements.append(judge(str(entry["probe"]), (), moved=False, still=still))
+    return statements
+
+
+def statement_entry(one: Statement) -> dict[str, Any]:
+    """One entry of ``statements``."""
+    return {
+        "coordinate": one.coordinate,
+        "word": one.word,
+        "because": one.because,
+        "forced": [
+            {
+                "lever": each.lever,
+                "members": sorted(each.members),
+                "returned": interval(each.returned),
+                "recovered": interval(each.recovered),
+                "against_treated_baseline": interval(each.against),
+                "repair": each.repair,
+            }
+            for each in one.forced
+        ],
+    }
+
+
+def dose_response(
+    interventions: Sequence[Intervention],
+    arms: Arms,
+    design: Design,
+    verdict: Verdict,
+    runs: Sequence[Run],
+    readings: Readings,
+) -> dict[str, Any]:
+    """Gap and coordinates against the size of the change, with slopes over seeds; empty without doses."""
+    there = _by_number(verdict)
+    numbers = [n for n, one in enumerate(interventions) if one.dose is not None and n in there]
+    if not numbers:
+        return {}
+    book = Book(design, runs)
+    scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
+    split, error = verdict.split, verdict.split.errors.printed
+    matched = all(there[n].at == "matched" for n in numbers) and split.level is not None
+
+    zero = np.zeros(verdict.look)
+
+    def gaps(arm: str, level: float | None) -> Floats:
+        base, other = (book.everything(name, verdict.look, scale) for name in ("baseline", arm))
+        if level is None:
+            values: Floats = base.end_metric - other.end_metric
+            return values
+        if split.side == "upward":
+            variant = book.everything("variant", verdict.look, scale)
+            arms_there = (base, variant) if arm == "variant" else (base, variant, other)
+            common, _ = common_fit(arms_there, None, None, upward=True)
+            return zero * math.nan if common is None else common.values[0] - common.values[-1]
+        at: Floats = base.at_level(math.log(level)) - other.at_level(math.log(level))
+        return at
+
+    rungs: list[tuple[float, str, str, Floats]] = [(0.0, "baseline", "no change", zero)]
+    for n in numbers:
+        dose = interventions[n].dose
+        assert dose is not None
+        arm = under_control("variant", n)
+        rungs.append((dose, arm, interventions[n].text, gaps(arm, there[n].level if matched else None)))
+    whole = gaps("variant", split.level if matched else None)
+    rungs.append((1.0, "variant", "as audited", whole))
+    rungs.sort(key=lambda each: each[0])
+    sizes = [dose for dose, *_ in rungs]
+    table: dict[str, Any] = {
+        "doses": [
+            {
+                "dose": dose,
+                "arm": spoken(arm, arms.spec),
+                "text": text,
+                "gap": _mean(value, error),
+            }
+            for dose, arm, text, value in rungs
+        ],
+        "place": "matched" if matched else "planned_end",
+        "gap_slope": interval(slope(sizes, [value for *_, value in rungs], error)),
+        "coordinates": [],
+    }
+    replicates = sorted(per_replicate(readings, "baseline", _moved(readings)[0])) if _moved(readings) else []
+    for name in _moved(readings):
+        values = [per_replicate(readings, arm, name) for _, arm, *_ in rungs]
+        rows = [np.array([value.get(i, math.nan) for i in replicates]) for value in values]
+        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
+        table["coordinates"].append(
+            {"probe": name, "means": means, "slope": interval(slope(sizes, rows, error))}
+        )
+    return table
+
+
+def _mean(values: Floats, error: float) -> dict[str, Any]:
+    known = values[np.isfinite(values)]
+    return interval(paired(known).interval(error) if len(known) > 1 else None)

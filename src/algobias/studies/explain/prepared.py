@@ -1,0 +1,179 @@
+"""An explanation before anything is trained: its interventions, its arms, and what they may cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from algobias.coordinates.readings import TWIN
+from algobias.errors import BadInput
+from algobias.judge.design import Design, under_control
+from algobias.kept.store import StudyRow
+from algobias.recipe import Recipe
+from algobias.running.arms import Arms, build_arms
+from algobias.running.spec import NO_PROBES, StudySpec
+from algobias.running.trainer import Options
+from algobias.studies.audited import audited_question
+from algobias.studies.control.candidates import candidates
+from algobias.studies.explain.interventions import Intervention, dose_left_out, doses, forces, switches
+from algobias.studies.explain.spec import ExplainSpec
+from algobias.studies.forecast import forecast
+from algobias.training.device import one_thread
+
+EVERY_CANDIDATE = 256
+AT_PLANNED_END = ("optimization", "broken")
+"""Verdicts of an audit after which arms are compared at the planned end: none is trained longer."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An explanation, ready to be trained.
+
+    Attributes:
+        study: Its id.
+        audit: Id of the audit.
+        audited: The audit's result.
+        question: The audit's question.
+        spec: What is wanted.
+        interventions: What will be done.
+        arms: The audit's arms and a pair for each intervention.
+        look: Number of seeds.
+        left_out: (size, why) of the doses that are not made; a size of None stands for all.
+    """
+
+    study: str
+    audit: str
+    audited: Mapping[str, Any]
+    question: StudySpec
+    spec: ExplainSpec
+    interventions: tuple[Intervention, ...]
+    arms: Arms
+    look: int
+    left_out: tuple[tuple[float | None, str], ...] = ()
+
+    @property
+    def doses_left_out(self) -> list[dict[str, Any]]:
+        """``dose, reason`` of the doses that are not made."""
+        return [{"dose": dose, "reason": reason} for dose, reason in self.left_out]
+
+    @property
+    def design(self) -> Design:
+        """What the planner needs to know."""
+        return replace(
+            self.arms.design(float(self.audited["tolerance"])),
+            controls=len(self.interventions),
+            control_alters_loss=tuple(one.alters_loss for one in self.interventions),
+            undoing=tuple(one.undoes for one in self.interventions),
+            only_look=self.look,
+            upward=True,
+        )
+
+    @property
+    def probes(self) -> str:
+        """The probes of the coordinates that moved; the cheap ones where none were read."""
+        names = [
+            str(entry["probe"]).removesuffix(TWIN)
+            for entry in self.audited.get("moved") or []
+            if entry.get("status") == "moved"
+        ]
+        if names:
+            return ",".join(dict.fromkeys(names))
+        return "cheap" if self.question.probes == NO_PROBES else self.question.probes
+
+    def forecast(self, workers: int | None = None) -> dict[str, Any]:
+        """Arms, seeds, worst-case updates, time and disk; nothing is trained or stored.
+
+        The audit's own runs are there. Arms that are the same recipe are trained once.
+        """
+        asked = self.arms.spec.model_copy(
+            update={
+                "looks": (self.look,),
+                "tolerance": float(self.audited["tolerance"]),
+                "probes": self.probes,
+            }
+        )
+        recipes: dict[str, Recipe] = {}
+        for name, recipe in self.arms.recipes.items():
+            if recipe not in recipes.values():
+                recipes[name] = recipe
+        longer = self.audited["verdict"] not in AT_PLANNED_END or self.look < int(self.audited["gap"]["n"])
+        arms = replace(self.arms, spec=asked, recipes=recipes)
+        found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
+        remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]
+        remarks += [dose_left_out(dose, reason) for dose, reason in self.left_out]
+        left_out = self.doses_left_out
+        return {**found, "explain_of": self.audit, "remarks": remarks, "doses_left_out": left_out}
+
+
+def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
+    """Fix everything that will be done, before any of it is trained.
+
+    Args:
+        row: The audit.
+        spec: What is wanted.
+        options: For the task and its data.
+
+    Raises:
+        BadInput: The audit found no gap, or nothing can be done to its change.
+    """
+    audited, question = audited_question(row)
+    with one_thread():
+        plain = build_arms(question, options.load(question.task))
+        interventions, left_out = plan_interventions(plain, audited, spec)
+        arms = _with(plain, interventions)
+    seen = int(audited["gap"]["n"])
+    look = seen if spec.seeds is None else min(spec.seeds, seen)
+    study = _id(row.id, spec, arms, look)
+    return Prepared(study, row.id, audited, question, spec, tuple(interventions), arms, look, left_out)
+
+
+def plan_interventions(
+    plain: Arms, audited: Mapping[str, Any], spec: ExplainSpec
+) -> tuple[list[Intervention], tuple[tuple[float | None, str], ...]]:
+    """Everything that will be done, fixed before any of it is trained, and the doses that will not.
+
+    Raises:
+        BadInput: Levers that are unknown or impossible here, nothing that can be done.
+    """
+    found: list[Intervention] = []
+    planned = {
+        arm["name"]: max(2, round(arm["cost"]["updates"]))
+        for arm in audited["arms"]
+        if arm["name"] in ("baseline", "variant")
+    }
+    if audited["verdict"] != "broken":
+        found += switches(plain.recipes, planned, spec.at)
+    sizes = doses(plain.changes, plain.recipes["baseline"], spec.doses)
+    found += sizes.made
+    moved = audited.get("moved") or []
+    try:
+        settings = candidates(
+            plain.changes, plain.recipes, moved, given=spec.force, only=spec.only, most=EVERY_CANDIDATE
+        )
+    except BadInput as error:
+        if error.field != "candidates":
+            raise
+        field = "only" if spec.only else "force"
+        raise BadInput(field, error.value, error.allowed.replace("a control", "a lever")) from error
+    names = {str(one["probe"]).removesuffix(TWIN) for one in moved if one.get("status") == "moved"}
+    found += forces(settings, plain.recipes["variant"], names, spec.most)
+    return found, sizes.left_out
+
+
+def _with(plain: Arms, interventions: Sequence[Intervention]) -> Arms:
+    """The audit's arms and one pair for each intervention, spelled as the planner spells controls."""
+    recipes = {name: plain.recipes[name] for name in ("baseline", "variant")}
+    for number, one in enumerate(interventions):
+        recipes[under_control("variant", number)] = one.recipe
+        recipes[under_control("baseline", number)] = one.baseline
+    asked = plain.spec.model_copy(update={"control": tuple(one.text for one in interventions)})
+    return replace(plain, spec=asked, recipes=recipes, controls=(), undoing=())
+
+
+def _id(audit: str, spec: ExplainSpec, arms: Arms, look: int) -> str:
+    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
+    text = json.dumps(["explain", audit, spec.model_dump(mode="json"), look, recipes], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

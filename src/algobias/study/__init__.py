@@ -1,1 +1,0 @@
-"""Study: design, statistics, verdict, planner."""

@@ -1,1 +1,0 @@
-"""Runs over real processes: started by this tool, or by ``torchrun -m algobias.study.distributed``."""

@@ -1,4 +1,4 @@
-"""Find ``algobias.study.distributed`` where it lies now: scripts that start it by its old name keep working."""
+"""Find ``algobias.study.distributed`` where it lies now: old scripts keep working."""
 
 from pathlib import Path
 

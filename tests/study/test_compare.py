@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from scipy.stats import ttest_ind
 
 from algobias.errors import BadInput
 from algobias.kept.csvfile import read_table
@@ -398,3 +399,46 @@ def test_two_tables_of_one_name_are_told_apart(tmp_path, write):
         paths.append(write(f"{folder}/run.csv", rows))
     result = compare_tables(*paths, Terms(tolerance=0.4)).result
     assert any("seeds 2, 5, 6 in" in text and "two/run.csv" in text for text in result["warnings"])
+
+
+FINALS = [94.1, 93.9, 94.2, 93.8, 94.0, 94.05, 93.95, 94.15]
+
+
+def final_rows(metrics: Iterable[float], first: int = 0) -> Rows:
+    return [[first + place, 1000, 0.02 + 1e-4 * place, metric] for place, metric in enumerate(metrics)]
+
+
+def test_a_low_metric_that_was_seen_is_not_called_knowing_nothing(compared):
+    """Tables of final values: the lowest of them is the variant's own."""
+    tables = final_rows(FINALS), final_rows(metric - 0.8 for metric in FINALS)
+    result = compared(*tables, tolerance=0.3).result
+    assert (result["verdict"], result["failures"]["failed"]) == ("bias", 0)
+    assert any("nearer to 93, the lowest test metric seen" in warning for warning in result["warnings"])
+    assert compared(*tables, tolerance=0.3, trivial=93.0).result["verdict"] == "broken"
+
+
+def test_late_logs_of_good_runs_have_no_failures(compared):
+    def rows(lost: float) -> Rows:
+        late = [(seed, epoch, 2 * math.exp(-epoch / 20)) for seed in range(8) for epoch in range(30, 101, 10)]
+        return [[seed, epoch, loss, 94 - lost + seed / 20 - 3 * loss] for seed, epoch, loss in late]
+
+    result = compared(rows(0), rows(1), tolerance=0.3).result
+    assert (result["verdict"], result["failures"]["failed"]) == ("bias", 0)
+
+
+def test_unpaired_tables_count_every_seed(compared):
+    other = [93.4, 93.1, 93.6, 92.9, 93.2]
+    result = compared(final_rows(FINALS), final_rows(other, 100), unpaired=True, tolerance=0.3).result
+    welch = ttest_ind(FINALS, other, equal_var=False).confidence_interval(0.95)
+    assert result["gap"]["low"] == pytest.approx(welch.low, rel=1e-9)
+    assert result["gap"]["high"] == pytest.approx(welch.high, rel=1e-9)
+    assert [len(arm["seeds"]) for arm in result["arms"]] == [8, 5]
+
+
+def test_seeds_that_end_apart_are_told(compared):
+    """Most of one arm cut off: nothing says which of them are whole."""
+    whole = [[s, u, 2 / (u + 1), 90 + s / 20 - 5 / (u + 1)] for s in range(8) for u in range(21)]
+    cut = [row for row in whole if row[0] < 3 or row[1] <= 7]
+    told = "b.csv end at different updates: 3 of 8 at 20, the others at 7"
+    assert any(told in warning for warning in compared(whole, cut).result["warnings"])
+    assert not any("different updates" in warning for warning in compared(whole, whole).result["warnings"])

@@ -50,7 +50,9 @@ class Outcome:
         curve: Checks from the first update to the last.
         planned: Row of ``curve`` at the planned end (the last row where the run diverged before it).
         diverged: The run ended with a non-finite training loss.
-        trivial_metric: Test metric of a predictor that knows nothing.
+        trivial_metric: Test metric of a predictor that knows nothing; NaN where it is not known.
+        lost_metric: What the run scores where it ends non-finite and the trivial metric is not known; None:
+            its worst check.
         cost: Cost up to the last row of ``curve``.
         per_example: Test metric of every test example at the planned end, or None.
         also: Further metrics of the test set at the planned end, by name; they decide nothing.
@@ -62,6 +64,7 @@ class Outcome:
     planned: int
     diverged: bool = False
     trivial_metric: float = 0.0
+    lost_metric: float | None = None
     cost: Cost = field(default_factory=Cost)
     per_example: NDArray[np.float32] | None = None
     also: dict[str, float] = field(default_factory=dict)
@@ -69,9 +72,11 @@ class Outcome:
 
     @property
     def worst_metric(self) -> float:
-        """What a run that ended non-finite scores: its trivial metric; where not known, its worst check."""
+        """What a run that ended non-finite scores: its trivial metric; where not known, the lost one."""
         if math.isfinite(self.trivial_metric):
             return self.trivial_metric
+        if self.lost_metric is not None:
+            return self.lost_metric
         known = self.curve.test_metric[np.isfinite(self.curve.test_metric)]
         return float(known.min()) if len(known) else 0.0
 

@@ -20,7 +20,7 @@ from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
 from algobias.kept.csvfile import read_table
 from algobias.kept.tables import Terms, read_terms
-from algobias.studies.doubts import doubts
+from algobias.studies.doubts import doubts, unknown_trivial
 from algobias.studies.logged import Killed, Log, killed_among, logs_of, outcome_of
 
 
@@ -86,17 +86,15 @@ def compare_tables(
         warnings += _told(tables[arm].name, those, as_is)
     if not as_is:
         tables = {arm: table.without(killed[arm]) for arm, table in tables.items()}
-    trivial = terms.sign * terms.trivial if terms.trivial is not None else _lowest(tables.values(), terms)
+    trivial = None if terms.trivial is None else terms.sign * terms.trivial
+    lowest = _lowest(tables.values(), terms)
     made = {
-        arm: {(log.seed, log.length): outcome_of(table.name, log, trivial, terms.sign) for log in table.logs}
+        arm: {
+            (log.seed, log.length): outcome_of(table.name, log, trivial, lowest, terms.sign)
+            for log in table.logs
+        }
         for arm, table in tables.items()
     }
-    if terms.trivial is None and any(one.diverged for arm in made.values() for one in arm.values()):
-        seen = "highest" if terms.lower_is_better else "lowest"
-        warnings.append(
-            f"diverged runs are scored {terms.sign * trivial:g}, the {seen} test metric seen; "
-            "--trivial sets it"
-        )
     known = {one.log.seed for those in killed.values() for one in those}
     pairs = _pairs(tables, decays, warnings, unpaired, known)
     runs = tuple(
@@ -110,11 +108,15 @@ def compare_tables(
             f"all {len(pairs['baseline'])} seeds end with a train_loss that is not finite",
             "a baseline that can be trained: at least one seed that ends with a finite loss",
         )
-    count = min(len(pairs["baseline"]), len(pairs["variant"]))
+    if trivial is None:
+        warnings += unknown_trivial(runs, lowest, terms)
+    counts = [len(pairs[arm]) for arm in ("baseline", "variant")]
+    count = max(counts) if unpaired else min(counts)
     tolerance = terms.tolerance
     if tolerance is None:
         tolerance = _suggested([one.end_metric for one in outcomes_of(runs, "baseline", count)])
-        used = f"{tolerance:g}, 1.25 seed sd of {tables['baseline'].name}, is used"
+        whose = f"the {len(pairs['baseline'])} seeds of {tables['baseline'].name} that are judged"
+        used = f"{tolerance:g}, 1.25 seed sd of {whose}, is used"
         warnings.append(f"no tolerance was given: {used}; fix it before you look")
     looks = terms.looks or (count,)
     design = Design(
@@ -189,7 +191,7 @@ class _Table:
 
 
 def _lowest(tables: Iterable[_Table], terms: Terms) -> float:
-    """The worst test metric that was seen, which stands for knowing nothing where nobody says what does."""
+    """The worst test metric that was seen: what a diverged run scores where nobody says what that is."""
     seen = [
         terms.sign * row.test_metric
         for table in tables

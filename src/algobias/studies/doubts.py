@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from algobias.judge.design import Run
 from algobias.kept.csvfile import Row
 from algobias.kept.tables import Terms
-from algobias.studies.logged import Log
+from algobias.studies.logged import Log, killed_among
 
 _LOSSES = {"loss", "error", "err", "nll", "perplexity", "ppl", "mse", "rmse", "mae", "wer", "cer", "bpc"}
 """Words that name metrics of which lower is better."""
@@ -35,7 +36,34 @@ def doubts(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[st
         *_direction(tables, terms),
         *_scales(tables, terms),
         *(text for name, logs in tables for text in _holes(name, logs)),
+        *(text for name, logs in tables for text in _ends(name, logs)),
     ]
+
+
+def unknown_trivial(runs: Sequence[Run], lowest: float, terms: Terms) -> list[str]:
+    """Say what is not known where nobody told what a predictor that knows nothing scores.
+
+    The worst metric that was seen is no such predictor: it may be that of a good run that was logged late.
+
+    Args:
+        runs: Runs of both arms.
+        lowest: That metric, in the tool's sign; what diverged runs score.
+        terms: How the tables are compared.
+    """
+    seen = f"{terms.sign * lowest:g}, the {'highest' if terms.lower_is_better else 'lowest'} test metric seen"
+    warnings = []
+    if any(run.outcome.diverged for run in runs):
+        warnings.append(f"diverged runs are scored {seen}; --trivial sets it")
+    baseline, variant = (
+        float(np.mean([run.outcome.end_metric for run in runs if run.arm == arm and run.length == 1] or [0]))
+        for arm in ("baseline", "variant")
+    )
+    if variant < (lowest + baseline) / 2:
+        warnings.append(
+            f"the variant ends nearer to {seen}, than to the baseline: if that is what a predictor that "
+            "knows nothing scores, ask again with --trivial, and a change that broke training is called so"
+        )
+    return warnings
 
 
 def _direction(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:
@@ -139,6 +167,32 @@ def _holes(name: str, logs: Sequence[Log]) -> list[str]:
             "test_metric: there is nothing to match the fit by"
         )
     return warnings
+
+
+def _ends(name: str, logs: Sequence[Log]) -> list[str]:
+    """Runs of one length that go on after most others have ended: those others may have been cut off.
+
+    Runs that end before most others are left out as killed, and named elsewhere.
+    """
+    warnings = []
+    for length in dict.fromkeys(log.length for log in logs):
+        alike = [log for log in logs if log.length == length and not log.diverged and not log.marked]
+        early = {(one.log.seed, one.log.length) for one in killed_among(alike)}
+        ends = {log.seed: log.rows[-1].update for log in alike if (log.seed, log.length) not in early}
+        if len(set(ends.values())) < 2:
+            continue
+        last = max(ends.values())
+        longest = sum(end == last for end in ends.values())
+        warnings.append(
+            f"the seeds of {name} end at different updates: {longest} of {len(ends)} at {last}, the others "
+            f"at {_between([end for end in ends.values() if end < last])}. Each is judged where it ends; a "
+            "run that was cut off looks like one that fits worse"
+        )
+    return warnings
+
+
+def _between(ends: Sequence[int]) -> str:
+    return f"{ends[0]}" if min(ends) == max(ends) else f"{min(ends)} to {max(ends)}"
 
 
 def _healthy(log: Log) -> bool:

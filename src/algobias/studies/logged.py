@@ -150,13 +150,14 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def outcome_of(name: str, log: Log, trivial: float, sign: int = 1) -> Outcome:
+def outcome_of(name: str, log: Log, trivial: float | None, lowest: float, sign: int = 1) -> Outcome:
     """The run of a log.
 
     Args:
         name: Name of the table.
         log: Its rows.
-        trivial: Test metric of a predictor that knows nothing, in the tool's sign.
+        trivial: Test metric of a predictor that knows nothing, in the tool's sign; None: nobody said it.
+        lowest: What a run that diverged scores where nobody did.
         sign: -1 turns metrics of which lower is better.
 
     Raises:
@@ -179,7 +180,8 @@ def outcome_of(name: str, log: Log, trivial: float, sign: int = 1) -> Outcome:
         curve=curve,
         planned=planned,
         diverged=log.diverged,
-        trivial_metric=trivial,
+        trivial_metric=math.nan if trivial is None else trivial,
+        lost_metric=lowest,
         cost=Cost(updates=checks[-1].update),
     )
 

@@ -28,6 +28,12 @@ from algobias.training.subjects import subject_of
 
 DIFFERS = "replay differs"
 
+ROUNDING = 1e-3
+"""Relative difference of training losses up to which a replay is the stored run.
+
+A stack of other seeds, or of another size, may round products of unevenly shaped matrices otherwise (the
+library of matrix products goes by where a row lies in memory), and training lets that grow."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -36,7 +42,7 @@ class Target:
     Attributes:
         seed: The run's seed.
         update: Updates made.
-        train_loss: Training loss at that check, as stored: a replay must give it to the last bit.
+        train_loss: Training loss at that check, as stored: a replay must give it, up to :data:`ROUNDING`.
         addresses: Where kept weights of the run may lie, its own address first (a run that was gone on with
             has those of its first part elsewhere).
     """
@@ -146,9 +152,9 @@ def _readings(
     folder = kept_folder(store, target)
     if folder is None:
         reason = (
-            f"{DIFFERS}: the same training does not give the stored training loss {target.train_loss!r} "
-            f"after {target.update} updates to the last bit (another machine or torch version?); remove the "
-            "study and run it again"
+            f"{DIFFERS}: the same training does not give the stored training loss {target.train_loss:.6g} "
+            f"after {target.update} updates within {100 * ROUNDING:g} % (another machine or torch "
+            "version, or a network that draws random numbers unseen?)"
         )
         return [replace(unavailable(probe, reason), details={"moment": DIFFERS}) for probe in probes]
     history: list[tuple[int, dict[str, Tensor]]] = []
@@ -243,7 +249,8 @@ class _Replay:
         if tensors is None:
             return
         stored = self._wanted.pop(key)
-        if check.train_loss == stored or (math.isnan(check.train_loss) and math.isnan(stored)):
+        both_nan = math.isnan(check.train_loss) and math.isnan(stored)
+        if both_nan or math.isclose(check.train_loss, stored, rel_tol=ROUNDING):
             folder = self._store.folder(self._address, seed)
             path = folder.weights_path(check.update)
             save_weights(path, tensors, address=self._address, seed=seed, update=check.update)

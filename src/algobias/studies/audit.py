@@ -164,6 +164,8 @@ def run_audit(
     result = assemble(study, arms, design, wanted, runs, why)
     add_readings(result, readings, wanted)
     result["warnings"] += doubts
+    if any(math.isnan(run.outcome.trivial_metric) for run in runs):
+        result["warnings"].append(UNKNOWN_TRIVIAL)
     result["seconds"] = time.monotonic() - started
     archive = Archive(
         result=result,
@@ -175,6 +177,12 @@ def run_audit(
     )
     store.save_result(study, archive.stored())
     return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
+
+
+UNKNOWN_TRIVIAL = (
+    "the model starts from trained weights, so nobody knows what a predictor that knows nothing scores: a "
+    "variant that unlearned everything is not called broken; Task(trivial=...) says it"
+)
 
 
 def earlier_result(store: Store, study: str) -> dict[str, Any] | None:

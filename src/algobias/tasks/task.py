@@ -72,7 +72,8 @@ class Task:
         validation: Examples that a search for controls may see.
         metric_name: Name of the metric in reports.
         corpus: The metric is of the whole set (BLEU, say) and not a mean over examples.
-        trivial: Metric of a predictor that knows nothing; None means the untrained model.
+        trivial: Metric of a predictor that knows nothing; None means the untrained model, unless that starts
+            from trained weights: then it is not known.
         collate: Puts items into a batch; ``torch.utils.data.default_collate`` without it.
         habit: The field's habitual tolerance in units of the metric (0.4 on digits, 0.8 on other small image
             sets, 0.01 nats), or None.

@@ -21,6 +21,8 @@ from torch.func import functional_call, vmap
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, Layout, State
 from algobias.models.attributes import PlainNumbers
+from algobias.tasks.trees import map_trees
+from algobias.training.alone import Alone, shapes_of, twice, twins_of
 from algobias.training.seeding import reseed, seeded, stream_of
 from algobias.training.weighting import Scaled
 
@@ -190,7 +192,9 @@ class Stacked:
     """All runs in one call: a pure function of the weights, mapped over runs.
 
     Runs do not touch each other: the gradient of the summed losses with respect to one run's parameters is
-    that run's gradient. Memory: weights, gradients and activations of all runs at once.
+    that run's gradient. A run alone is computed as the first of two where that gives other bits: products of
+    a single matrix are rounded in another order than those of a stack. Memory: weights, gradients and
+    activations of all runs at once.
 
     Args:
         model: The module; it is not written to.
@@ -200,6 +204,7 @@ class Stacked:
     def __init__(self, model: nn.Module, loss: Function) -> None:
         self.model, self.loss = model, loss
         self._calls: dict[Function, _Call] = {}
+        self._alone = Alone()
 
     def gradient(self, state: State, batch: Batch, rows: Tensor | None, key: Key) -> tuple[Tensor, State]:
         """Gradient of each run's batch loss, [S, P]; buffers stay as they are.
@@ -207,6 +212,17 @@ class Stacked:
         Raises:
             BadInput: The loss is no scalar or depends on no parameter.
         """
+
+        def at(state: State, batch: Batch, rows: Tensor | None) -> Tensor:
+            return self._gradient(state, batch, rows)
+
+        if len(state.params) > 1:
+            return at(state, batch, rows), state
+        twins = twins_of(state), map_trees(twice, batch), None if rows is None else twice(rows)
+        shapes = "gradient", rows is None, *shapes_of(batch)
+        return self._alone(shapes, state, lambda: at(state, batch, rows), lambda: at(*twins)), state
+
+    def _gradient(self, state: State, batch: Batch, rows: Tensor | None) -> Tensor:
         leaves = {
             name: view.detach().requires_grad_() for name, view in state.layout.views(state.params).items()
         }
@@ -229,10 +245,21 @@ class Stacked:
         grads = torch.autograd.grad(
             loss.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True
         )
-        return torch.cat([grad.reshape(len(grad), -1) for grad in grads], -1), state
+        return torch.cat([grad.reshape(len(grad), -1) for grad in grads], -1)
 
     def evaluate(self, function: Function, state: State, batch: Batch) -> Any:
         """``function(module, batch)`` at the state of every run, on the same batch."""
+        if len(state.params) > 1:
+            return self._evaluate(function, state, batch)
+        shapes = function, *shapes_of(batch)
+        return self._alone(
+            shapes,
+            state,
+            lambda: self._evaluate(function, state, batch),
+            lambda: self._evaluate(function, twins_of(state), batch),
+        )
+
+    def _evaluate(self, function: Function, state: State, batch: Batch) -> Any:
         call = self._calls.setdefault(function, _Call(self.model, function))
 
         def at(params: Any, buffers: Any, batch: Batch) -> Any:

@@ -132,17 +132,6 @@ def restore(
     return updates.pop(), state, memory
 
 
-def trivial_metrics(setup: Setup, state: State) -> list[float]:
-    """Test metric of a predictor that knows nothing: the task's own, or the untrained network's."""
-    given = setup.task.trivial_metric()
-    rows = state.params.shape[0] if setup.network.stacked else 1
-    if given is not None:
-        return [float(given)] * rows
-    test = setup.network.metric(state, setup.test_examples)
-    values: list[float] = test.mean(-1).reshape(-1).tolist()
-    return values
-
-
 def outcome_of(setup: Setup, step_cost: StepCost, record: Record) -> Outcome:
     """What the run leaves behind."""
     checks = record.checks

@@ -19,9 +19,10 @@ from algobias.training.checkpoints import load_snapshot, save_snapshot
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import pack, unpack
 from algobias.training.processes.strategies import KINDS, Parallel, put_back, state_and_memory
-from algobias.training.records import Record, check, outcome_of, trivial_metrics
+from algobias.training.records import Record, check, outcome_of
 from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
+from algobias.training.trivial import trivial_metrics
 
 SNAPSHOT_SECONDS = 10.0
 

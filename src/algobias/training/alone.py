@@ -1,0 +1,60 @@
+"""One run by itself, to the same bits as in a stack of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+from algobias.levers.step import State
+from algobias.tasks.trees import tensors_in
+
+SMALL = 20_000
+"""A network with fewer parameters costs as much alone as in a stack of two, and has few bits to compare."""
+
+
+class Alone:
+    """Chooses for a run alone between itself and the first of a stack of two, so that the bits are the same.
+
+    Which kernel computes a product follows from the shapes: they are compared once for each.
+    """
+
+    def __init__(self) -> None:
+        self._same: dict[Any, bool] = {}
+
+    def __call__(self, shapes: Any, state: State, alone: Callable[[], Any], of_two: Callable[[], Any]) -> Any:
+        """What is computed of a run, with a leading axis of 1.
+
+        Args:
+            shapes: What is computed, and of what shapes.
+            state: The run.
+            alone: Computes it of the run alone.
+            of_two: Computes it of a stack of two.
+        """
+        small = state.params.shape[-1] < SMALL
+        if not small and self._same.get(shapes, False):
+            return alone()
+        first = tree_map(lambda leaf: leaf[:1], of_two())
+        if not small and shapes not in self._same:
+            pairs = zip(tree_leaves(first), tree_leaves(alone()), strict=True)
+            self._same[shapes] = all(torch.equal(one, other) for one, other in pairs)
+        return first
+
+
+def shapes_of(batch: Any) -> list[torch.Size]:
+    """Shapes of all tensors of a batch."""
+    return [leaf.shape for _, leaf in tensors_in(batch)]
+
+
+def twice(leaf: Tensor) -> Tensor:
+    """A tensor of one run as one of two, [1, ...] -> [2, ...]."""
+    return torch.cat([leaf, leaf]) if leaf.dim() else leaf
+
+
+def twins_of(state: State) -> State:
+    """A stack of one run as a stack of two."""
+    buffers = {name: twice(buffer) for name, buffer in state.buffers.items()}
+    return State(twice(state.params), buffers, state.layout)

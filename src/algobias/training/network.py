@@ -19,11 +19,14 @@ from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
 from algobias.training.evaluation import EvaluationSet
-from algobias.training.remember import remembered
+from algobias.training.remember import alike, together, tried
 from algobias.training.seeding import seeded
-from algobias.training.stacking import can_stack
+from algobias.training.stacking import can_stack, displaced
 from algobias.training.weighting import kept_only, row_weights
 from algobias.user_code import UserFunction, raised_in
+
+TRIED = 1
+"""Seed of the network with which it is tried out what may be shared."""
 
 SAMPLE_CHARACTERS = 2_000
 """A task's sample is cut to so many characters."""
@@ -52,7 +55,8 @@ class Network:
         self.layout = layout_of(self.template)
         self.gradients = 0
         self.left_out: Tensor | int = 0
-        self._both: Function = lambda net, batch: (task.loss(net, batch), task.metric(net, batch))
+        self._together: Function = together(task.loss, task.metric)
+        self._shares: bool | None = None
         self._single = Looped(self.template, task.loss, self.layout)
         stacked = Stacked(self.template, task.loss)
         self.stacked = recipe.engine == "stacked" or (
@@ -142,16 +146,39 @@ class Network:
 
     @torch.no_grad()
     def loss_and_metric(self, state: State, examples: EvaluationSet) -> tuple[Tensor, Tensor]:
-        """:meth:`loss` and :meth:`metric` in one pass; where both call the model alike it runs once."""
-        if self.task.corpus:
+        """:meth:`loss` and :meth:`metric`; where both call the model alike, and may, it runs once for both.
+
+        Whether it may is tried out in the first call, on the first batch and with a network of its own.
+        """
+        if self._shares is None:
+            self._shares = not self.task.corpus and self._agree(examples.batches[0].batch)
+        if not self._shares:
             return self.loss(state, examples), self.metric(state, examples)
         losses, metrics = [], []
-        with remembered(self.template), self._reading():
+        with self._reading():
             for row in examples.batches:
-                loss, metric = self._engine.evaluate(self._both, state, row.batch)
+                loss, metric = self._engine.evaluate(self._together, state, row.batch)
                 losses.append(loss)
                 metrics.append(self._checked(metric, row.length))
         return examples.mean(losses), examples.contributions(metrics)
+
+    def _agree(self, batch: Batch) -> bool:
+        """Whether loss and metric of a batch are the same with a shared forward pass and alone."""
+        if isinstance(self.template, torch.jit.ScriptModule):
+            return False
+        state = displaced(self.initial(TRIED), TRIED)
+        state = stack([state]) if self.stacked else state
+        shared, alone = tried(self.task.loss, self.task.metric), (self.task.loss, self.task.metric)
+        try:
+            with self._reading():
+                *values, same = self._engine.evaluate(shared, state, batch)
+            plain = []
+            for function in alone:
+                with self._reading():
+                    plain.append(self._engine.evaluate(function, state, batch))
+            return bool(same.all()) and all(bool(alike(*pair)) for pair in zip(values, plain, strict=True))
+        except Exception:  # what is wrong with the functions themselves shows where they are called alone
+            return False
 
     @torch.no_grad()
     def metric(self, state: State, examples: EvaluationSet) -> Tensor:

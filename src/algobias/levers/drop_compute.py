@@ -49,7 +49,8 @@ class Dropped(Part):
 
     name: ClassVar[str] = "drop_compute"
     positional: ClassVar[str | None] = "threshold"
-    revision: ClassVar[int] = 2  # 1 took the mean length over unused examples too
+    # 1 took the mean length over unused examples too; 2 let dropped examples in past the model's outputs
+    revision: ClassVar[int] = 3
 
     threshold: float | None = Field(default=None, gt=0)
     p: float | None = Field(default=None, ge=0, le=1)

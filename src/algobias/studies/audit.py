@@ -35,7 +35,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
 from algobias.training.device import one_thread
-from algobias.training.soundness import check_network
+from algobias.training.soundness import check_network, check_weights
 from algobias.training.splits import split_doubt
 
 
@@ -186,10 +186,11 @@ def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
 def check_networks(arms: Arms) -> None:
     """Compare one gradient of each arm's network with plain PyTorch's, before anything is paid for.
 
-    Arms whose networks are built alike are checked once.
+    Arms whose networks are built alike are checked once. Where parts weigh examples, it is tried out whether
+    that can be done.
 
     Raises:
-        BadInput: Training would not compute what plain PyTorch computes.
+        BadInput: Training would not compute what plain PyTorch computes, or what a part says it does.
     """
     alike: dict[tuple[str, ...], Recipe] = {}
     for recipe in arms.recipes.values():
@@ -197,6 +198,8 @@ def check_networks(arms: Arms) -> None:
         alike.setdefault((recipe.engine, str(recipe.model), *surgery), recipe)
     for recipe in alike.values():
         check_network(recipe, arms.task, arms.spec.device)
+    for recipe in arms.recipes.values():
+        check_weights(recipe, arms.task, arms.spec.device)
 
 
 def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,11 +18,13 @@ from algobias.levers.step import Batch, Grads, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.tasks.trees import to_device
 from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.remember import alike, together, tried
 from algobias.training.seeding import seeded
 from algobias.training.stacking import can_stack, displaced
+from algobias.training.weighable import ALLOWED, EXAMPLES, weighing_fault
 from algobias.training.weighting import kept_only, row_weights
 from algobias.user_code import UserFunction, raised_in
 
@@ -59,8 +62,12 @@ class Network:
         self._shares: bool | None = None
         self._single = Looped(self.template, task.loss, self.layout)
         stacked = Stacked(self.template, task.loss)
+        self.weighing = tuple(p.name for p in parts if p.stage == "weights" and not p.idle(recipe))
         self.stacked = recipe.engine == "stacked" or (
-            recipe.engine == "auto" and can_stack(task, self.template, self._made)
+            recipe.engine == "auto"
+            and can_stack(task, self.template, self._made)
+            # an example that is left out of a loop is left out whatever the loss does
+            and not (self.weighing and self.weighing_fault)
         )
         self._engine: Engine = stacked if self.stacked else self._single
 
@@ -79,6 +86,21 @@ class Network:
         """Number of trained parameters, P."""
         return self.layout.offsets[-1]
 
+    @cached_property
+    def weighing_fault(self) -> str | None:
+        """Why single examples cannot be weighed at the outputs of this network, or None; tried out once."""
+        source = self.task.train
+        size = min(EXAMPLES, self.recipe.batch, max(1, len(source) // 2))
+        rows = torch.linspace(0, len(source) - 1, 2 * size).long()
+        batches = [to_device(source.gather(index, (0,), 0), self.device) for index in (rows[::2], rows[1::2])]
+        return weighing_fault(self._build(TRIED), self.task.loss, batches[0], batches[1], size)
+
+    def _require_weighing(self) -> None:
+        if self.weighing_fault is not None:
+            names = " and ".join(self.weighing) or "weights of examples"
+            engine = " (engine: looped leaves examples out otherwise)" if self.stacked else ""
+            raise BadInput(names, self.weighing_fault, ALLOWED + engine)
+
     def initial(self, seed: int) -> State:
         """The network of ``seed`` before training; params [P]."""
         return state_of(self._build(seed), self.layout)
@@ -89,8 +111,8 @@ class Network:
         The global random state is set where runs are not stacked: call it inside :func:`own_randomness`.
 
         Raises:
-            BadInput: The loss is no scalar or depends on no parameter, or the forward pass writes to a
-                parameter.
+            BadInput: The loss is no scalar or depends on no parameter, the forward pass writes to a
+                parameter, or examples that count differently cannot be weighed (:attr:`weighing_fault`).
         """
         rows = None
         if key.weights is not None:
@@ -106,8 +128,13 @@ class Network:
         self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
+        if rows is not None:
+            self._require_weighing()
         with raised_in("gradient of the loss") if isinstance(self.task.loss, UserFunction) else nullcontext():
-            return self._engine.gradient(state, batch, rows, key)
+            grads, after = self._engine.gradient(state, batch, rows, key)
+        if self.stacked and key.weights is not None:  # nothing is left of the batch: no gradient, as above
+            grads = torch.where((key.weights != 0).any(-1, keepdim=True), grads, 0.0)
+        return grads, after
 
     @torch.no_grad()
     def statistics(self, state: State, batches: Iterable[Batch]) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
@@ -22,6 +23,9 @@ from algobias.user_code import guarded, where_and_what
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""
+
+FIRST_UPDATES = 4
+"""Updates in which parts have shown how they weigh examples."""
 
 SAME = 1e-5
 """Relative distance up to which two gradients of one function at one place are the same, in float32."""
@@ -74,6 +78,34 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
         _compare(grads, first, second, recipe.engine)
         if not same_buffers(left, after):
             raise _not_stacked("the forward pass changes buffers", recipe.engine)
+
+
+def check_weights(recipe: Recipe, task: Task, device: str = "cpu") -> None:
+    """Refuse a recipe whose parts weigh examples where the network's examples cannot be weighed.
+
+    Where they cannot, some recipes still can be trained: examples that are only left out are no part of the
+    batch when runs are looped over. So the gradients of the first updates are asked for. Cost: nothing where
+    no part weighs examples; else six gradients of four examples; where those show a fault a few of a batch.
+
+    Args:
+        recipe: Of the runs to come.
+        task: Its task.
+        device: Where they will be trained.
+
+    Raises:
+        BadInput: Named after the parts that weigh examples.
+    """
+    if not any(part.stage == "weights" and not part.idle(recipe) for part in map(build_part, recipe.parts)):
+        return
+    setup = Setup(recipe, task, torch.device(device))
+    if setup.network.weighing_fault is None:
+        return
+    state = setup.initial(SEEDS[:1])
+    memory = setup.transform.init(state)
+    with own_randomness(), exact_arithmetic(setup.network.device):
+        for update in range(FIRST_UPDATES):
+            batch, key = setup.sampler(update, SEEDS[:1])
+            setup.grad(setup.transform.at(state, memory, key), batch, key)
 
 
 def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:

@@ -19,7 +19,7 @@ from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.loop import train
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_weights
+from algobias.training.soundness import check_parts
 
 DRAWN = torch.Generator().manual_seed(0)
 X = torch.randn(80, 6, generator=DRAWN)
@@ -171,7 +171,7 @@ FAULTY = {
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_networks_are_weighed(name: str, lever: str, engine: str) -> None:
     recipe = recipe_of(ORDINARY[name], lever, engine)
-    check_weights(recipe, ORDINARY[name])
+    check_parts(recipe, ORDINARY[name])
     setup = Setup(recipe, ORDINARY[name], torch.device("cpu"))
     assert setup.network.weighing_fault is None
     assert setup.network.stacked == (engine == "auto" and name not in ("BatchNorm", "dropout"))
@@ -185,7 +185,7 @@ def test_what_cannot_be_weighed_is_refused_with_the_name_of_the_lever(
 ) -> None:
     made, why = FAULTY[name]
     recipe = recipe_of(made, lever, engine)
-    for asked in (check_weights, lambda *given: train(*given, [0])):
+    for asked in (check_parts, lambda *given: train(*given, [0])):
         with pytest.raises(BadInput, match=why) as told:
             asked(recipe, made)
         assert told.value.field == lever.partition(":")[0]
@@ -195,7 +195,7 @@ def test_what_cannot_be_weighed_is_refused_with_the_name_of_the_lever(
 def test_steps_of_a_sequence_are_no_examples_whatever_the_batch(batch: int) -> None:
     made, _ = FAULTY["sequence first, T = B"]
     with pytest.raises(BadInput, match="first axis"):
-        check_weights(recipe_of(made, "gradient_noise:2").edit(batch=batch), made)
+        check_parts(recipe_of(made, "gradient_noise:2").edit(batch=batch), made)
 
 
 def dropped(made: Task, engine: str) -> tuple[Tensor, Tensor]:
@@ -218,7 +218,7 @@ def dropped(made: Task, engine: str) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("name", FAULTY)
 def test_dropped_examples_are_no_part_of_the_batch_where_they_cannot_be_weighed(name: str) -> None:
     made, _ = FAULTY[name]
-    check_weights(recipe_of(made, "drop_compute:p=0.5"), made)
+    check_parts(recipe_of(made, "drop_compute:p=0.5"), made)
     assert not Setup(recipe_of(made, "drop_compute:p=0.5"), made, torch.device("cpu")).network.stacked
     assert Setup(recipe_of(made, "clip:1"), made, torch.device("cpu")).network.stacked
     assert torch.equal(*dropped(made, "auto"))

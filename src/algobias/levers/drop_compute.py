@@ -135,6 +135,10 @@ class Dropped(Part):
             raise BadInput("drop_compute.workers", parts, f"parts that divide the batch of {recipe.batch}")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """What is left of the batch stands for all of it."""
+        return not self.idle(recipe)
+
     def gradients_per_example(self) -> float:
         """Expected share of the examples that is kept."""
         if self.p is not None:

@@ -80,12 +80,14 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
             raise _not_stacked("the forward pass changes buffers", recipe.engine)
 
 
-def check_weights(recipe: Recipe, task: Task, device: str = "cpu") -> None:
-    """Refuse a recipe whose parts weigh examples where the network's examples cannot be weighed.
+def check_parts(recipe: Recipe, task: Task, device: str = "cpu") -> None:
+    """Refuse a recipe whose parts cut batches into pieces, or weigh their examples, where that is not exact.
 
-    Where they cannot, some recipes still can be trained: examples that are only left out are no part of the
-    batch when runs are looped over. So the gradients of the first updates are asked for. Cost: nothing where
-    no part weighs examples; else six gradients of four examples; where those show a fault a few of a batch.
+    Pieces are joined as means: not those of a loss that is a sum. Where examples cannot be weighed
+    (:mod:`~algobias.training.weighable`), some recipes still can be trained: examples that are only left out
+    are no part of the batch when runs are looped over. So the gradients of the first updates are asked for.
+    Cost: nothing where no part does such things; else three forward passes and six gradients of a few
+    examples, and where those show a fault a few gradients of a batch.
 
     Args:
         recipe: Of the runs to come.
@@ -93,19 +95,26 @@ def check_weights(recipe: Recipe, task: Task, device: str = "cpu") -> None:
         device: Where they will be trained.
 
     Raises:
-        BadInput: Named after the parts that weigh examples.
+        BadInput: Named after these parts.
     """
-    if not any(part.stage == "weights" and not part.idle(recipe) for part in map(build_part, recipe.parts)):
+    parts = [build_part(spec) for spec in recipe.parts]
+    weigh = any(part.stage == "weights" and not part.idle(recipe) for part in parts)
+    if not weigh and not any(part.splits(recipe) for part in parts):
         return
     setup = Setup(recipe, task, torch.device(device))
-    if setup.network.weighing_fault is None:
+    if not weigh or setup.network.weighing_fault is None:
         return
     state = setup.initial(SEEDS[:1])
     memory = setup.transform.init(state)
     with own_randomness(), exact_arithmetic(setup.network.device):
         for update in range(FIRST_UPDATES):
             batch, key = setup.sampler(update, SEEDS[:1])
-            setup.grad(setup.transform.at(state, memory, key), batch, key)
+            try:
+                setup.grad(setup.transform.at(state, memory, key), batch, key)
+            except BadInput:
+                raise
+            except Exception:  # a fault of the network's own shows where it is trained
+                return
 
 
 def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:

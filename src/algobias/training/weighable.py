@@ -24,8 +24,8 @@ REACHED = (
 )
 
 MIXED = (
-    "the outputs' first axis is not that of the examples, or the loss or the model lets examples touch each "
-    "other"
+    "the outputs' first axis is not that of the examples, or examples touch each other in the loss or the "
+    "model"
 )
 
 ALLOWED = (

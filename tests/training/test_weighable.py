@@ -94,6 +94,15 @@ def comparing(model: Any, batch: Any) -> Tensor:
     return cross_entropy(out @ out.T, torch.arange(len(out)))
 
 
+def with_gradient_penalty(model: Any, batch: Any) -> Tensor:
+    if not torch.is_grad_enabled():  # in evaluation
+        return plain(model, batch)
+    x = batch[0].clone().requires_grad_()
+    out = model(x)
+    slopes = torch.autograd.grad(out.sum(), x, create_graph=True)[0]
+    return cross_entropy(out, batch[1]) + slopes.square().sum(-1).mean()
+
+
 def of_tokens(model: Any, batch: Any) -> Tensor:
     return cross_entropy(model(batch[0]).flatten(0, 1), batch[1].masked_fill(batch[0] == 0, -100).flatten())
 
@@ -163,6 +172,7 @@ FAULTY = {
     "a small penalty on features": (task(penalty_past), "reaches the model's parts"),
     "sequence first, T = B": (task(of_steps, lambda: Tagger(True), (WORDS, NEXT)), "first axis"),
     "a loss that compares examples": (task(comparing), "first axis"),
+    "a penalty on slopes": (task(with_gradient_penalty), "not proportional"),
 }
 
 
@@ -220,7 +230,8 @@ def test_dropped_examples_are_no_part_of_the_batch_where_they_cannot_be_weighed(
     made, _ = FAULTY[name]
     check_parts(recipe_of(made, "drop_compute:p=0.5"), made)
     assert not Setup(recipe_of(made, "drop_compute:p=0.5"), made, torch.device("cpu")).network.stacked
-    assert Setup(recipe_of(made, "clip:1"), made, torch.device("cpu")).network.stacked
+    other = Setup(recipe_of(made, "clip:1"), made, torch.device("cpu"))
+    assert other.network.stacked == (name != "a penalty on slopes")
     assert torch.equal(*dropped(made, "auto"))
     one, two = (train(recipe_of(made, "drop_compute:p=0.7", e), made, [0])[0] for e in ("auto", "looped"))
     assert one.curve.train_loss[-1] == two.curve.train_loss[-1]

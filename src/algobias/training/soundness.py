@@ -86,7 +86,7 @@ def check_parts(recipe: Recipe, task: Task, device: str = "cpu") -> None:
     Pieces are joined as means: not those of a loss that is a sum. Where examples cannot be weighed
     (:mod:`~algobias.training.weighable`), some recipes still can be trained: examples that are only left out
     are no part of the batch when runs are looped over. So the gradients of the first updates are asked for.
-    Cost: nothing where no part does such things; else three forward passes and six gradients of a few
+    Cost: nothing where no part does such things; else three forward passes and seven gradients of a few
     examples, and where those show a fault a few gradients of a batch.
 
     Args:

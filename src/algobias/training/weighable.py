@@ -19,14 +19,14 @@ from algobias.user_code import where_and_what
 EXAMPLES = 4
 """Size of the batches on which it is tried."""
 
-REACHED = (
-    "the loss reaches the model's parts directly, or not through its outputs, so that weights do not act"
-)
+REACHED = "the loss reaches the model's parts directly, past the outputs at which examples are weighed"
 
 MIXED = (
     "the outputs' first axis is not that of the examples, or examples touch each other in the loss or the "
     "model"
 )
+
+BENT = "the gradient is not proportional to the weights of examples (a loss that takes gradients itself?)"
 
 ALLOWED = (
     "a loss that calls the model itself, model(x), and outputs with one row for each example (a penalty on "
@@ -39,10 +39,11 @@ def weighing_fault(model: nn.Module, loss: Function, batch: Batch, other: Batch,
 
     With all weights zero, what is left of the gradient must not depend on the data (it is that of a penalty
     on parameters). With a single example kept, what is added to that must keep its direction when the others
-    are replaced; its length may follow their labels (class weights, tokens). Since the gradient is linear in
-    the weights, and that of weights of 1 is the plain one, both together say that each example has its own
-    share of it. Tried in train mode with the running statistics of normalisations, whose examples touch each
-    other in training; dropout draws the same masks each time. Cost: up to six gradients of four examples.
+    are replaced, and double with its weight; its length may follow their labels (class weights, tokens). With
+    weights of 1 the gradient is the plain one, so that each example then has its own share of it.
+
+    Tried in train mode, but with the running statistics of normalisations, whose examples touch each other in
+    training; dropout draws the same masks each time. Cost: up to seven gradients of four examples.
 
     Args:
         model: A network of its own; it is written to.
@@ -87,6 +88,9 @@ def _fault(engine: Looped, state: State, batch: Batch, other: Batch, size: int, 
         along = float(one @ two) / max(float(two @ two), torch.finfo(two.dtype).tiny)
         if along < 0 or not float((one - along * two).norm()) <= slack:
             return MIXED
+    doubled = gradient(batch, 2 * weights) - rest
+    if not float((doubled - 2 * one).norm()) <= 2 * slack:
+        return BENT
     return None
 
 

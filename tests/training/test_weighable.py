@@ -253,6 +253,16 @@ def test_a_compiled_module_is_weighed_and_its_penalty_kept() -> None:
     torch.testing.assert_close(*dropped(made, "looped"))
 
 
+def test_trying_it_out_is_no_part_of_the_cost_of_a_step() -> None:
+    for engine in ("stacked", "looped"):
+        made = task(plain)
+        costs = [
+            Setup(recipe_of(made, lever, engine), made, torch.device("cpu")).step_cost()
+            for lever in ("clip:100", "gradient_noise:2")
+        ]
+        assert costs[1].flops_per_gradient == costs[0].flops_per_gradient
+
+
 def test_an_audit_refuses_before_anything_is_trained(tmp_path: Path) -> None:
     asked = {"tolerance": 5.0, "looks": 2, "probes": "none", "store": tmp_path}
     with pytest.raises(BadInput, match=r"gradient_noise: .*reaches the model's parts directly"):

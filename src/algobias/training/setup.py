@@ -66,6 +66,8 @@ class Setup:
         for part in parts:
             self.grad = part.gradient(self.grad, context)
             self.transform = part.update(self.transform, context)
+        if self.network.weighing:
+            _ = self.network.weighing_fault  # found out now, not in a step whose cost is measured
         require_mean([part.name for part in parts if part.splits(recipe)], self.network)
         fit = task.fit_index(used)
         self.fit_examples = EvaluationSet.of(source, fit, task.weight)

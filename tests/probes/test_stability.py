@@ -337,3 +337,76 @@ def test_other_networks_and_losses_have_no_stability_norm() -> None:
 def test_spellings() -> None:
     assert parse("sgd_stability:1000").spelling() == "sgd_stability:1000"
     assert parse("batch_sharpness:96").spelling() == "batch_sharpness:96"
+
+
+def _tokens(reduction: str) -> Any:
+    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return functional.cross_entropy(
+            model(batch[0]).flatten(0, 1), batch[1].flatten(), reduction=reduction
+        )
+
+    return loss
+
+
+MEET_THE_RATE = (
+    "effective_sharpness:tolerance=1e-6",
+    "stability_margin:tolerance=1e-6",
+    "batch_sharpness",
+    "sgd_stability",
+)
+
+
+@pytest.mark.parametrize("probe", MEET_THE_RATE)
+@pytest.mark.parametrize("sequences", [False, True])
+@pytest.mark.parametrize("batch", [None, 1, 5, 20])
+def test_a_sum_counts_as_it_is_trained(probe: str, sequences: bool, batch: int | None) -> None:
+    """At a rate r a sum over B examples is the mean over them at B r."""
+    torch.manual_seed(0)
+    net = nn.Linear(3, 4).double()
+    shape = (20, 3) if sequences else (20,)
+    x, y = torch.randn(*shape, 3, dtype=torch.float64), torch.randint(4, shape)
+
+    def plain(reduction: str) -> Any:
+        def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+            return functional.cross_entropy(model(batch[0]), batch[1], reduction=reduction)
+
+        return loss
+
+    batches = [(x[:12], y[:12]), (x[12:], y[12:])]
+    made = _tokens if sequences else plain
+    larger = (batch or 20) * (3 if sequences else 1)
+    summed, mean = (
+        _one(probe, net, batches, made(kind), Training(lr=0.1 * rate, batch=batch, weight_decay=decay))
+        for kind, rate, decay in (("sum", 1.0, 0.0), ("mean", larger, 0.0))
+    )
+    assert summed.value is not None
+    assert mean.value is not None
+    grown = larger if probe == "batch_sharpness" else 1.0  # a curvature, without the rate
+    assert summed.value == pytest.approx(grown * mean.value, rel=1e-4)
+    assert any("the loss is a sum" in text for text in summed.warnings) == (larger > 1)
+
+
+def test_the_threshold_of_the_sharpness_of_a_sum_is_that_of_its_mean() -> None:
+    net, x, y = _regression()
+    training = Training(lr=0.1, batch=5)
+    summed = _one(
+        "top_eigenvalue",
+        net,
+        [(x, y)],
+        lambda model, batch: (model(batch[0]) - batch[1]).square().sum() / 2,
+        training,
+    )
+    assert summed.details["threshold"] == pytest.approx(2 / (0.1 * 5))
+
+
+def test_a_sum_over_fewer_examples_than_a_batch_is_taken_for_one_of_its_size() -> None:
+    net, x, y = _regression()
+    found = [
+        _one("batch_sharpness", net, [(x, y)], _squares, Training(lr=0.1, batch=size, examples=100)).value
+        for size in (7, 14)
+    ]
+    assert found[1] == pytest.approx(2 * found[0])  # type: ignore[operator]
+
+
+def _squares(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    return (model(batch[0]) - batch[1]).square().sum() / 2

@@ -71,6 +71,10 @@ class Accumulate(Part):
         check_divides(recipe.batch, self.count, "accumulate")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Micro-batches."""
+        return self.count > 1
+
     def gradient(self, grad: GradFn, context: Context) -> GradFn:
         """Micro-batches one after the other, with the buffers that the one before has left."""
         if self.count == 1:

@@ -232,6 +232,10 @@ class Part(Lever):
         neutral = type(self).neutral(recipe)
         return all(getattr(self, key) == getattr(neutral, key) for key in neutral.model_fields_set)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Whether the gradient of a batch of ``recipe`` is joined from those of pieces of it, as a mean."""
+        return False
+
     def spec(self) -> PartSpec:
         """This part as pure data."""
         return PartSpec(name=self.name, revision=self.revision, options=self.model_dump(mode="json"))

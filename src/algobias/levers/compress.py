@@ -94,6 +94,10 @@ class Compress(Part):
         check_divides(recipe.batch, self.workers, "compress.workers")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Each worker has a part of the batch."""
+        return self.kind != "none" and self.workers > 1
+
     def gradient(self, grad: GradFn, context: Context) -> GradFn:
         """Every worker's gradient, [..., W, P]."""
         if self.kind == "none":

@@ -49,7 +49,8 @@ class Dropped(Part):
 
     name: ClassVar[str] = "drop_compute"
     positional: ClassVar[str | None] = "threshold"
-    revision: ClassVar[int] = 2  # 1 took the mean length over unused examples too
+    # 1 took the mean length over unused examples too; 2 let dropped examples in past the model's outputs
+    revision: ClassVar[int] = 3
 
     threshold: float | None = Field(default=None, gt=0)
     p: float | None = Field(default=None, ge=0, le=1)
@@ -133,6 +134,10 @@ class Dropped(Part):
             parts = f"{self.workers} x {self.micro}"
             raise BadInput("drop_compute.workers", parts, f"parts that divide the batch of {recipe.batch}")
         return super().apply(recipe)
+
+    def splits(self, recipe: Recipe) -> bool:
+        """What is left of the batch stands for all of it."""
+        return not self.idle(recipe)
 
     def gradients_per_example(self) -> float:
         """Expected share of the examples that is kept."""

@@ -92,6 +92,10 @@ class GradientNoise(Part):
             raise BadInput("gradient_noise.chunks", self.chunks, f"a divisor of the batch of {recipe.batch}")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Chunks."""
+        return self.kind == "additive" and not self.idle(recipe)
+
     def missing(self, batch: int) -> float:
         """1 / b - 1 / B, or 0 where the batch is as noisy already."""
         return max(0.0, 1 / self.like - 1 / batch)

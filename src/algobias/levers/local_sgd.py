@@ -128,6 +128,10 @@ class LocalUpdates(Part):
         check_divides(recipe.batch, self.workers, "local_sgd.workers")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Each worker has a part of the batch."""
+        return self.workers > 1
+
     @property
     def plain(self) -> bool:
         """Whether nothing differs from the recipe without this part."""

@@ -198,6 +198,10 @@ class Workers(Part):
         check_divides(recipe.batch, self.count, "workers")
         return super().apply(recipe)
 
+    def splits(self, recipe: Recipe) -> bool:
+        """Each worker has a part of the batch."""
+        return self.count > 1 and self.norm != "synchronous"
+
     def gradient(self, grad: GradFn, context: Context) -> GradFn:
         """Mean of the workers' gradients."""
         if self.count == 1 or self.norm == "synchronous":

@@ -35,8 +35,8 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
 from algobias.training.device import one_thread
-from algobias.training.soundness import check_network
-from algobias.training.splits import split_doubt
+from algobias.training.soundness import check_network, check_parts
+from algobias.training.splits import split_doubt, sum_remark
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def run_audit(
     with one_thread():
         check_networks(arms)
         not_applied, null_failed = pre_checks(arms, progress)
-        doubts = split_doubts(arms)
+        summed = sum_remark(arms.recipes["baseline"], arms.task)
+        doubts = [*split_doubts(arms), *([] if summed is None else [summed])]
     for doubt in doubts:
         progress.message(doubt)
     runs: list[Run] = []
@@ -194,10 +195,11 @@ def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
 def check_networks(arms: Arms) -> None:
     """Compare one gradient of each arm's network with plain PyTorch's, before anything is paid for.
 
-    Arms whose networks are built alike are checked once.
+    Arms whose networks are built alike are checked once. Where parts weigh examples or
+    cut batches into pieces, it is tried out whether that can be done.
 
     Raises:
-        BadInput: Training would not compute what plain PyTorch computes.
+        BadInput: Training would not compute what plain PyTorch computes, or what a part says it does.
     """
     alike: dict[tuple[str, ...], Recipe] = {}
     for recipe in arms.recipes.values():
@@ -205,6 +207,8 @@ def check_networks(arms: Arms) -> None:
         alike.setdefault((recipe.engine, str(recipe.model), *surgery), recipe)
     for recipe in alike.values():
         check_network(recipe, arms.task, arms.spec.device)
+    for recipe in arms.recipes.values():
+        check_parts(recipe, arms.task, arms.spec.device)
 
 
 def pre_checks(arms: Arms, progress: Progress) -> tuple[str | None, str | None]:

@@ -24,7 +24,7 @@ from algobias.models.attributes import PlainNumbers
 from algobias.tasks.trees import map_trees
 from algobias.training.alone import Alone, shapes_of, twice, twins_of
 from algobias.training.seeding import reseed, seeded, stream_of
-from algobias.training.weighting import Scaled
+from algobias.training.weighting import weighted
 
 
 def layout_of(model: nn.Module) -> Layout:
@@ -117,7 +117,8 @@ class Looped:
         self.model.train()
         versions = [parameter._version for parameter in self._trained.values()]
         reseed(key.seeds[0], stream_of(key), key.update)
-        loss = self.loss(self.model if rows is None else Scaled(self.model, rows), batch)
+        with weighted(self.model, rows):
+            loss = self.loss(self.model, batch)
         if loss.dim() != 0:
             raise not_scalar(loss.shape)
         for (name, parameter), version in zip(self._trained.items(), versions, strict=True):
@@ -229,10 +230,9 @@ class Stacked:
         self.model.train()
 
         def loss_of(params: Any, buffers: Any, batch: Batch, rows: Tensor | None) -> Tensor:
-            def weighted(model: nn.Module, batch: Batch) -> Any:
-                return self.loss(model if rows is None else Scaled(model, rows), batch)
-
-            found: Tensor = functional_call(_Call(self.model, weighted), _prefixed(params, buffers), (batch,))
+            call = _Call(self.model, self.loss)
+            with weighted(self.model, rows):
+                found: Tensor = functional_call(call, _prefixed(params, buffers), (batch,))
             return found
 
         loss = vmap(loss_of, in_dims=(0, 0, 0, None if rows is None else 0))(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -17,13 +18,18 @@ from algobias.levers.step import Batch, Grads, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.tasks.trees import to_device
 from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
 from algobias.training.evaluation import EvaluationSet
-from algobias.training.remember import remembered
+from algobias.training.remember import alike, together, tried
 from algobias.training.seeding import seeded
-from algobias.training.stacking import can_stack
+from algobias.training.stacking import can_stack, displaced
+from algobias.training.weighable import ALLOWED, EXAMPLES, weighing_fault
 from algobias.training.weighting import kept_only, row_weights
 from algobias.user_code import UserFunction, raised_in
+
+TRIED = 1
+"""Seed of the network with which it is tried out what may be shared."""
 
 SAMPLE_CHARACTERS = 2_000
 """A task's sample is cut to so many characters."""
@@ -52,11 +58,16 @@ class Network:
         self.layout = layout_of(self.template)
         self.gradients = 0
         self.left_out: Tensor | int = 0
-        self._both: Function = lambda net, batch: (task.loss(net, batch), task.metric(net, batch))
+        self._together: Function = together(task.loss, task.metric)
+        self._shares: bool | None = None
         self._single = Looped(self.template, task.loss, self.layout)
         stacked = Stacked(self.template, task.loss)
+        self.weighing = tuple(p.name for p in parts if p.stage == "weights" and not p.idle(recipe))
         self.stacked = recipe.engine == "stacked" or (
-            recipe.engine == "auto" and can_stack(task, self.template, self._made)
+            recipe.engine == "auto"
+            and can_stack(task, self.template, self._made)
+            # an example that is left out of a loop is left out whatever the loss does
+            and not (self.weighing and self.weighing_fault)
         )
         self._engine: Engine = stacked if self.stacked else self._single
 
@@ -75,6 +86,21 @@ class Network:
         """Number of trained parameters, P."""
         return self.layout.offsets[-1]
 
+    @cached_property
+    def weighing_fault(self) -> str | None:
+        """Why single examples cannot be weighed at the outputs of this network, or None; tried out once."""
+        source = self.task.train
+        size = min(EXAMPLES, self.recipe.batch, max(1, len(source) // 2))
+        rows = torch.linspace(0, len(source) - 1, 2 * size).long()
+        batches = [to_device(source.gather(index, (0,), 0), self.device) for index in (rows[::2], rows[1::2])]
+        return weighing_fault(self._build(TRIED), self.task.loss, batches[0], batches[1], size)
+
+    def _require_weighing(self) -> None:
+        if self.weighing_fault is not None:
+            names = " and ".join(self.weighing) or "weights of examples"
+            engine = " (engine: looped leaves examples out otherwise)" if self.stacked else ""
+            raise BadInput(names, self.weighing_fault, ALLOWED + engine)
+
     def initial(self, seed: int) -> State:
         """The network of ``seed`` before training; params [P]."""
         return state_of(self._build(seed), self.layout)
@@ -85,8 +111,8 @@ class Network:
         The global random state is set where runs are not stacked: call it inside :func:`own_randomness`.
 
         Raises:
-            BadInput: The loss is no scalar or depends on no parameter, or the forward pass writes to a
-                parameter.
+            BadInput: The loss is no scalar or depends on no parameter, the forward pass writes to a
+                parameter, or examples that count differently cannot be weighed (:attr:`weighing_fault`).
         """
         rows = None
         if key.weights is not None:
@@ -102,8 +128,13 @@ class Network:
         self.gradients += key.index.shape[-1] * (key.workers if self.stacked else 1)
         if rows is not None and rows.shape[-1] == 0:
             return torch.zeros_like(state.params), state
+        if rows is not None:
+            self._require_weighing()
         with raised_in("gradient of the loss") if isinstance(self.task.loss, UserFunction) else nullcontext():
-            return self._engine.gradient(state, batch, rows, key)
+            grads, after = self._engine.gradient(state, batch, rows, key)
+        if self.stacked and key.weights is not None:  # nothing is left of the batch: no gradient, as above
+            grads = torch.where((key.weights != 0).any(-1, keepdim=True), grads, 0.0)
+        return grads, after
 
     @torch.no_grad()
     def statistics(self, state: State, batches: Iterable[Batch]) -> dict[str, Tensor]:
@@ -142,16 +173,39 @@ class Network:
 
     @torch.no_grad()
     def loss_and_metric(self, state: State, examples: EvaluationSet) -> tuple[Tensor, Tensor]:
-        """:meth:`loss` and :meth:`metric` in one pass; where both call the model alike it runs once."""
-        if self.task.corpus:
+        """:meth:`loss` and :meth:`metric`; where both call the model alike, and may, it runs once for both.
+
+        Whether it may is tried out in the first call, on the first batch and with a network of its own.
+        """
+        if self._shares is None:
+            self._shares = not self.task.corpus and self._agree(examples.batches[0].batch)
+        if not self._shares:
             return self.loss(state, examples), self.metric(state, examples)
         losses, metrics = [], []
-        with remembered(self.template), self._reading():
+        with self._reading():
             for row in examples.batches:
-                loss, metric = self._engine.evaluate(self._both, state, row.batch)
+                loss, metric = self._engine.evaluate(self._together, state, row.batch)
                 losses.append(loss)
                 metrics.append(self._checked(metric, row.length))
         return examples.mean(losses), examples.contributions(metrics)
+
+    def _agree(self, batch: Batch) -> bool:
+        """Whether loss and metric of a batch are the same with a shared forward pass and alone."""
+        if isinstance(self.template, torch.jit.ScriptModule):
+            return False
+        state = displaced(self.initial(TRIED), TRIED)
+        state = stack([state]) if self.stacked else state
+        shared, alone = tried(self.task.loss, self.task.metric), (self.task.loss, self.task.metric)
+        try:
+            with self._reading():
+                *values, same = self._engine.evaluate(shared, state, batch)
+            plain = []
+            for function in alone:
+                with self._reading():
+                    plain.append(self._engine.evaluate(function, state, batch))
+            return bool(same.all()) and all(bool(alike(*pair)) for pair in zip(values, plain, strict=True))
+        except Exception:  # what is wrong with the functions themselves shows where they are called alone
+            return False
 
     @torch.no_grad()
     def metric(self, state: State, examples: EvaluationSet) -> Tensor:

@@ -1,52 +1,125 @@
-"""A model that does not compute the same outputs twice in a row."""
+"""Loss and metric of a batch with one forward pass, where both begin with the same one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from algobias.training.forwards import Forward, changed_forward
 
-@contextmanager
-def remembered(model: nn.Module) -> Iterator[None]:
-    """Within it, a call of the model with the tensors of the call before returns the outputs of that call.
+ROUNDING = 1e-5
+"""Relative difference up to which two values are the same."""
 
-    Only for evaluation: weights must not change in between unless the inputs do, and a forward pass must
-    have no effects of its own. Loss and metric mostly begin with the same call. Outputs that were written to
-    in place are computed again.
+Function = Callable[[nn.Module, Any], Any]
+
+
+def together(loss: Function, metric: Function) -> Function:
+    """Make one function of both: the metric gets the outputs of the loss's last call where it asks for them.
+
+    Only for evaluation, and only where :func:`tried` says that the outputs are the same ones.
 
     Args:
-        model: Its ``forward`` is replaced, and put back; that of a compiled one (``torch.jit``) cannot be.
+        loss: ``loss(model, batch)``.
+        metric: ``metric(model, batch)``.
+
+    Returns:
+        (model, batch) -> (loss, metric).
     """
-    if isinstance(model, torch.jit.ScriptModule):
-        yield
-        return
-    own = model.forward
-    inputs: tuple[Any, ...] | None = None
-    output: Any = None
-    versions: list[int] = []
 
-    def forward(*given: Any, **named: Any) -> Any:
-        nonlocal inputs, output, versions
-        if not named and inputs is not None and _alike(inputs, given) and versions == _versions(output):
-            return output
-        result = own(*given, **named)
-        inputs, output, versions = (None if named else given), result, _versions(result)
-        return result
+    def both(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+        last = _LastCall()
+        with changed_forward(model, last.noted):
+            value = loss(model, batch)
+        with changed_forward(model, last.recalled):
+            return value, metric(model, batch)
 
-    model.forward = forward
-    try:
-        yield
-    finally:
-        del model.forward
+    return both
 
 
-def _alike(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+def tried(loss: Function, metric: Function) -> Function:
+    """Make one function of :func:`together`, and of whether each call that it saves has the outputs it gets.
+
+    They are others where the forward pass draws random numbers, or where it follows something that the loss
+    or the metric sets (a flag of the model, say).
+
+    Returns:
+        (model, batch) -> (loss, metric, whether all outputs were the same).
+    """
+
+    def both(model: nn.Module, batch: Any) -> tuple[Any, Any, Tensor]:
+        last = _LastCall()
+        with changed_forward(model, last.noted):
+            value = loss(model, batch)
+        with changed_forward(model, last.compared):
+            score = metric(model, batch)
+        return value, score, torch.stack([torch.tensor(True), *last.same]).all()
+
+    return both
+
+
+def alike(one: Tensor, other: Tensor) -> Tensor:
+    """Whether two tensors hold the same values up to rounding, a boolean."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return torch.tensor(False)
+    if not one.is_floating_point():
+        return (one == other).all().cpu()
+    near = (one - other).abs() <= ROUNDING * other.abs()  # isclose has no batching rule
+    return (near | (one == other) | (one.isnan() & other.isnan())).all().cpu()
+
+
+class _LastCall:
+    """The last call of a model that was noted: inputs, outputs, and how often each had been written to."""
+
+    def __init__(self) -> None:
+        self._inputs: tuple[Any, ...] | None = None
+        self._output: Any = None
+        self._versions: list[int] = []
+        self.same: list[Tensor] = []
+
+    def noted(self, own: Forward) -> Forward:
+        """Run the forward pass and note the call."""
+
+        def forward(*given: Any, **named: Any) -> Any:
+            result = own(*given, **named)
+            self._inputs, self._output = (None if named else given), result
+            self._versions = _versions((given, result))
+            return result
+
+        return forward
+
+    def recalled(self, own: Forward) -> Forward:
+        """Hand out the outputs of the noted call where the inputs are its own."""
+
+        def forward(*given: Any, **named: Any) -> Any:
+            return self._output if self._knows(given, named) else own(*given, **named)
+
+        return forward
+
+    def compared(self, own: Forward) -> Forward:
+        """Run the forward pass, and compare where :meth:`recalled` would not run it."""
+
+        def forward(*given: Any, **named: Any) -> Any:
+            known, kept = self._knows(given, named), self._output
+            result = own(*given, **named)
+            if known:
+                pairs = list(zip(tree_leaves(kept), tree_leaves(result), strict=True))
+                self.same += [alike(a, b) for a, b in pairs if isinstance(a, Tensor)]
+            return result
+
+        return forward
+
+    def _knows(self, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
+        return (
+            not named
+            and self._inputs is not None
+            and len(given) == len(self._inputs)
+            and all(_same(a, b) for a, b in zip(self._inputs, given, strict=True))
+            and self._versions == _versions((given, self._output))
+        )
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -62,6 +135,6 @@ def _same(a: Any, b: Any) -> bool:
     return place and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
 
 
-def _versions(output: Any) -> list[int]:
+def _versions(tree: Any) -> list[int]:
     """How often each tensor has been written to."""
-    return [leaf._version for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+    return [leaf._version for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

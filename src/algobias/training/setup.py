@@ -20,6 +20,7 @@ from algobias.training.evaluation import EvaluationSet
 from algobias.training.horizon import Horizon
 from algobias.training.network import Network, stack
 from algobias.training.sampler import build_sampler
+from algobias.training.sums import require_mean
 
 
 class Setup:
@@ -29,6 +30,9 @@ class Setup:
         recipe: The recipe.
         task: Its task.
         device: Where tensors live.
+
+    Raises:
+        BadInput: The recipe is impossible for the task.
     """
 
     def __init__(self, recipe: Recipe, task: Task, device: torch.device) -> None:
@@ -62,6 +66,9 @@ class Setup:
         for part in parts:
             self.grad = part.gradient(self.grad, context)
             self.transform = part.update(self.transform, context)
+        if self.network.weighing:
+            _ = self.network.weighing_fault  # found out now, not in a step whose cost is measured
+        require_mean([part.name for part in parts if part.splits(recipe)], self.network)
         fit = task.fit_index(used)
         self.fit_examples = EvaluationSet.of(source, fit, task.weight)
         self.test_examples = EvaluationSet.of(task.test.to(device), None, task.weight)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
@@ -22,6 +23,9 @@ from algobias.user_code import guarded, where_and_what
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""
+
+FIRST_UPDATES = 4
+"""Updates in which parts have shown how they weigh examples."""
 
 SAME = 1e-5
 """Relative distance up to which two gradients of one function at one place are the same, in float32."""
@@ -74,6 +78,43 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
         _compare(grads, first, second, recipe.engine)
         if not same_buffers(left, after):
             raise _not_stacked("the forward pass changes buffers", recipe.engine)
+
+
+def check_parts(recipe: Recipe, task: Task, device: str = "cpu") -> None:
+    """Refuse a recipe whose parts cut batches into pieces, or weigh their examples, where that is not exact.
+
+    Pieces are joined as means: not those of a loss that is a sum. Where examples cannot be weighed
+    (:mod:`~algobias.training.weighable`), some recipes still can be trained: examples that are only left out
+    are no part of the batch when runs are looped over. So the gradients of the first updates are asked for.
+    Cost: nothing where no part does such things; else three forward passes and seven gradients of a few
+    examples, and where those show a fault a few gradients of a batch.
+
+    Args:
+        recipe: Of the runs to come.
+        task: Its task.
+        device: Where they will be trained.
+
+    Raises:
+        BadInput: Named after these parts.
+    """
+    parts = [build_part(spec) for spec in recipe.parts]
+    weigh = any(part.stage == "weights" and not part.idle(recipe) for part in parts)
+    if not weigh and not any(part.splits(recipe) for part in parts):
+        return
+    setup = Setup(recipe, task, torch.device(device))
+    if not weigh or setup.network.weighing_fault is None:
+        return
+    state = setup.initial(SEEDS[:1])
+    memory = setup.transform.init(state)
+    with own_randomness(), exact_arithmetic(setup.network.device):
+        for update in range(FIRST_UPDATES):
+            batch, key = setup.sampler(update, SEEDS[:1])
+            try:
+                setup.grad(setup.transform.at(state, memory, key), batch, key)
+            except BadInput:
+                raise
+            except Exception:  # a fault of the network's own shows where it is trained
+                return
 
 
 def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:

@@ -6,18 +6,35 @@ from dataclasses import replace
 
 import torch
 
+from algobias.levers.registry import build_part
 from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Unavailable
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.training.evaluation import EVALUATION_BATCH
 from algobias.training.network import Network
 from algobias.training.subjects import subject_of
-
-SPLITTING = ("accumulate", "workers", "drop_compute")
-"""Parts that take the gradient of a batch piece by piece."""
+from algobias.training.sums import is_sum
 
 TRIED = 64
 """Training examples on which the loss is tried."""
+
+
+SUMMED = (
+    "the loss of a batch is a sum: training losses are sums over up to "
+    f"{EVALUATION_BATCH} examples, and a larger batch makes larger steps"
+)
+
+
+def sum_remark(recipe: Recipe, task: Task) -> str | None:
+    """What to mind about a loss that is a sum over the batch, or None.
+
+    Args:
+        recipe: Any of the task.
+        task: Its task.
+    """
+    plain = recipe.edit(parts=(), engine="looped")
+    return SUMMED if is_sum(Network(task, plain, (), torch.device("cpu"))) else None
 
 
 def split_doubt(recipe: Recipe, task: Task) -> str | None:
@@ -30,7 +47,7 @@ def split_doubt(recipe: Recipe, task: Task) -> str | None:
         recipe: The recipe.
         task: Its task.
     """
-    splits = [spec.name for spec in recipe.parts if spec.name in SPLITTING]
+    splits = [part.name for part in map(build_part, recipe.parts) if part.splits(recipe)]
     if not splits:
         return None
     plain = recipe.edit(parts=(), engine="looped")

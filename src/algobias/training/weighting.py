@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
+from torch.nn.modules.module import register_module_forward_hook
 
 from algobias.errors import BadInput
 from algobias.levers.step import Batch
 from algobias.tasks.trees import map_trees
+from algobias.training.forwards import Forward, changed_forward
 
 
-class Scaled(nn.Module):
-    """A model whose outputs are the same, and whose gradients of row i are multiplied by ``weights[i]``."""
+def weighted(model: nn.Module, weights: Tensor | None) -> AbstractContextManager[None]:
+    """Multiply the gradients of row i of the model's outputs by ``weights[i]``, within a block.
 
-    def __init__(self, model: nn.Module, weights: Tensor) -> None:
-        super().__init__()
-        self._model, self._row_weights = (model,), weights
+    The outputs stay what they are. A loss has the model itself before it, parameters and members included:
+    only what comes out of calling it is weighed (:mod:`~algobias.training.weighable` finds out whether that
+    is all that the loss uses).
 
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The model's own outputs."""
-        return map_trees(self._scale, self._model[0](*inputs, **named))
+    Args:
+        model: Its forward pass is replaced, and put back.
+        weights: Of the examples of the batch, [B]; None: nothing is changed.
+    """
+    if weights is None:
+        return nullcontext()
+    rows: Tensor = weights
+    if isinstance(model, torch.jit.ScriptModule):
+        return _hooked(model, rows)
 
-    def _scale(self, output: Tensor) -> Tensor:
-        weights = self._row_weights
+    def change(own: Forward) -> Forward:
+        return lambda *inputs, **named: scaled(own(*inputs, **named), rows)
+
+    return changed_forward(model, change)
+
+
+@contextmanager
+def _hooked(model: nn.Module, weights: Tensor) -> Iterator[None]:
+    def hook(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+        return scaled(outputs, weights) if module is model else outputs
+
+    handle = register_module_forward_hook(hook)  # a compiled module takes none of its own
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def scaled(outputs: Any, weights: Tensor) -> Any:
+    """The same outputs, the gradients of row i multiplied by ``weights[i]``.
+
+    Raises:
+        BadInput: An output without one row for each example.
+    """
+
+    def scale(output: Tensor) -> Tensor:
         if not output.is_floating_point():
             return output
         if output.dim() == 0 or output.shape[0] != weights.shape[0]:
             allowed = f"outputs with one row for each of the {weights.shape[0]} examples of the batch"
             raise BadInput("model", tuple(output.shape), allowed)
         still = output.detach()
-        # the difference is exactly zero, so that the value is the same to the last bit
-        return still + weights.view(-1, *(1,) * (output.dim() - 1)).to(output.dtype) * (output - still)
+        # zero, so that the value is the same to the last bit; masked outputs (-inf) have no difference
+        nothing = torch.where(still.isfinite(), output - still, 0.0)
+        return still + weights.view(-1, *(1,) * (output.dim() - 1)).to(output.dtype) * nothing
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            return getattr(self.__dict__["_model"][0], name)
+    return map_trees(scale, outputs)
 
 
 def row_weights(

@@ -12,6 +12,7 @@ from torch import Tensor
 from algobias.probes.base import Card, Probe
 from algobias.probes.matrices.lanczos import Extreme, extreme, stepping_down
 from algobias.probes.matrices.operator import Operator, gauss_newton, hessian, scaled
+from algobias.probes.passes.losses import told_scale, trained_scale
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject, Training
 from algobias.spelling import Whole
@@ -169,7 +170,7 @@ class TopEigenvalue(Probe):
         fields = told(found, operator)
         training = subject.training
         if training is not None and training.name == "sgd" and (edge := stable_product(training)) is not None:
-            fields["details"]["threshold"] = edge / training.lr
+            fields["details"]["threshold"] = edge / (training.lr * trained_scale(subject))
         reading = self.reading(float(found.values[0]), **fields)
         if self.per_layer:
             reading = replace(
@@ -288,6 +289,7 @@ class EffectiveSharpness(Probe):
     """Learning rate times the top eigenvalue of the Hessian as the optimizer sees it."""
 
     name: ClassVar[str] = "effective_sharpness"
+    revision: ClassVar[int] = 2  # 1 took a loss that is a sum over the batch for a mean
     card: ClassVar[Card] = Card(
         summary="learning rate times the largest eigenvalue of the preconditioned Hessian; plain descent "
         "is stable below 2",
@@ -326,9 +328,9 @@ class EffectiveSharpness(Probe):
         found = solve(subject, self.spelling(), operator, self.tolerance, self.most)
         inner.release()
         fields = told(found, operator)
-        numerical = fields["numerical"]
-        fields["numerical"] = replace(
-            numerical, low=training.lr * numerical.low, high=training.lr * numerical.high
-        )
+        numerical, scale = fields["numerical"], trained_scale(subject)
+        factor = training.lr * scale
+        fields["numerical"] = replace(numerical, low=factor * numerical.low, high=factor * numerical.high)
         fields["details"] |= {"lr": training.lr, "threshold": stable_product(training)}
-        return self.reading(training.lr * float(found.values[0]), **fields)
+        fields["warnings"] = (*fields.get("warnings", ()), *told_scale(scale))
+        return self.reading(factor * float(found.values[0]), **fields)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
-from algobias.probes.passes.losses import totals
+from algobias.probes.passes.losses import totals, trained_scale
 from algobias.probes.passes.output_rows import curved
 from algobias.probes.passes.weighing import example, examples
 from algobias.probes.reading import Reading, Unavailable
@@ -24,6 +24,7 @@ class FunctionSpaceNorm(Probe):
     """Stability norm of a two-layer ReLU network."""
 
     name: ClassVar[str] = "function_space_norm"
+    revision: ClassVar[int] = 2  # 1 took a loss that is a sum over the batch for a mean in its threshold
     card: ClassVar[Card] = Card(
         summary="stability norm of a two-layer ReLU network: how bent its function is where the data are",
         family="stability",
@@ -59,7 +60,7 @@ class FunctionSpaceNorm(Probe):
             details["function_form"] = layers.function_norm(inputs)
         training = subject.training
         if training is not None and training.name == "sgd" and not (training.momentum or training.delay):
-            threshold = 1 / (training.lr * bend) - 0.5
+            threshold = 1 / (training.lr * bend * trained_scale(subject)) - 0.5
             details |= {"threshold": threshold, "slack": threshold - found.value}
         return self.reading(
             found.value,

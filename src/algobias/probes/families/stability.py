@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import EDGE, EffectiveSharpness
 from algobias.probes.passes.draws import random_batches
-from algobias.probes.passes.losses import checked, flatten, require_graph, totals
+from algobias.probes.passes.losses import checked, flatten, require_graph, told_scale, totals, trained_scale
 from algobias.probes.passes.output_rows import gram
 from algobias.probes.passes.samples import mean_interval, skewed
 from algobias.probes.passes.ways import require_whole_graph
@@ -34,7 +34,7 @@ class StabilityMargin(Probe):
     """Sharpness over the threshold of the optimizer that is used."""
 
     name: ClassVar[str] = "stability_margin"
-    revision: ClassVar[int] = 2  # 1 took random delays for fixed ones
+    revision: ClassVar[int] = 3  # 1 took random delays for fixed ones; 2 took sums over the batch for means
     card: ClassVar[Card] = Card(
         summary="sharpness over the threshold of the optimizer, momentum and delay in use: 1 is the edge",
         family="stability",
@@ -95,6 +95,7 @@ class SgdStability(Probe):
     """Learning rate over the largest one at which SGD is stable in mean square."""
 
     name: ClassVar[str] = "sgd_stability"
+    revision: ClassVar[int] = 2  # 1 took a loss that is a sum over the batch for a mean
     positional: ClassVar[str | None] = "rows"
     card: ClassVar[Card] = Card(
         summary="learning rate over the largest stable one of SGD in mean square: 1 is the edge",
@@ -145,17 +146,20 @@ class SgdStability(Probe):
             warnings.append("weight decay is left out of the threshold")
         if used < population:
             warnings.append(f"{used} random examples stand for all {population}")
+        scale = trained_scale(subject)
+        warnings += told_scale(scale)
+        rate = training.lr * scale
         exact = "computed exactly for the examples read, up to rounding"
         sampled = "eigenvalues of a sample of examples have no valid interval"
         return self.reading(
-            training.lr / found.rate,
+            rate / found.rate,
             no_interval=exact if used == population else sampled,
             details={
                 "threshold": 1.0,
-                "largest_stable_rate": found.rate,
-                "top_bound": training.lr / found.top_bound,
-                "identity_bound": training.lr / found.identity_bound,
-                "full_batch": training.lr / found.full_batch,
+                "largest_stable_rate": found.rate / scale,
+                "top_bound": rate / found.top_bound,
+                "identity_bound": rate / found.identity_bound,
+                "full_batch": rate / found.full_batch,
                 "single_weight": found.single_weight,
                 "batch": batch,
                 "examples": used,
@@ -169,7 +173,7 @@ class BatchSharpness(Probe):
     """Curvature of the loss of a random batch along that batch's own gradient."""
 
     name: ClassVar[str] = "batch_sharpness"
-    revision: ClassVar[int] = 2
+    revision: ClassVar[int] = 3  # 2 took a loss that is a sum over the batch for a mean
     positional: ClassVar[str | None] = "batches"
     card: ClassVar[Card] = Card(
         summary="curvature of a random batch's loss along its own gradient, at the batch size of training",
@@ -201,7 +205,10 @@ class BatchSharpness(Probe):
         whole = size == count
         draw = subject.generator(self.name)
         drawn = random_batches(subject, size, 1 if whole else self.batches, draw)
-        found = [value for one in drawn if (value := _along_gradient(subject, one, size / count)) is not None]
+        # where fewer examples are there than are trained with, a sum of as many grows in proportion
+        larger = wanted / size if weighing(subject).reduction == "sum" else 1.0
+        along = [_along_gradient(subject, one, size / count) for one in drawn]
+        found = [larger * value for value in along if value is not None]
         if not found:
             raise Unavailable("the gradient of every random batch is zero: it has no direction")
         details: dict[str, Any] = {"batch": size, "batches": len(found)}
@@ -219,6 +226,7 @@ class BatchSharpness(Probe):
         else:
             condition = "independent random batches of the examples read"
             told = {"monte_carlo": replace(interval, condition=condition), "warnings": skewed(values)}
+        told["warnings"] = (*told.get("warnings", ()), *told_scale(trained_scale(subject)))
         if size < wanted:
             few = f"the {count} examples read are fewer than the batch size, {wanted}"
             told["warnings"] = (*told.get("warnings", ()), few)
@@ -236,15 +244,12 @@ def _along_gradient(subject: Subject, batch: Any, share: float) -> float | None:
     """``g' H g / |g|^2`` of one batch; None where its gradient is zero."""
     require_whole_graph(subject)
     params = list(subject.trained.values())
-    rule = weighing(subject)
-    if rule.weigh(batch) == 0:
+    if weighing(subject).weigh(batch) == 0:
         return None
 
     def compute() -> tuple[Tensor, Tensor]:
         loss = checked(subject.loss(subject.model, batch))
         require_graph(loss)
-        if rule.reduction == "sum":
-            loss = loss / rule.weigh(batch)
         g = flatten(torch.autograd.grad(loss, params, create_graph=True, allow_unused=True), params)
         fixed = g.detach()
         if not g.requires_grad:

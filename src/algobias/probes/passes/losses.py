@@ -65,6 +65,26 @@ def totals(subject: Subject) -> tuple[float, int]:
     return found
 
 
+def trained_scale(subject: Subject) -> float:
+    """How many times as large as the loss that is measured the loss of a training batch is.
+
+    1 for a mean. A loss that is a sum is measured as a mean (over examples, or tokens), and trained with as
+    it is: times what a batch of the size that is trained with contains of them on average.
+    """
+    training = subject.training
+    if training is None or weighing(subject).reduction == "mean":
+        return 1.0
+    weight, count = totals(subject)
+    return (training.batch or training.examples or count) * weight / count
+
+
+def told_scale(scale: float) -> tuple[str, ...]:
+    """The remark that belongs to a reading in which :func:`trained_scale` is not 1."""
+    if scale == 1:
+        return ()
+    return (f"the loss is a sum: curvature counts as that of a training batch, {scale:.6g} times the mean's",)
+
+
 def counted(subject: Subject) -> int:
     """Number of examples that :func:`per_example` gives: those with a weight, not masked throughout."""
 

@@ -22,7 +22,11 @@ from algobias.training.processes.strategies import KINDS, Parallel, put_back, st
 from algobias.training.records import Record, check, outcome_of
 from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
+from algobias.training.sums import require_mean
 from algobias.training.trivial import trivial_metrics
+
+JOINING = {"synchronous": "workers", "local": "local_sgd"}
+"""Parts whose workers each have a piece of the batch, by how they share out the work."""
 
 SNAPSHOT_SECONDS = 10.0
 
@@ -68,6 +72,8 @@ def train_rank(
         Interrupted: ``should_stop`` said so; snapshots are stored.
     """
     setup = Setup(recipe.edit(engine="looped"), task, torch.device(device))
+    if parallel.kind != "server" and parallel.workers > 1:
+        require_mean([JOINING[parallel.kind]], setup.network)
     address = recipe.address(f"{parallel}")
     with own_randomness(), exact_arithmetic(setup.network.device):
         strategy = KINDS[parallel.kind](setup, parallel, seed, setup.initial((seed,)))

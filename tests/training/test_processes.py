@@ -153,7 +153,7 @@ def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
         if there and not killed:
             killed = True
             subprocess.run(
-                ["pkill", "-9", "-f", f"study.distributed digits --recipe {tmp_path}"], check=False
+                ["pkill", "-9", "-f", f"running.distributed digits --recipe {tmp_path}"], check=False
             )
         return False
 

@@ -1,4 +1,4 @@
-"""The command line. With ``--json`` stdout is one JSON object, or empty where the exit code is neither 0 nor 1."""
+"""The command line. With ``--json`` stdout is one JSON object, or empty at exit codes other than 0 and 1."""
 
 from algobias.cli.app import main
 

@@ -21,6 +21,7 @@ NAMES = [
     "LocalSGD",
     "DropCompute",
     "SAM",
+    "ErrorFeedback",
 ]
 
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from algobias.errors import BadInput
 from algobias.levers.compressors import ErrorFeedback
 from algobias.levers.sam import SAM
+from algobias.levers.several import Several
 from algobias.levers.stale import DelayedGradients, ShiftedMomentum
-from algobias.levers.wrapper import Several, Wrapper
+from algobias.levers.wrapper import Wrapper
 
 X, Y = torch.randn(2, 16, 3, generator=torch.Generator().manual_seed(1)).unbind()
 Make = Callable[[nn.Module, torch.optim.Optimizer], Wrapper]

@@ -1,4 +1,4 @@
-"""The command line. Every command prints one JSON object with ``--json``, and everything else on stderr."""
+"""The command line. With ``--json`` stdout is one JSON object, or empty at exit codes other than 0 and 1."""
 
 from algobias.cli.app import main
 

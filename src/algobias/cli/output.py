@@ -1,4 +1,4 @@
-"""Where a command writes: one JSON object on stdout, everything else on stderr, and no control characters."""
+"""Where a command writes: one JSON object at most on stdout, all else on stderr, no control characters."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def path_of(option: str) -> Callable[[str | Path], Path]:
     return path
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout (exit codes 0 and 1).")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="No progress, no panels: only errors, and JSON where asked for.")
 ]

@@ -9,9 +9,10 @@ import torch
 from pydantic import Field
 
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
-from algobias.levers.workers import check_divides, combined, shares
+from algobias.levers.workers import combined, shares
 from algobias.recipe import Recipe
 from algobias.tasks.trees import map_trees
 
@@ -58,18 +59,9 @@ class Accumulate(Part):
         return cls(count=1)
 
     def part_of(self, fraction: float, recipe: Recipe) -> Accumulate:
-        """Geometric in the micro-batches; the nearest number that divides the batch."""
-        now = self.size_from(recipe, "count")
-        return self.with_options(count=divisor(now, self.count, fraction, of=recipe.batch))
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: K does not divide the batch.
-        """
-        check_divides(recipe.batch, self.count, "accumulate")
-        return super().apply(recipe)
+        """Geometric in the micro-batches; the nearest number that divides the examples there are for them."""
+        now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
+        return self.with_options(count=divisor(now, self.count, fraction, of=examples))
 
     def splits(self, recipe: Recipe) -> bool:
         """Micro-batches."""

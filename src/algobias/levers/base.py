@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from pydantic import model_validator
 from torch import Tensor, nn
 
 from algobias.levers.order import placed
+from algobias.levers.portions import check_portions
 from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
-from algobias.recipe import Frozen, PartSpec, Recipe
-from algobias.spelling import Spelled, number, validate_options
+from algobias.recipe import PartSpec, Recipe
+from algobias.spelling import Spelled, validate_options
 
 Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
@@ -69,38 +68,6 @@ class Card:
     alters_loss: bool = False
     needs: tuple[Literal["batch_norm", "images"], ...] = ()
     controls: tuple[str, ...] = ()
-
-
-class Amount(Frozen):
-    """A number, or a multiple of what is there: ``256`` or ``x16``."""
-
-    value: float
-    relative: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_text(cls, data: Any) -> Any:
-        if isinstance(data, int | float) and not isinstance(data, bool):
-            return {"value": float(data)}
-        if isinstance(data, str):
-            match = re.fullmatch(r"(x?)([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)", data)
-            if match is None:
-                raise ValueError("a number, or x and a number for a multiple, is needed")
-            return {"value": float(match[2]), "relative": match[1] == "x"}
-        return data
-
-    @model_validator(mode="after")
-    def _positive(self) -> Self:
-        if self.value <= 0:
-            raise ValueError("must be above 0")
-        return self
-
-    def of(self, current: float) -> float:
-        """The amount this stands for, given the current one."""
-        return self.value * current if self.relative else self.value
-
-    def __str__(self) -> str:
-        return f"{'x' if self.relative else ''}{number(self.value)}"
 
 
 class Lever(Spelled):
@@ -202,10 +169,12 @@ class Part(Lever):
         It comes before parts that it cannot follow.
 
         Raises:
-            BadInput: It does not go with one of the others.
+            BadInput: It does not go with one of the others, or cannot divide the examples that they leave it.
         """
         kept = tuple(part for part in recipe.parts if part.name != self.name)
-        return recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
+        edited = recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
+        check_portions(edited, self.name)
+        return edited
 
     def present(self, recipe: Recipe) -> Self:
         """The setting that ``recipe`` has: that of its own part of this name, else the neutral one."""
@@ -301,4 +270,4 @@ class Context:
     gather: Any = None
 
 
-__all__ = ["STAGES", "Amount", "Card", "Context", "Lever", "Part", "Place", "Stage", "Statistics"]
+__all__ = ["STAGES", "Card", "Context", "Lever", "Part", "Place", "Stage", "Statistics"]

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.amount import Amount
+from algobias.levers.base import Card, Lever
+from algobias.levers.portions import check_batch
 from algobias.levers.schedule import warmup_between
 from algobias.levers.size import rounded, whole_between
 from algobias.recipe import Recipe
@@ -115,12 +117,13 @@ class BatchSize(Lever):
         """Set the batch, the learning rate by its rule, and the warm-up where one is given.
 
         Raises:
-            BadInput: The batch is not a whole number, or larger than the training data in use; a rule for
-                another optimizer.
+            BadInput: The batch is not a whole number, larger than the training data in use, or one that parts
+                of the recipe cannot divide; a rule for another optimizer.
         """
         size = self._size(recipe)
         rate = recipe.optimizer.lr * self._gain(recipe, size)
         edited = recipe.edit(batch=size, optimizer__lr=rate)
+        check_batch(edited)
         return edited if self.warmup is None else edited.edit(schedule__warmup=self.warmup)
 
     def derivation(self, recipe: Recipe) -> str | None:

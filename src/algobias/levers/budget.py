@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.amount import Amount
+from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.recipe import MOST_UPDATES, Recipe
 from algobias.spelling import Whole, number

@@ -14,7 +14,7 @@ from algobias.levers.compressors import as_matrix, bytes_of, kept_of, largest, l
 from algobias.levers.randomness import generator
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
-from algobias.levers.workers import check_divides, mean_buffers, spread, worker_gradients
+from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
 
 
@@ -84,15 +84,6 @@ class Compress(Part):
         if self.kind == now.kind == "powersgd":
             return self.with_options(rank=whole_between(now.rank, self.rank, fraction))
         raise NoShare(f"{self.kind} is a kind of compression, of which there is no part")
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: The workers do not divide the batch.
-        """
-        check_divides(recipe.batch, self.workers, "compress.workers")
-        return super().apply(recipe)
 
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""

@@ -124,15 +124,10 @@ class Dropped(Part):
 
         Raises:
             BadInput: Neither or both of p and a threshold; workers and micro-batches that do not divide the
-                batch.
+                examples of an update.
         """
         if (self.p is None) == (self.threshold is None):
             raise BadInput("drop_compute", self.spelling(), "one of p=... and a threshold")
-        if self.scale == "worker" and recipe.batch % self.workers:
-            raise BadInput("drop_compute.workers", self.workers, f"a divisor of the batch of {recipe.batch}")
-        if self.threshold is not None and recipe.batch % (self.workers * self.micro):
-            parts = f"{self.workers} x {self.micro}"
-            raise BadInput("drop_compute.workers", parts, f"parts that divide the batch of {recipe.batch}")
         return super().apply(recipe)
 
     def splits(self, recipe: Recipe) -> bool:

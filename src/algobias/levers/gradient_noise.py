@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.size import whole_between
@@ -81,16 +80,6 @@ class GradientNoise(Part):
     def idle(self, recipe: Recipe) -> bool:
         """The recipe's own batch is as noisy already."""
         return not self.missing(recipe.batch)
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: Chunks that do not divide the batch.
-        """
-        if self.kind == "additive" and recipe.batch % self.chunks and self.like < recipe.batch:
-            raise BadInput("gradient_noise.chunks", self.chunks, f"a divisor of the batch of {recipe.batch}")
-        return super().apply(recipe)
 
     def splits(self, recipe: Recipe) -> bool:
         """Chunks."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import torch
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,11 +16,14 @@ from algobias.levers.base import Card, Context, Part, Stage
 from algobias.levers.randomness import generator
 from algobias.levers.repeat import COPY_EPOCHS
 from algobias.levers.shift import first_changed
-from algobias.levers.size import NoShare, rounded
+from algobias.levers.size import NoShare, more_images, numbers_in, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
 from algobias.spelling import number as written
 from algobias.tasks.trees import map_trees
+
+SMALLEST = 2**-8
+"""Sides that are traded for more images are no smaller: an update would hold more images than any memory."""
 
 
 class ImageSize(Part):
@@ -78,17 +81,24 @@ class ImageSize(Part):
     @field_validator("scales")
     @classmethod
     def _sides(cls, value: str) -> str:
-        if any(not 0 < scale <= 1 for scale in _numbers(value)):
+        if any(not 0 < scale <= 1 for scale in numbers_in(value)):
             raise ValueError("shares of the full side, above 0 and at most 1, separated by /")
         return value
 
     @field_validator("shares")
     @classmethod
     def _weights(cls, value: str) -> str:
-        given = _numbers(value) if value else [1.0]
+        given = numbers_in(value) if value else [1.0]
         if not all(0 <= share < math.inf for share in given) or not 0 < sum(given) < math.inf:
             raise ValueError("numbers of at least 0 separated by /, one of them above 0")
         return value
+
+    @model_validator(mode="after")
+    def _drawable(self) -> Self:
+        if self.mode != "constant" and min(numbers_in(self.scales)) < SMALLEST:
+            allowed = f"at least {SMALLEST:g} with mode={self.mode}: {more_images(SMALLEST):,} images for one"
+            raise BadInput("image_size", self.scales, allowed)
+        return self
 
     @classmethod
     def neutral(cls, recipe: Recipe) -> ImageSize:
@@ -104,8 +114,8 @@ class ImageSize(Part):
         """
         if not self.present(recipe).idle(recipe):
             raise NoShare("the recipe has several sizes already")
-        scales = _numbers(self.scales)
-        given = _numbers(self.shares) if self.shares else [1.0] * len(scales)
+        scales = numbers_in(self.scales)
+        given = numbers_in(self.shares) if self.shares else [1.0] * len(scales)
         shares = {1.0: 1 - fraction}
         for scale, share in zip(scales, given, strict=True):
             shares[scale] = shares.get(scale, 0.0) + fraction * share / sum(given)
@@ -121,15 +131,15 @@ class ImageSize(Part):
         Raises:
             BadInput: Probabilities that do not belong to the scales.
         """
-        shares = _numbers(self.shares) if self.shares else []
-        if shares and len(shares) != len(_numbers(self.scales)):
+        shares = numbers_in(self.shares) if self.shares else []
+        if shares and len(shares) != len(numbers_in(self.scales)):
             raise BadInput("image_size.shares", self.shares, "one number of at least 0 for each scale")
         return super().apply(recipe)
 
     def drawn(self, update: int) -> float:
         """The scale of an update; fixed by its number."""
-        scales = _numbers(self.scales)
-        shares = _numbers(self.shares) if self.shares else [1.0] * len(scales)
+        scales = numbers_in(self.scales)
+        shares = numbers_in(self.shares) if self.shares else [1.0] * len(scales)
         uniform = float(generator(0, "image_size", update).random()) * sum(shares)
         for scale, share in zip(scales, shares, strict=True):
             uniform -= share
@@ -141,9 +151,9 @@ class ImageSize(Part):
         """Expected images of an update over those of the batch."""
         if self.mode == "constant":
             return 1.0
-        scales = _numbers(self.scales)
-        shares = _numbers(self.shares) if self.shares else [1.0] * len(scales)
-        total = sum(share * round(1 / scale**2) for scale, share in zip(scales, shares, strict=True))
+        scales = numbers_in(self.scales)
+        shares = numbers_in(self.shares) if self.shares else [1.0] * len(scales)
+        total = sum(share * more_images(scale) for scale, share in zip(scales, shares, strict=True))
         return total / sum(shares)
 
     @property
@@ -153,7 +163,7 @@ class ImageSize(Part):
 
     def sampler(self, sampler: Sampler, context: Context) -> Sampler:
         """Draw a size, shrink the images, add what the mode says."""
-        if _numbers(self.scales) == [1.0]:
+        if numbers_in(self.scales) == [1.0]:
             return sampler
 
         def draw(update: int, seeds: tuple[int, ...]) -> tuple[Batch, Key]:
@@ -161,7 +171,7 @@ class ImageSize(Part):
             scale = self.drawn(update)
             if scale == 1:
                 return batch, key
-            more = round(1 / scale**2) if self.mode != "constant" else 1
+            more = more_images(scale) if self.mode != "constant" else 1
             if more > 1:
                 batch, key = self._more(batch, key, more, seeds, context)
             return first_changed(batch, lambda images: smaller(images, scale)), key
@@ -210,10 +220,3 @@ def smaller(images: Tensor, scale: float) -> Tensor:
     flat = images.reshape(-1, channels, height, width)
     made = interpolate(flat, size=sides, mode="bilinear", align_corners=False, antialias=True)
     return made.reshape(*lead, channels, *sides)
-
-
-def _numbers(text: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split("/")]
-    except ValueError as error:
-        raise ValueError("numbers separated by /") from error

@@ -21,7 +21,6 @@ from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
 from algobias.levers.workers import (
     all_reduce_bytes,
-    check_divides,
     mean_state,
     shares,
     spread,
@@ -118,15 +117,6 @@ class LocalUpdates(Part):
     def idle(self, recipe: Recipe) -> bool:
         """A single worker, of whose memory nothing is lost and whose moves nobody rescales."""
         return self == type(self).neutral(recipe)
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: The workers do not divide the batch.
-        """
-        check_divides(recipe.batch, self.workers, "local_sgd.workers")
-        return super().apply(recipe)
 
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""

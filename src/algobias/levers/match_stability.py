@@ -8,7 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.amount import Amount
+from algobias.levers.base import Card, Lever
 from algobias.levers.delay import Delay
 from algobias.levers.rate import LearningRate
 from algobias.levers.size import between

@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.amount import Amount
+from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between, kept
 from algobias.levers.step import Grads, State, Transform, Tree
 from algobias.recipe import OptimizerSpec, Recipe

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from algobias.levers.base import Amount, Card, Lever
+from algobias.levers.amount import Amount
+from algobias.levers.base import Card, Lever
 from algobias.levers.size import between
 from algobias.recipe import Recipe
 

@@ -228,16 +228,6 @@ class Repeat(Part):
             return self.with_options(copies=divisor(now, self.copies, fraction, of=recipe.batch))
         return self.with_options(copies=whole_between(now, self.copies, fraction))
 
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: ``keep=batch`` where M does not divide the batch.
-        """
-        if self.keep == "batch" and recipe.batch % self.copies:
-            raise BadInput("repeat", self.copies, f"a divisor of the batch of {recipe.batch}")
-        return super().apply(recipe)
-
     def gradients_per_example(self) -> float:
         """M where all examples of the batch are kept."""
         return float(self.copies) if self.keep == "examples" else 1.0

@@ -12,19 +12,11 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.several import Several
 from algobias.levers.size import between
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
 from algobias.levers.whole import whole
-from algobias.levers.wrapper import (
-    Closure,
-    Several,
-    Wrapper,
-    entries,
-    is_unscaled,
-    precise,
-    taken_over,
-    unscale_again,
-)
+from algobias.levers.wrapper import Closure, Wrapper, entries, is_unscaled, precise, taken_over, unscale_again
 from algobias.recipe import Recipe
 from algobias.spelling import Whole
 
@@ -67,7 +59,7 @@ class SAM(Wrapper):
         every: In :meth:`step` with a closure, perturb at every k-th update only, starting with the first.
 
     Raises:
-        BadInput: ``rho`` is negative or infinite, or ``every`` no whole number of at least 1.
+        BadInput: ``rho`` is negative or infinite, ``every`` no whole number above 0, or a SAM is inside.
 
     Example:
         >>> import torch; _ = torch.manual_seed(0)
@@ -81,6 +73,8 @@ class SAM(Wrapper):
         >>> bool((net(x) - y).square().mean() < y.var())
         True
     """
+
+    _repeats = True
 
     def __init__(
         self,
@@ -187,16 +181,18 @@ class SAM(Wrapper):
         """
         if isinstance(closure, torch.amp.GradScaler):
             closure, scaler = None, closure
-        loss = None
-        if closure is not None:
-            self.zero_grad()
-            loss = self._evaluated(closure)
-            if self.updates % self.every == 0:
-                with self.perturbed(scaler) as moved:
-                    if moved:
-                        self._evaluated(closure)
-            self.updates += 1
+        loss = None if closure is None else self._evaluated(closure, scaler)
         super().step(scaler=scaler)
+        return loss
+
+    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Any:
+        self.zero_grad()
+        loss = super()._passes(closure, scaler)
+        if self.updates % self.every == 0:
+            with self.perturbed(scaler) as moved:
+                if moved:
+                    super()._passes(closure, scaler)
+        self.updates += 1
         return loss
 
     def _update(self) -> None:

@@ -73,3 +73,26 @@ def divisor(none: int, own: int, fraction: float, of: int) -> int:
 def rounded(value: float) -> float:
     """A number in three significant digits."""
     return float(f"{value:.{DIGITS}g}")
+
+
+def numbers_in(text: str) -> list[float]:
+    """The numbers of a text in which ``/`` separates them.
+
+    Example:
+        >>> numbers_in("0.5/1")
+        [0.5, 1.0]
+    """
+    try:
+        return [float(part) for part in text.split("/")]
+    except ValueError as error:
+        raise ValueError("numbers separated by /") from error
+
+
+def more_images(scale: float) -> int:
+    """How many images of sides ``scale`` times as long have the pixels of one, rounded.
+
+    Example:
+        >>> more_images(0.5), more_images(1)
+        (4, 1)
+    """
+    return round(1 / scale**2)

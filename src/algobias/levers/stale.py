@@ -15,7 +15,7 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.whole import whole
-from algobias.levers.wrapper import Closure, Wrapper, innermost
+from algobias.levers.wrapper import Wrapper, innermost, layers
 
 ALLOWED = "an optimizer without momentum of its own"
 
@@ -39,19 +39,20 @@ class DelayedGradients(_Stale):
     """An optimizer whose gradients are those of the weights ``delay`` updates ago.
 
     Before the forward pass :meth:`stale` puts the old weights in place, and after the backward pass they are
-    taken away again; :meth:`step` then updates the current weights (a closure given to it is called inside
-    :meth:`stale`). For the first ``delay`` updates the gradient is taken at the weights that training starts
-    from, those of the first :meth:`stale`. Parameters that ``add_param_group`` adds later are delayed from
-    then on.
+    taken away again; :meth:`step` then updates the current weights (a closure given to it, or to a wrapper
+    around it, is called inside :meth:`stale`). For the first ``delay`` updates the gradient is taken at the
+    weights that training starts from, those of the first :meth:`stale`. Parameters that ``add_param_group``
+    adds later are delayed from then on.
 
     Args:
-        optimizer: Any torch optimizer, or :class:`ShiftedMomentum` of the same delay around one.
+        optimizer: Any torch optimizer, or another wrapper around one (:class:`ShiftedMomentum` of the same
+            delay, say).
         delay: Age of the gradient in updates.
 
     Memory: ``delay`` copies of the weights.
 
     Raises:
-        BadInput: A delay that is no whole number of at least 0.
+        BadInput: A delay that is no whole number of at least 0, or one around another: ages do not add up.
 
     Example:
         >>> import torch; w = torch.nn.Parameter(torch.tensor([1.0]))
@@ -67,6 +68,10 @@ class DelayedGradients(_Stale):
     def __init__(self, optimizer: torch.optim.Optimizer, delay: int) -> None:
         self.delay = whole("delay", delay, 0)
         super().__init__(optimizer, self.delay)
+        inside = [layer.delay for layer in layers(optimizer) if isinstance(layer, DelayedGradients)]
+        if self.delay and any(inside):
+            allowed = "a single delay: old weights of one would take the place of those of the other"
+            raise BadInput("optimizer", f"DelayedGradients of {max(inside)}", allowed)
         self._old_are_in_place = False
 
     def _first(self, parameter: Tensor) -> Tensor:
@@ -95,9 +100,8 @@ class DelayedGradients(_Stale):
                 f"{called} was called inside stale(), where old weights are in place: leave the context first"
             )
 
-    def _evaluated(self, closure: Closure) -> Any:
-        with self.stale():
-            return super()._evaluated(closure)
+    def _place(self) -> contextlib.AbstractContextManager[None]:
+        return self.stale()
 
     def _update(self) -> None:
         self._refuse_inside("step")
@@ -170,10 +174,8 @@ class ShiftedMomentum(_Stale):
 
     def _refuse_momentum(self) -> None:
         """Not only at the start: groups come later, and some schedulers change momentum."""
-        optimizer: torch.optim.Optimizer = self
-        while isinstance(optimizer, Wrapper):
-            optimizer = optimizer.optimizer
-            if isinstance(optimizer, ShiftedMomentum) and optimizer.momentum:
+        for layer in layers(self.optimizer):
+            if isinstance(layer, ShiftedMomentum) and layer.momentum:
                 raise BadInput("optimizer", "ShiftedMomentum", ALLOWED)
         for group in self.param_groups:
             if own := _own_momentum(group):

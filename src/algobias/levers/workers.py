@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from algobias.errors import BadInput
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
 from algobias.recipe import Recipe
@@ -22,18 +22,6 @@ FLOAT_BYTES = 4.0
 def all_reduce_bytes(parameters: float, workers: int) -> float:
     """Bytes that one worker sends in a ring all-reduce of 32-bit numbers: ``2 (W - 1) / W * 4 n``."""
     return 2 * (workers - 1) / workers * FLOAT_BYTES * parameters
-
-
-def check_divides(batch: int, workers: int, field: str) -> None:
-    """Refuse a number of workers that does not divide the batch.
-
-    Raises:
-        BadInput: It does not.
-    """
-    if batch % workers:
-        fitting = [n for n in range(1, batch + 1) if batch % n == 0]
-        nearest = min(fitting, key=lambda n: abs(n - workers))
-        raise BadInput(field, workers, f"a divisor of the batch of {batch}", str(nearest))
 
 
 def spread(state: State, workers: int) -> State:
@@ -185,18 +173,9 @@ class Workers(Part):
         return cls(count=1)
 
     def part_of(self, fraction: float, recipe: Recipe) -> Workers:
-        """Geometric in the workers; the nearest number that divides the batch."""
-        now = self.size_from(recipe, "count")
-        return self.with_options(count=divisor(now, self.count, fraction, of=recipe.batch))
-
-    def apply(self, recipe: Recipe) -> Recipe:
-        """Append this part.
-
-        Raises:
-            BadInput: The workers do not divide the batch.
-        """
-        check_divides(recipe.batch, self.count, "workers")
-        return super().apply(recipe)
+        """Geometric in the workers; the nearest number that divides the examples there are for them."""
+        now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
+        return self.with_options(count=divisor(now, self.count, fraction, of=examples))
 
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -25,7 +27,13 @@ class Wrapper(torch.optim.Optimizer):
 
     Attributes:
         optimizer: The optimizer that is wrapped, which may be a wrapper too.
+
+    Raises:
+        BadInput: An optimizer that cannot step without a closure, such as LBFGS; SAM twice.
     """
+
+    _repeats: ClassVar[bool] = False
+    """Whether :meth:`_passes` calls the closure more than once; of such wrappers there is one at most."""
 
     # A fused optimizer inside takes scaled gradients; a wrapper works on what they stand for.
     _step_supports_amp_scaling = False
@@ -34,6 +42,18 @@ class Wrapper(torch.optim.Optimizer):
         # Not torch's own initialisation: everything that it makes belongs to the optimizer inside.
         self.optimizer = optimizer
         self._past: deque[list[Tensor]] = deque(maxlen=slots)
+        self._check_inside()
+
+    def _check_inside(self) -> None:
+        """Refuse optimizers with which a closure would do something else than a loop by hand."""
+        for own in innermost(self):
+            closure = inspect.signature(own.step).parameters.get("closure")
+            if closure is not None and closure.default is inspect.Parameter.empty:
+                allowed = "an optimizer that steps with the gradients there are, not one that needs a closure"
+                raise BadInput("optimizer", type(own).__name__, allowed)
+        repeating = [type(layer).__name__ for layer in layers(self) if layer._repeats]
+        if len(repeating) > 1:
+            raise BadInput("optimizer", ", ".join(repeating), f"a single {repeating[0]}")
 
     def __getattr__(self, name: str) -> Any:
         if name == "optimizer":  # a copy that has no attributes yet
@@ -50,6 +70,10 @@ class Wrapper(torch.optim.Optimizer):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer!r})"
+
+    def inside(self) -> list[torch.optim.Optimizer]:
+        """The optimizers that are wrapped."""
+        return [self.optimizer]
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
@@ -99,7 +123,21 @@ class Wrapper(torch.optim.Optimizer):
             self._update()
         return result
 
-    def _evaluated(self, closure: Closure) -> Any:
+    def _evaluated(self, closure: Closure, scaler: torch.amp.GradScaler | None = None) -> Any:
+        """Call a closure as a loop by hand does it: at the place, and as often, as any wrapper says."""
+        chain = layers(self)
+        # Places lie around all passes: old weights put in place later would undo a perturbation.
+        with contextlib.ExitStack() as places:
+            for layer in chain:
+                places.enter_context(layer._place())
+            return next((layer for layer in chain if layer._repeats), self)._passes(closure, scaler)
+
+    def _place(self) -> contextlib.AbstractContextManager[None]:
+        """Context in which the weights are those whose gradient this wrapper wants."""
+        return contextlib.nullcontext()
+
+    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Any:
+        """Call a closure as often as this wrapper needs, and return what it returned first."""
         with torch.enable_grad():
             return closure()
 
@@ -164,60 +202,18 @@ class Wrapper(torch.optim.Optimizer):
         self._past = deque(kept, maxlen=self._past.maxlen)
 
 
-class Several(Wrapper):
-    """Several optimizers as one: their groups together, stepped one after the other."""
-
-    def __init__(self, optimizers: Iterable[torch.optim.Optimizer]) -> None:
-        self.optimizers = list(optimizers)
-        if not self.optimizers:
-            raise BadInput("optimizer", "[]", "an optimizer, or several")
-        super().__init__(self.optimizers[0])
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The groups of all of them."""
-        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
-
-    @property
-    def state(self) -> Any:  # type: ignore[override]
-        """What each of them remembers."""
-        return {key: value for optimizer in self.optimizers for key, value in optimizer.state.items()}
-
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Refuse: which of the optimizers it is for cannot be known."""
-        raise BadInput("param_group", "for several optimizers", "one for one of them")
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Clear the gradients, or fill them with zeros."""
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none)
-
-    def _update(self) -> None:
-        for optimizer in self.optimizers:
-            optimizer.step()
-
-    def state_dict(self) -> dict[str, Any]:
-        """The states of all of them."""
-        return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`.
-
-        Raises:
-            BadInput: The state of another number of optimizers.
-        """
-        states = state_dict["optimizers"]
-        if len(states) != len(self.optimizers):
-            raise BadInput("optimizers", len(states), f"the states of {len(self.optimizers)}")
-        for optimizer, state in zip(self.optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
+def layers(optimizer: torch.optim.Optimizer) -> list[Wrapper]:
+    """Every wrapper around the optimizers that update weights, from the outermost inwards."""
+    if not isinstance(optimizer, Wrapper):
+        return []
+    return [optimizer, *(layer for part in optimizer.inside() for layer in layers(part))]
 
 
 def innermost(optimizer: torch.optim.Optimizer) -> list[torch.optim.Optimizer]:
     """The optimizers that update weights, without what is wrapped around them."""
-    if isinstance(optimizer, Several):
-        return [one for part in optimizer.optimizers for one in innermost(part)]
-    return innermost(optimizer.optimizer) if isinstance(optimizer, Wrapper) else [optimizer]
+    if not isinstance(optimizer, Wrapper):
+        return [optimizer]
+    return [one for part in optimizer.inside() for one in innermost(part)]
 
 
 def is_unscaled(scaler: torch.amp.GradScaler | None, optimizer: torch.optim.Optimizer) -> bool:
@@ -245,23 +241,20 @@ def taken_over(scaler: torch.amp.GradScaler | None, optimizer: torch.optim.Optim
         return False
     if is_unscaled(scaler, optimizer):
         return True
-    states = scaler._per_optimizer_states
-    if isinstance(optimizer, Several):
-        done = [taken_over(scaler, one) for one in optimizer.optimizers]
-        if not any(done):
-            return False
-        overflows: dict[torch.device, Tensor] = {}
-        for one, unscaled in zip(optimizer.optimizers, done, strict=True):
-            if not unscaled:
-                scaler.unscale_(one)
-            for device, overflow in states[id(one)]["found_inf_per_device"].items():
-                overflows[device] = overflows.get(device, 0) + overflow
-        states[id(optimizer)] = {"stage": OptState.UNSCALED, "found_inf_per_device": overflows}
-        return True
-    if isinstance(optimizer, Wrapper) and taken_over(scaler, optimizer.optimizer):
-        states[id(optimizer)] = states[id(optimizer.optimizer)]
-        return True
-    return False
+    if not isinstance(optimizer, Wrapper):
+        return False
+    inside = optimizer.inside()
+    done = [taken_over(scaler, one) for one in inside]
+    if not any(done):
+        return False
+    states, overflows = scaler._per_optimizer_states, dict[torch.device, Tensor]()
+    for one, unscaled in zip(inside, done, strict=True):
+        if not unscaled:
+            scaler.unscale_(one)
+        for device, overflow in states[id(one)]["found_inf_per_device"].items():
+            overflows[device] = overflows.get(device, 0) + overflow
+    states[id(optimizer)] = {"stage": OptState.UNSCALED, "found_inf_per_device": overflows}
+    return True
 
 
 def precise(dtype: torch.dtype) -> torch.dtype:

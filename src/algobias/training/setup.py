@@ -10,6 +10,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Context, Part
 from algobias.levers.optimizer import build_transform
 from algobias.levers.order import check_order
+from algobias.levers.portions import check_portions
 from algobias.levers.registry import build_part
 from algobias.levers.schedule import rate
 from algobias.levers.step import GradFn, Sampler, State, Transform
@@ -43,6 +44,8 @@ class Setup:
         check_order(recipe.parts)
         self.recipe, self.task = recipe, task
         parts: list[Part] = [build_part(spec) for spec in recipe.parts]
+        # With every option spelled out, which a recipe written by hand may leave out.
+        check_portions(recipe.edit(parts=[part.spec().model_dump() for part in parts]))
         used = task.used_index(recipe.data)
         source = task.train.to(device)
         context = Context(

@@ -10,6 +10,7 @@ from algobias.levers.compress import Compress
 from algobias.levers.delay import Delay
 from algobias.levers.ema import WeightAverage
 from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.portions import check_portions
 from algobias.levers.registry import build_part
 from algobias.levers.workers import Workers
 from algobias.recipe import Recipe
@@ -33,6 +34,7 @@ def divided(recipe: Recipe) -> tuple[Recipe, Parallel]:
     part = sharing_part(recipe)
     parallel = _parallel(part, recipe)
     _check_others(part, recipe)
+    check_portions(recipe)
     if recipe.batch % parallel.workers and parallel.kind != "server":
         raise BadInput("workers", parallel.workers, f"a divisor of the batch of {recipe.batch}")
     place = next(number for number, spec in enumerate(recipe.parts) if spec.name in SHARED)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import messages, print_json
+from algobias.cli.output import ending, messages, print_json
 from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers, path_of
 from algobias.errors import BadInput
 
@@ -193,5 +193,5 @@ def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -
         print_json(result)
     if not quiet:
         console.print(verdict_panel(record))
-        console.print(f"report: {path}", soft_wrap=True, markup=False)
+        ending(console, record, path, json=json)
     return result

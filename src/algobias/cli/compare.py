@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.output import messages, print_json
+from algobias.cli.output import ending, messages, print_json
 from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, path_of
 from algobias.errors import BadInput
 
@@ -125,12 +125,13 @@ def compare(
     else:
         with disk(html):
             write(record, html)
+    html = html.absolute()
     result["report"] = str(html)
     if json:
         print_json(result)
     if not quiet:
         messages().print(verdict_panel(record))
-        messages().print(f"report: {html}", soft_wrap=True, markup=False)
+        ending(messages(), record, html, json=json)
     fail_on_verdict(result, failing)
 
 

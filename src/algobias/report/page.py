@@ -10,6 +10,7 @@ from typing import Any
 from algobias.report import besides, controls, explained, figures, numerals, searched, tables, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
+from algobias.report.next_step import next_steps
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
@@ -192,6 +193,7 @@ def content(points: Points) -> dict[str, Any]:
         "reason": str(result.get("reason") or ""),
         "would_decide": would_decide(record),
         "claim": words.claim(record),
+        "next_steps": next_steps(record),
         "warnings": [numerals.sentence(str(item)) for item in result.get("warnings") or []],
         "task": words.task_text(result.get("task")),
         "study": str(result.get("study") or ""),

@@ -129,6 +129,20 @@ def test_after_an_explanation() -> None:
     assert "algobias control 0f0f" in next_text(changed("bias", explain_of="0f0f", statements=[]))
 
 
+def test_a_doubted_question_is_asked_again_first() -> None:
+    falls = "in 12 of 12 runs metric falls while the training loss falls: ask again with --lower-is-better"
+    asked = "algobias compare a.csv b.csv"
+    made = changed("bias", asked, study=None, doubts=[falls])
+    assert next_text(made).endswith("algobias compare a.csv b.csv --lower-is-better")
+    scales = "one table seems to be in fractions, the other in percent"
+    assert next_text(changed("no_gap", asked, study=None, doubts=[scales])).endswith(asked)
+
+
+def test_a_change_behind_at_equal_fit_is_kept_with_that_said() -> None:
+    fit = {**record("no_gap", 4).result["fit"], "bias_share": {"mean": 1.0, "state": "present"}}
+    assert "at equal fit it is behind" in next_text(changed("no_gap", fit=fit))
+
+
 def test_a_null_study_that_finds_something_is_a_reason_to_stop() -> None:
     assert "audit digits --change ..." in next_text(changed("no_gap", aa=True))
     assert "differs from itself" in next_text(changed("bias", aa=True))

@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from algobias.report import verdicts
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.words import mapping
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
+
+LOWER = "--lower-is-better"
 
 SWITCHES = ("--json", "--quiet", "-q", "--plan")
 """Options that say how an answer is shown; they are no part of the question."""
@@ -45,6 +48,8 @@ def next_steps(record: StudyRecord) -> tuple[Step, ...]:
     if "explain_of" in result:
         return _after_explain(record)
     verdict = str(result.get("verdict"))
+    if verdicts.doubts(record):
+        return (_ask_another(record),)
     if result.get("aa"):
         return _after_null(record, verdict)
     if verdict in ("bias", "mixed", "data", "broken", "optimization"):
@@ -54,6 +59,13 @@ def next_steps(record: StudyRecord) -> tuple[Step, ...]:
     if verdict == "not_applied":
         return _after_nothing(record)
     return _after_undecided(record) if verdict == "undecided" else ()
+
+
+def _ask_another(record: StudyRecord) -> Step:
+    """The verdict rests on a question that is in doubt."""
+    turned = any(text.endswith(LOWER) for text in verdicts.doubts(record))
+    what = f"first settle what is doubted above, then ask again{' with the option' if turned else ''}"
+    return Step(what, _again(record, *([LOWER] if turned else [])))
 
 
 def _after_loss(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
@@ -96,11 +108,13 @@ def _after_tables(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
 
 
 def _keep(record: StudyRecord) -> Step:
-    gap = Interval.read(record.result.get("gap"))
-    if gap.high is not None and gap.high < 0:
-        return Step("keep the change: the variant is better, and it saves what it saves")
     tolerance = number_or_none(record.result.get("tolerance"))
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
+    if verdicts.hides_loss(record):
+        kept = "keep the change as it is trained here"
+        return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")
+    if verdicts.is_better(record):
+        return Step("keep the change: the variant is better")
     if record.result.get("tolerable"):
         return Step(f"keep the change, if what it saves is worth a loss that is real but tolerable{lost}")
     return Step(f"keep the change: nothing is lost{lost}")

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.output import ending, messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers, path_of
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Data,
+    ExitCode,
+    Json,
+    Quiet,
+    StoreFolder,
+    Workers,
+    number_of,
+    path_of,
+)
 from algobias.errors import BadInput
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
@@ -42,7 +52,11 @@ def audit(
     ] = False,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Largest gap that does not matter; default: suggested from the seed spread."),
+        typer.Option(
+            parser=number_of("--tolerance"),
+            metavar="NUMBER",
+            help="Largest gap that does not matter; default: suggested from the seed spread.",
+        ),
     ] = None,
     looks: Annotated[
         str | None,

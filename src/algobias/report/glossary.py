@@ -37,6 +37,11 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "of its difference leaves out 0, at a level shared over all that were read; that names no cause.",
     ),
     (
+        "twin",
+        "The scale-invariant companion of a coordinate: the same quantity in a form that does not change "
+        "where weights are rescaled without changing what the network computes.",
+    ),
+    (
         "seed sd",
         "Spread between seeds: the root mean square of both arms\u2019 standard deviations.",
     ),
@@ -47,6 +52,31 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ),
     (
         "95 % interval",
-        "The range of values compatible with the seeds seen. It comes from differences paired by seed.",
+        "The range of values compatible with the seeds seen. It comes from differences paired by seed. In a "
+        "paper quote this one, with the number of seeds and looks; it holds for this test set.",
+    ),
+    (
+        "population interval",
+        "The same for new test examples of the same kind: wider, since the test set is a sample too. Quote "
+        "it where the claim is about the task and not about this test set.",
+    ),
+    (
+        "Welch\u2019s interval",
+        "The gap with the arms taken as independent: how much the pairing by seed helps.",
+    ),
+    (
+        "correlation of the arms",
+        "How far a seed that is good for the baseline is good for the variant too: 1 always, 0 not at all. "
+        "The higher, the more pairing helps.",
+    ),
+    (
+        "exact sign-flip test",
+        "How often chance alone, giving each seed\u2019s difference a sign by a coin, makes a mean as large "
+        "as this one. It assumes no shape of the differences; it decides nothing.",
+    ),
+    (
+        "one-sided error of each decision",
+        "The chance that one look calls present what is not there, or absent what is as large as the "
+        "tolerance; smaller than 5 % because all looks together must stay below that.",
     ),
 )

@@ -28,6 +28,11 @@ from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 from algobias.report.words import mapping
 
+TWIN = (
+    "A twin is the coordinate above it in a form that rescaling the weights does not change; sentences "
+    "leave twins out."
+)
+
 AGAINST: tuple[Against, ...] = ("updates", "loss")
 
 
@@ -173,7 +178,8 @@ def moved_figures(points: Points) -> list[FigureEntry]:
             "Coordinates of the bias at matched fit",
             "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
             "for all coordinates together. Filled circles moved, open circles were not shown to "
-            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant.",
+            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant."
+            + (f" {TWIN}" if any(item.get("twin") for item in moved) else ""),
             left_out,
         )
     ]
@@ -231,6 +237,7 @@ def content(points: Points) -> dict[str, Any]:
         "rate_only": tables.rate_only(record),
         "levels": tables.level_table(record),
         "moved": tables.moved_table(record),
+        "moved_reasons": [numerals.sentence(text) for text in tables.moved_reasons(record)],
         "moved_text": tables.moved_text(record),
         "moved_notes": [numerals.sentence(str(note)) for note in readings.get("notes") or []],
         "readings": tables.readings_table(record),

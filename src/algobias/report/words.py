@@ -113,6 +113,11 @@ def task_text(name: object) -> str:
     return head if part is None else f"{head} ({_PARTS[part]})"
 
 
+def without_code(text: str) -> str:
+    """A reason without its advice for somebody who calls the library from Python."""
+    return text.partition("; pass labels=")[0]
+
+
 def change_text(record: StudyRecord) -> str:
     """The change as it was typed; empty where there is none to name."""
     if record.result.get("aa"):

@@ -72,7 +72,7 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "exact sign-flip test",
         "How often chance alone, giving each seed\u2019s difference a sign by a coin, makes a mean as large "
-        "as this one. It assumes no shape of the differences; it decides nothing.",
+        "as this one. It assumes that differences without a gap are symmetric about 0; it decides nothing.",
     ),
     (
         "one-sided error of each decision",

@@ -29,8 +29,8 @@ from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 from algobias.report.words import mapping
 
 TWIN = (
-    "A twin is the coordinate above it in a form that rescaling the weights does not change; sentences "
-    "leave twins out."
+    "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
+    "sentences leave twins out."
 )
 
 AGAINST: tuple[Against, ...] = ("updates", "loss")

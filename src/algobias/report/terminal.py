@@ -29,7 +29,7 @@ NARROW = 64
 """Below this many columns, names stand above their values instead of beside them."""
 
 STATES = (
-    "present: clear of 0; absent: below the tolerance. Decided one-sided, at an error level shared over the "
+    "present: clear of 0; absent: below the tolerance. Decided one-sided, at a level shared over the "
     "looks, so the two-sided interval may look otherwise."
 )
 

@@ -44,8 +44,8 @@ def outcome(
         len(loss) - 1 if planned is None else planned,
         diverged,
         trivial,
-        Cost(updates=updates[-1], gradients=10.0 * updates[-1]) if cost is None else cost,
-        None if per_example is None else np.array(per_example, dtype=np.float32),
+        cost=Cost(updates=updates[-1], gradients=10.0 * updates[-1]) if cost is None else cost,
+        per_example=None if per_example is None else np.array(per_example, dtype=np.float32),
     )
 
 

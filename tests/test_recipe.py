@@ -94,7 +94,7 @@ def test_difference_in_words():
     [
         ({"batch": 801}, "batch: 801.*at most the 800"),
         ({"batch": 401, "data": {"fraction": 0.5}}, "batch: 401.*at most the 400"),
-        ({"batch": 0}, "batch: 0.*greater than 0"),
+        ({"batch": 0}, "batch: 0.*a number above 0"),
         ({"optimizer": {"lr": -1}}, "optimizer.lr: -1"),
         ({"optimizer": {"lr": float("nan")}}, "optimizer.lr"),
         ({"optimizer": {"lr": float("inf")}}, "optimizer.lr"),

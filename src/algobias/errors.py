@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 import reprlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
+
+MOST_NAMES = 30
+"""A catalogue of more names than these is not printed whole where a name is misspelt."""
 
 
 class BadInput(Exception):
@@ -16,7 +19,7 @@ class BadInput(Exception):
 
     Args:
         field: Path of the field that is wrong, in the user's own words (``batch``, ``optimizer.lr``).
-        value: The value that was given.
+        value: The value that was given; None: nothing was, and it is needed.
         allowed: What would have been accepted.
         nearest: The nearest valid name, where the value looks like a misspelt one.
     """
@@ -26,9 +29,11 @@ class BadInput(Exception):
         self.value = value
         self.allowed = allowed
         self.nearest = nearest
-        message = f"{_cut(field, 400)}: {shown(value)} is not possible; allowed: {_cut(allowed, 4000)}"
-        if nearest is not None:
-            message += f" (did you mean {nearest!r}?)"
+        guess = f" (did you mean {nearest!r}?)" if nearest is not None else ""
+        wrong = (
+            " is missing; needed" if value is None else f": {shown(value)} is not possible{guess}; allowed"
+        )
+        message = f"{_cut(field, 400)}{wrong}: {_cut(allowed, 4000)}"
         super().__init__(clean_text(message))
 
 
@@ -76,8 +81,18 @@ def _cut(text: str, most: int) -> str:
 def unknown_name(field: str, value: str, known: Iterable[str]) -> BadInput:
     """Build the error for a name that is not in a catalogue, with the nearest one that is."""
     names = sorted(known)
-    close = difflib.get_close_matches(value[:MOST_SHOWN], names, n=1, cutoff=0.5)
-    return BadInput(field, value, ", ".join(names), close[0] if close else None)
+    close = difflib.get_close_matches(value[:MOST_SHOWN], names, n=5, cutoff=0.5)
+    return BadInput(field, value, _some(names, close), close[0] if close else None)
+
+
+def _some(names: Sequence[str], close: Sequence[str]) -> str:
+    """All names, or of very many those that are near."""
+    if not names:
+        return "no name: there are none"
+    if len(names) <= MOST_NAMES:
+        return ", ".join(names)
+    few = list(dict.fromkeys([*close, *names]))[: max(len(close), 3)]
+    return f"{', '.join(few)} and {len(names) - len(few)} other names"
 
 
 def clean_text(text: str) -> str:

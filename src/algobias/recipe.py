@@ -359,12 +359,30 @@ def bad_input_from(error: ValidationError, model: type[BaseModel], prefix: str =
     if first["type"] == "extra_forbidden":
         return unknown_name(path or "field", str(first["loc"][-1]), _field_names(model, first["loc"][:-1]))
     if first["type"] == "missing":
-        return BadInput(path, None, "a value: it is needed")
-    reason = first["msg"].removeprefix("Value error, ")
+        return BadInput(path, None, "a value")
+    reason = allowed_words(first["msg"])
     value = first["input"]
     if isinstance(value, dict | BaseModel):
         value = "this combination"
     return BadInput(path or model.__name__.lower(), value, reason)
+
+
+_BOUNDS = {
+    "greater than or equal to": "of at least",
+    "greater than": "above",
+    "less than or equal to": "of at most",
+    "less than": "below",
+}
+_KINDS = {"a valid number": "a number", "a finite number": "a number", "a valid integer": "a whole number"}
+
+
+def allowed_words(message: str) -> str:
+    """What is allowed, from pydantic's message: ``greater than 0`` as ``a number above 0``."""
+    said = message.removeprefix("Value error, ").removeprefix("Input should be ")
+    for bound, word in _BOUNDS.items():
+        if said.startswith(f"{bound} "):
+            return f"a number {word} {said.removeprefix(f'{bound} ')}"
+    return next((kind for start, kind in _KINDS.items() if said.startswith(start)), said)
 
 
 def _field_names(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:

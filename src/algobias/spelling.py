@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -82,6 +83,8 @@ def parse_options(cls: type[S], text: str) -> S:
     options: dict[str, Any] = {}
     for position, item in enumerate(text.split(",") if text else []):
         key, equals, value = item.partition("=")
+        if len(key.split()) > 1 or (not equals and len(item.split()) > 1):
+            raise BadInput(cls.name, item, f"a comma between options: {','.join(item.split())}")
         if equals:
             key = key.strip()
         elif position == 0 and cls.positional is not None:
@@ -90,7 +93,8 @@ def parse_options(cls: type[S], text: str) -> S:
             key, value = item.strip(), "true"
         else:
             keys = ", ".join(cls.model_fields) or "none"
-            raise BadInput(cls.name, item, f"key=value with a key of: {keys}")
+            near = difflib.get_close_matches(item.strip(), cls.model_fields, 1, 0.5)
+            raise BadInput(cls.name, item, f"key=value with a key of: {keys}", near[0] if near else None)
         if key in options:
             raise BadInput(_path(cls, key), value, "each option once")
         options[key] = value.strip()
@@ -103,6 +107,9 @@ def validate_options(cls: type[S], options: dict[str, Any]) -> S:
     Raises:
         BadInput: An unknown option, a missing one, a value out of range.
     """
+    unknown = [key for key in options if key not in cls.model_fields]
+    if unknown:
+        raise unknown_name(f"{cls.name} option", unknown[0], cls.model_fields)
     needed = [key for key, field in cls.model_fields.items() if field.is_required() and key not in options]
     if needed:
         raise BadInput(_path(cls, needed[0]), None, f"a value, as in {' or '.join(cls.examples())}")
@@ -115,8 +122,7 @@ def validate_options(cls: type[S], options: dict[str, Any]) -> S:
         if first["type"] == "literal_error":
             raise unknown_name(_path(cls, key), str(value), re.findall(r"'(\w+)'", first["msg"])) from error
         problem = bad_input_from(error, cls, cls.name)
-        allowed = problem.allowed.removeprefix("Input should be ").partition(",")[0]
-        raise BadInput(_path(cls, key), value, allowed, problem.nearest) from error
+        raise BadInput(_path(cls, key), value, problem.allowed.partition(",")[0], problem.nearest) from error
 
 
 def _path(cls: type[Spelled], key: str) -> str:

@@ -115,7 +115,10 @@ STUDY = "explain", "last", "--store", "store"
         (("--at", "nan"), "--at: nan is not possible"),
         (("--doses", "x"), "--doses: 'x' is not possible; allowed: numbers separated by commas, or none"),
         (("--doses", "0.5,9"), "--doses: 9.0 is not possible; allowed: sizes of the change, above 0 and at"),
-        (("--force", "nosuchlever"), "lever: 'nosuchlever' is not possible; allowed: accumulate, batch,"),
+        (
+            ("--force", "nosuchlever"),
+            "lever: 'nosuchlever' is not possible (did you mean 'schedule'?); allowed: accumulate,",
+        ),
         (("--force", "bacth:x2"), "(did you mean 'batch'?)"),
         (("--force", "sam:x"), "sam: 'x' is not possible"),
         (("--force", "lr:x1"), "--force: 'lr:x1' is not possible; allowed: a lever that changes the variant"),
@@ -147,6 +150,7 @@ def test_studies_that_cannot_be_explained(there, refused, audited):
     says = f"study: '{without_gap} (no_gap)' is not possible; allowed: an audit that ended bias, mixed"
     refused("explain", without_gap, "--store", "store", says=says)
     refused("explain", without_gap, "--store", "store", "--plan", says=says)
+    refused("explain", without_gap, "--store", "store", says="the newest that would do: ")
     assert contents(audited) == before
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from algobias.judge.design import Design, Request, Run
-from algobias.judge.drawn import drawn_at_fit, mean_at_levels
+from algobias.judge.drawn import ONE_RUN, drawn_at_fit, mean_at_levels
 from algobias.judge.matching import FitScale, Path, curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
+from algobias.runs.outcome import Outcome
 from scripted import PLANNED, Lab, outcome, wiggle
 
 Study = tuple[Design, Sequence[Run]]
@@ -113,9 +114,38 @@ def test_a_seed_that_starts_below_the_level_is_left_out_as_in_the_verdict() -> N
     assert (variant["mean"], variant["n"]) == (pytest.approx(88.03), 7)
 
 
+def cut(end: int, apart: float = 0.0) -> Study:
+    """The baseline ends after 40 updates; the variant is its run up to another end, or ``apart`` from it."""
+
+    def made(end: int, shift: float) -> Outcome:
+        updates = [0, 10, 20, 30, 40, 60, 80]
+        losses = [2.0 / (1 + update) for update in updates]
+        metrics = [50.0 + update / 4 + shift for update in updates]
+        return outcome(losses, metrics, updates=updates, planned=updates.index(end))
+
+    runs = [Run("baseline", i, made(40, wiggle(i))) for i in range(6)]
+    return Design(tolerance=1.0, looks=(6,)), [
+        *runs,
+        *(Run("variant", i, made(end, wiggle(i) - apart)) for i in range(6)),
+    ]
+
+
+def test_one_run_that_ends_at_two_places_says_why_the_bias_share_is_zero() -> None:
+    for end in (20, 80):
+        design, runs = cut(end)
+        assert drawn_at_fit(design, runs)["notes"] == [ONE_RUN]
+        verdict = plan(design, runs)
+        assert isinstance(verdict, Verdict)
+        assert verdict.split.bias_share is not None
+        assert verdict.split.bias_share.mean == pytest.approx(0.0, abs=1e-9)
+    assert drawn_at_fit(*cut(20, apart=0.5))["notes"] == []
+    assert drawn_at_fit(*cut(40))["notes"] == [], "arms that do not differ are not applied, not shorter"
+    assert drawn_at_fit(*downward())["notes"] == []
+
+
 def test_a_study_without_looks_draws_nothing() -> None:
     design = Design(tolerance=1.0, not_applied="it changes nothing")
-    assert drawn_at_fit(design, []) == {"scale": None, "matched_arms": [], "curves": []}
+    assert drawn_at_fit(design, []) == {"scale": None, "matched_arms": [], "curves": [], "notes": []}
 
 
 def test_a_mean_curve_is_the_mean_of_what_every_seed_has_at_a_level() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from algobias.errors import BadInput
+from algobias.judge.checks import Failures
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import plan, replay
 from algobias.judge.verdict import FEW, Verdict
@@ -68,7 +69,24 @@ def test_a_verdict_says_what_seeds_that_ended_well_allow() -> None:
     # 0.05 = (1 - p)^6: of seeds that fail in 39.3 % of all cases, six end well once in twenty times.
     assert (verdict.failures.failed, verdict.failures.of) == (0, 6)
     assert verdict.failures.at_most == pytest.approx(1 - 0.05 ** (1 / 6))
-    assert verdict.reason.endswith("0 of 6 variant seeds failed: up to 39 % may (95 %).")
+    assert verdict.reason.endswith("None of 6 variant seeds failed; with 95 % confidence at most 39 % would.")
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [
+        (Failures(0, 9), "None of 9 variant seeds failed; with 95 % confidence at most 28 % would"),
+        (Failures(2, 6), "2 of 6 variant seeds failed; with 95 % confidence at most 73 % would"),
+        (Failures(6, 6), "6 of 6 variant seeds failed"),
+    ],
+)
+def test_failures_in_plain_words(failures: Failures, told: str) -> None:
+    assert str(failures) == told
+
+
+def test_what_rounds_to_zero_has_no_sign() -> None:
+    verdict, _, _ = plain(gap=-0.0001).audit(Design(tolerance=1.0))
+    assert "-0.00 " not in verdict.reason.replace("(", " ")
 
 
 def test_what_an_earlier_look_showed_is_taken_back_by_the_last_only() -> None:

@@ -310,6 +310,14 @@ def test_bad_input():
         Monitor(model, batches, loss, "weight_norm", file="/nowhere/at/all.jsonl").step(1)
 
 
+def test_a_series_of_what_is_not_read_is_refused():
+    monitor = Monitor(net(), [data()], loss, "weight_norm")
+    monitor.step(1)
+    assert len(monitor.series("weight_norm")) == 1
+    with pytest.raises(BadInput, match=r"'weightnorm' is not possible \(did you mean 'weight_norm'"):
+        monitor.series("weightnorm")
+
+
 def test_a_shuffling_loader_is_the_same_every_time_and_not_advanced():
     generator = torch.Generator().manual_seed(2)
     loader = DataLoader(TensorDataset(*data()), batch_size=8, shuffle=True, generator=generator)

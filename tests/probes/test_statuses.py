@@ -13,6 +13,7 @@ from algobias.errors import BadInput
 from algobias.probes.base import Card, Probe
 from algobias.probes.guard import Altered
 from algobias.probes.measure import measure, take
+from algobias.probes.monitor import Monitor
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Subject
@@ -60,14 +61,35 @@ def test_nothing_to_measure() -> None:
 
 
 def test_a_loss_that_is_not_a_finite_scalar() -> None:
-    assert "scalar" in str(_only(_net(), _data(), lambda m, b: m(b[0]).sum(1)).reason)
-    assert "scalar" in str(_only(_net(), _data(), lambda m, b: 1.0).reason)
+    for wrong in (lambda m, b: m(b[0]).sum(1), lambda m, b: 1.0):
+        (found,) = take(Subject(_net(), _data(), wrong), parse_many("weight_norm"))
+        assert "scalar" in str(found.reason)
     broken = _net()
     broken[0].weight.data[0, 0] = float("nan")
     found = _only(broken, _data())
     assert found.status == "unavailable"
     assert found.value is None
     assert "nan" in str(found.reason)
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (lambda m, b: functional.cross_entropy(m(b[0]), b[1], reduction="none"), r"shape \(6,\).*reduction"),
+        (lambda m, b: 1.0, "'float'.*a scalar tensor"),
+        (nn.CrossEntropyLoss(), r"'CrossEntropyLoss'.*loss\(model, batch\).*criterion\(model"),
+    ],
+)
+def test_a_loss_that_cannot_be_meant_is_one_error_and_not_a_row_of_statuses(loss: Any, says: str) -> None:
+    with pytest.raises(BadInput, match=says):
+        measure(_net(), _data(), loss)
+    with pytest.raises(BadInput, match=says):
+        Monitor(_net(), _data(), loss).step(1)
+
+
+def test_swapped_arguments_are_told_what_goes_first() -> None:
+    with pytest.raises(BadInput, match=r"'list' is not possible; allowed: an nn\.Module; measure"):
+        measure(_data(), _net(), _loss, "cheap")  # type: ignore[arg-type]
 
 
 def test_a_loss_that_raises_is_told_in_one_line() -> None:

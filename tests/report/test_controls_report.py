@@ -8,7 +8,7 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.report import controls, figures, html, page
+from algobias.report import controls, figures, glance, html, page
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.terminal import verdict_panel
@@ -105,7 +105,7 @@ def test_the_look_of_a_control_study_is_told() -> None:
         bare = StudyRecord(
             {"gap": {"mean": 1.0, "low": 0.5, "high": 1.5, "n": 9}, "looks": [4, 6, 9], **result}
         )
-        return next(tile["value"] for tile in page.tiles(bare) if tile["label"] == "Look")
+        return next(tile["value"] for tile in glance.tiles(bare) if tile["label"] == "Look")
 
     assert look() == "3 of 3"
     assert look(confirmation=[{"n": 4}, {"n": 6}]) == "2 of 3"

@@ -19,8 +19,8 @@ from algobias.judge.plan import plan
 from algobias.report import html
 from algobias.report.numerals import amount, duration, fixed, loss
 from algobias.report.record import StudyRecord, clean
-from algobias.report.words import VERDICTS as WORDS
-from algobias.report.words import verdict_words
+from algobias.report.verdicts import VERDICTS as WORDS
+from algobias.report.verdicts import verdict_words
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

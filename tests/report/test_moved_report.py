@@ -63,7 +63,7 @@ def test_the_page_has_the_sentence_the_table_and_the_other_arms() -> None:
         "what moved most: margin input down by 9.7 seed sd",
         "Weight decay differs",
         "+6.1 [3.7,",
-        "only 3 of 9 seeds have a value",
+        "Only 3 of 9 seeds have a value",
         "rate only (not at matched fit)",
         "1.2e-7 \N{PLUS-MINUS SIGN} 3.4e-9",
         "Top eigenvalue along training, against updates",

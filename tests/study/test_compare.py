@@ -237,7 +237,10 @@ def test_percent_beside_fractions_names_both_ranges(compared):
     (warning,) = (t for t in compared(healthy(92), fractions).result["warnings"] if "percent" in t)
     for number in ("49.9626", "92.3059", "0.499626", "0.923059", "a.csv", "b.csv"):
         assert number in warning
-    assert any("percent" in text for text in compared(fractions, healthy(92)).result["warnings"])
+    found = compared(fractions, healthy(92)).result
+    assert any("percent" in text for text in found["warnings"])
+    assert any("percent" in text for text in found["doubts"]), "it doubts the question itself"
+    assert set(found["doubts"]) <= set(found["warnings"])
     both = compared(fractions, fractions[:]).result["warnings"]
     assert not any("percent" in text for text in both)
     assert any("it is 40 points" in text for text in both)
@@ -414,6 +417,7 @@ def test_a_low_metric_that_was_seen_is_not_called_knowing_nothing(compared):
     result = compared(*tables, tolerance=0.3).result
     assert (result["verdict"], result["failures"]["failed"]) == ("bias", 0)
     assert any("nearer to 93, the lowest test metric seen" in warning for warning in result["warnings"])
+    assert any("nearer to 93, the lowest test metric seen" in doubt for doubt in result["doubts"])
     assert compared(*tables, tolerance=0.3, trivial=93.0).result["verdict"] == "broken"
 
 

@@ -41,7 +41,7 @@ def make_outcome(seed: int = 0, rows: int = 4, examples: int | None = 5) -> Outc
     curve = Curve(np.arange(1, rows + 1), loss, np.full(rows, np.nan), rng.standard_normal(rows) / 3)
     per_example = None if examples is None else rng.standard_normal(examples).astype(np.float32)
     cost = Cost(updates=rows, flops=1e15 / 3, seconds=0.1)
-    return Outcome(seed, curve, rows - 1, True, -np.inf, cost, per_example)
+    return Outcome(seed, curve, rows - 1, True, -np.inf, cost=cost, per_example=per_example)
 
 
 def same(left: Outcome | None, right: Outcome) -> bool:

@@ -108,7 +108,8 @@ def test_it_is_told_what_will_be_executed(tmp_path):
         ("def task():\n    return 5", r"my_task.py.*'int'.*a Task, or a function that returns one"),
         ("def task(x):\n    return x", r"TypeError.*missing 1 required positional argument"),
         ("task = 3", "a Task, or a function"),
-        ("def tsk(): ...", r"with a name of: tsk.*did you mean 'tsk'"),
+        ("def tsk(): ...", r"did you mean 'tsk'.*with a name of: tsk$"),
+        ("import numpy as tasks\nn = 3\ndef make(n, seed): ...\ndef tsk(n=3): ...", r"with a name of: tsk$"),
         ("class task: ...", "with a name of: none in this file"),
         ("\x00", "a Python file"),
     ],
@@ -135,7 +136,7 @@ def test_complaints_about_the_users_data_name_the_line(tmp_path):
 
 def test_files_that_are_not_there(tmp_path):
     write(tmp_path, REGRESSION)
-    with pytest.raises(BadInput, match=r"existing Python file.*did you mean 'my_task.py'"):
+    with pytest.raises(BadInput, match=r"did you mean 'my_task.py'.*existing Python file"):
         load_task("my_tsk.py:task", base_dir=tmp_path)
     with pytest.raises(BadInput, match=r"with a name of: .*ready, task"):
         load_task("my_task.py", base_dir=tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +108,12 @@ def test_a_sum_is_told_from_a_mean(loss: Any) -> None:
     assert is_sum(Setup(recipe, it, torch.device("cpu")).network) == (loss in SUMS)
 
 
-@pytest.mark.parametrize("name", ["digits", "polarity"])
+DATA = pytest.mark.skipif(
+    not os.environ.get("ALGOBIAS_DATA"), reason="ALGOBIAS_DATA is not set: no sentences to read"
+)
+
+
+@pytest.mark.parametrize("name", ["digits", pytest.param("polarity", marks=[pytest.mark.data, DATA])])
 def test_tasks_of_the_library_are_means(name: str) -> None:
     it = load_task(name)
     recipe = it.recipe().edit(engine="looped")

@@ -9,8 +9,18 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, ExitCode, Json, Quiet, StoreFolder, Workers, path_of
+from algobias.cli.output import ending, messages, print_json
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Data,
+    ExitCode,
+    Json,
+    Quiet,
+    StoreFolder,
+    Workers,
+    number_of,
+    path_of,
+)
 from algobias.errors import BadInput
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
@@ -42,7 +52,11 @@ def audit(
     ] = False,
     tolerance: Annotated[
         float | None,
-        typer.Option(help="Largest gap that does not matter; default: suggested from the seed spread."),
+        typer.Option(
+            parser=number_of("--tolerance"),
+            metavar="NUMBER",
+            help="Largest gap that does not matter; default: suggested from the seed spread.",
+        ),
     ] = None,
     looks: Annotated[
         str | None,
@@ -193,5 +207,5 @@ def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -
         print_json(result)
     if not quiet:
         console.print(verdict_panel(record))
-        console.print(f"report: {path}", soft_wrap=True, markup=False)
+        ending(console, record, path, json=json)
     return result

@@ -9,9 +9,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from algobias.cli.output import print_json, tables
+from algobias.cli.output import one_line, print_json, tables
 from algobias.cli.shared import Json
 from algobias.errors import unknown_name
+
+CARD_WORDS = (
+    "gap: baseline minus variant on the test metric. R: the part of that gap that a control brings back (1 "
+    "all of it, 0 nothing, below 0 worse); in brackets the 95 % interval."
+)
+"""The words of a lever's card that a reader may not have met."""
 
 
 def tasks(
@@ -39,6 +45,8 @@ def levers(
     from algobias.levers.registry import catalogue
 
     _show("lever", catalogue(), name, json)
+    if name is not None and not json:
+        tables().print(one_line(CARD_WORDS), soft_wrap=True)
 
 
 def probes(

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, path_of
+from algobias.cli.output import ending, messages, print_json
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
 from algobias.errors import BadInput
 
 
@@ -32,13 +32,23 @@ def compare(
         ),
     ],
     tolerance: Annotated[
-        float | None, typer.Option(help="Largest gap that does not matter, in units of the metric.")
+        float | None,
+        typer.Option(
+            parser=number_of("--tolerance"),
+            metavar="NUMBER",
+            help="Largest gap that does not matter, in units of the metric.",
+        ),
     ] = None,
     looks: Annotated[
         str | None, typer.Option(help="Seeds at each look; default: one look at all common seeds.")
     ] = None,
     trivial: Annotated[
-        float | None, typer.Option(help="Test metric of a predictor that knows nothing.")
+        float | None,
+        typer.Option(
+            parser=number_of("--trivial"),
+            metavar="NUMBER",
+            help="Test metric of a predictor that knows nothing.",
+        ),
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Name of the metric (higher is better).")] = None,
     lower_is_better: Annotated[
@@ -125,12 +135,13 @@ def compare(
     else:
         with disk(html):
             write(record, html)
+    html = html.absolute()
     result["report"] = str(html)
     if json:
         print_json(result)
     if not quiet:
         messages().print(verdict_panel(record))
-        messages().print(f"report: {html}", soft_wrap=True, markup=False)
+        ending(messages(), record, html, json=json)
     fail_on_verdict(result, failing)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import messages, print_json
+from algobias.cli.output import ending, messages, print_json
 from algobias.cli.shared import (
     DEFAULT_STORE,
     Data,
@@ -140,7 +140,7 @@ def control(
         print_json({**found.result, "store": str(store), "report": str(path)})
     if not quiet:
         console.print(verdict_panel(record))
-        console.print(f"report: {path}", soft_wrap=True, markup=False)
+        ending(console, record, path, json=json)
 
 
 def _print_plan(expected: dict[str, Any], *, json: bool) -> None:

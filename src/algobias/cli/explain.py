@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import messages, print_json
+from algobias.cli.output import ending, messages, print_json
 from algobias.cli.shared import (
     DEFAULT_STORE,
     Data,
@@ -117,7 +117,7 @@ def explain(
         print_json({**found.result, "store": str(store), "report": str(path)})
     if not quiet:
         console.print(panel(record))
-        console.print(f"report: {path}", soft_wrap=True, markup=False)
+        ending(console, record, path, json=json)
 
 
 @contextmanager

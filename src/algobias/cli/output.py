@@ -11,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -19,6 +20,9 @@ from rich.text import Text
 
 from algobias.cli.streams import Stream
 from algobias.errors import clean_text
+
+if TYPE_CHECKING:
+    from algobias.report.record import StudyRecord
 
 NARROWEST, WIDEST = 20, 1000
 """Widths of a terminal that are believed, in columns."""
@@ -49,6 +53,16 @@ def tables() -> Console:
 def one_line(text: object) -> Text:
     """Text from a user or a store as the cell of a table: its line breaks must not look like rows."""
     return Text(" ".join(str(text).splitlines()))
+
+
+def ending(console: Console, record: StudyRecord, report: Path, *, json: bool) -> None:
+    """Print where the report of a study lies and, for readers and not for programs, what to do next."""
+    from algobias.report.next_step import next_text
+
+    console.print(f"report: {report.absolute()}", soft_wrap=True)
+    told = next_text(record)
+    if told and not json:
+        console.print(one_line(f"Next: {told}"), soft_wrap=True)
 
 
 def print_json(data: dict[str, Any]) -> None:

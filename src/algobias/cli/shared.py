@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -34,6 +35,25 @@ def path_of(option: str) -> Callable[[str | Path], Path]:
         return Path(text)
 
     return path
+
+
+def number_of(option: str) -> Callable[[str | float], float]:
+    """Reads the number that follows an option.
+
+    Raises:
+        BadInput: By the function returned: no number; a decimal comma is named as what is wrong.
+    """
+
+    def number(text: str | float) -> float:
+        try:
+            return float(text)
+        except ValueError:
+            pointed = str(text).replace(",", ".", 1)
+            comma = re.fullmatch(r"[+-]?\d*\.\d+", pointed)
+            wanted = f"a number with a decimal point: {pointed}" if comma else "a number"
+            raise BadInput(option, str(text), wanted) from None
+
+    return number
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout (exit codes 0 and 1).")]

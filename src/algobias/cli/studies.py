@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ app = typer.Typer(help="List the studies in the store.", invoke_without_command=
 
 @app.callback(invoke_without_command=True)
 def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Json = False) -> None:
-    """List studies, newest last: id, state, question, verdict."""
+    """List studies, newest last: id, kind, verdict (or state), question."""
     if context.invoked_subcommand is not None:
         context.obj = store
         return
@@ -32,6 +33,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
             items.append(
                 {
                     "name": row.id,
+                    "kind": _kind(row.spec),
                     "status": row.status,
                     "created": row.created,
                     "task": clean(row.spec.get("task")),
@@ -43,15 +45,22 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
         print_json({"schema": 1, "items": items})
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("study", "made", "state", "verdict", "task", "change"):
-        table.add_column(name)
+    for name in ("study", "made", "kind", "verdict"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("task: change", overflow="fold")
     for item in items:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(item["created"]))
         change = " then ".join(map(str, item["change"]))
-        cells = item["name"], made, item["status"], item["verdict"] or "", item["task"], change
+        verdict = item["verdict"] if item["status"] == "finished" else item["status"]
+        cells = item["name"], made, item["kind"], verdict or "", f"{item['task']}: {change}"
         table.add_row(*(one_line(cell) for cell in cells))
     console = tables()
     console.print(table if items else one_line(f"no studies in {store}"))
+
+
+def _kind(spec: Mapping[str, Any]) -> str:
+    """``audit``, or what a study of an audit is."""
+    return "control" if "control_of" in spec else "explain" if "explain_of" in spec else "audit"
 
 
 @app.command("rm")

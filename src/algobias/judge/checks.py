@@ -34,7 +34,10 @@ class Failures(NamedTuple):
         )
 
     def __str__(self) -> str:
-        return f"{self.failed} of {self.of} variant seeds failed: up to {100 * self.at_most:.0f} % may (95 %)"
+        told = f"{self.failed or 'None'} of {self.of} variant seeds failed"
+        if self.failed >= self.of:
+            return told
+        return f"{told}; with 95 % confidence at most {100 * self.at_most:.0f} % would"
 
 
 @dataclass(frozen=True)

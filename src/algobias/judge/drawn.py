@@ -10,12 +10,17 @@ import numpy as np
 
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
-from algobias.judge.matching import Arm, Floats
+from algobias.judge.matching import Arm, Floats, Path
 from algobias.judge.plan import ARMS, Look, replay
 from algobias.judge.split import Split, matched_level
 
 LEVELS = 40
 """Levels of fit at which the mean of an arm is drawn."""
+
+ONE_RUN = (
+    "in every seed the variant and the baseline are one run that ends at different updates: at equal "
+    "training loss they are the same network, and the bias share is zero by construction"
+)
 
 _DIGITS = 6
 
@@ -26,7 +31,7 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.judge.matching.FitScale`).
     ``matched_arms``: for baseline and variant the mean test metric at matched fit, over the seeds that the
     bias share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test
-    metric at levels that all of its seeds reach.
+    metric at levels that all of its seeds reach. ``notes``: what the shares come to by construction.
 
     Args:
         design: What was fixed before the first run.
@@ -36,7 +41,7 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     """
     looks, _ = replay(design, runs)
     if not looks:
-        return {"scale": None, "matched_arms": [], "curves": []}
+        return {"scale": None, "matched_arms": [], "curves": [], "notes": []}
     look, book = looks[-1], Book(design, runs)
     arms = dict(zip(ARMS, look.arms, strict=True))
     for name in dict.fromkeys(run.arm for run in runs):
@@ -49,7 +54,27 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
         "curves": [
             {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
         ],
+        "notes": [ONE_RUN] if look.split.side is not None and are_one_run(*look.arms) else [],
     }
+
+
+def are_one_run(baseline: Arm, variant: Arm) -> bool:
+    """Whether in every seed the two are one run that ends at two places, as under a smaller budget."""
+    pairs = list(zip(baseline.paths, variant.paths, strict=False))
+    if len(baseline) != len(variant) or baseline.replicates != variant.replicates:
+        return False
+    return bool(pairs) and all(len(a) == len(b) == 1 and _go_together(a[0], b[0]) for a, b in pairs)
+
+
+def _go_together(one: Path, other: Path) -> bool:
+    a, b = one.outcome, other.outcome
+    if a.curve.update[a.planned] == b.curve.update[b.planned]:
+        return False
+    shared, here, there = np.intersect1d(a.curve.update, b.curve.update, return_indices=True)
+    return len(shared) > 2 and all(
+        np.array_equal(getattr(a.curve, name)[here], getattr(b.curve, name)[there])
+        for name in ("train_loss", "test_metric")
+    )
 
 
 def matched_metrics(split: Split, baseline: Arm, variant: Arm) -> tuple[Floats, Floats]:

@@ -95,7 +95,9 @@ class Words:
         return seeds_needed(quantities, self.tolerance, errors.decision, self.split.fewest)
 
     def _number(self, value: float) -> str:
-        return f"{value:.3g}" if self.places is None else f"{value:.{self.places}f}"
+        text = f"{value:.3g}" if self.places is None else f"{value:.{self.places}f}"
+        # What rounds to zero has no sign.
+        return text.removeprefix("-") if not float(text) else text
 
     def _shown(self, interval: Interval) -> str:
         low, high = self._number(interval.low), self._number(interval.high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput
 from algobias.runs.outcome import MOST_METRIC
 from algobias.untrusted import regular_file
 
@@ -18,6 +19,17 @@ NEEDED = ("seed", "update", "train_loss", "test_metric")
 OPTIONAL = ("train_metric", "planned", "length")
 VALUES = ("train_loss", "test_metric", "train_metric")
 """Columns that a row may leave blank."""
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "seed": ("run", "run_id", "trial", "replicate", "rep", "random_seed"),
+    "update": ("step", "global_step", "_step", "iteration", "iter", "updates", "steps", "epoch"),
+    "train_loss": ("loss", "training_loss", "train/loss", "loss/train"),
+    "test_metric": (
+        *("val_acc", "test_acc", "val_accuracy", "test_accuracy", "eval_accuracy", "val/acc", "test/acc"),
+        *("accuracy", "acc", "val_metric", "metric"),
+    ),
+}
+"""What other loggers call the columns, likeliest first."""
 
 _SEPARATORS = ",;\t|"
 _BLANK = {"", "na", "n/a", "#n/a", "null", "none"}
@@ -134,18 +146,29 @@ def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
     """Where the columns that are read stand."""
     plain = [_plain(cell) for cell in header]
     shown = ",".join(cell.strip() for cell in header)
-    for column in NEEDED:
-        if column not in plain:
-            raise BadInput(
-                f"{name} header",
-                shown or "nothing",
-                f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {column} is missing",
-                unknown_name("column", column, [cell.strip() for cell in header]).nearest if header else None,
-            )
+    missing = [column for column in NEEDED if column not in plain]
+    if missing:
+        said = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
+        spare = [cell.strip() for cell, known in zip(header, plain, strict=True) if known not in NEEDED]
+        guesses = [f"{guess} to {column}" for column in missing if (guess := _guess(column, spare))]
+        renamed = f"; rename {', '.join(guesses)}, where that is what is meant" if guesses else ""
+        raise BadInput(
+            f"{name} header",
+            shown or "nothing",
+            f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {said}{renamed}",
+        )
     for column in (*NEEDED, *OPTIONAL):
         if plain.count(column) > 1:
             raise BadInput(f"{name} header", shown, f"each column once; {column} is there twice")
     return {column: plain.index(column) for column in (*NEEDED, *OPTIONAL) if column in plain}
+
+
+def _guess(column: str, header: Sequence[str]) -> str | None:
+    """The column of a header that may be meant under another name; None where none is near."""
+    by_plain = {_plain(cell): cell for cell in header if cell}
+    near = difflib.get_close_matches(column, by_plain, 1, 0.6)
+    alias = next((alias for alias in ALIASES[column] if alias in by_plain), near[0] if near else None)
+    return None if alias is None else by_plain[alias]
 
 
 class _Numbers:

@@ -87,7 +87,8 @@ KEYS: dict[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("arms", "controls", "moved", "tried", "interventions", "statements"), _list(_object)),
     **dict.fromkeys(("levels", "doses", "trajectories", "coordinates", "forced"), _list(_object)),
     **dict.fromkeys(
-        ("change", "base", "warnings", "differences", "probes", "notes", "levers", "said"), _list(_text)
+        ("change", "base", "warnings", "doubts", "differences", "probes", "notes", "levers", "said"),
+        _list(_text),
     ),
     **dict.fromkeys(("looks", "rungs"), _list(_count)),
     "bounds": _list(_perhaps(_number)),

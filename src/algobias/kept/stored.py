@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,11 @@ def find_run(store: Store, text: str) -> StoredRun:
     if not study or not rest:
         raise BadInput("run", text, SPELLING)
     row = store.find_study(study)
-    places = read_archive(row).places
+    archive = read_archive(row)
+    places = archive.places
+    if not places:
+        verdict = archive.result.get("verdict")
+        raise BadInput("run", text, f"a study with runs: {row.id} ({verdict}) has none; {_with_runs(store)}")
     arm, tail = _arm(places, rest)
     seed, moment = _seed(places, arm, tail, text)
     mine = sorted((p for p in places if (p.arm, p.seed) == (arm, seed)), key=lambda p: p.length)
@@ -91,6 +96,20 @@ def find_run(store: Store, text: str) -> StoredRun:
         weights=weights,
         addresses=tuple(folder.address for folder, _ in found),
         device=str(row.spec.get("device", "cpu")),
+    )
+
+
+def _with_runs(store: Store) -> str:
+    """Which studies have runs, the newest first."""
+    found = []
+    for row in reversed(store.studies()):
+        with suppress(BadInput):  # one that is not finished, or damaged
+            if read_archive(row).places:
+                found.append(row.id)
+    return (
+        f"{', '.join(found[:5])} {'has' if len(found) == 1 else 'have'} some"
+        if found
+        else "none here has any"
     )
 
 

@@ -32,7 +32,7 @@ class Amount(Frozen):
     @model_validator(mode="after")
     def _positive(self) -> Self:
         if self.value <= 0:
-            raise ValueError("must be above 0")
+            raise ValueError("a number above 0")
         return self
 
     def of(self, current: float) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from algobias.errors import BadInput
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.base import Probe
 from algobias.probes.guard import untouched
@@ -22,6 +24,7 @@ from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
 
+MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
 
@@ -56,10 +59,38 @@ def measure(
         One reading for each probe, in order; where one cannot honestly be given, its status says why.
 
     Raises:
-        BadInput: An unknown probe or option; batches that are none; layers without weights yet.
+        BadInput: An unknown probe or option; no module; batches that are none; layers without weights yet;
+            a loss that gives more than one number.
         Altered: A probe has changed the model: a defect, never the user's doing.
     """
-    return take(Subject(model, lasting(batches), loss, **about), parse_many(probes))
+    check_module(model, MODULE)
+    subject, wanted = Subject(model, lasting(batches), loss, **about), parse_many(probes)
+    check_loss(subject)
+    return take(subject, wanted)
+
+
+def check_loss(subject: Subject) -> None:
+    """Refuse a loss that cannot be meant: torch's own loss object, or more than one number for a batch.
+
+    Whatever else goes wrong inside it is told by the readings. Cost: one forward pass of the first batch.
+
+    Raises:
+        BadInput: The loss is one of these.
+    """
+    if isinstance(subject.loss, nn.modules.loss._Loss):
+        wrapped = "lambda model, batch: criterion(model(batch[0]), batch[1])"
+        raise BadInput("loss", type(subject.loss).__name__, f"a function loss(model, batch), as in {wrapped}")
+    first = next(iter(subject.batches), None)
+    if first is None:
+        return
+    with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE):
+        found: Any = subject.loss(subject.model, first)
+        if not isinstance(found, torch.Tensor) or found.dim() != 0:
+            shape = getattr(found, "shape", None)
+            given = (
+                type(found).__name__ if shape is None else f"{type(found).__name__} of shape {tuple(shape)}"
+            )
+            raise BadInput("loss", given, "a function that returns a scalar tensor (reduction='mean')")
 
 
 def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
@@ -70,7 +101,7 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
     Raises:
         BadInput: The model is none, or has layers without weights yet.
     """
-    check_module(subject.model)
+    check_module(subject.model, MODULE)
     with untouched(subject.model, subject.mode):
         problem = _examine(subject)
     readings = []

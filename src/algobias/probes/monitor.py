@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import Probe
 from algobias.probes.cadence import Cadence
-from algobias.probes.measure import take
+from algobias.probes.measure import MODULE, check_loss, take
 from algobias.probes.optimizers import training_from
 from algobias.probes.passes.batches import lasting
 from algobias.probes.reading import Reading, Unavailable
@@ -133,7 +133,7 @@ class Monitor:
         clock: Callable[[], float] = time.perf_counter,
         **about: Any,
     ) -> None:
-        check_module(model)
+        check_module(model, MODULE)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.batches = lasting(batches)
         self.probes = parse_many(probes)
@@ -161,12 +161,16 @@ class Monitor:
             The readings, or None where nothing was due.
 
         Raises:
-            BadInput: A pattern in ``parameters`` that fits nothing; a file that cannot be written.
+            BadInput: A pattern in ``parameters`` that fits nothing; a loss that gives more than one number; a
+                file that cannot be written.
         """
         if not self.cadence.due(update):
             return None
         start = self._clock()
-        readings = take(self._subject(update), self.probes)
+        subject = self._subject(update)
+        if not self.readings:
+            check_loss(subject)
+        readings = take(subject, self.probes)
         if any("history" in probe.card.needs for probe in self.probes):
             self._history = thinned([*self._history, (update, _weights(self.model))], KEPT)
         measured = Measured(update, self.cadence.elapsed, tuple(readings))
@@ -176,7 +180,14 @@ class Monitor:
         return readings
 
     def series(self, probe: str) -> list[tuple[int, float]]:
-        """(update, value) of one probe, as it was spelled, where there was a value."""
+        """(update, value) of one probe, as it was spelled, where there was a value.
+
+        Raises:
+            BadInput: A probe that this monitor does not read.
+        """
+        names = [one.spelling() for one in self.probes]
+        if probe not in names:
+            raise unknown_name("probe of this monitor", probe, names)
         pairs = [(one.update, reading) for one in self.readings for reading in one.readings]
         return [(u, r.value) for u, r in pairs if r.probe == probe and r.value is not None]
 

@@ -76,7 +76,7 @@ def _switched(entries: Sequence[Mapping[str, Any]], *, made: bool) -> str:
         if gone is None:
             return ""
         afresh = " (schedule restarted)" if one.get("restart") else ""
-        said.append(f"{1 - gone if made else gone:.2f} after {100 * one['at']:g} %{afresh}")
+        said.append(f"{numerals.fixed(1 - gone if made else gone, 2)} after {100 * one['at']:g} %{afresh}")
     return ", ".join(said)
 
 

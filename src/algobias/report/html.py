@@ -38,7 +38,7 @@ def render(record: StudyRecord) -> str:
     points = Points(record)
     static = Points(record, budget=_STATIC_BUDGET, lines=_STATIC_LINES)
     shown = page.figure_list(points)
-    specs = {item.key: item.spec(points) for item in shown}
+    specs = {item.key: with_rows(item.spec(points)) for item in shown}
     tables: dict[str, Any] = {}
     packed = {key: pack(spec, tables) for key, spec in specs.items()}
     content = page.content(points)
@@ -51,6 +51,8 @@ def render(record: StudyRecord) -> str:
     )
     return environment.get_template("report.html.j2").render(
         **content,
+        drawn=lambda keys: {arm for key in keys for arm in arms_in(specs[key])},
+        along_figures=[key for key in specs if key.startswith("along-")],
         figures={
             item.key: {
                 "title": item.title,
@@ -72,6 +74,17 @@ def render(record: StudyRecord) -> str:
             }
         ),
     )
+
+
+def with_rows(spec: Spec) -> Spec:
+    """A spec without layers that have no rows: they add an axis without an extent, of which Vega warns."""
+    kept = [one for one in spec["layer"] if spec["datasets"].get(one["data"]["name"])]
+    return {**spec, "layer": kept} if len(kept) > 1 else spec
+
+
+def arms_in(spec: Spec) -> set[str]:
+    """Labels of the arms that a figure has data of."""
+    return {row["arm"] for rows in spec["datasets"].values() for row in rows if row.get("arm") is not None}
 
 
 def write(record: StudyRecord, path: Path) -> Path:

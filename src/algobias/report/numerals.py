@@ -32,6 +32,7 @@ def fixed(value: float | None, places: int, signed: bool = False) -> str:
         if text:
             return text.replace("-", MINUS)
         value = 0.0
+    value += 0.0  # the zero without a sign
     text = f"{value:+.{places}f}" if signed and value != 0 else f"{value:.{places}f}"
     return text.replace("-", MINUS)
 

@@ -7,13 +7,31 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from algobias.report import besides, controls, explained, figures, numerals, searched, tables, words
+from algobias.report import (
+    besides,
+    controls,
+    explained,
+    figures,
+    glance,
+    numerals,
+    searched,
+    tables,
+    verdicts,
+    words,
+)
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
+from algobias.report.glossary import GLOSSARY
+from algobias.report.next_step import next_steps
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 from algobias.report.words import mapping
+
+TWIN = (
+    "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
+    "sentences leave twins out."
+)
 
 AGAINST: tuple[Against, ...] = ("updates", "loss")
 
@@ -160,7 +178,8 @@ def moved_figures(points: Points) -> list[FigureEntry]:
             "Coordinates of the bias at matched fit",
             "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
             "for all coordinates together. Filled circles moved, open circles were not shown to "
-            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant.",
+            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant."
+            + (f" {TWIN}" if any(item.get("twin") for item in moved) else ""),
             left_out,
         )
     ]
@@ -187,19 +206,21 @@ def content(points: Points) -> dict[str, Any]:
     seconds = number_or_none(result.get("seconds"))
     readings = mapping(result.get("readings"))
     return {
-        "verdict": words.verdict_words(record),
-        "verdict_name": words.verdict_name(record),
+        "verdict": verdicts.verdict_words(record),
+        "verdict_name": verdicts.verdict_name(record),
         "reason": str(result.get("reason") or ""),
         "would_decide": would_decide(record),
         "claim": words.claim(record),
-        "warnings": [numerals.sentence(str(item)) for item in result.get("warnings") or []],
+        "next_steps": next_steps(record),
+        "doubts": [numerals.sentence(text) for text in verdicts.doubts(record)],
+        "warnings": [numerals.sentence(text) for text in verdicts.warnings(record)],
         "task": words.task_text(result.get("task")),
         "study": str(result.get("study") or ""),
         "change": words.change_text(record),
         "base": " then ".join(str(item) for item in result.get("base") or []),
-        "tiles": tiles(record),
+        "tiles": glance.tiles(record),
         "arms": arm_keys(points),
-        "statistics": statistics(record),
+        "statistics": glance.statistics(record),
         "seed_table": tables.seed_table(points),
         "further": besides.further_metrics(points),
         "samples": besides.samples(points),
@@ -216,6 +237,7 @@ def content(points: Points) -> dict[str, Any]:
         "rate_only": tables.rate_only(record),
         "levels": tables.level_table(record),
         "moved": tables.moved_table(record),
+        "moved_reasons": [numerals.sentence(text) for text in tables.moved_reasons(record)],
         "moved_text": tables.moved_text(record),
         "moved_notes": [numerals.sentence(str(note)) for note in readings.get("notes") or []],
         "readings": tables.readings_table(record),
@@ -225,7 +247,7 @@ def content(points: Points) -> dict[str, Any]:
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
         "seeds_text": tables.seeds_text(points),
-        "glossary": words.GLOSSARY,
+        "glossary": GLOSSARY,
         "metric_name": figures.metric_title(points),
         "seconds": numerals.duration(seconds) if seconds is not None else "",
     }
@@ -242,80 +264,6 @@ def would_decide(record: StudyRecord) -> str:
             f"{count:.0f} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
         )
     return str(value or "Not more seeds of this kind alone; see the reason.")
-
-
-def tiles(record: StudyRecord) -> list[dict[str, str]]:
-    """The numbers at a glance: ``label, value, note, state``."""
-    result, places = record.result, words.decimals(record)
-    fit = mapping(result.get("fit"))
-    gap = Interval.read(result.get("gap"))
-    tolerance = number_or_none(result.get("tolerance"))
-    level = number_or_none(fit.get("level"))
-    at = (
-        f", at {words.FIT_WORDS.get(str(fit.get('on')), 'level')} {numerals.loss(level)}"
-        if level is not None
-        else ""
-    )
-
-    def tile(label: str, source: object, note: str = "", missing: str = "") -> dict[str, str]:
-        value, state = Interval.read(source), str(mapping(source).get("state") or "")
-        if not value.known:
-            return {"label": label, "value": numerals.MISSING, "note": value.reason or missing, "state": ""}
-        return {
-            "label": label,
-            "value": words.with_unit(numerals.fixed(value.mean, places), record),
-            "note": f"95\u00a0% interval {numerals.bounds(value, places)}{note}",
-            "state": state if state in ("present", "absent", "unknown") else "",
-        }
-
-    looks = [int(n) for n in result.get("looks") or [] if number_or_none(n) is not None]
-    taken = len(record.decisions) or len(result.get("confirmation") or [])
-    if not taken and gap.n in looks:
-        taken = looks.index(gap.n) + 1
-    missing = str(fit.get("reason") or "")
-    paired = (
-        "in each arm, not paired"
-        if "sign_flip_p" in result and result["sign_flip_p"] is None
-        else "in each arm, paired"
-    )
-    return [
-        tile("Gap at the planned end", result.get("gap")),
-        {
-            "label": "Tolerance",
-            "value": words.with_unit(numerals.fixed(tolerance, places), record),
-            "note": str(result.get("tolerance_reason") or "fixed before the runs"),
-            "state": "",
-        },
-        tile("Bias share", fit.get("bias_share"), at, missing),
-        tile("Fit share", fit.get("fit_share"), "", missing),
-        {"label": "Seeds used", "value": str(gap.n or "none"), "note": paired if gap.n else "", "state": ""},
-        {
-            "label": "Look",
-            "value": f"{taken} of {max(len(looks), taken)}" if taken else "none",
-            "note": f"planned at {', '.join(str(n) for n in looks)} seeds" if looks else "",
-            "state": "",
-        },
-    ]
-
-
-def statistics(record: StudyRecord) -> list[tuple[str, str]]:
-    """What a statistician asks next: name and value."""
-    result, places = record.result, words.decimals(record)
-    facts = []
-    unpaired = Interval.read(result.get("welch"))
-    if unpaired.known:
-        facts.append(
-            ("Gap without pairing (Welch)", words.with_unit(numerals.estimate(unpaired, places), record))
-        )
-    correlation, p_value = (number_or_none(result.get(key)) for key in ("correlation", "sign_flip_p"))
-    if correlation is not None:
-        facts.append(("Correlation of the arms over seeds", numerals.fixed(correlation, 2)))
-    if p_value is not None:
-        facts.append(("Exact sign-flip test, one-sided p", f"{p_value:.2g}"))
-    alpha = number_or_none(result.get("alpha"))
-    if alpha is not None:
-        facts.append(("One-sided error of each decision", f"{alpha:.4g}"))
-    return facts
 
 
 def arm_keys(points: Points) -> list[dict[str, str]]:

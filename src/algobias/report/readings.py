@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.probes.reading import Cost, Reading
+from algobias.report.words import without_code
 
 KINDS = {
     "numerical": ("n", "numerical bound"),
@@ -80,9 +81,9 @@ def _notes(readings: Sequence[Reading]) -> list[RenderableType]:
     told: dict[tuple[str, str], list[str]] = {}
     for one in readings:
         if one.reason:
-            told.setdefault((one.status.replace("_", " "), one.reason), []).append(one.probe)
+            told.setdefault((one.status.replace("_", " "), without_code(one.reason)), []).append(one.probe)
         for warning in one.warnings:
-            told.setdefault(("mind", warning), []).append(one.probe)
+            told.setdefault(("mind", without_code(warning)), []).append(one.probe)
         if one.value is not None and one.low is None and one.no_interval:
             told.setdefault(("no interval", one.no_interval), []).append(one.probe)
     return [

@@ -103,8 +103,11 @@ def level_table(record: StudyRecord) -> list[dict[str, str]]:
 
 
 def moved_table(record: StudyRecord) -> list[dict[str, str]]:
-    """Coordinates of the bias: ``probe, effect, status, baseline, variant, unit, note``, largest first."""
-    rows = []
+    """Coordinates of the bias, largest first: ``probe, effect, status, baseline, variant, unit, mark``.
+
+    ``mark`` is the number of the reason below the table, or nothing.
+    """
+    rows, reasons = [], moved_reasons(record)
     for item in record.result.get("moved") or []:
         entry = mapping(item)
         value = Interval.read({**entry, "mean": entry.get("effect")})
@@ -116,10 +119,20 @@ def moved_table(record: StudyRecord) -> list[dict[str, str]]:
                 "baseline": _mean_and_sd(entry.get("baseline")),
                 "variant": _mean_and_sd(entry.get("variant")),
                 "unit": str(entry.get("unit") or ""),
-                "note": str(entry.get("reason") or ""),
+                "mark": str(reasons.index(reason) + 1) if (reason := _reason(entry)) else "",
             }
         )
     return rows
+
+
+def moved_reasons(record: StudyRecord) -> list[str]:
+    """Why coordinates could not be compared, each reason once, in the order of the table."""
+    found = (_reason(mapping(item)) for item in record.result.get("moved") or [])
+    return list(dict.fromkeys(reason for reason in found if reason))
+
+
+def _reason(entry: Mapping[str, Any]) -> str:
+    return words.without_code(str(entry.get("reason") or ""))
 
 
 def _mean_and_sd(data: object) -> str:

@@ -12,22 +12,26 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from algobias.report import controls, page, searched, tables
+from algobias.report import controls, glance, page, searched, tables
 from algobias.report.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean, number_or_none
+from algobias.report.verdicts import doubts, verdict_name, verdict_words, warnings
 from algobias.report.words import (
     arm_label,
     change_text,
     claim,
     mapping,
     task_text,
-    verdict_name,
-    verdict_words,
 )
 
 NARROW = 64
 """Below this many columns, names stand above their values instead of beside them."""
+
+STATES = (
+    "present: clear of 0; absent: below the tolerance. Decided one-sided, at a level shared over the "
+    "looks, so the two-sided interval may look otherwise."
+)
 
 _STYLES = {"good": "green", "bad": "red", "warn": "yellow", "open": "cyan"}
 
@@ -68,17 +72,23 @@ class _VerdictPanel:
         if page.would_decide(record):
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
+        if any(tile["state"] in ("present", "absent") for tile in glance.tiles(record)):
+            parts.append(Text(STATES, style="dim", overflow="fold"))
+        for note in mapping(result.get("fit")).get("notes") or []:
+            parts.append(Text(sentence(str(note)), overflow="fold"))
         if "readings" in result:
             parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
         if costs is not None:
             parts += ["", costs]
-        for warning in result.get("warnings") or []:
-            parts.append(Text(f"Warning: {sentence(str(warning))}", style="yellow", overflow="fold"))
+        for warning in warnings(record):
+            parts.append(Text(f"Warning: {sentence(warning)}", style="yellow", overflow="fold"))
         parts += ["", Text(claim(record), style="dim", overflow="fold")]
         if result.get("report"):
             parts.append(Text(f"Report: {result['report']}", overflow="fold"))
+        for doubt in doubts(record):
+            yield Text(f"Is this the question? {sentence(doubt)}", style="bold yellow", overflow="fold")
         yield Panel(
             Group(*parts),
             title=Text(f" Verdict: {verdict_name(record)} ", style=f"bold {style}"),
@@ -172,8 +182,8 @@ class _PlanPanel:
 
 def _numbers(record: StudyRecord) -> list[tuple[str, str]]:
     rows = []
-    for tile in page.tiles(record):
-        notes = ", ".join(part for part in (tile["state"], tile["note"]) if part)
+    for tile in glance.tiles(record):
+        notes = ", ".join(part for part in (tile["said"], tile["note"]) if part)
         rows.append((tile["label"], tile["value"] + (f" ({notes})" if notes else "")))
     return rows
 

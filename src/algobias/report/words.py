@@ -5,117 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from algobias.report.numerals import MISSING, estimate
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.tasks.views import split_name
-
-
-@dataclass(frozen=True)
-class VerdictWords:
-    """What a verdict means for somebody who meets it for the first time.
-
-    Attributes:
-        mark: One character that stands for the verdict where colour cannot be relied on.
-        tone: ``good``, ``bad``, ``warn`` or ``open``; picks a colour.
-        title: The finding in one sentence.
-        meaning: What follows from it.
-    """
-
-    mark: str
-    tone: str
-    title: str
-    meaning: str
-
-
-VERDICTS: dict[str, VerdictWords] = {
-    "bias": VerdictWords(
-        "B",
-        "bad",
-        "The change makes training prefer a solution that generalises worse",
-        "Both arms are compared where they fit the training data equally well, and the variant still does "
-        "worse on unseen data. Fitting the data as well does not close the gap: many solutions fit, and the "
-        "changed algorithm prefers another one. What can help is a control, a second change that moves this "
-        "preference back.",
-    ),
-    "optimization": VerdictWords(
-        "O",
-        "warn",
-        "The variant is under-trained, not biased",
-        "The variant is worse because it has fitted the training data less by its planned end. Compared "
-        "where both arms fit equally well, no loss beyond the tolerance is left. More updates, or a "
-        "learning rate that suits the change, should bring generalisation back.",
-    ),
-    "mixed": VerdictWords(
-        "M",
-        "bad",
-        "The loss is real and has more than one source",
-        "The gap cannot be put down to one share alone: not only to fitting the training data less, and not "
-        "only to another preference among the solutions that fit. Look at the two shares below; training "
-        "longer can win back the fit share at most.",
-    ),
-    "data": VerdictWords(
-        "D",
-        "bad",
-        "The change took information out of the training data",
-        "The variant does worse where both arms fit their training data equally well, and it was given "
-        "fewer examples. That information is gone: a different preference of the algorithm can soften the "
-        "loss, but the sure way back is data.",
-    ),
-    "no_gap": VerdictWords(
-        "=",
-        "good",
-        "The variant generalises as well as the baseline, within the tolerance",
-        "What the change saves can be kept: a loss on unseen data as large as the tolerance is ruled out.",
-    ),
-    "broken": VerdictWords(
-        "!",
-        "bad",
-        "The variant does not train",
-        "The runs diverged, stayed near a predictor that knows nothing, or the change fails its own null "
-        "check. Before any question of generalisation, training itself has to be repaired: a lower learning "
-        "rate, warm-up or gradient clipping are the usual first steps.",
-    ),
-    "not_applied": VerdictWords(
-        "0",
-        "open",
-        "The change did not change anything",
-        "Weights, gradients and data are the same with it and without it, so there is nothing to compare. "
-        "Check the value of the lever: it may be the one that the recipe already has.",
-    ),
-    "undecided": VerdictWords(
-        "?",
-        "open",
-        "The runs so far do not settle it",
-        "The seeds vary too much for the number that was run. Nothing is claimed either way; the intervals "
-        "below show what is still possible.",
-    ),
-}
-
-TOLERABLE = VerdictWords(
-    "=",
-    "good",
-    "There is a real loss, but it is smaller than the tolerance",
-    "The variant is measurably worse than the baseline, and the loss is below what was declared tolerable "
-    "before the runs. What the change saves can be kept at that price.",
-)
-
-OPEN_SHARES = VerdictWords(
-    "?",
-    "open",
-    "The loss is real, but what it consists of is not settled",
-    "The variant does worse than the baseline, and the loss may be as large as the tolerance or larger. "
-    "Whether that is the bias, an under-trained variant, or both, the seeds so far do not tell.",
-)
-
-BETTER = VerdictWords(
-    "+",
-    "good",
-    "The variant generalises better than the baseline",
-    "There is no loss to explain: on unseen data the variant is ahead of the baseline.",
-)
 
 FIT_WORDS: dict[str, str] = {
     "train_loss": "training loss",
@@ -131,67 +25,6 @@ CONTROL_VERDICTS: dict[str, str] = {
     "none": "no effect could be shown",
     "harmful": "worse than the variant without it",
 }
-
-
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    (
-        "algorithmic (implicit) bias",
-        "Many solutions fit the training data. The training algorithm and the model decide which of them is "
-        "found; this hidden preference is the algorithmic bias.",
-    ),
-    ("arm", "One recipe in the study, run with every seed: baseline, variant, and so on."),
-    ("baseline, variant", "The recipe as it was, and the same recipe with the change."),
-    ("lever", "A named edit of a recipe. A change that saves something and a control are both levers."),
-    ("control", "A lever pulled to bring generalisation back without giving up what was saved."),
-    ("gap", "Baseline minus variant on the test metric, seed by seed. Positive: the variant is worse."),
-    (
-        "tolerance",
-        "The loss that was declared acceptable before the first run. Every decision is made against it.",
-    ),
-    (
-        "matched fit",
-        "The two arms compared at one and the same training loss, so that neither has an advantage from "
-        "fitting the training data better.",
-    ),
-    ("bias share", "The gap at matched fit: what remains when both arms fit the training data equally well."),
-    ("fit share", "The rest of the gap: what comes from the variant fitting the training data less or more."),
-    (
-        "coordinate, moved",
-        "A number that describes the solution found, like sharpness or a margin. It moved where the interval "
-        "of its difference leaves out 0, at a level shared over all that were read; that names no cause.",
-    ),
-    (
-        "seed sd",
-        "Spread between seeds: the root mean square of both arms\u2019 standard deviations.",
-    ),
-    (
-        "look",
-        "A point, fixed beforehand, at which the study may stop. The limits of the intervals pay for "
-        "looking several times.",
-    ),
-    (
-        "95 % interval",
-        "The range of values compatible with the seeds seen. It comes from differences paired by seed.",
-    ),
-)
-
-
-def verdict_words(record: StudyRecord) -> VerdictWords:
-    """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
-    name = str(record.result.get("verdict"))
-    gap = Interval.read(record.result.get("gap"))
-    if name == "undecided" and mapping(record.result.get("gap")).get("state") == "present":
-        return OPEN_SHARES
-    if name == "no_gap" and record.result.get("tolerable"):
-        return TOLERABLE
-    if name == "no_gap" and gap.high is not None and gap.high < 0:
-        return BETTER
-    return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
-
-
-def verdict_name(record: StudyRecord) -> str:
-    """``no_gap`` as ``no gap``."""
-    return str(record.result.get("verdict") or "no verdict").replace("_", " ")
 
 
 def decimals(record: StudyRecord) -> int:
@@ -278,6 +111,11 @@ def task_text(name: object) -> str:
     """A task's name; which part of its held-out examples is spelled out."""
     head, part = split_name(str(name or ""))
     return head if part is None else f"{head} ({_PARTS[part]})"
+
+
+def without_code(text: str) -> str:
+    """A reason without its advice for somebody who calls the library from Python."""
+    return text.partition("; pass labels=")[0]
 
 
 def change_text(record: StudyRecord) -> str:

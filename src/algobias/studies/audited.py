@@ -21,12 +21,19 @@ def audit_of(store: Store, study: str) -> StudyRow:
         study: An id, a unique prefix, or ``last``.
 
     Raises:
-        BadInput: No such study.
+        BadInput: No such study, or one that nothing can be begun with; the newest that would do is named.
     """
     row = store.find_study(study)
     for origin in ("control_of", "explain_of"):
         if origin in row.spec:
             row = store.find_study(str(row.spec[origin]))
+    unfit = _unfit(row)
+    if unfit is not None:
+        newest = next((one.id for one in reversed(store.studies()) if _would_do(one)), None)
+        instead = (
+            "no study in this store would do" if newest is None else f"the newest that would do: {newest}"
+        )
+        raise BadInput(unfit.field, unfit.value, f"{unfit.allowed} ({instead})")
     return row
 
 
@@ -36,16 +43,33 @@ def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
     Raises:
         BadInput: It has not finished, found no gap, or has no runs to show one: a check before them failed.
     """
-    if row.result is None:
-        raise BadInput("study", row.id, "a finished audit: run its command again to the end")
+    unfit = _unfit(row)
+    if unfit is not None:
+        raise unfit
     result = read_archive(row).result
-    if result.get("verdict") not in GAPS or result.get("aa"):
-        allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
-        raise BadInput("study", f"{row.id} ({result.get('verdict')})", allowed)
-    if not result["gap"]["n"]:
-        reason = str(result.get("reason"))
-        raise BadInput(
-            "study", f"{row.id} ({result['verdict']})", f"an audit with runs; this has none: {reason}"
-        )
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
     return result, spec_from(known)
+
+
+def _unfit(row: StudyRow) -> BadInput | None:
+    """Why nothing can be begun with an audit, or None."""
+    if row.result is None:
+        return BadInput("study", row.id, "a finished audit: run its command again to the end")
+    result = read_archive(row).result
+    shown = f"{row.id} ({result.get('verdict')})"
+    if result.get("verdict") not in GAPS or result.get("aa"):
+        allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
+        return BadInput("study", shown, allowed)
+    if not result["gap"]["n"]:
+        return BadInput("study", shown, f"an audit with runs; this has none: {result.get('reason')}")
+    return None
+
+
+def _would_do(row: StudyRow) -> bool:
+    """Whether a study is an audit, in order, that something can be begun with."""
+    if "control_of" in row.spec or "explain_of" in row.spec:
+        return False
+    try:
+        return _unfit(row) is None
+    except BadInput:
+        return False

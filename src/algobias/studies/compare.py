@@ -20,7 +20,7 @@ from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
 from algobias.kept.csvfile import read_table
 from algobias.kept.tables import Terms, read_terms
-from algobias.studies.doubts import doubts, unknown_trivial
+from algobias.studies.doubts import doubts, near_nothing, oddities, scored_diverged
 from algobias.studies.logged import Killed, Log, killed_among, logs_of, outcome_of
 
 
@@ -77,7 +77,8 @@ def compare_tables(
         arm: _Table.read(path, str(path) if alike else path.name)
         for arm, path in (("baseline", baseline), ("variant", variant))
     }
-    warnings = doubts([(table.name, table.logs) for table in tables.values()], terms)
+    logged = [(table.name, table.logs) for table in tables.values()]
+    doubted, warnings = doubts(logged, terms), oddities(logged)
     decays = terms.decays
     if decays is None:
         decays = len({log.length for table in tables.values() for log in table.logs}) > 1
@@ -109,7 +110,8 @@ def compare_tables(
             "a baseline that can be trained: at least one seed that ends with a finite loss",
         )
     if trivial is None:
-        warnings += unknown_trivial(runs, lowest, terms)
+        doubted += near_nothing(runs, lowest, terms)
+        warnings += scored_diverged(runs, lowest, terms)
     counts = [len(pairs[arm]) for arm in ("baseline", "variant")]
     count = max(counts) if unpaired else min(counts)
     tolerance = terms.tolerance
@@ -156,7 +158,7 @@ def compare_tables(
     for arm in result["arms"]:
         # A table tells how many updates were made, and nothing else of what they cost.
         arm["cost"] = {axis: value if axis == "updates" else None for axis, value in arm["cost"].items()}
-    result["warnings"] = [*warnings, *result["warnings"]]
+    result |= {"doubts": doubted, "warnings": [*doubted, *warnings, *result["warnings"]]}
     result.update(store=None, report=None, seconds=time.monotonic() - started)
     return Comparison(result, verdict, design, runs, tuple(looked))
 

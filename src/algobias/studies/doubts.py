@@ -26,44 +26,59 @@ _WIDE = 0.1
 
 
 def doubts(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:
-    """Warnings about what tables hold, from their own numbers.
+    """Doubt what is asked: numbers of two scales, a metric of which lower is better.
+
+    Where one of these is right, the verdict answers another question than the one that was meant.
 
     Args:
         tables: Name of each table, and its runs; the baseline's first.
         terms: How they are to be compared.
     """
+    return [*_direction(tables, terms), *_scales(tables, terms)]
+
+
+def oddities(tables: Sequence[tuple[str, Sequence[Log]]]) -> list[str]:
+    """Warn of holes in tables and of runs that end apart; arguments as for :func:`doubts`."""
     return [
-        *_direction(tables, terms),
-        *_scales(tables, terms),
         *(text for name, logs in tables for text in _holes(name, logs)),
         *(text for name, logs in tables for text in _ends(name, logs)),
     ]
 
 
-def unknown_trivial(runs: Sequence[Run], lowest: float, terms: Terms) -> list[str]:
-    """Say what is not known where nobody told what a predictor that knows nothing scores.
-
-    The worst metric that was seen is no such predictor: it may be that of a good run that was logged late.
+def scored_diverged(runs: Sequence[Run], lowest: float, terms: Terms) -> list[str]:
+    """Say what diverged runs score where nobody told what a predictor that knows nothing does.
 
     Args:
         runs: Runs of both arms.
-        lowest: That metric, in the tool's sign; what diverged runs score.
+        lowest: The worst metric that was seen, in the tool's sign; what diverged runs score.
         terms: How the tables are compared.
     """
-    seen = f"{terms.sign * lowest:g}, the {'highest' if terms.lower_is_better else 'lowest'} test metric seen"
-    warnings = []
-    if any(run.outcome.diverged for run in runs):
-        warnings.append(f"diverged runs are scored {seen}; --trivial sets it")
+    if not any(run.outcome.diverged for run in runs):
+        return []
+    return [f"diverged runs are scored {_seen(lowest, terms)}; --trivial sets it"]
+
+
+def near_nothing(runs: Sequence[Run], lowest: float, terms: Terms) -> list[str]:
+    """Doubt that a variant was trained at all, where nobody told what a predictor that knows nothing scores.
+
+    The worst metric that was seen is no such predictor: it may be that of a good run that was logged late.
+    Arguments as for :func:`scored_diverged`.
+    """
     baseline, variant = (
         float(np.mean([run.outcome.end_metric for run in runs if run.arm == arm and run.length == 1] or [0]))
         for arm in ("baseline", "variant")
     )
-    if variant < (lowest + baseline) / 2:
-        warnings.append(
-            f"the variant ends nearer to {seen}, than to the baseline: if that is what a predictor that "
-            "knows nothing scores, ask again with --trivial, and a change that broke training is called so"
-        )
-    return warnings
+    if not variant < (lowest + baseline) / 2:
+        return []
+    return [
+        f"the variant ends nearer to {_seen(lowest, terms)}, than to the baseline: if that is what a "
+        "predictor that knows nothing scores, ask again with --trivial, and a change that broke training is "
+        "called so"
+    ]
+
+
+def _seen(lowest: float, terms: Terms) -> str:
+    return f"{terms.sign * lowest:g}, the {'highest' if terms.lower_is_better else 'lowest'} test metric seen"
 
 
 def _direction(tables: Sequence[tuple[str, Sequence[Log]]], terms: Terms) -> list[str]:

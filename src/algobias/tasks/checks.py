@@ -40,10 +40,10 @@ def check_finite(source: Source, name: str) -> None:
             raise BadInput(path, f"{value} in example {example}", "finite numbers only")
 
 
-def check_module(net: Any) -> None:
+def check_module(net: Any, wanted: str = "a function that builds an nn.Module") -> None:
     """Refuse what is no module, and layers whose weights do not exist before their first batch."""
     if not isinstance(net, nn.Module):
-        raise BadInput("model", type(net).__name__, "a function that builds an nn.Module")
+        raise BadInput("model", type(net).__name__, wanted)
     lazy = lazy_layers(net)
     if lazy:
         allowed = (

@@ -98,12 +98,14 @@ def _read(text: str, base_dir: Path | None) -> tuple[Path, str, bytes]:
     except OSError as error:
         raise BadInput("task", location, f"a file that can be read ({error.strerror})") from error
     try:
-        names = _top_level_names(ast.parse(source, str(path)))
+        tree = ast.parse(source, str(path))
+        names = _top_level_names(tree)
     except NO_PYTHON as error:
         raise BadInput(f"task file {path.name}", where_and_what(error), "a Python file") from error
     if names is not None and name not in names:
-        close = difflib.get_close_matches(name, names, 1, 0.5)
-        shown = ", ".join(sorted(names)) or "none in this file"
+        offered = names & _may_be_tasks(tree)
+        close = difflib.get_close_matches(name, offered, 1, 0.5)
+        shown = ", ".join(sorted(offered)) or "none in this file"
         raise BadInput("task", text, f"{location}:name with a name of: {shown}", close[0] if close else None)
     return path, name, source
 
@@ -128,6 +130,20 @@ def _top_level_names(tree: ast.Module) -> set[str] | None:
         elif not isinstance(node, ast.ClassDef):
             stored = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
             names.update(n.id for n in stored)
+    return names
+
+
+def _may_be_tasks(tree: ast.Module) -> set[str]:
+    """Names that may be meant: functions that are called without arguments, and what a call gives a name."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            given = node.args
+            filled = len(given.defaults) >= len(given.posonlyargs) + len(given.args)
+            if filled and None not in given.kw_defaults:
+                names.add(node.name)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
     return names
 
 

@@ -13,7 +13,8 @@ from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
 from algobias.report.record import Interval, StudyRecord, number_or_none
 from algobias.report.series import Rows
-from algobias.report.words import change_text, decimals, task_text, verdict_name, with_unit
+from algobias.report.verdicts import verdict_name
+from algobias.report.words import change_text, decimals, task_text, with_unit
 
 _PANEL = 250
 _HEIGHT = 280

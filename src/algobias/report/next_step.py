@@ -1,0 +1,258 @@
+"""What to do after a study: one line with the exact command, for the terminal and for the report."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from algobias.report import verdicts
+from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.words import mapping
+
+CARRIED = ("--store", "--data")
+"""Options of a command that the next one needs as well."""
+
+LOWER = "--lower-is-better"
+
+SWITCHES = ("--json", "--quiet", "-q", "--plan")
+"""Options that say how an answer is shown; they are no part of the question."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do.
+
+    Attributes:
+        what: In words.
+        command: What to type, word by word; empty where nothing has to be typed.
+    """
+
+    what: str
+    command: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.command}" if self.command else self.what
+
+
+def next_text(record: StudyRecord) -> str:
+    """The next steps in one line; empty where the record has no verdict this version knows."""
+    return "; ".join(str(step) for step in next_steps(record))
+
+
+def next_steps(record: StudyRecord) -> tuple[Step, ...]:
+    """What follows from a study: from its verdict, or from what a control or an intervention showed."""
+    result = record.result
+    if "control_of" in result:
+        return _after_control(record)
+    if "explain_of" in result:
+        return _after_explain(record)
+    verdict = str(result.get("verdict"))
+    if verdicts.doubts(record):
+        return (_ask_another(record),)
+    if result.get("aa"):
+        return _after_null(record, verdict)
+    if verdict in ("bias", "mixed", "data", "broken", "optimization"):
+        return _after_loss(record, verdict)
+    if verdict == "no_gap":
+        return (_keep(record),)
+    if verdict == "not_applied":
+        return _after_nothing(record)
+    return _after_undecided(record) if verdict == "undecided" else ()
+
+
+def _ask_another(record: StudyRecord) -> Step:
+    """The verdict rests on a question that is in doubt."""
+    turned = any(text.endswith(LOWER) for text in verdicts.doubts(record))
+    what = f"first settle what is doubted above, then ask again{' with the option' if turned else ''}"
+    return Step(what, _again(record, *([LOWER] if turned else [])))
+
+
+def _after_loss(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+    helped = [
+        str(control.get("lever"))
+        for control in map(mapping, record.result.get("controls") or [])
+        if control.get("verdict") == "recovered" and not control.get("undoes")
+    ]
+    if helped:
+        return (Step(f"train with {helped[0]} beside the change: the gap that it leaves is tolerable"),)
+    if _of_tables(record):
+        return _after_tables(record, verdict)
+    if not Interval.read(record.result.get("gap")).n:
+        return (
+            Step("mend the change: it failed its own check before anything was trained (see the reason)"),
+        )
+    search = Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
+    if verdict == "optimization":
+        longer = Step(
+            "train the variant on, with twice its updates", _again(record, "--control", "budget:x2")
+        )
+        return (longer, search) if longer.command else (search,)
+    if verdict == "broken":
+        return (search,)
+    return (search, Step("why", _about(record, "explain")))
+
+
+def _after_tables(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+    """No control can be tried on tables: what to train, and how to ask again."""
+    if verdict == "optimization":
+        what = "train the variant's runs on, log them into its table, and ask again"
+    elif verdict == "broken":
+        what = "mend the training of the variant (a lower learning rate, warm-up, clipping), and ask again"
+    else:
+        what = (
+            "no control can be tried on tables: train the variant with one on the same seeds (algobias "
+            "levers lists them), and compare that with the baseline in the place of the variant's table"
+        )
+    return (Step(what, _again(record)),)
+
+
+def _keep(record: StudyRecord) -> Step:
+    tolerance = number_or_none(record.result.get("tolerance"))
+    lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
+    if verdicts.hides_loss(record):
+        kept = "keep the change as it is trained here"
+        return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")
+    if verdicts.is_better(record):
+        return Step("keep the change: the variant is better")
+    if record.result.get("tolerable"):
+        return Step(f"keep the change, if what it saves is worth a loss that is real but tolerable{lost}")
+    return Step(f"keep the change: nothing is lost{lost}")
+
+
+def _after_nothing(record: StudyRecord) -> tuple[Step, ...]:
+    if _of_tables(record):
+        return (Step("check that the two tables are of different runs, and ask again", _again(record)),)
+    change = next(iter(record.result.get("change") or []), "")
+    name = str(change).partition(":")[0]
+    if not name.isidentifier():
+        return (Step("check the value of the lever, and audit again"),)
+    return (Step("check the lever's value against its card, and audit again", f"algobias levers {name}"),)
+
+
+def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
+    count = number_or_none(record.result.get("would_decide"))
+    if _no_baseline(record):
+        what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
+        return (Step(what),)
+    if count is None:
+        settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
+        return (Step(f"{settled} that is larger, declared before new runs"),)
+    if _of_tables(record):
+        return (Step(f"train on to {count:.0f} seeds of each arm, and ask again", _again(record)),)
+    looks = [int(n) for n in record.result.get("looks") or [] if number_or_none(n) is not None]
+    more = ",".join(map(str, [*(n for n in looks if n < count), int(count)]))
+    asked = _again(record, "--looks", more, instead=True)
+    if not asked:
+        return (Step(f"the same question with looks={more}; runs that are there are used again"),)
+    return (Step("more seeds; runs that are there are used again", asked),)
+
+
+def _after_null(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+    if verdict == "no_gap":
+        asked = _with(record, "algobias", "audit", str(record.result.get("task")))
+        what = "as it must be, nothing is found where nothing changed; audit a change"
+        return (Step(what, f"{asked} --change ..."),)
+    if verdict == "undecided":
+        return _after_undecided(record)
+    what = "the same recipe differs from itself: look at the task before any change is judged with it"
+    return (Step(f"{what}, and ask with other seeds", _again(record, "--seed", "1000", instead=True)),)
+
+
+def _after_control(record: StudyRecord) -> tuple[Step, ...]:
+    chosen = [mapping(one) for one in record.result.get("chosen") or []]
+    good = [one for one in chosen if not one.get("undoes")]
+    audited = str(record.result["control_of"])
+    for word, said in (
+        ("recovered", "train with {}"),
+        ("partial", "train with {}, which brings back a part"),
+    ):
+        for one in good:
+            if one.get("confirmed") == word and one.get("lever"):
+                where = "its recipe stands in the report, under What was chosen"
+                step = Step(f"{said.format(one['lever'])}: {where}")
+                wider = Step("for more, a wider search", _about(record, "control", audited, "--most", "32"))
+                return (step,) if word == "recovered" else (step, wider)
+    return (
+        Step("a wider search", _about(record, "control", audited, "--most", "32", "--keep", "none")),
+        Step("or why", _about(record, "explain", audited)),
+    )
+
+
+def _after_explain(record: StudyRecord) -> tuple[Step, ...]:
+    audited = str(record.result["explain_of"])
+    causes = [
+        str(one.get("coordinate") or "").replace("_", " ")
+        for one in map(mapping, record.result.get("statements") or [])
+        if one.get("word") == "caused by"
+    ]
+    aim = f"what brings it back, which should move {', '.join(causes)}" if causes else "what brings it back"
+    return (Step(f"{aim} (--plan shows the cost first)", _about(record, "control", audited)),)
+
+
+def _no_baseline(record: StudyRecord) -> bool:
+    """Every seed of the baseline diverged."""
+    arms = map(mapping, record.result.get("arms") or [])
+    baseline = next((arm for arm in arms if arm.get("name") == "baseline"), {})
+    seeds = baseline.get("seeds") or []
+    return bool(seeds) and number_or_none(baseline.get("diverged")) == len(seeds)
+
+
+def _of_tables(record: StudyRecord) -> bool:
+    """The runs were trained elsewhere: there is no study to go on from."""
+    return not record.result.get("study")
+
+
+def _about(record: StudyRecord, verb: str, study: str | None = None, *more: str) -> str:
+    """A command about a study of this record's store."""
+    name = str(record.result.get("study")) if study is None else study
+    if record.command.startswith("algobias."):
+        options = {"most": "32", "keep": '"none"'}
+        named = [f", {key}={value}" for key, value in options.items() if f"--{key}" in more]
+        return f'algobias.{verb}("{name}"{"".join(named)})'
+    return _with(record, "algobias", verb, name, *more)
+
+
+def _again(record: StudyRecord, *option: str, instead: bool = False) -> str:
+    """The command of this record, with an option added, or set; empty where it was no command.
+
+    Args:
+        record: The record.
+        option: Name and value.
+        instead: The option is there at most once.
+    """
+    asked = _words(record.command)
+    if not asked or record.command.startswith("algobias."):
+        return ""
+    if option and instead:
+        asked = _without(asked, option[0])
+    return shlex.join([*(word for word in asked if word not in SWITCHES), *option])
+
+
+def _with(record: StudyRecord, *command: str) -> str:
+    """A command with the store and the data folder of the one that made the record."""
+    asked, kept = _words(record.command), list[str]()
+    for place, word in enumerate(asked):
+        name, equals, _ = word.partition("=")
+        if name in CARRIED:
+            kept += [word] if equals else asked[place : place + 2]
+    return shlex.join([*command, *kept])
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
+
+
+def _without(asked: Sequence[str], option: str) -> list[str]:
+    kept, skip = list[str](), False
+    for word in asked:
+        if skip:
+            skip = False
+        elif word == option:
+            skip = True
+        elif not word.startswith(f"{option}="):
+            kept.append(word)
+    return kept

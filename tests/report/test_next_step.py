@@ -1,0 +1,155 @@
+"""What to do next, after every verdict and every kind of study."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from synthetic import VERDICTS, hostile, record
+
+from algobias.report.html import render
+from algobias.report.next_step import next_steps, next_text
+from algobias.report.record import StudyRecord
+
+ID = "a3f9c2d17b"
+
+
+def changed(verdict: str, command: str | None = None, **more: Any) -> StudyRecord:
+    made = record(verdict, 4)
+    return replace(made, result={**made.result, **more}, command=made.command if command is None else command)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "wanted"),
+    [
+        ("bias", [f"algobias control {ID}", f"algobias explain {ID}", "--plan"]),
+        ("mixed", [f"algobias control {ID}", f"algobias explain {ID}", "--plan"]),
+        ("data", [f"algobias control {ID}", f"algobias explain {ID}", "--plan"]),
+        ("broken", [f"algobias control {ID}", "--plan"]),
+        (
+            "optimization",
+            [
+                "algobias audit digits --change batch:x16,lr=sqrt --control budget:x2",
+                f"algobias control {ID}",
+            ],
+        ),
+        ("undecided", ["algobias audit digits --change batch:x16,lr=sqrt --looks 4,6,9,13,20,44"]),
+        ("no_gap", ["keep the change: nothing is lost at the tolerance of 0.4"]),
+        ("not_applied", ["algobias levers batch"]),
+    ],
+)
+def test_every_verdict_ends_with_what_to_do_next(verdict: str, wanted: list[str]) -> None:
+    assert verdict in VERDICTS
+    told = next_text(record(verdict, 4))
+    for part in wanted:
+        assert part in told
+    assert "\n" not in told
+
+
+def test_every_verdict_has_a_next_step() -> None:
+    for verdict in VERDICTS:
+        for made in (record(verdict, 4), changed(verdict, study=None), changed(verdict, aa=True)):
+            assert next_text(made)
+    assert next_text(StudyRecord({**record("bias", 4).result, "verdict": "of another version"})) == ""
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_tables_are_never_sent_to_a_study(verdict: str) -> None:
+    made = changed(verdict, "algobias compare a.csv b.csv --tolerance 0.4 --json", study=None, change=[])
+    told = next_text(made)
+    assert "algobias control" not in told
+    assert "algobias explain" not in told
+    if verdict not in ("no_gap",):
+        assert "algobias compare a.csv b.csv --tolerance 0.4" in told
+        assert "--json" not in told
+
+
+def test_an_undecided_study_of_looks_of_its_own_gets_one_more() -> None:
+    asked = "algobias audit digits --change 'lr:x2' --looks=4,6 --quiet --store 'my store'"
+    told = next_text(changed("undecided", asked, looks=[4, 6], would_decide=11))
+    assert "algobias audit digits --change lr:x2 --store 'my store' --looks 4,6,11" in told
+    gone = [{"name": "baseline", "seeds": [0, 1], "diverged": 2}]
+    assert next_text(changed("undecided", arms=gone)).startswith("mend the baseline")
+    assert "more seeds alone do not settle it" in next_text(changed("undecided", would_decide=None))
+
+
+def test_the_store_and_the_data_folder_go_along() -> None:
+    asked = "algobias audit digits --change lr:x2 --store 'my store' --data=pictures"
+    told = next_text(changed("bias", asked))
+    assert f"algobias control {ID} --store 'my store' --data=pictures" in told
+
+
+def test_a_study_made_in_python_goes_on_in_python() -> None:
+    made = "algobias.audit(...)"
+    assert f'algobias.control("{ID}")' in next_text(changed("bias", made))
+    assert "looks=4,6,9,13,20,44" in next_text(changed("undecided", made))
+    assert f'algobias.control("{ID}")' in next_text(changed("optimization", made))
+
+
+def test_a_better_variant_is_kept_and_a_tolerable_loss_weighed() -> None:
+    better = changed("no_gap", gap={"mean": -1.0, "low": -1.4, "high": -0.6, "n": 4})
+    assert next_text(better).startswith("keep the change: the variant is better")
+    assert "real but tolerable" in next_text(changed("no_gap", tolerable=True))
+
+
+def test_a_change_that_failed_before_training_is_not_sent_to_a_search() -> None:
+    told = next_text(changed("broken", gap={"mean": None, "low": None, "high": None, "n": 0}))
+    assert "control" not in told
+    assert "mend the change" in told
+
+
+def test_a_control_that_helped_in_an_audit_is_named() -> None:
+    assert next_text(record("bias", 4, controls=1)).startswith("train with lr:0.4+warmup:40+clip:1")
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "wanted"),
+    [
+        ("recovered", ["train with sam:0.1", "recipe stands in the report"]),
+        ("partial", ["train with sam:0.1, which brings back a part", "algobias control 0f0f --most 32"]),
+        ("none", ["algobias control 0f0f --most 32 --keep none", "algobias explain 0f0f"]),
+        ("harmful", ["algobias control 0f0f --most 32 --keep none", "algobias explain 0f0f"]),
+        (None, ["algobias control 0f0f --most 32 --keep none", "algobias explain 0f0f"]),
+    ],
+)
+def test_after_a_control_study(confirmed: str | None, wanted: list[str]) -> None:
+    lever = None if confirmed is None else "sam:0.1"
+    chosen = [{"axes": "updates", "lever": lever, "confirmed": confirmed}]
+    told = next_text(changed("bias", control_of="0f0f", chosen=chosen))
+    for part in wanted:
+        assert part in told
+
+
+def test_after_an_explanation() -> None:
+    caused = [{"coordinate": "top_eigenvalue", "word": "caused by", "because": ""}]
+    told = next_text(changed("bias", explain_of="0f0f", statements=caused))
+    assert "top eigenvalue" in told
+    assert "algobias control 0f0f" in told
+    assert "algobias control 0f0f" in next_text(changed("bias", explain_of="0f0f", statements=[]))
+
+
+def test_a_doubted_question_is_asked_again_first() -> None:
+    falls = "in 12 of 12 runs metric falls while the training loss falls: ask again with --lower-is-better"
+    asked = "algobias compare a.csv b.csv"
+    made = changed("bias", asked, study=None, doubts=[falls])
+    assert next_text(made).endswith("algobias compare a.csv b.csv --lower-is-better")
+    scales = "one table seems to be in fractions, the other in percent"
+    assert next_text(changed("no_gap", asked, study=None, doubts=[scales])).endswith(asked)
+
+
+def test_a_change_behind_at_equal_fit_is_kept_with_that_said() -> None:
+    fit = {**record("no_gap", 4).result["fit"], "bias_share": {"mean": 1.0, "state": "present"}}
+    assert "at equal fit it is behind" in next_text(changed("no_gap", fit=fit))
+
+
+def test_a_null_study_that_finds_something_is_a_reason_to_stop() -> None:
+    assert "audit digits --change ..." in next_text(changed("no_gap", aa=True))
+    assert "differs from itself" in next_text(changed("bias", aa=True))
+
+
+def test_the_report_says_it_under_the_verdict_and_takes_no_text_for_markup() -> None:
+    text = render(record("bias", 4))
+    assert f"<code>algobias control {ID}</code>" in text
+    assert text.index(f"algobias control {ID}") < text.index("Numbers at a glance")
+    assert all("\x1b" not in str(step) for step in next_steps(hostile()))

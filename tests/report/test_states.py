@@ -1,0 +1,103 @@
+"""States, doubts and headlines say what the numbers beside them say."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from rich.console import Console
+from synthetic import record
+
+from algobias.report.glance import tiles
+from algobias.report.glossary import GLOSSARY
+from algobias.report.html import render
+from algobias.report.record import StudyRecord
+from algobias.report.terminal import verdict_panel
+from algobias.report.verdicts import state_text, verdict_words
+
+DOUBT = "in 12 of 12 runs metric falls while the training loss falls: ask again with --lower-is-better"
+
+
+def changed(verdict: str, **more: Any) -> StudyRecord:
+    made = record(verdict, 6)
+    return replace(made, result={**made.result, **more})
+
+
+def printed(made: StudyRecord) -> str:
+    console = Console(file=io.StringIO(), width=400, force_terminal=False, color_system=None)
+    console.print(verdict_panel(made))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def share(state: str, low: float, high: float) -> dict[str, Any]:
+    return {"mean": (low + high) / 2, "low": low, "high": high, "n": 6, "state": state}
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "high", "wanted"),
+    [
+        ("gap", "absent", -0.1, "absent: the variant is better"),
+        ("bias_share", "absent", -0.1, "absent: the variant is better"),
+        ("fit_share", "absent", -0.1, "absent: the variant fits better"),
+        ("gap", "absent", 0.2, "absent"),
+        ("gap", "present", 0.2, "present"),
+        ("gap", "unknown", -0.1, "unknown"),
+        ("gap", "of another version", 0.2, ""),
+    ],
+)
+def test_what_is_absent_on_the_variants_side_is_said_to_be(
+    name: str, state: str, high: float, wanted: str
+) -> None:
+    assert state_text(name, share(state, high - 0.1, high)) == wanted
+
+
+def test_the_bound_that_decides_goes_before_the_printed_interval() -> None:
+    assert state_text("gap", {**share("absent", -0.2, -0.1), "bounds": [-0.2, 0.02]}) == "absent"
+    assert (
+        verdict_words(changed("no_gap", gap={**share("absent", -0.2, -0.1), "bounds": [-0.2, 0.02]})).mark
+        == "="
+    )
+    assert (
+        verdict_words(changed("no_gap", gap={**share("absent", -0.2, -0.1), "bounds": [-0.2, -0.1]})).mark
+        == "+"
+    )
+
+
+def test_states_are_explained_where_they_are_printed() -> None:
+    made = changed("no_gap", gap=share("absent", -0.3, -0.1))
+    assert "absent: the variant is better" in printed(made)
+    assert "present: clear of 0; absent: below the tolerance" in printed(made)
+    assert "present, absent, unknown" in dict(GLOSSARY)
+    assert "absent: the variant is better</span>" in render(made)
+    assert next(tile["state"] for tile in tiles(made)) == "absent", "it picks a colour"
+
+
+def test_states_are_not_explained_where_there_are_none() -> None:
+    assert "clear of 0" not in printed(record("not_applied", 6))
+
+
+@pytest.mark.parametrize("high", [-0.1, 0.2])
+def test_a_headline_does_not_deny_the_loss_that_a_better_fit_hides(high: float) -> None:
+    fit = {**record("no_gap", 6).result["fit"], "bias_share": share("present", 0.1, 0.3)}
+    hidden = verdict_words(changed("no_gap", gap=share("absent", high - 0.1, high), fit=fit))
+    assert "because it fits the training data better" in hidden.title
+    assert "no loss to explain" not in hidden.meaning.lower()
+
+
+def test_what_doubts_the_question_stands_above_the_verdict() -> None:
+    made = changed("bias", doubts=[DOUBT], warnings=[DOUBT, "no tolerance was given"])
+    text = printed(made)
+    assert text.index("falls while the training loss falls") < text.index("Verdict: bias")
+    assert text.count("falls while the training loss falls") == 1
+    assert text.index("No tolerance was given") > text.index("Verdict: bias")
+    page = render(made)
+    assert page.index("falls while the training loss falls") < page.index("Verdict: <strong>bias")
+
+
+def test_a_note_on_the_shares_is_told_in_the_terminal_and_in_the_report() -> None:
+    fit = {**record("optimization", 6).result["fit"], "notes": ["zero by construction"]}
+    made = changed("optimization", fit=fit)
+    assert "Zero by construction." in printed(made)
+    assert "Zero by construction." in render(made)

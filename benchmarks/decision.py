@@ -39,12 +39,13 @@ import numpy as np
 import scipy
 from scipy.special import ndtr
 
+from algobias.judge.arm import FitScale
+from algobias.judge.arm import Path as Leg
 from algobias.judge.design import DEFAULT_LOOKS, Design, Request, Run
-from algobias.judge.matching import FitScale, curve_arm
-from algobias.judge.matching import Path as Leg
+from algobias.judge.levels import error_levels
+from algobias.judge.matching import curve_arm
 from algobias.judge.plan import replay
-from algobias.judge.split import split_gap
-from algobias.judge.statistics import error_levels
+from algobias.judge.shares import split_gap
 from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Curve, Outcome
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.drawn import ONE_RUN, drawn_at_fit, mean_at_levels
-from algobias.judge.matching import FitScale, Path, curve_arm
+from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Outcome

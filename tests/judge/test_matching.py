@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from algobias.judge.matching import FIRST_POINT, Arm, FitScale, Path, curve_arm, frontier_arm
+from algobias.judge.arm import FIRST_POINT, Arm, FitScale, Path
+from algobias.judge.matching import curve_arm, frontier_arm
 from algobias.runs.outcome import Outcome
 from scripted import outcome
 

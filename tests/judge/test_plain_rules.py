@@ -144,7 +144,7 @@ def test_same_verdicts_as_the_plain_rules(scenario: str, law: str) -> None:
 
 def test_a_planted_fault_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # The level without its maximum over the baseline's seeds, as a first draft might have it.
-    split = sys.modules["algobias.judge.split"]
+    split = sys.modules["algobias.judge.shares"]
     whole = split.matched_level
     monkeypatch.setattr(split, "matched_level", lambda reference, *arms: whole(reference, *arms[1:]))
     rng = np.random.default_rng(5)

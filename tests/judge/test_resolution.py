@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design, Run
-from algobias.judge.matching import Arm, FitScale, Path, curve_arm
+from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.resolution import of_examples, of_values
 from algobias.judge.verdict import Verdict

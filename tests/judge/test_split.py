@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from algobias.judge.matching import Arm, FitScale, Path, curve_arm
-from algobias.judge.split import Bounds, matched_level, reference_level, split_gap
-from algobias.judge.statistics import Errors, Interval
+from algobias.judge.arm import Arm, FitScale, Path
+from algobias.judge.bounds import Bounds
+from algobias.judge.levels import Errors
+from algobias.judge.matching import curve_arm
+from algobias.judge.shares import split_gap
+from algobias.judge.split import matched_level, reference_level
+from algobias.judge.statistics import Interval
 from algobias.runs.outcome import Outcome
 from scripted import outcome
 

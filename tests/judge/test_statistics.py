@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
+from algobias.judge import levels as schedules
+from algobias.judge import power
 from algobias.judge import statistics as st
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.judge.statistics import Estimate, Interval
@@ -47,13 +49,13 @@ def test_welch_of_constants() -> None:
 
 
 def test_error_levels() -> None:
-    assert st.error_levels((20,)) == (0.05, 0.025)
-    assert st.error_levels(DEFAULT_LOOKS) == (0.0147, 0.0069)
-    assert st.error_levels((4, 8)) == st.error_levels((4, 8))
+    assert schedules.error_levels((20,)) == (0.05, 0.025)
+    assert schedules.error_levels(DEFAULT_LOOKS) == (0.0147, 0.0069)
+    assert schedules.error_levels((4, 8)) == schedules.error_levels((4, 8))
 
 
 def test_the_simulation_finds_the_tabulated_levels() -> None:
-    found = st.simulate_error_levels(DEFAULT_LOOKS)
+    found = schedules.simulate_error_levels(DEFAULT_LOOKS)
     assert found.decision == pytest.approx(0.0147, rel=0.025)
     assert found.printed == pytest.approx(0.0069, rel=0.025)
 
@@ -61,7 +63,7 @@ def test_the_simulation_finds_the_tabulated_levels() -> None:
 def test_simulated_levels_err_at_five_percent_on_raw_data() -> None:
     # An independent simulation: all values drawn one by one, scipy's quantiles.
     looks = (3, 5, 8)
-    levels = st.error_levels(looks)
+    levels = schedules.error_levels(looks)
     x = np.random.default_rng(8).standard_normal((60_000, looks[-1]))
     one_sided = np.zeros(len(x), dtype=bool)
     two_sided = np.zeros(len(x), dtype=bool)
@@ -75,7 +77,7 @@ def test_simulated_levels_err_at_five_percent_on_raw_data() -> None:
 
 
 def test_a_look_of_one_more_seed_can_be_simulated() -> None:
-    levels = st.error_levels((4, 5))
+    levels = schedules.error_levels((4, 5))
     assert 0.025 < levels.decision < 0.05
     assert levels.printed < levels.decision
 
@@ -193,7 +195,7 @@ def decided(samples: np.ndarray, mean: float, tolerance: float, level: float) ->
     ],
 )
 def test_seeds_needed_decide_with_a_chance_of_80_percent(mean: float, sd: float, level: float) -> None:
-    n = st.seeds_needed([(mean, sd)], 1.0, level)
+    n = power.seeds_needed([(mean, sd)], 1.0, level)
     assert n is not None
     rng = np.random.default_rng(4)
     shares = [
@@ -206,7 +208,7 @@ def test_seeds_needed_decide_with_a_chance_of_80_percent(mean: float, sd: float,
 
 def test_seeds_needed_for_several_quantities_decide_all_of_them() -> None:
     parts = [(1.6, 1.5), (0.3, 1.0), (2.0, 2.5)]
-    n = st.seeds_needed(parts, 1.0, 0.0147)
+    n = power.seeds_needed(parts, 1.0, 0.0147)
     assert n is not None
     rng = np.random.default_rng(5)
     every = [decided(rng.normal(mean, sd, (3000, n)), mean, 1.0, 0.0147) for mean, sd in parts]
@@ -214,9 +216,9 @@ def test_seeds_needed_for_several_quantities_decide_all_of_them() -> None:
 
 
 def test_seeds_needed_at_its_ends() -> None:
-    assert st.seeds_needed([(0.99, 5.0)], 1.0, 0.05) is None
-    assert st.seeds_needed([(0.0, 0.0)], 1.0, 0.05, 6) == 6  # nothing is absent over fewer
-    assert st.seeds_needed([(5.0, 0.0)], 1.0, 0.05, 6) == 2
+    assert power.seeds_needed([(0.99, 5.0)], 1.0, 0.05) is None
+    assert power.seeds_needed([(0.0, 0.0)], 1.0, 0.05, 6) == 6  # nothing is absent over fewer
+    assert power.seeds_needed([(5.0, 0.0)], 1.0, 0.05, 6) == 2
 
 
 def hall_by_bisection(values: np.ndarray, level: float) -> float:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from algobias.coordinates.moments import matched_moments
+from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design
 from algobias.judge.extension import Book
-from algobias.judge.matching import Arm, FitScale, Path, curve_arm
+from algobias.judge.levels import Errors
+from algobias.judge.matching import curve_arm
 from algobias.judge.recovery import recovery
-from algobias.judge.statistics import Errors
 from algobias.judge.treated import comes_down, common_fit, end_levels
 from algobias.runs.outcome import Outcome
 from scripted import PLANNED, UPDATES, Lab, outcome, wiggle

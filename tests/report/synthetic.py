@@ -9,9 +9,10 @@ import numpy as np
 from scipy.stats import t as student
 
 from algobias.answer.result import own_interval
+from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import LENGTHS, Run
 from algobias.judge.drawn import mean_at_levels
-from algobias.judge.matching import FitScale, Path, curve_arm, frontier_arm
+from algobias.judge.matching import curve_arm, frontier_arm
 from algobias.report.record import StudyRecord
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome

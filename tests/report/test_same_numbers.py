@@ -19,7 +19,7 @@ from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.studies.compare import Comparison, compare_tables
 
-DECIDING = ("describe", "drawn", "extension", "matching", "plan", "split", "statistics")
+DECIDING = ("describe", "drawn", "extension", "matching", "plan", "shares", "split", "statistics")
 
 
 def compared(folder: Path, **options: object) -> Comparison:

@@ -16,7 +16,8 @@ from test_control_study import TASK
 from test_kill import without_times
 
 from algobias.errors import BadInput
-from algobias.judge.statistics import Errors, Interval, error_levels
+from algobias.judge.levels import Errors, error_levels
+from algobias.judge.statistics import Interval
 from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe

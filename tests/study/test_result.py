@@ -6,7 +6,8 @@ import json
 import math
 
 from algobias.answer.result import control_result
-from algobias.judge.recovery import AXES, Recovery
+from algobias.judge.costs import AXES
+from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import Interval
 
 

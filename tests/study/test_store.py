@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from algobias.errors import BadInput
-from algobias.kept.runfiles import RunFiles, outcome_from, outcome_json
+from algobias.kept.outcomes import outcome_from, outcome_json
+from algobias.kept.runfiles import RunFiles
 from algobias.kept.store import Store
 from algobias.recipe import Budget, OptimizerSpec, Recipe
 from algobias.runs.cost import Cost

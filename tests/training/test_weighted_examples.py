@@ -202,7 +202,7 @@ def test_bad_answers_are_told(changes: dict[str, Any], field: str) -> None:
 
 
 def test_outcomes_keep_what_is_shown() -> None:
-    from algobias.kept.runfiles import outcome_from, outcome_json
+    from algobias.kept.outcomes import outcome_from, outcome_json
 
     (outcome,) = train(task().recipe(), task(also={"one": lambda m, b: 1.5}, sample=lambda m: "so"), (0,))
     back = outcome_from(outcome_json(outcome), None)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from algobias.judge.arm import Arm, FitScale, Floats
 from algobias.judge.describe import scale_of, training_metric_scale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import ROUNDING, Book
-from algobias.judge.matching import Arm, FitScale, Floats
 from algobias.judge.treated import comes_down, end_levels
 from algobias.judge.verdict import Verdict
 from algobias.runs.outcome import Outcome

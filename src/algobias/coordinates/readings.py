@@ -11,33 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algobias.answer.result import number, spread
+from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_SEEDS, Matched, Moment, matched_moments, trajectory
 from algobias.coordinates.moved import Coordinate, Shift, comparability, plain_words, shifts
 from algobias.coordinates.targets import Targets
 from algobias.judge.design import Design, Run
 from algobias.judge.verdict import Verdict
 from algobias.probes.base import Probe
-from algobias.probes.registry import parse_many
-from algobias.running.spec import NO_PROBES
 from algobias.running.trainer import Trainer
 
-ALONG_TRAINING = ("curvature", "stability", "margins")
-"""Families whose cheap probes are also read along training."""
-
 TWIN = " (twin)"
-
-
-def wanted_probes(asked: str, earlier: Mapping[str, Any] | None) -> tuple[Probe, ...]:
-    """The probes asked for, and those whose readings the study has already: answers are added up.
-
-    Args:
-        asked: A preset, names, or ``none``.
-        earlier: The study's stored result object, or None.
-    """
-    known = ((earlier or {}).get("readings") or {}).get("probes") or []
-    asked_for = parse_many(asked) if asked != NO_PROBES else ()
-    kept = [probe for spelled in known for probe in parse_many(spelled) if probe not in asked_for]
-    return (*asked_for, *kept)
 
 
 @dataclass(frozen=True)
@@ -124,11 +107,6 @@ class Readings:
                     "seed": moments[0].outcome.seed,
                     "points": points,
                 }
-
-
-def along_training(probes: Sequence[Probe]) -> list[Probe]:
-    """The probes that are also read along training."""
-    return [p for p in probes if p.card.preset == "cheap" and p.card.family in ALONG_TRAINING]
 
 
 def read_study(

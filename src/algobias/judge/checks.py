@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
-from algobias.judge.matching import Arm, Bools, Floats
+from algobias.judge.arm import Arm, Bools, Floats
 
 
 class Failures(NamedTuple):

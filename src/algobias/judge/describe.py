@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import broken_because
 from algobias.judge.design import Design, Request, under_control
 from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
-from algobias.judge.matching import Arm, FitScale
 from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
 from algobias.judge.statistics import Interval, population_interval

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from algobias.judge.arm import Arm, Floats, Path
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
-from algobias.judge.matching import Arm, Floats, Path
 from algobias.judge.plan import ARMS, Look, replay
 from algobias.judge.split import Split, matched_level
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import LENGTHS, Design, Request, Run
-from algobias.judge.matching import Arm, FitScale, Path, curve_arm, end_of, frontier_arm
+from algobias.judge.matching import curve_arm, end_of, frontier_arm
 from algobias.judge.split import FACTOR, enough, matched_level, reference_level
 from algobias.runs.outcome import Outcome
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from algobias.judge.matching import Arm, Floats
+from algobias.judge.arm import Arm, Floats
 
 SAME = 1e-6
 """Values that differ by less than this part of the largest are one value, written with other rounding."""

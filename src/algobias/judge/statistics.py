@@ -1,4 +1,4 @@
-"""Intervals and error levels of the decisions.
+"""Intervals of the decisions.
 
 Everything a verdict rests on is a difference of means with a Student t-interval: over paired seeds, or
 Welch's where two arms have no seeds in common. That a difference is small is also asked of a bound which
@@ -9,27 +9,15 @@ Pure functions of numpy arrays and floats; no state.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import nctdtr, stdtrit
-
-from algobias.judge.design import DEFAULT_LOOKS
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
-
-SIMULATED = 400_000
-"""Repeats behind an error level that is not tabulated; its relative standard error is below 1 %."""
-
-MOST_SEEDS = 1000
-"""Largest number of seeds that :func:`seeds_needed` considers."""
-
-POWER = 0.8
-"""Chance with which the seeds of :func:`seeds_needed` decide, if the estimates are right."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +40,6 @@ class Interval:
     def bounded(self) -> bool:
         """Whether both ends are finite."""
         return math.isfinite(self.low) and math.isfinite(self.high)
-
-
-class Errors(NamedTuple):
-    """Error levels of a schedule of looks.
-
-    Attributes:
-        decision: One-sided level of each bound at each look; 5 % over all looks together.
-        printed: Level per side of the printed interval at the stopping look; it covers at 95 %
-            simultaneously over the looks.
-    """
-
-    decision: float
-    printed: float
 
 
 class Estimate(NamedTuple):
@@ -172,56 +147,6 @@ def welch(a: Floats, b: Floats, resolution: float = 0.0) -> Estimate:
     return Estimate(one.mean - two.mean, se, df, n, skew)
 
 
-@lru_cache(maxsize=256)
-def error_levels(looks: tuple[int, ...]) -> Errors:
-    """Error levels for a schedule of looks, so that all looks together err at 5 %.
-
-    ``decision`` is the level a at which a running one-sided t-test at every look rejects a true
-    hypothesis at any look with probability 5 %; ``printed`` the level at which a two-sided one does. One
-    look: 0.05 and 0.025. The default looks: 0.0147 and 0.0069 (fixed). Other schedules: bisection on a
-    fixed simulation of exactly that definition; under a second, then remembered.
-    """
-    if len(looks) == 1:
-        return Errors(0.05, 0.025)
-    if looks == DEFAULT_LOOKS:
-        return Errors(0.0147, 0.0069)
-    return simulate_error_levels(looks)
-
-
-def simulate_error_levels(looks: tuple[int, ...]) -> Errors:
-    """The simulation behind :func:`error_levels`, deterministic.
-
-    The t statistics of growing samples are drawn through their sufficient statistics: a block of m
-    normal values has a mean and, independent of it, a chi-squared sum of squares with m - 1 degrees of
-    freedom, so that the cost does not depend on the number of seeds.
-    """
-    rng = np.random.default_rng(20)
-    t = np.empty((len(looks), SIMULATED), dtype=np.float32)
-    total, squares, before = np.zeros(SIMULATED), np.zeros(SIMULATED), 0
-    for row, n in enumerate(looks):
-        block = n - before
-        step = rng.standard_normal(SIMULATED) * math.sqrt(block)
-        total += step
-        squares += step**2 / block + (rng.chisquare(block - 1, SIMULATED) if block > 1 else 0.0)
-        mean = total / n
-        t[row] = mean / np.sqrt((squares - n * mean**2) / (n * (n - 1)))
-        before = n
-    sizes = np.abs(t)
-    return Errors(_level_at(t, looks), _level_at(sizes, looks))
-
-
-def _level_at(t: NDArray[np.float32], looks: tuple[int, ...], overall: float = 0.05) -> float:
-    low, high = overall / 10 / len(looks), overall
-    for _ in range(14):
-        level = math.sqrt(low * high)
-        limits = np.array([t_quantile(level, n - 1) for n in looks], dtype=np.float32)
-        if float((t > limits[:, None]).any(0).mean()) > overall:
-            high = level
-        else:
-            low = level
-    return float(f"{math.sqrt(low * high):.3g}")
-
-
 def fieller(top: Floats, bottom: Floats, level: float, least: tuple[float, float] = (0.0, 0.0)) -> Interval:
     """Interval for the ratio of the means of two paired samples (Fieller 1954).
 
@@ -287,51 +212,6 @@ def _signed_sums(values: Floats) -> Floats:
     for value in values:
         sums = np.concatenate((sums + value, sums - value))
     return sums
-
-
-def seeds_needed(
-    quantities: Sequence[tuple[float, float]], tolerance: float, level: float, fewest: int = 2
-) -> int | None:
-    """Smallest number of paired seeds that decide with a chance of 80 %, if the estimates are right.
-
-    Each quantity is to be ``absent`` (upper bound below the tolerance) where its mean is below the
-    tolerance, else ``present`` (lower bound above 0). For Gaussian differences the chance to miss one is a
-    probability of the noncentral t distribution; the chances to miss any add up to at most 20 %. To be absent
-    takes a seed more than Student's bound does, since Hall's is the larger one in some samples. None above
-    :data:`MOST_SEEDS`.
-
-    Args:
-        quantities: Mean and standard deviation of each.
-        tolerance: delta.
-        level: One-sided error level of the decision.
-        fewest: Seeds below which nothing is absent.
-    """
-
-    def miss(n: int) -> float:
-        return sum(_missed(n, mean, sd, tolerance, level, fewest) for mean, sd in quantities)
-
-    # More seeds miss less.
-    few, many = 1, MOST_SEEDS
-    if miss(many) > 1 - POWER:
-        return None
-    while many - few > 1:
-        middle = (few + many) // 2
-        few, many = (middle, many) if miss(middle) > 1 - POWER else (few, middle)
-    return many
-
-
-def _missed(n: int, mean: float, sd: float, tolerance: float, level: float, fewest: int) -> float:
-    """Chance that n seeds do not show one quantity to be what its mean says."""
-    room, seeds = mean, n
-    if mean < tolerance:
-        room, seeds = tolerance - mean, n - 1
-        if n < fewest:
-            return 1.0
-    if seeds < 2:
-        return 1.0
-    if sd == 0:
-        return 0.0
-    return float(nctdtr(seeds - 1, room * math.sqrt(seeds) / sd, t_quantile(level, seeds - 1)))
 
 
 def population_interval(baseline: Floats, variant: Floats, level: float, resolution: float = 0.0) -> Interval:

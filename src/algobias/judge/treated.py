@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from algobias.judge.arm import Arm, Floats
 from algobias.judge.extension import ROUNDING
-from algobias.judge.matching import Arm, Floats
 from algobias.judge.split import FACTOR, enough, matched_level
 
 _NAMES = ("baseline", "variant", "treated variant", "treated baseline")

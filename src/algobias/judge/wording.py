@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from algobias.judge.power import MOST_SEEDS, POWER, seeds_needed
 from algobias.judge.split import Split
-from algobias.judge.statistics import MOST_SEEDS, POWER, Interval, seeds_needed, t_quantile
+from algobias.judge.statistics import Interval, t_quantile
 
 
 class Words:

@@ -6,27 +6,30 @@ folders. JSON has no infinity and no NaN: they are written as the texts ``"inf"`
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import os
 import re
 import time
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.kept.inside import MALFORMED, make_inside
-from algobias.runs.cost import Cost
+from algobias.kept.outcomes import (
+    OUTCOME_VERSION,
+    _crc,
+    array_bytes,
+    array_from,
+    outcome_from,
+    outcome_json,
+    plain,
+)
 from algobias.runs.observer import Check, Snapshot
-from algobias.runs.outcome import Curve, Outcome
+from algobias.runs.outcome import Outcome
 from algobias.training.checkpoints import (
     PRIVATE_FILE,
     disk,
@@ -36,102 +39,10 @@ from algobias.training.checkpoints import (
     write_whole,
 )
 
-OUTCOME_VERSION = 1
 SNAPSHOT_SECONDS = 5.0
 """A killed run loses at most about so much work ..."""
 SNAPSHOT_SHARE = 0.05
 """... unless writing snapshots would take more than this share of the time."""
-
-
-def plain(value: float) -> float | str:
-    """A number as JSON can hold it, to the last bit."""
-    value = float(value)
-    return value if math.isfinite(value) else repr(value)
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """An outcome without its per-example metrics, as plain JSON data."""
-    curve = outcome.curve
-    shown: dict[str, Any] = {}
-    if outcome.also:
-        shown["also"] = {name: plain(value) for name, value in outcome.also.items()}
-    if outcome.sample is not None:
-        shown["sample"] = outcome.sample
-    return {
-        **shown,
-        "seed": int(outcome.seed),
-        "planned": int(outcome.planned),
-        "diverged": bool(outcome.diverged),
-        "trivial_metric": plain(outcome.trivial_metric),
-        "cost": {key: plain(value) for key, value in asdict(outcome.cost).items()},
-        "curve": {
-            "update": [int(update) for update in curve.update],
-            "train_loss": [plain(value) for value in curve.train_loss.tolist()],
-            "train_metric": [plain(value) for value in curve.train_metric.tolist()],
-            "test_metric": [plain(value) for value in curve.test_metric.tolist()],
-        },
-    }
-
-
-def outcome_from(data: Mapping[str, Any], per_example: NDArray[np.float32] | None) -> Outcome:
-    """The inverse of :func:`outcome_json`.
-
-    Raises:
-        AttributeError, ArithmeticError, LookupError, ValueError, TypeError: Not such data.
-    """
-    rows = data["curve"]
-    if not all(
-        type(data[key]) is kind for key, kind in (("seed", int), ("planned", int), ("diverged", bool))
-    ):
-        raise ValueError("seed, planned or diverged of another type")
-    curve = Curve(
-        np.array(rows["update"], dtype=np.int64),
-        *(np.array([float(v) for v in rows[key]]) for key in ("train_loss", "train_metric", "test_metric")),
-    )
-    if (
-        not 0
-        <= data["planned"]
-        < len(curve)
-        == len(curve.train_loss)
-        == len(curve.train_metric)
-        == len(curve.test_metric)
-    ):
-        raise ValueError("columns of different lengths")
-    return Outcome(
-        seed=data["seed"],
-        curve=curve,
-        planned=data["planned"],
-        diverged=data["diverged"],
-        trivial_metric=float(data["trivial_metric"]),
-        cost=Cost(**{key: float(value) for key, value in data["cost"].items()}),
-        per_example=per_example,
-        also={name: float(value) for name, value in data.get("also", {}).items()},
-        sample=data.get("sample"),
-    )
-
-
-def array_bytes(array: NDArray[np.float32]) -> bytes:
-    """An array as the bytes of a ``.npy`` file."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
-    return buffer.getvalue()
-
-
-def array_from(data: bytes) -> NDArray[np.float32]:
-    """The inverse of :func:`array_bytes`.
-
-    Raises:
-        ValueError, EOFError: Not a ``.npy`` file, or truncated.
-    """
-    stream = io.BytesIO(data)
-    if np.lib.format.read_magic(stream) != (1, 0):
-        raise ValueError("not an array as this package writes it")
-    shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
-    left = len(data) - stream.tell()
-    # The size is checked before any memory is reserved for it.
-    if dtype != np.float32 or by_columns or 4 * math.prod(shape) != left:
-        raise ValueError(f"float32 of shape {shape} expected, not {left} bytes of {dtype}")
-    return np.frombuffer(data, np.float32, offset=stream.tell()).reshape(shape).copy()
 
 
 @dataclass(frozen=True)
@@ -261,12 +172,6 @@ class RunFolder:
         )
         found = {int(number): path for number, path in names if re.fullmatch(r"[0-9]{1,18}", number)}
         return dict(sorted(found.items()))
-
-
-def _crc(record: Mapping[str, Any], per_example: NDArray[np.float32] | None) -> int:
-    """Checksum of an outcome's record and of the file beside it."""
-    text = json.dumps(record, sort_keys=True, allow_nan=False).encode()
-    return zlib.crc32(b"" if per_example is None else array_bytes(per_example), zlib.crc32(text))
 
 
 def _line(check: Check) -> str:

@@ -23,7 +23,8 @@ from filelock import FileLock
 from algobias.errors import BadInput
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
-from algobias.kept.runfiles import RunFolder, array_bytes, array_from, outcome_from, outcome_json
+from algobias.kept.outcomes import array_bytes, array_from, outcome_from, outcome_json
+from algobias.kept.runfiles import RunFolder
 from algobias.kept.studies import Studies, StudyRow, plain_object
 from algobias.recipe import Recipe
 from algobias.runs.observer import Snapshot

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from algobias.answer.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
-from algobias.coordinates.readings import read_study, wanted_probes
+from algobias.coordinates.asked import wanted_probes
+from algobias.coordinates.readings import read_study
 from algobias.coordinates.returned import add_readings
 from algobias.judge.describe import fine_tolerance
 from algobias.judge.design import Design, Run

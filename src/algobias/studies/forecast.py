@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from algobias.answer.result import SCHEMA
+from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
-from algobias.coordinates.readings import along_training
 from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from algobias.errors import BadInput, shown
-from algobias.kept.runfiles import outcome_json
+from algobias.kept.outcomes import outcome_json
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
 from algobias.running.distributed.launch import BAD_INPUT, ORPHANED, STOPPED

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from algobias.errors import BadInput
-from algobias.kept.runfiles import outcome_from
+from algobias.kept.outcomes import outcome_from
 from algobias.recipe import Recipe
 from algobias.runs.observer import Interrupted
 from algobias.runs.outcome import Outcome

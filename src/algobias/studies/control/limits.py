@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from algobias.errors import BadInput, unknown_name
-from algobias.judge.recovery import AXES, Place, Recovery, ratios
+from algobias.judge.costs import AXES, ratios
+from algobias.judge.recovery import Place, Recovery
 from algobias.runs.cost import Cost
 
 Reference = Literal["variant_at_matched_fit", "variant"]

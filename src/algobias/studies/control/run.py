@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from algobias.coordinates.readings import read_study, wanted_probes
+from algobias.coordinates.asked import wanted_probes
+from algobias.coordinates.readings import read_study
 from algobias.coordinates.returned import add_readings
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run, under_control

@@ -11,11 +11,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from algobias.judge.arm import FitScale
+from algobias.judge.costs import costs_to, ratios
 from algobias.judge.design import Design, Request, Run, under_control
 from algobias.judge.extension import Book
-from algobias.judge.matching import FitScale
 from algobias.judge.plan import plan
-from algobias.judge.recovery import Place, Recovery, costs_to, ratios
+from algobias.judge.recovery import Place, Recovery
 from algobias.studies.control.limits import Limits
 
 RUNGS = (4, 8, 16)

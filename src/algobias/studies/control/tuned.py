@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from algobias.judge.arm import FitScale
 from algobias.judge.describe import gap_at, training_metric_scale
 from algobias.judge.design import Design, Run, under_control
 from algobias.judge.extension import Book
-from algobias.judge.matching import FitScale
 from algobias.judge.recovery import Place, Recovery
 from algobias.judge.statistics import Interval, paired
 from algobias.studies.control.confirm import Confirmation

@@ -11,10 +11,10 @@ import numpy as np
 from algobias.answer.result import interval
 from algobias.coordinates.readings import Readings, per_replicate
 from algobias.coordinates.returned import returned_under
+from algobias.judge.arm import FitScale
 from algobias.judge.describe import training_metric_scale
 from algobias.judge.design import Design, Run, under_control
 from algobias.judge.extension import Book
-from algobias.judge.matching import FitScale
 from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import paired
 from algobias.judge.treated import common_fit

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from algobias.coordinates.readings import read_study, wanted_probes
+from algobias.coordinates.asked import wanted_probes
+from algobias.coordinates.readings import read_study
 from algobias.judge.design import Run, under_control
 from algobias.judge.plan import plan
 from algobias.kept.archive import Archive, environment

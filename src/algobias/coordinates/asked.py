@@ -1,0 +1,31 @@
+"""Which probes a study reads, and which of them along training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from algobias.probes.base import Probe
+from algobias.probes.registry import parse_many
+from algobias.running.spec import NO_PROBES
+
+ALONG_TRAINING = ("curvature", "stability", "margins")
+"""Families whose cheap probes are also read along training."""
+
+
+def wanted_probes(asked: str, earlier: Mapping[str, Any] | None) -> tuple[Probe, ...]:
+    """The probes asked for, and those whose readings the study has already: answers are added up.
+
+    Args:
+        asked: A preset, names, or ``none``.
+        earlier: The study's stored result object, or None.
+    """
+    known = ((earlier or {}).get("readings") or {}).get("probes") or []
+    asked_for = parse_many(asked) if asked != NO_PROBES else ()
+    kept = [probe for spelled in known for probe in parse_many(spelled) if probe not in asked_for]
+    return (*asked_for, *kept)
+
+
+def along_training(probes: Sequence[Probe]) -> list[Probe]:
+    """The probes that are also read along training."""
+    return [p for p in probes if p.card.preset == "cheap" and p.card.family in ALONG_TRAINING]

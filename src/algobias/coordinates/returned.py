@@ -15,11 +15,11 @@ import numpy as np
 from algobias.answer.result import interval, number, spread
 from algobias.coordinates.moved import Shift, treated_effect
 from algobias.coordinates.readings import Readings, per_replicate
-from algobias.judge.design import under_control
 from algobias.judge.levels import Errors
 from algobias.judge.recovery import one_minus_ratio
 from algobias.judge.statistics import Interval
 from algobias.judge.verdict import Verdict
+from algobias.runs.arm_name import under_control
 
 Status = Literal["came_back", "beyond", "stayed", "unclear", "not_comparable"]
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import broken_because
-from algobias.judge.design import Design, Request, under_control
+from algobias.judge.design import Design, Request
 from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
 from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
 from algobias.judge.statistics import Interval, population_interval
 from algobias.judge.treated import end_levels
 from algobias.judge.verdict import RateOnly, Verdict
+from algobias.runs.arm_name import ArmName, under_control
 
 FURTHER = (3.0, 10.0)
 """Besides the matched level the gap is described at these multiples of L*."""
@@ -195,8 +196,8 @@ def _to_level(design: Design, book: Book, verdict: Verdict, arm: str, scale: Fit
 
 def scale_of(design: Design, book: Book, arm: str, scale: FitScale) -> FitScale:
     """The fit measure by which an arm is compared: that of the audit, unless its control alters the loss."""
-    number = arm.partition("+control:")[2]
-    alters = bool(number and design.control_alters_loss and design.control_alters_loss[int(number)])
+    control = ArmName.parse(arm).control
+    alters = control is not None and bool(design.control_alters_loss) and design.control_alters_loss[control]
     return training_metric_scale(design, book) if alters and scale.on == "train_loss" else scale
 
 

@@ -14,16 +14,6 @@ LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 Measure = Literal["train_loss", "train_metric"]
 
 
-def under_control(arm: str, control: int) -> str:
-    """Name of an arm under a control, as the planner spells it: ``variant+control:0``.
-
-    Args:
-        arm: ``baseline`` or ``variant``.
-        control: Number of the control, from 0.
-    """
-    return f"{arm}+control:{control}"
-
-
 @dataclass(frozen=True)
 class Run:
     """One arm with one seed.

@@ -19,6 +19,7 @@ from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import LENGTHS, Design, Request, Run
 from algobias.judge.matching import curve_arm, end_of, frontier_arm
 from algobias.judge.split import FACTOR, enough, matched_level, reference_level
+from algobias.runs.arm_name import ArmName
 from algobias.runs.outcome import Outcome
 
 SHORTER = tuple(length for length in reversed(LENGTHS) if length < 1)
@@ -98,7 +99,12 @@ class Book:
                 made[len(rows)] = (
                     frontier_arm([[row] for row in rows], scale)
                     if self.design.decays
-                    else curve_arm(rows, scale, to_planned=arm == "baseline", transplants="+control" in arm)
+                    else curve_arm(
+                        rows,
+                        scale,
+                        to_planned=arm == "baseline",
+                        transplants=ArmName.parse(arm).control is not None,
+                    )
                 )
             made[n] = made[max(made)].first(n)
         return made[n]

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from algobias.errors import BadInput
-from algobias.judge.design import Design, Request, under_control
+from algobias.judge.design import Design, Request
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Extension, Recipe
 from algobias.running.replaced import replaced
 from algobias.running.sameness import alike, undoing
 from algobias.running.spec import StudySpec
+from algobias.runs.arm_name import under_control
 from algobias.tasks.task import Task
 from algobias.training.loop import LOOP_REVISION
 

@@ -31,6 +31,7 @@ from algobias.recipe import Recipe, difference
 from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options, Trainer
+from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
@@ -275,8 +276,8 @@ def assemble(
 
 def spoken(arm: str, spec: StudySpec) -> str:
     """An arm's name as people read it: a control by its lever instead of its number."""
-    head, plus, control = arm.partition("+control:")
-    return f"{head}+{spec.control[int(control)]}" if plus else arm
+    name = ArmName.parse(arm)
+    return arm if name.control is None else f"{name.kind}+{spec.control[name.control]}"
 
 
 def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:

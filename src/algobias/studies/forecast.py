@@ -18,6 +18,7 @@ from algobias.recipe import Recipe
 from algobias.running.arms import NOISE_SEEDS, Arms
 from algobias.running.processes import available_cores
 from algobias.running.spec import NO_PROBES
+from algobias.runs.arm_name import ArmName
 from algobias.studies.audit import spoken
 from algobias.training.device import exact_arithmetic, one_thread, wait_for
 from algobias.training.seeding import own_randomness
@@ -87,7 +88,7 @@ def arm_rows(
     rows: list[dict[str, Any]] = []
     known: dict[str, tuple[float, int, bool]] = {}
     for name, recipe in arms.recipes.items():
-        factor = 1.0 if "+control" in name and not longer else _factor(name, decays)
+        factor = 1.0 if ArmName.parse(name).control is not None and not longer else _factor(name, decays)
         factor -= name in stored
         if factor == 0:
             continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from algobias.judge.design import under_control
 from algobias.report.figures.base import (
     Spec,
     Width,
@@ -20,6 +19,7 @@ from algobias.report.points import Points
 from algobias.report.record import number_or_none
 from algobias.report.series import Rows
 from algobias.report.words import arm_label, mapping
+from algobias.runs.arm_name import under_control
 
 APART = 9
 """Pixels between the marks of two arms in one row."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from algobias.judge.design import under_control
 from algobias.report.controls import as_chosen
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
 from algobias.report.figures.seeds import tolerance_rules
@@ -11,6 +10,7 @@ from algobias.report.points import Points
 from algobias.report.record import Interval
 from algobias.report.series import Rows
 from algobias.report.words import arm_label, decimals, mapping, unit
+from algobias.runs.arm_name import under_control
 
 ROW_AXIS = {
     "title": None,

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from algobias.judge.design import under_control
 from algobias.kept.store import StudyRow
 from algobias.running.arms import build_arms
 from algobias.running.processes import available_cores
 from algobias.running.trainer import Options
+from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question
 from algobias.studies.control.candidates import Setting, candidates
 from algobias.studies.control.ranges import split

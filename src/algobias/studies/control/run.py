@@ -14,12 +14,13 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
 from algobias.coordinates.returned import add_readings
 from algobias.errors import BadInput
-from algobias.judge.design import Design, Run, under_control
+from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
 from algobias.kept.archive import Archive, environment
 from algobias.kept.store import Store, StudyRow
 from algobias.running.arms import Arms, build_arms
 from algobias.running.trainer import Options, Trainer
+from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble, spoken, terms_of
 from algobias.studies.audited import audited_question

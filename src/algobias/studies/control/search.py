@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from algobias.judge.arm import FitScale
 from algobias.judge.costs import costs_to, ratios
-from algobias.judge.design import Design, Request, Run, under_control
+from algobias.judge.design import Design, Request, Run
 from algobias.judge.extension import Book
 from algobias.judge.plan import plan
 from algobias.judge.recovery import Place, Recovery
+from algobias.runs.arm_name import ArmName, under_control
 from algobias.studies.control.limits import Limits
 
 RUNGS = (4, 8, 16)
@@ -142,7 +143,7 @@ def _rung(
     here = [
         replace(run, arm=local.get(run.arm, run.arm))
         for run in runs
-        if run.replicate < seeds and ("+control" not in run.arm or run.arm in local)
+        if run.replicate < seeds and (ArmName.parse(run.arm).control is None or run.arm in local)
     ]
     asked = replace(
         design.audit,

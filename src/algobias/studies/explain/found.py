@@ -13,13 +13,14 @@ from algobias.coordinates.readings import Readings, per_replicate
 from algobias.coordinates.returned import returned_under
 from algobias.judge.arm import FitScale
 from algobias.judge.describe import training_metric_scale
-from algobias.judge.design import Design, Run, under_control
+from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
 from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import paired
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.running.arms import Arms
+from algobias.runs.arm_name import under_control
 from algobias.studies.audit import spoken
 from algobias.studies.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.studies.explain.interventions import Intervention

@@ -10,12 +10,13 @@ from typing import Any
 
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
-from algobias.judge.design import Design, under_control
+from algobias.judge.design import Design
 from algobias.kept.store import StudyRow
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import NO_PROBES, StudySpec
 from algobias.running.trainer import Options
+from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question
 from algobias.studies.control.candidates import candidates
 from algobias.studies.explain.interventions import Intervention, dose_left_out, doses, forces, switches

@@ -8,11 +8,12 @@ from typing import Any
 
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
-from algobias.judge.design import Run, under_control
+from algobias.judge.design import Run
 from algobias.judge.plan import plan
 from algobias.kept.archive import Archive, environment
 from algobias.kept.store import Store, StudyRow
 from algobias.running.trainer import Options, Trainer
+from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble, spoken, terms_of
 from algobias.studies.explain.evidence import Statement

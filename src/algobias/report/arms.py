@@ -14,6 +14,7 @@ from algobias.judge.design import Run
 from algobias.report.record import StudyRecord, number_or_none
 from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.words import arm_label, mapping
+from algobias.runs.arm_name import ArmName
 
 _FIRST = ("baseline", "variant", "rate_only")
 
@@ -36,9 +37,10 @@ class ArmPoints:
     def arms(self) -> list[str]:
         """Arms that have runs: baseline, variant, rate_only, then the treated ones, then others."""
         found = dict.fromkeys(run.arm for run in self.record.runs)
+        names = {arm: ArmName.parse(arm) for arm in found}
         controls = sorted(
-            (arm for arm in found if "+control" in arm),
-            key=lambda arm: (arm.rpartition(":")[2], arm[0] == "b", arm),
+            (arm for arm, name in names.items() if name.control is not None),
+            key=lambda arm: (names[arm].control, arm[0] == "b", arm),
         )
         known = [arm for arm in _FIRST if arm in found] + controls
         return known + sorted(arm for arm in found if arm not in known)

@@ -33,6 +33,7 @@ from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.executor import Executor
 from algobias.running.job import Job
+from algobias.running.pool import start_executor
 from algobias.running.spec import StudySpec
 from algobias.runs.outcome import Outcome
 from algobias.tasks.registry import load_task
@@ -101,7 +102,7 @@ def benchmark(store: Store) -> dict[str, Any]:
     torch.set_num_threads(1)
     arms = build_arms(StudySpec(task="digits", aa=True), load_task("digits"))
     design = arms.design(TOLERANCE)
-    with Executor(store, workers=0) as executor:
+    with start_executor(store, workers=0) as executor:
         pool = Pool(arms, executor)
         started = time.monotonic()
         outcomes = pool.get(arms.recipes["baseline"], range(FIRST_SEED, FIRST_SEED + POOL))

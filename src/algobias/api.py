@@ -14,6 +14,7 @@ from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
 from algobias.kept.tables import terms_from
 from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
+from algobias.running.executor import Make
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.studies.audit import Audit, run_audit
@@ -46,6 +47,7 @@ def audit(
     data: str | PathLike[str] | None = None,
     workers: int | None = None,
     max_time: float | None = None,
+    executor: Make | None = None,
 ) -> Audit:
     """Is the loss of generalisation real, and is it the algorithmic bias? See ``algobias audit --help``.
 
@@ -74,6 +76,8 @@ def audit(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
+        executor: Makes who carries out the training of a task given as text, from the store and the folder
+            of data sets: an :class:`~algobias.running.executor.Executor` of your own.
 
     Returns:
         The verdict, the result object, and every run.
@@ -99,7 +103,7 @@ def audit(
         }
     )
     given = _made(task) if isinstance(task, Task) else None
-    options = Options(workers, None if data is None else Path(data), max_time)
+    options = Options(workers, None if data is None else Path(data), max_time, executor=executor)
     with Store(store) as opened:
         return run_audit(spec, opened, options, task=given, command="algobias.audit(...)")
 

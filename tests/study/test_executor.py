@@ -23,6 +23,7 @@ from algobias.kept.store import Store
 from algobias.recipe import Extension, Recipe
 from algobias.running.executor import Executor, InternalError, OutOfTime, WorkerDied
 from algobias.running.job import Job
+from algobias.running.pool import start_executor
 from algobias.running.sharing import share_out
 from algobias.running.work import Event
 from algobias.runs.outcome import Outcome
@@ -70,7 +71,7 @@ def never(*args: Any, **more: Any) -> list[Outcome]:
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
     store = Store(tmp_path_factory.mktemp("pool") / "s")
-    with Executor(store, workers=2, train=faulty, load=load_tagged) as executor:
+    with start_executor(store, workers=2, train=faulty, load=load_tagged) as executor:
         yield executor
     store.close()
 
@@ -79,7 +80,7 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Outcomes of uninterrupted runs, trained here."""
     with Store(tmp_path_factory.mktemp("plain") / "s") as store:
-        Executor(store, workers=0).run([job(5), job(2, EXTENDED)])
+        start_executor(store, workers=0).run([job(5), job(2, EXTENDED)])
         yield store
 
 
@@ -160,16 +161,16 @@ def test_results_do_not_depend_on_the_division(pool: Executor, plain: Store) -> 
 
 def test_a_stored_run_is_not_trained_again(plain: Store) -> None:
     events: list[Event] = []
-    Executor(plain, workers=0, train=never).run([job(5)], on_event=events.append)
+    start_executor(plain, workers=0, train=never).run([job(5)], on_event=events.append)
     assert [event.kind for event in events] == ["finished"] * 5
-    Executor(plain, workers=2, train=never).run([job(5)])
+    start_executor(plain, workers=2, train=never).run([job(5)])
     with pytest.raises(AssertionError, match="trained twice"):
-        Executor(plain, workers=0, train=never).run([job(6)])
+        start_executor(plain, workers=0, train=never).run([job(6)])
 
 
 def test_an_extension_goes_on_from_its_parent(tmp_path: Path, plain: Store) -> None:
     with Store(tmp_path / "s") as store:
-        executor = Executor(store, workers=0)
+        executor = start_executor(store, workers=0)
         executor.run([job(2)])
         events: list[Event] = []
         executor.run([job(2, EXTENDED, parent=job().address)], on_event=events.append)
@@ -186,7 +187,7 @@ def test_a_decaying_run_leaves_no_snapshot_and_a_constant_one_does(tmp_path: Pat
     cosine = RECIPE.edit(schedule__name="cosine", budget={"updates": 5})
     constant = RECIPE.edit(budget={"updates": 5})
     with Store(tmp_path / "s") as store:
-        Executor(store, workers=0).run([job(1, cosine), job(1, constant)])
+        start_executor(store, workers=0).run([job(1, cosine), job(1, constant)])
         assert store.snapshot(cosine.address(""), 0) is None
         assert store.snapshot(constant.address(""), 0).update == 5
         assert list(store.folder(constant.address(""), 0).weights())[-1] == 5
@@ -196,7 +197,7 @@ def test_runs_are_noted_for_the_study(tmp_path: Path) -> None:
     short = RECIPE.edit(budget={"updates": 3})
     with Store(tmp_path / "s") as store:
         store.save_study("a" * 12, {})
-        Executor(store, workers=0).run([job(2, short)], study="a" * 12)
+        start_executor(store, workers=0).run([job(2, short)], study="a" * 12)
         assert store.remove_study("a" * 12) == 2
         assert store.get(short.address(""), 0) is None
 
@@ -236,7 +237,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
 ) -> None:
     tag = f"resume {workers}"
     with Store(tmp_path / "s") if workers == 0 else contextlib.nullcontext(pool.store) as store:
-        executor = Executor(store, workers=0, train=faulty, load=load_tagged) if workers == 0 else pool
+        executor = start_executor(store, workers=0, train=faulty, load=load_tagged) if workers == 0 else pool
         stops = 0
         while stops < 50:
             trained: list[Event] = []
@@ -256,7 +257,7 @@ def test_a_resumed_run_is_the_run_that_never_stopped(
 
 def test_only_missing_seeds_of_a_block_are_trained(tmp_path: Path, plain: Store) -> None:
     with Store(tmp_path / "s") as store:
-        executor = Executor(store, workers=0)
+        executor = start_executor(store, workers=0)
         executor.run([job((1, 3))])
         executor.run([job(5)])
         assert all(same(store.get(job().address, seed), plain.get(job().address, seed)) for seed in range(5))
@@ -268,7 +269,7 @@ def test_only_missing_seeds_of_a_block_are_trained(tmp_path: Path, plain: Store)
 def test_bad_input_is_the_same_from_a_worker(pool: Executor) -> None:
     wrong = RECIPE.edit(examples=700)
     messages = []
-    for executor in (pool, Executor(pool.store, workers=0)):
+    for executor in (pool, start_executor(pool.store, workers=0)):
         with pytest.raises(BadInput) as caught:
             executor.run([job(1, wrong)])
         messages.append((str(caught.value), caught.value.field, caught.value.allowed, caught.value.nearest))
@@ -295,7 +296,7 @@ def test_a_killed_worker_is_named_and_the_rest_is_stored(pool: Executor) -> None
     with pytest.raises(WorkerDied, match=r"dies, seed 1 was killed by signal 9.*goes on from there"):
         pool.run([dying])
     assert pool.store.get(dying.address, 1) is None
-    with Executor(pool.store, workers=0, load=load_tagged) as healthy:
+    with start_executor(pool.store, workers=0, load=load_tagged) as healthy:
         healthy.run([dying])
     assert pool.store.get(dying.address, 1) is not None
     pool.run([job(1, RECIPE.edit(budget={"updates": 4}), "after")])
@@ -303,7 +304,7 @@ def test_a_killed_worker_is_named_and_the_rest_is_stored(pool: Executor) -> None
 
 def test_a_task_that_has_changed_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path / "s") as store:
-        executor = Executor(store, workers=0)
+        executor = start_executor(store, workers=0)
         short = RECIPE.edit(budget={"updates": 2})
         with pytest.raises(BadInput, match="stay as they are"):
             executor.run([job(1, short, fingerprint="of another day")])
@@ -312,7 +313,7 @@ def test_a_task_that_has_changed_is_refused(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_recipe_is_refused(tmp_path: Path) -> None:
     with Store(tmp_path / "s") as store:
-        executor = Executor(store, workers=0)
+        executor = start_executor(store, workers=0)
         executor.run([job(1, RECIPE.edit(budget={"updates": 5}))])
         other = RECIPE.edit(budget={"updates": 6})
         folder = store.folder(other.address(""), 0)
@@ -353,7 +354,7 @@ def test_a_run_that_somebody_else_trains_is_waited_for(tmp_path: Path, plain: St
                 store.put(job().address, 0, outcome, RECIPE, "digits")
                 lock.release()
 
-        Executor(store, workers=0, train=never).run([job(1)], on_event=listen)
+        start_executor(store, workers=0, train=never).run([job(1)], on_event=listen)
         assert [event.kind for event in events] == ["waiting", "finished"]
 
 
@@ -361,13 +362,13 @@ SCRIPT = """
 import os, sys
 sys.path.insert(0, {here!r})
 from test_executor import job, RECIPE
-from algobias.running.executor import Executor
+from algobias.running.pool import start_executor
 from algobias.kept.store import Store
 
 def show(event):
     print(event.kind, event.seed, event.update, flush=True)
 
-with Executor(Store(sys.argv[1]), workers=int(sys.argv[2])) as executor:
+with start_executor(Store(sys.argv[1]), workers=int(sys.argv[2])) as executor:
     executor.run([job(int(sys.argv[3]))], on_event=show)
 """
 
@@ -409,7 +410,7 @@ def test_killing_the_parent_ends_the_workers_and_frees_their_runs(tmp_path: Path
         assert time.monotonic() < deadline, "a worker outlived its parent"
         time.sleep(0.05)
     with Store(tmp_path / "s") as store:
-        Executor(store, workers=0).run([job(2)])
+        start_executor(store, workers=0).run([job(2)])
         assert all(same(store.get(job().address, seed), plain.get(job().address, seed)) for seed in range(2))
 
 

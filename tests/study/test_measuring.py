@@ -14,8 +14,8 @@ from algobias.coordinates.measuring import Measuring, Target
 from algobias.kept import database
 from algobias.kept.store import Store
 from algobias.probes.registry import parse_many
-from algobias.running.executor import Executor
 from algobias.running.job import Job
+from algobias.running.pool import start_executor
 from algobias.runs.observer import Interrupted
 from algobias.tasks.registry import load_task
 from algobias.training.checkpoints import load_weights
@@ -34,7 +34,7 @@ def go_on() -> bool:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("measuring") / "store"
-    with Store(path) as store, Executor(store, workers=0) as executor:
+    with Store(path) as store, start_executor(store, workers=0) as executor:
         executor.run([Job("baseline", RECIPE, "digits", ADDRESS, SEEDS)])
     return path
 
@@ -164,7 +164,7 @@ def test_interrupted_between_moments_and_while_training(store: Store) -> None:
 
 def test_worker_processes_measure_the_same(store: Store) -> None:
     targets = [*not_kept(store), target(store, 2, -1)]
-    with Executor(store, workers=1) as executor:
+    with start_executor(store, workers=1) as executor:
         events = []
         executor.carry_out([block(*targets)], events.append)
     assert [event.kind for event in events] == ["measured"] * len(targets)

@@ -1,33 +1,22 @@
-"""Carrying out jobs on a pool of processes: one per core, one thread each, no run trained twice."""
+"""Who carries out work: the contract, for the executors here and for anybody's own."""
 
 from __future__ import annotations
 
 import math
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from algobias.errors import BadInput, CutOff
+from algobias.errors import CutOff
 from algobias.kept.store import Store
 from algobias.running.job import Block, Job, finished
-from algobias.running.processes import Terminated, asked_to_end, available_cores, clean_start
+from algobias.running.processes import asked_to_end
 from algobias.running.sharing import share_out
-from algobias.running.work import Event, Load, Train, Work, Workplace
-from algobias.running.worker import TERMINATED, serve
-from algobias.runs.observer import Interrupted
-from algobias.tasks.registry import load_task
-from algobias.training.device import one_thread
-from algobias.training.loop import train
-
-POLL_SECONDS = 0.1
-LEAVE_SECONDS = 5.0
+from algobias.running.work import Event, Work
 
 
 class OutOfTime(Exception):
@@ -42,66 +31,45 @@ class WorkerDied(CutOff):
     """A process ended without a word, killed from outside or for want of memory."""
 
 
-class _AsShown(str):
-    """Text that stands for a value of another process: it is already in the form ``repr`` gives."""
-
-    def __repr__(self) -> str:
-        return str(self)
+WhyStop = Callable[[], type[BaseException] | None]
 
 
-@dataclass
-class _Worker:
-    process: SpawnProcess
-    connection: Connection
-    block: Work | None = None
+class Executor(ABC):
+    """Carries out work, and trains those runs that are not in the store yet.
 
-
-class Executor:
-    """A pool of processes, used again for every call of :meth:`run` inside one ``with``.
-
-    Processes are started when there is work for them (a few seconds each) and re-import nothing of the
-    caller's main program, so scripts need no ``if __name__ == "__main__"`` and notebooks work.
+    One of your own says how many pieces of work it does at a time (:attr:`workers`) and how it does them
+    (:meth:`carry_out`): ``algobias.audit(..., executor=lambda store, data: Mine(store))``. Results do not
+    depend on who carries out the work.
 
     Args:
         store: Where outcomes go, and are found.
-        workers: Processes; None: one per available core; 0: train in this process.
-        data_dir: Folder of the data sets.
-        train: The training loop; an importable function.
-        load: Finds a task by its text; an importable function unless ``workers`` is 0.
+        workers: Pieces of work at a time; 0 and 1: one after the other.
     """
 
-    def __init__(
+    def __init__(self, store: Store, workers: int) -> None:
+        self.store, self.workers = store, workers
+
+    @abstractmethod
+    def carry_out(
         self,
-        store: Store,
-        *,
-        workers: int | None = None,
-        data_dir: Path | None = None,
-        train: Train = train,
-        load: Load = load_task,
+        work: Sequence[Work],
+        on_event: Callable[[Event], None] = lambda event: None,
+        deadline: float | None = None,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        if workers is not None and workers < 0:
-            raise BadInput("workers", workers, "a number of processes, or 0 to train in this one")
-        self.store = store
-        self.workers = available_cores() if workers is None else workers
-        self._settings = (store.path, data_dir, train, load)
-        self._here = Workplace(store, data_dir, train, load)
-        self._pool: list[_Worker] = []
+        """Carry out work by ``work.carry_out(Workplace(store, data_dir), emit, should_stop)``.
+
+        On return all of it is done. Arguments and errors as for :meth:`run`.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Let go of what carries out work."""
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """End all processes."""
-        for worker in self._pool:
-            with suppress(OSError):
-                worker.connection.send(("leave",))
-        deadline = time.monotonic() + LEAVE_SECONDS
-        for worker in self._pool:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-        self._kill()
 
     def run(
         self,
@@ -142,153 +110,20 @@ class Executor:
             missing.append(replace(job, seeds=tuple(s for s, o in outcomes.items() if o is None)))
         self.carry_out(share_out(missing, max(1, self.workers)), on_event, deadline, stopped)
 
-    def carry_out(
-        self,
-        blocks: Sequence[Work],
-        on_event: Callable[[Event], None] = lambda event: None,
-        deadline: float | None = None,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Train or measure blocks; arguments and errors as for :meth:`run`."""
-        if not blocks:
-            return
-        end = math.inf if deadline is None else deadline
-        with asked_to_end() as pressed:
 
-            def why_stop() -> type[BaseException] | None:
-                if pressed.why is not None or stopped():
-                    return pressed.why or KeyboardInterrupt
-                return OutOfTime if time.monotonic() >= end else None
+@contextmanager
+def stopping(deadline: float | None, stopped: Callable[[], bool]) -> Iterator[WhyStop]:
+    """Ask inside of the block why to stop: the deadline, ``stopped``, Ctrl-C or SIGTERM; None: go on."""
+    end = math.inf if deadline is None else deadline
+    with asked_to_end() as pressed:
 
-            if self.workers == 0:
-                self._run_here(blocks, on_event, why_stop)
-            else:
-                try:
-                    self._run_in_pool(blocks, on_event, why_stop)
-                except BaseException:
-                    # Whoever is still training does so for nobody; what it had stored is safe.
-                    if any(worker.block is not None for worker in self._pool):
-                        self._kill()
-                    raise
+        def why_stop() -> type[BaseException] | None:
+            if pressed.why is not None or stopped():
+                return pressed.why or KeyboardInterrupt
+            return OutOfTime if time.monotonic() >= end else None
 
-    def _run_here(
-        self,
-        blocks: Sequence[Work],
-        on_event: Callable[[Event], None],
-        why_stop: Callable[[], type[BaseException] | None],
-    ) -> None:
-        try:
-            with one_thread():  # as in a worker
-                for block in blocks:
-                    block.carry_out(self._here, on_event, lambda: why_stop() is not None)
-        except Interrupted:
-            raise (why_stop() or KeyboardInterrupt)() from None
+        yield why_stop
 
-    def _run_in_pool(
-        self,
-        blocks: Sequence[Work],
-        on_event: Callable[[Event], None],
-        why_stop: Callable[[], type[BaseException] | None],
-    ) -> None:
-        todo = list(blocks)
-        ending: BaseException | None = None
-        while True:
-            reason = why_stop() if ending is None else None
-            if reason is not None:
-                ending = reason()
-            if ending is not None and todo:
-                todo.clear()
-            if ending is None:
-                self._hand_out(todo)
-            busy = [worker for worker in self._pool if worker.block is not None]
-            if not busy and not todo:
-                break
-            if reason is not None:
-                self._stop(busy)
-            for ready in wait([worker.connection for worker in busy], POLL_SECONDS):
-                worker = next(worker for worker in busy if worker.connection is ready)
-                failure = self._hear(worker, on_event)
-                if failure is not None and ending is None:
-                    ending = failure
-                    self._stop(busy)
-        if ending is not None:
-            raise ending
 
-    def _hand_out(self, todo: list[Work]) -> None:
-        """Give blocks to idle processes, starting more where there is work for them."""
-        for block in list(todo):
-            on_accelerator = block.device.partition(":")[0] != "cpu"
-            busy = [worker for worker in self._pool if worker.block is not None]
-            if on_accelerator and any(w.block and w.block.device == block.device for w in busy):
-                continue  # one process at a time: two would only take each other's memory
-            idle = next((worker for worker in self._pool if worker.block is None), None)
-            if idle is None and len(self._pool) < self.workers:
-                idle = self._start()
-            if idle is None:
-                return
-            idle.block = block
-            todo.remove(block)
-            with suppress(OSError):  # it has died: hearing from it will tell
-                idle.connection.send(("work", block))
-
-    def _hear(self, worker: _Worker, on_event: Callable[[Event], None]) -> BaseException | None:
-        """Take one message; returns what is to be raised once the others have stopped."""
-        block = worker.block
-        assert block is not None
-        try:
-            kind, *content = worker.connection.recv()
-        except (EOFError, OSError):
-            return self._bury(worker, block)
-        if kind == "event":
-            on_event(content[0])
-            return None
-        worker.block = None
-        if kind == "stopped":
-            return Terminated()  # nobody here has asked for it, or the answer is no longer wanted
-        if kind == "bad_input":
-            field, shown, allowed, nearest = content
-            return BadInput(field, _AsShown(shown), allowed, nearest)
-        if kind == "lost":
-            return WorkerDied(f"{block}: {content[0]}")
-        if kind == "error":
-            summary, trace = content
-            return InternalError(f"{block} failed: {summary}\n\nIn the worker process:\n{trace}")
-        return None
-
-    def _bury(self, worker: _Worker, block: Work) -> BaseException:
-        self._pool.remove(worker)
-        worker.connection.close()
-        worker.process.join()
-        code = worker.process.exitcode or 0
-        if code in (-signal.SIGTERM, TERMINATED):
-            return Terminated()
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        hint = " (often: too little memory; use fewer processes)" if code == -9 else ""
-        return WorkerDied(
-            f"the process for {block} {how}{hint}; the store is in order, "
-            "and the same command goes on from there"
-        )
-
-    def _stop(self, busy: Sequence[_Worker]) -> None:
-        for worker in busy:
-            if worker.block is not None:
-                with suppress(OSError):
-                    worker.connection.send(("stop",))
-
-    def _start(self) -> _Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, *self._settings), daemon=True)
-        with clean_start():
-            process.start()
-        theirs.close()  # so that the end of the process is the end of the pipe
-        worker = _Worker(process, ours)
-        self._pool.append(worker)
-        return worker
-
-    def _kill(self) -> None:
-        for worker in self._pool:
-            worker.process.kill()
-            worker.process.join()
-            worker.connection.close()
-        self._pool.clear()
+Make = Callable[[Store, Path | None], Executor]
+"""Makes an executor for a store and a folder of data sets."""

@@ -18,8 +18,9 @@ from algobias.kept.store import Store
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe
 from algobias.running.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
-from algobias.running.executor import Executor
+from algobias.running.executor import Make
 from algobias.running.job import Job
+from algobias.running.pool import start_executor
 from algobias.running.work import Event, Work
 from algobias.runs.outcome import Outcome
 from algobias.runs.progress import Progress
@@ -41,6 +42,7 @@ class Options:
         max_time: Seconds after which the audit stops and can be resumed.
         stopped: Asked now and then: stop?
         task: A task made in Python, which no text names; it is trained in this process.
+        executor: Makes who carries out the work; None: processes of this machine.
     """
 
     workers: int | None = None
@@ -48,6 +50,7 @@ class Options:
     max_time: float | None = None
     stopped: Callable[[], bool] = field(default=lambda: False)
     task: Task | None = None
+    executor: Make | None = None
 
     def load(self, text: str) -> Task:
         """The task that a text names, or the one made in Python, or the part of it that the text asks for.
@@ -94,9 +97,11 @@ class Trainer:
         self._stacked: dict[tuple[str, ...], bool] = {}
         if arms.task.text is None:
             # A task made in Python cannot be loaded again by another process.
-            self.executor = Executor(store, workers=0, load=lambda text, data: arms.task)
+            self.executor = start_executor(store, workers=0, load=lambda text, data: arms.task)
+        elif options.executor is not None:
+            self.executor = options.executor(store, options.data)
         else:
-            self.executor = Executor(store, workers=options.workers, data_dir=options.data)
+            self.executor = start_executor(store, workers=options.workers, data_dir=options.data)
 
     def __enter__(self) -> Self:
         self.executor.__enter__()

@@ -13,6 +13,7 @@ from algobias.tasks.trees import map_trees
 from algobias.training.alone import SMALL, Alone, twice, twins_of
 from algobias.training.engines import layout_of, state_of
 from algobias.training.loop import train
+from algobias.training.setup import Setup
 
 
 def numbers(n: int, seed: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -91,3 +92,13 @@ def test_twins_have_everything_twice() -> None:
     assert torch.equal(pair.params[0], pair.params[1])
     assert pair.params.shape == (2, 9)
     assert map_trees(twice, {"x": torch.zeros(1, 5), "k": torch.tensor(3.0)})["x"].shape == (2, 5)
+
+
+def test_the_cost_of_a_run_alone_is_that_of_one_run() -> None:
+    task = regression(1, 64, "sgd")
+    recipe = task.recipe()
+    parameters, batch = 8 * 64 + 64 + 64 + 1, recipe.batch
+    cost = Setup(recipe, task, torch.device("cpu")).step_cost()
+    products = 8 * 64 + 64  # multiply-adds of one forward pass of one example
+    assert cost.flops_per_gradient == pytest.approx(2 * (products + products + 64), rel=1e-6)
+    assert cost.peak_memory < 4 * (2 * parameters + parameters + 3 * batch * (8 + 64 + 64 + 1 + 1))

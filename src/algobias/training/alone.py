@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +25,16 @@ class Alone:
 
     def __init__(self) -> None:
         self._same: dict[Any, bool] = {}
+        self._counted = False
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Compute a run by itself inside of the block, whatever its bits: what it costs is counted."""
+        self._counted = True
+        try:
+            yield
+        finally:
+            self._counted = False
 
     def __call__(self, shapes: Any, state: State, alone: Callable[[], Any], of_two: Callable[[], Any]) -> Any:
         """What is computed of a run, with a leading axis of 1.
@@ -35,7 +46,7 @@ class Alone:
             of_two: Computes it of a stack of two.
         """
         small = state.params.shape[-1] < SMALL
-        if not small and self._same.get(shapes, False):
+        if self._counted or (not small and self._same.get(shapes, False)):
             return alone()
         first = tree_map(lambda leaf: leaf[:1], of_two())
         if not small and shapes not in self._same:

@@ -71,6 +71,10 @@ class Engine(Protocol):
         """What evaluations are wrapped in."""
         ...
 
+    def counted(self) -> AbstractContextManager[None]:
+        """What calls are wrapped in whose operations and bytes are counted as those of one run."""
+        ...
+
 
 class Looped:
     """One run at a time, in the module itself.
@@ -156,6 +160,10 @@ class Looped:
         """Make what a forward pass may draw in evaluation the same in every evaluation."""
         with seeded(0, "evaluation", 0):
             yield
+
+    def counted(self) -> AbstractContextManager[None]:
+        """Nothing: a run is by itself."""
+        return nullcontext()
 
 
 class _Place:
@@ -266,6 +274,10 @@ class Stacked:
             return functional_call(call, _prefixed(params, buffers), (batch,))
 
         return vmap(at, in_dims=(0, 0, None))(state.layout.views(state.params), state.buffers, batch)
+
+    def counted(self) -> AbstractContextManager[None]:
+        """A run alone is computed as one."""
+        return self._alone.counted()
 
     def reading(self) -> AbstractContextManager[None]:
         """Nothing: a network whose forward pass draws random numbers is not stacked."""

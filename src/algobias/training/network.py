@@ -222,6 +222,10 @@ class Network:
         pairs = zip(metrics, examples.batches, strict=True)
         return examples.contributions([self._checked(metric, row.length) for metric, row in pairs])
 
+    def counted(self) -> AbstractContextManager[None]:
+        """What gradients are wrapped in whose operations and bytes are counted as those of one run."""
+        return self._engine.counted()
+
     def _reading(self) -> AbstractContextManager[None]:
         self.template.eval()
         return self._engine.reading()

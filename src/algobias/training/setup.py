@@ -94,13 +94,14 @@ class Setup:
         """Measured cost of one update of one run; measured once."""
         if self._step_cost is None:
             state, network = self.initial((0,)), self.network
-            self._step_cost = measure_step(
-                state,
-                self.sampler,
-                self.grad,
-                self.transform,
-                0,
-                lambda: network.gradients,
-                [p for p in network.template.parameters() if p.requires_grad],
-            )
+            with network.counted():
+                self._step_cost = measure_step(
+                    state,
+                    self.sampler,
+                    self.grad,
+                    self.transform,
+                    0,
+                    lambda: network.gradients,
+                    [p for p in network.template.parameters() if p.requires_grad],
+                )
         return self._step_cost

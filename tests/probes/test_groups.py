@@ -72,5 +72,5 @@ def test_examples_that_are_all_alike_have_no_groups() -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(BadInput, match="group"):
         parse("group_loss:group=middle")
-    with pytest.raises(BadInput, match="less than 1"):
+    with pytest.raises(BadInput, match="a number below 1"):
         parse("group_loss:1.5")

@@ -239,7 +239,7 @@ def test_networks_for_cifar10(tmp_path, text, size):
         ("mnist:train", "train=value"),
         ("mnist:train=", "train=value"),
         ("mnist:train=5,train=6", "each option once"),
-        ("mnist:train=-5", r"mnist.train: -5 .*greater than 1"),
+        ("mnist:train=-5", r"mnist.train: -5 .*a number above 1"),
         ("mnist:train=many", "mnist.train: 'many'"),
         ("mnist:pool=3", "mnist.pool: '3' .*1, 2, 4, 7"),
         ("mnist:model=convb", "did you mean 'convbn'"),

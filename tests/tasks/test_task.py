@@ -181,7 +181,7 @@ def test_recipe_in_words_becomes_a_recipe():
         ({"lr": 0.1, "batch": 4}, "exactly one of epochs, updates, until"),
         ({**RECIPE, "updates": 3}, "exactly one of epochs, updates, until"),
         ({"lr": 0.1, "batch": 4, "until": 0.1}, "until together with max_updates"),
-        ({**RECIPE, "lr": -0.1}, "recipe.lr: -0.1.*greater than 0"),
+        ({**RECIPE, "lr": -0.1}, "recipe.lr: -0.1.*a number above 0"),
         ({**RECIPE, "lr": float("nan")}, "recipe.lr"),
         ({**RECIPE, "batch": 31}, "recipe.batch: 31.*at most the 30 training examples"),
         ({**RECIPE, "batch": 2.5}, "recipe.batch"),

@@ -55,7 +55,8 @@ _USAGE = re.compile(
     r"No such (option|command)|Missing (argument|command|option)|Invalid value|Got unexpected|Option '[^']+' "
 )
 _NAMED = re.compile(
-    r"^Error \S.*?( is missing; needed: |: .* is not possible( \(did you mean .*?\?\))?; allowed: )", re.DOTALL
+    r"^Error \S.*?( is missing; needed: |: .* is not possible( \(did you mean .*?\?\))?; allowed: )",
+    re.DOTALL,
 )
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 

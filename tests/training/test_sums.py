@@ -110,8 +110,6 @@ def test_a_sum_is_told_from_a_mean(loss: Any) -> None:
 
 WANTED = "ALGOBIAS_DATA is not set: no sentences to read"
 DATA = pytest.mark.skipif(not os.environ.get("ALGOBIAS_DATA"), reason=WANTED)
-    not os.environ.get("ALGOBIAS_DATA"), reason="ALGOBIAS_DATA is not set: no sentences to read"
-)
 
 
 @pytest.mark.parametrize("name", ["digits", pytest.param("polarity", marks=[pytest.mark.data, DATA])])

@@ -47,7 +47,11 @@ class Alone:
             of_two: Computes it of a stack of two.
         """
         small = state.params.shape[-1] < SMALL
-        if state.params.device.type != "cpu" or self._counted or (not small and self._same.get(shapes, False)):
+        if (
+            state.params.device.type != "cpu"
+            or self._counted
+            or (not small and self._same.get(shapes, False))
+        ):
             return alone()
         first = tree_map(lambda leaf: leaf[:1], of_two())
         if not small and shapes not in self._same:

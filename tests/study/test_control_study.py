@@ -165,11 +165,11 @@ def killed(folder: Path) -> None:
 
     from algobias.kept import runfiles
     from algobias.report import build
-    from algobias.running import executor
+    from algobias.running import pool
 
     torch.set_num_threads(1)
     build.write_report = lambda store, study: store.path
-    executor.available_cores = lambda: 0
+    pool.available_cores = lambda: 0
     runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
     shutil.copy(TASK, folder / "product.py")
     os.chdir(folder)

@@ -86,12 +86,12 @@ def template(folder: Path) -> None:
     from algobias.cli import app, audit  # noqa: F401
     from algobias.kept import runfiles
     from algobias.report import build
-    from algobias.running import executor
+    from algobias.running import pool
     from algobias.studies import audit as _audit  # noqa: F401
 
     torch.set_num_threads(1)
     build.write_report = lambda store, study: store.path  # comes after the result; takes longer than the rest
-    executor.available_cores = lambda: 0  # train in the process itself
+    pool.available_cores = lambda: 0  # train in the process itself
     runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
     chance = random.Random(0)
 

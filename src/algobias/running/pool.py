@@ -48,9 +48,10 @@ def start_executor(
     """
     if workers is not None and workers < 0:
         raise BadInput("workers", workers, "a number of processes, or 0 to train in this one")
-    if workers == 0:
+    processes = available_cores() if workers is None else workers
+    if processes == 0:
         return ThisProcess(store, Workplace(store, data_dir, train, load))
-    return ProcessPool(store, available_cores() if workers is None else workers, data_dir, train, load)
+    return ProcessPool(store, processes, data_dir, train, load)
 
 
 class _AsShown(str):

@@ -18,7 +18,7 @@ from algobias.probes.reading import Reading
 from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
 from algobias.running.work import Event, Workplace
-from algobias.runs.observer import Check, Interrupted, Snapshot
+from algobias.runs.observer import Check, Interrupted, SilentObserver
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.device import exact_arithmetic
@@ -220,7 +220,7 @@ def _replay(
             raise
 
 
-class _Replay:
+class _Replay(SilentObserver):
     """Observer that takes the weights of its targets and ends the training after the last of them."""
 
     def __init__(
@@ -254,15 +254,6 @@ class _Replay:
             folder = self._store.folder(self._address, seed)
             path = folder.weights_path(check.update)
             save_weights(path, tensors, address=self._address, seed=seed, update=check.update)
-
-    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        pass
-
-    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
-        pass
-
-    def wants_snapshot(self) -> bool:
-        return False
 
     def should_stop(self) -> bool:
         return self.done or self._should_stop()

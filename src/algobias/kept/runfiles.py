@@ -28,7 +28,7 @@ from algobias.kept.outcomes import (
     outcome_json,
     plain,
 )
-from algobias.runs.observer import Check, Snapshot
+from algobias.runs.observer import Check, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.training.checkpoints import (
     PRIVATE_FILE,
@@ -184,7 +184,7 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, PRIVATE_FILE)
 
 
-class RunFiles:
+class RunFiles(SilentObserver):
     """Observer that writes curves, weights and snapshots of the runs being trained into their folders.
 
     Args:
@@ -222,13 +222,6 @@ class RunFiles:
         folder = self.folders[seed]
         save_weights(folder.weights_path(update), tensors, address=folder.address, seed=seed, update=update)
 
-    def wants_weights(self, update: int) -> bool:
-        """Never: weights worth keeping come by themselves."""
-        return False
-
-    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        """Nothing is kept of what others have asked for."""
-
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         """Replace the run's snapshot."""
         folder, start = self.folders[seed], time.monotonic()
@@ -242,7 +235,3 @@ class RunFiles:
     def wants_snapshot(self) -> bool:
         """Every few seconds, less often where writing is slow."""
         return time.monotonic() - self._written_at >= self._pause
-
-    def should_stop(self) -> bool:
-        """Never: files are no reason to stop."""
-        return False

@@ -8,13 +8,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
-from torch import Tensor
 
 from algobias.kept.runfiles import RunFiles
 from algobias.recipe import Recipe
 from algobias.running.distributed.launch import run_processes
 from algobias.running.work import Event, Workplace
-from algobias.runs.observer import Check, Interrupted, Snapshot
+from algobias.runs.observer import Check, Interrupted, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.training.checkpoints import disk
 from algobias.training.horizon import Horizon
@@ -198,7 +197,7 @@ def finished(block: Block, seed: int, outcome: Outcome | None) -> Event:
     return Event("finished", block.job.arm, seed, last, last, loss, metric)
 
 
-class _Watch:
+class _Watch(SilentObserver):
     """Observer that passes progress on and asks whether to stop."""
 
     def __init__(self, block: Block, emit: Callable[[Event], None], should_stop: Callable[[], bool]) -> None:
@@ -209,21 +208,6 @@ class _Watch:
         self._emit(
             Event("progress", self.arm, seed, check.update, self.total, check.train_loss, check.test_metric)
         )
-
-    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        pass
-
-    def wants_weights(self, update: int) -> bool:
-        return False
-
-    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        pass
-
-    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
-        pass
-
-    def wants_snapshot(self) -> bool:
-        return False
 
     def should_stop(self) -> bool:
         return self._should_stop()

@@ -70,5 +70,33 @@ class Observer(Protocol):
         """Asked at every check: stop here (after a snapshot)?"""
 
 
+class SilentObserver:
+    """Hears everything and does nothing: a base for observers that care about part of a training."""
+
+    def on_check(self, seed: int, check: Check) -> None:
+        """Nothing."""
+
+    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        """Nothing."""
+
+    def wants_weights(self, update: int) -> bool:
+        """Never."""
+        return False
+
+    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
+        """Nothing."""
+
+    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
+        """Nothing."""
+
+    def wants_snapshot(self) -> bool:
+        """Never."""
+        return False
+
+    def should_stop(self) -> bool:
+        """Never."""
+        return False
+
+
 class Interrupted(Exception):
     """Training stopped because an observer asked for it; snapshots have been handed out."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from algobias.levers.base import Lever
 from algobias.recipe import Budget, Recipe
-from algobias.runs.observer import Check, Snapshot
+from algobias.runs.observer import Check, SilentObserver, Snapshot
 from algobias.tasks.task import Task
 from algobias.training.loop import train
 
@@ -39,7 +39,7 @@ class ActivityResult:
         return self.budget or self.weights or self.readout
 
 
-class _Last:
+class _Last(SilentObserver):
     """Keeps the last weights and the last snapshot."""
 
     def __init__(self) -> None:
@@ -53,20 +53,8 @@ class _Last:
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
         self.weights = tensors
 
-    def wants_weights(self, update: int) -> bool:
-        return False
-
-    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        pass
-
     def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
         self.params = snapshot.tensors["params"]
-
-    def wants_snapshot(self) -> bool:
-        return False
-
-    def should_stop(self) -> bool:
-        return False
 
 
 def null_check(lever: Lever, recipe: Recipe, task: Task, updates: int = NULL_UPDATES) -> str | None:

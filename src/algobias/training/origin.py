@@ -9,14 +9,14 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.levers.step import Layout, State
-from algobias.runs.observer import Check, Observer, Snapshot
+from algobias.runs.observer import Observer, SilentObserver
 from algobias.runs.outcome import Outcome
 from algobias.training.network import stack
 from algobias.training.records import Record
 from algobias.training.setup import Setup
 
 
-class _Ends:
+class _Ends(SilentObserver):
     """Observer of the origin's training: keeps the last weights of every seed, passes on only when to stop.
 
     Args:
@@ -27,23 +27,8 @@ class _Ends:
         self._observers = observers
         self.weights: dict[int, dict[str, Tensor]] = {}
 
-    def on_check(self, seed: int, check: Check) -> None:
-        pass
-
     def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
         self.weights[seed] = tensors
-
-    def wants_weights(self, update: int) -> bool:
-        return False
-
-    def on_live_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        pass
-
-    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
-        pass
-
-    def wants_snapshot(self) -> bool:
-        return False
 
     def should_stop(self) -> bool:
         return any(observer.should_stop() for observer in self._observers)

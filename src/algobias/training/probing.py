@@ -16,13 +16,13 @@ from algobias.probes.monitor import KEPT, Measured, thinned
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Meter, Subject
 from algobias.recipe import Recipe
-from algobias.runs.observer import Check, Snapshot
+from algobias.runs.observer import SilentObserver
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.subjects import put_into, subject_of, training_of
 
 
-class Probing:
+class Probing(SilentObserver):
     """Observer that measures every run while it is trained.
 
     The weights measured are those that the run would be evaluated with. Every run is measured at its first
@@ -80,23 +80,6 @@ class Probing:
         self._subject: Subject | None = None
         self._runs: dict[int, _Run] = {}
         self._asked = 0
-
-    def on_check(self, seed: int, check: Check) -> None:
-        """Nothing: checks are not what is measured."""
-
-    def on_weights(self, seed: int, update: int, tensors: dict[str, Tensor]) -> None:
-        """Nothing: see :meth:`on_live_weights`."""
-
-    def on_snapshot(self, seed: int, snapshot: Snapshot) -> None:
-        """Nothing."""
-
-    def wants_snapshot(self) -> bool:
-        """Never."""
-        return False
-
-    def should_stop(self) -> bool:
-        """Never."""
-        return False
 
     def wants_weights(self, update: int) -> bool:
         """Whether measuring is due."""

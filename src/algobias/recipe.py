@@ -173,11 +173,17 @@ class DataSpec(Frozen):
 
 
 class PartSpec(Frozen):
-    """A part by name: the lever registry turns it into code."""
+    """A part by name: the lever registry turns it into code.
+
+    Attributes:
+        source: The user's file that has the code, ``/path/to/file.py:Name``. Where it lies is no part of an
+            address: the revision, a hash of the file, is.
+    """
 
     name: str
     revision: int = 1
     options: dict[str, Scalar] = Field(default_factory=dict)
+    source: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
     def __str__(self) -> str:
         inside = ", ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
@@ -318,7 +324,8 @@ class Recipe(Frozen):
         Args:
             fingerprints: Hashes of the data, of a user's task file, revisions of the code in use.
         """
-        text = json.dumps([self.resolved(), *fingerprints], sort_keys=True, separators=(",", ":"))
+        recipe = _without_sources(self.resolved())
+        text = json.dumps([recipe, *fingerprints], sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_yaml(self) -> str:
@@ -340,6 +347,15 @@ class Recipe(Frozen):
 
 Origin.model_rebuild()
 Recipe.model_rebuild()
+
+
+def _without_sources(resolved: dict[str, Any]) -> dict[str, Any]:
+    """A resolved recipe without the places of the user's files, those of its origin as well."""
+    for part in resolved["parts"]:
+        part.pop("source", None)
+    if resolved.get("origin"):
+        _without_sources(resolved["origin"]["recipe"])
+    return resolved
 
 
 def recipe_from(data: dict[str, Any]) -> Recipe:

@@ -37,10 +37,31 @@ class Spelled(Frozen):
     Class attributes:
         name: Its name on the command line.
         positional: The field that the value right after the colon sets, or None.
+        revision: Raised by hand when the results it leads to change; a hash of its file where it has one.
+        source: The file of the user's own it was loaded from, ``/path/to/file.py:Name``, or None.
     """
 
     name: ClassVar[str]
     positional: ClassVar[str | None] = None
+    revision: ClassVar[int] = 1
+    source: ClassVar[str | None] = None
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        """Refuse a class that has a name and lacks what its kind needs, when it is made.
+
+        Raises:
+            TypeError: With everything that it lacks.
+        """
+        super().__pydantic_init_subclass__(**options)
+        lacking = cls.lacking() if "name" in cls.__dict__ else ()
+        if lacking:
+            raise TypeError(f"class {cls.__name__} lacks {', '.join(lacking)}")
+
+    @classmethod
+    def lacking(cls) -> tuple[str, ...]:
+        """What a class of this kind must have and this one does not."""
+        return ()
 
     @classmethod
     def examples(cls) -> tuple[str, ...]:
@@ -64,7 +85,7 @@ class Spelled(Frozen):
                 shown.append(key if value else f"{key}=false")
             else:
                 shown.append(f"{key}={text}")
-        return self.name + (":" + ",".join(shown) if shown else "")
+        return (self.source or self.name) + (":" + ",".join(shown) if shown else "")
 
 
 S = TypeVar("S", bound=Spelled)

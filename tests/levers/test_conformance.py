@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 import numpy as np
@@ -11,18 +10,18 @@ import torch
 from torch import nn
 
 from algobias.levers.base import Card, Context, Lever, Part
-from algobias.levers.registry import LEVERS, build_part, parse
+from algobias.levers.registry import LEVERS, parse
 from algobias.levers.step import State, Transform
 from algobias.recipe import Recipe
-from algobias.runs.observer import Interrupted
-from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
+from algobias.testing import LEVER_CHECKS, PART_CHECKS, lever_task
+from algobias.testing.levers import cost_declared_is_cost_measured
+from algobias.testing.runs import Watcher, goes_on_exactly, same_curve
 from algobias.training import train
 from algobias.training.checks import activity_check, null_check
 from algobias.training.setup import Setup
 
-EXAMPLES = [(name, text) for name, cls in LEVERS.items() for text in cls.card.examples]
 PARTS = [name for name, cls in LEVERS.items() if issubclass(cls, Part)]
 
 
@@ -32,25 +31,9 @@ def digits() -> Task:
     return load_task("digits")
 
 
-@pytest.fixture(scope="module")
-def pictures(digits) -> Task:
-    """The same digits as images, with a small convolutional network that has BatchNorm."""
-    (x, y), (z, t) = digits.train.data, digits.test.data
-
-    def model():
-        layers = (nn.Conv2d(1, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        return nn.Sequential(*layers, nn.Linear(16, 10))
-
-    images, held = (rows.reshape(-1, 1, 8, 8) for rows in (x, z))
-    words = {"lr": 0.05, "momentum": 0.9, "batch": 16, "epochs": 40}
-    return Task("pictures", (images, y), (held, t), model, classification_loss, accuracy, words)
-
-
 @pytest.fixture
-def task(request, digits, pictures) -> Task:
-    """The digits, or images and BatchNorm where the lever needs them."""
-    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
-    return pictures if name and LEVERS[name].card.needs else digits
+def task(digits) -> Task:
+    return digits
 
 
 @pytest.fixture
@@ -59,136 +42,30 @@ def short(task) -> Recipe:
     return task.recipe().edit(budget={"updates": 30})
 
 
-class Watcher:
-    """Keeps snapshots and weights; asks to stop at the n-th question."""
-
-    def __init__(self, stop_at: int = 10**9) -> None:
-        self.snapshots, self.weights, self.questions, self.stop_at = {}, {}, 0, stop_at
-
-    def on_check(self, seed, check): ...
-
-    def on_weights(self, seed, update, tensors):
-        self.weights[seed] = tensors
-
-    def wants_weights(self, update):
-        return False
-
-    def on_snapshot(self, seed, snapshot):
-        self.snapshots[seed] = snapshot
-
-    def wants_snapshot(self):
-        return False
-
-    def should_stop(self):
-        self.questions += 1
-        return self.questions > self.stop_at
-
-
-def working(name: str, recipe: Recipe) -> Recipe:
-    return parse(LEVERS[name].card.examples[0]).apply(recipe)
-
-
-def shortened(recipe: Recipe, updates: int = 30) -> Recipe:
-    return recipe.edit(budget={"updates": updates})
-
-
-def same(one, two) -> bool:
-    return np.array_equal(one.curve.train_loss, two.curve.train_loss, equal_nan=True) and np.array_equal(
-        one.curve.test_metric, two.curve.test_metric
-    )
-
-
 @pytest.mark.parametrize("name", LEVERS)
-def test_the_card_is_complete(name):
-    card = LEVERS[name].card
-    for field in ("summary", "saves", "costs", "not_when"):
-        assert len(getattr(card, field)) >= 7, field
-    assert card.acts_on
-    assert card.examples
-    assert card.references
-    assert all(re.search(r"(19|20)\d\d", reference) for reference in card.references)
-    assert name == LEVERS[name].name
-
-
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
-def test_examples_parse_and_their_spelling_goes_both_ways(name, text):
-    lever = parse(text)
-    assert type(lever) is LEVERS[name]
-    assert parse(lever.spelling()) == lever
-    if isinstance(lever, Part):
-        assert build_part(lever.spec()) == lever
-
-
-@pytest.mark.parametrize("name", LEVERS)
-def test_null_check(name, task, short):
-    assert null_check(parse(LEVERS[name].card.examples[0]), short, task) is None
-
-
-@pytest.mark.parametrize("name", LEVERS)
-def test_activity_check_in_the_declared_places(name, task):
-    baseline = task.recipe().edit(budget={"updates": 60})
-    variant = working(name, baseline)
-    found = activity_check(baseline, variant, task)
-    assert found.active
-    acts_on = LEVERS[name].card.acts_on
-    if acts_on == ("budget",):
-        assert found.budget
-        assert not found.weights, "the first updates are the same"
-    elif acts_on == ("readout",):
-        assert found.readout
-        assert not found.weights, "what is trained is the same"
-    else:
-        assert found.weights
-
-
-@pytest.mark.parametrize("name", LEVERS)
-def test_deterministic_and_independent_of_the_seeds_beside_it(name, task, short):
-    recipe = shortened(working(name, short))
-    together = train(recipe, task, [0, 1, 4])
-    assert same(train(recipe, task, [4])[0], together[2])
-    assert same(train(recipe, task, [1, 0])[0], together[1])
-
-
-@pytest.mark.parametrize("name", LEVERS)
-def test_saved_and_restored_in_mid_run(name, task, short):
-    assert restores_exactly(shortened(working(name, short)), task)
-
-
-def restores_exactly(recipe: Recipe, task: Task) -> bool:
-    whole, stopped = Watcher(), Watcher(stop_at=10)
-    # runs that are not stacked come one after the other: the stop is to fall into the one that is looked at
-    seeds = [0, 1] if Setup(recipe, task, torch.device("cpu")).network.stacked else [1]
-    outcome = train(recipe, task, seeds, observers=[whole])[-1]
-    with pytest.raises(Interrupted):
-        train(recipe, task, seeds, observers=[stopped])
-    assert 0 < stopped.snapshots[1].update < 30
-    again = Watcher()
-    resumed = train(recipe, task, [1], resume={1: stopped.snapshots[1]}, observers=[again])[0]
-    weights = all(torch.equal(again.weights[1][key], whole.weights[1][key]) for key in whole.weights[1])
-    return same(resumed, outcome) and weights and resumed.cost.gradients == outcome.cost.gradients
+@pytest.mark.parametrize("check", LEVER_CHECKS, ids=lambda check: check.__name__)
+def test_every_lever(check, name):
+    check(LEVERS[name], lever_task(LEVERS[name]))
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_stacked_and_looped_agree(name, task, short):
-    recipe = shortened(working(name, short), 15)
+@pytest.mark.parametrize("check", PART_CHECKS, ids=lambda check: check.__name__)
+def test_every_part(check, name):
     if "batch_norm" in LEVERS[name].card.needs:
         pytest.skip("train-mode BatchNorm cannot be stacked")
-    stacked = train(recipe.edit(engine="stacked"), task, [0, 1])
-    looped = train(recipe.edit(engine="looped"), task, [0, 1])
-    for one, two in zip(stacked, looped, strict=True):
-        np.testing.assert_allclose(one.curve.train_loss, two.curve.train_loss, rtol=2e-4)
+    check(LEVERS[name], lever_task(LEVERS[name]))
 
 
-@pytest.mark.parametrize(("name", "text"), EXAMPLES)
-def test_cost_declared_is_cost_measured(name, text, task, short):
-    lever = parse(text)
-    recipe = shortened(lever.apply(short))
-    cost = train(recipe, task, [0])[0].cost
+@pytest.mark.parametrize("name", LEVERS)
+def test_cost_declared_is_cost_measured(name):
     # what is dropped is dropped at random: 30 batches of 16, five binomial standard deviations wide
     near = {"drop_compute": 0.12, "image_size": 0.35}.get(name, 1e-6)
-    assert cost.gradients == pytest.approx(30 * recipe.batch * lever.gradients_per_example(), rel=near)
-    if text == LEVERS[name].card.examples[0]:
-        assert lever.gradients_per_example() == LEVERS[name].card.gradients
+    cost_declared_is_cost_measured(LEVERS[name], lever_task(LEVERS[name]), near)
+
+
+@pytest.mark.parametrize("name", LEVERS)
+def test_a_lever_has_its_own_name_in_the_catalogue(name):
+    assert LEVERS[name].name == name
 
 
 def test_sam_every_k_costs_one_and_a_kth(task, short):
@@ -288,7 +165,7 @@ def test_the_training_loss_under_label_noise_is_reported_on_clean_labels(task, s
     still = {"name": "sgd", "lr": 1e-30}
     noisy = train(parse("label_noise:1").apply(short.edit(optimizer=still)), task, [0])[0]
     clean = train(short.edit(optimizer=still), task, [0])[0]
-    assert same(noisy, clean)
+    assert same_curve(noisy, clean)
 
 
 def test_data_keeps_the_planned_updates_and_takes_the_classes_shares(task):
@@ -386,4 +263,4 @@ def test_a_part_that_is_not_neutral_fails_the_null_check(planted, task, short):
 
 
 def test_a_part_with_hidden_memory_fails_save_and_restore(planted, task, short):
-    assert not restores_exactly(Forgetful().apply(short), task)
+    assert not goes_on_exactly(Forgetful().apply(short), task)

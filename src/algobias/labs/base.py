@@ -200,6 +200,16 @@ class Lab(Spelled):
     title: ClassVar[str]
     summary: ClassVar[str]
 
+    @classmethod
+    def lacking(cls) -> tuple[str, ...]:
+        """A title, a summary, and how it is solved."""
+        needed = {
+            "title (one line)": not hasattr(cls, "title"),
+            "summary (one sentence)": not hasattr(cls, "summary"),
+            "run (method: theory beside training)": cls.run is Lab.run,
+        }
+        return tuple(what for what, missing in needed.items() if missing)
+
     def run(self, seed: int) -> LabResult:
         """Solve and train the case.
 

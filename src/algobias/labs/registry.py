@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from algobias import addons
 from algobias.errors import BadInput, unknown_name
 from algobias.labs.base import Lab
 from algobias.labs.delay import Delay
@@ -30,18 +31,33 @@ def parse(text: str, settings: Sequence[str] = (), options: Mapping[str, Any] | 
         >>> parse("delay:momentum=0.5", ["longest=8"]).spelling()
         'delay:longest=8,momentum=0.5'
     """
-    name, _, rest = text.strip().partition(":")
-    if name.strip() not in LABS:
-        raise unknown_name("lab", name.strip(), LABS)
+    name, rest = addons.split(text)
     for item in settings:
         if "=" not in item:
             raise BadInput("--set", item, "key=value")
-    lab = parse_options(LABS[name.strip()], ",".join(part for part in (rest, *settings) if part))
+    lab = parse_options(lab_class(name), ",".join(part for part in (rest, *settings) if part))
     return lab.changed(dict(options)) if options else lab
 
 
+def lab_class(name: str) -> type[Lab]:
+    """The lab of that name: of the catalogue, of ``path/to/file.py:Name``, or of an installed package.
+
+    A user's file is executed, after a line on stderr that says so.
+
+    Raises:
+        BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
+    """
+    own = LABS.get(name) or addons.from_file(Lab, "lab", name, LABS)
+    if own is not None:
+        return own
+    offered = addons.from_packages(Lab, "lab", LABS)
+    if name not in offered:
+        raise unknown_name("lab", name, [*LABS, *offered, "path/to/file.py:Name"])
+    return offered[name]
+
+
 def catalogue() -> list[dict[str, Any]]:
-    """Every lab with its options, JSON types only."""
+    """Every lab with its options, those of installed packages last; JSON types only."""
     return [
         {
             "name": lab.name,
@@ -51,5 +67,5 @@ def catalogue() -> list[dict[str, Any]]:
                 for key, field in lab.model_fields.items()
             ],
         }
-        for lab in LABS.values()
+        for lab in (*LABS.values(), *addons.from_packages(Lab, "lab", LABS).values())
     ]

@@ -75,11 +75,21 @@ class Lever(Spelled):
 
     Class attributes:
         card: What a user should know before pulling it.
-        revision: Raised by hand when the results it leads to change.
     """
 
     card: ClassVar[Card]
-    revision: ClassVar[int] = 1
+
+    @classmethod
+    def lacking(cls) -> tuple[str, ...]:
+        """A card, a neutral setting, and what it edits."""
+        needed = {
+            "card (a Card)": not isinstance(getattr(cls, "card", None), Card),
+            "neutral (class method: its setting that changes nothing)": not any(
+                "neutral" in vars(base) for base in cls.__mro__ if base is not Lever
+            ),
+            "apply (method: the edited recipe)": cls.apply is Lever.apply,
+        }
+        return tuple(what for what, missing in needed.items() if missing)
 
     @classmethod
     def examples(cls) -> tuple[str, ...]:
@@ -207,7 +217,12 @@ class Part(Lever):
 
     def spec(self) -> PartSpec:
         """This part as pure data."""
-        return PartSpec(name=self.name, revision=self.revision, options=self.model_dump(mode="json"))
+        return PartSpec(
+            name=self.name,
+            revision=self.revision,
+            options=self.model_dump(mode="json"),
+            source=self.source,
+        )
 
     def model(self, net: nn.Module) -> nn.Module:
         """Model surgery, once, before training."""

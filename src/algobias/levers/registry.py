@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from algobias import addons, user_file
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.accumulate import Accumulate
 from algobias.levers.base import Lever, Part
@@ -71,22 +73,31 @@ LEVERS: dict[str, type[Lever]] = {
 }
 """Every lever by its name on the command line."""
 
+_PLUS = re.compile(r"\+(?=\s*(?:[A-Za-z_]|[./~][^+]*\.py\b))")
+
 
 def lever_class(name: str) -> type[Lever]:
-    """The lever of that name.
+    """The lever of that name: of the catalogue, of ``path/to/file.py:Name``, or of an installed package.
+
+    A user's file is executed, after a line on stderr that says so.
 
     Raises:
-        BadInput: There is none; the nearest name is proposed.
+        BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
     """
-    if name not in LEVERS:
-        raise unknown_name("lever", name, LEVERS)
-    return LEVERS[name]
+    own = LEVERS.get(name) or addons.from_file(Lever, "lever", name, LEVERS)
+    if own is not None:
+        return own
+    offered = addons.from_packages(Lever, "lever", LEVERS)
+    if name not in offered:
+        raise unknown_name("lever", name, [*LEVERS, *offered, "path/to/file.py:Name"])
+    return offered[name]
 
 
 def parse(text: str) -> Lever:
     """Read a lever as spelled on the command line: ``batch:x16,lr=sqrt``.
 
-    The name ends at the first colon; then one positional value and ``key=value`` pairs.
+    The name ends at the first colon (``path/to/file.py:Name`` at the second); then one positional value and
+    ``key=value`` pairs.
 
     Raises:
         BadInput: Unknown name, malformed text, a value out of range.
@@ -95,19 +106,24 @@ def parse(text: str) -> Lever:
         >>> parse("batch:x16,lr=sqrt").spelling()
         'batch:x16,lr=sqrt'
     """
-    name, _, options = text.strip().partition(":")
-    return parse_options(lever_class(name.strip()), options)
+    name, options = addons.split(text)
+    return parse_options(lever_class(name), options)
 
 
 def parse_many(text: str) -> tuple[Lever, ...]:
     """Read a composed lever, ``lr:0.4+warmup:40+clip:1``; its parts are applied in order.
 
-    A plus sign separates where a letter follows it, so numbers may be written ``1e+3``.
+    A plus sign separates where a letter or the path of a file follows it, so numbers may be written ``1e+3``.
 
     Raises:
         BadInput: As :func:`parse`.
     """
-    return tuple(parse(item) for item in re.split(r"\+(?=\s*[A-Za-z_])", text))
+    return tuple(parse(item) for item in _PLUS.split(text))
+
+
+def absolute(text: str, base_dir: Path | None = None) -> str:
+    """A composed lever with the paths of user files in it made absolute, from ``base_dir`` or from here."""
+    return "+".join(user_file.absolute(item, base_dir) for item in _PLUS.split(text))
 
 
 def build_part(spec: PartSpec) -> Part:
@@ -116,11 +132,10 @@ def build_part(spec: PartSpec) -> Part:
     Raises:
         BadInput: No such part, options it does not have, or a recipe of another revision of it.
     """
-    parts = {name: cls for name, cls in LEVERS.items() if issubclass(cls, Part)}
-    if spec.name not in parts:
-        raise unknown_name("parts.name", spec.name, parts)
-    cls = parts[spec.name]
+    cls = _part_class(spec)
     if spec.revision != cls.revision:
+        if spec.source is not None:
+            raise BadInput("parts", spec.source, "a file that is as it was when its part was asked for")
         raise BadInput(
             f"parts.{spec.name}.revision", spec.revision, f"{cls.revision}, the one of this version"
         )
@@ -129,9 +144,25 @@ def build_part(spec: PartSpec) -> Part:
     return part
 
 
+def _part_class(spec: PartSpec) -> type[Lever]:
+    if spec.source is not None:
+        cls = lever_class(spec.source)
+        if cls.name == spec.name and issubclass(cls, Part):
+            return cls
+        raise BadInput("parts.source", spec.source, f"a part with the name {spec.name}")
+    parts = {name: cls for name, cls in LEVERS.items() if issubclass(cls, Part)}
+    if spec.name not in parts:
+        offered = addons.from_packages(Lever, "lever", LEVERS)
+        parts |= {name: cls for name, cls in offered.items() if issubclass(cls, Part)}
+    if spec.name not in parts:
+        raise unknown_name("parts.name", spec.name, parts)
+    return parts[spec.name]
+
+
 def catalogue() -> list[dict[str, Any]]:
-    """Every lever with its card and its options, JSON types only."""
-    return [_entry(cls) for cls in LEVERS.values()]
+    """Every lever with its card and its options, those of installed packages last; JSON types only."""
+    offered = addons.from_packages(Lever, "lever", LEVERS)
+    return [_entry(cls) for cls in (*LEVERS.values(), *offered.values())]
 
 
 def _entry(cls: type[Lever]) -> dict[str, Any]:

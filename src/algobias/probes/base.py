@@ -58,11 +58,18 @@ class Probe(Spelled):
 
     Class attributes:
         card: What a user should know.
-        revision: Raised by hand when the readings change.
     """
 
     card: ClassVar[Card]
-    revision: ClassVar[int] = 1
+
+    @classmethod
+    def lacking(cls) -> tuple[str, ...]:
+        """A card, and how it is read."""
+        needed = {
+            "card (a Card)": not isinstance(getattr(cls, "card", None), Card),
+            "read (method: the reading of a subject)": cls.read is Probe.read,
+        }
+        return tuple(what for what, missing in needed.items() if missing)
 
     @classmethod
     def examples(cls) -> tuple[str, ...]:

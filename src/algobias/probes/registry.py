@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from algobias import addons, user_file
 from algobias.errors import BadInput, unknown_name
 from algobias.probes.base import PRESETS, Preset, Probe
 from algobias.probes.families.collapse import NeuralCollapse
@@ -129,6 +131,8 @@ _ALL: tuple[type[Probe], ...] = (
 PROBES: dict[str, type[Probe]] = {cls.name: cls for cls in _ALL}
 """Every probe by its name on the command line."""
 
+_COMMA = re.compile(r",(?!\s*\w+=)")
+
 
 def parse(text: str) -> Probe:
     """Read a probe as spelled on the command line: ``top_eigenvalue:tolerance=0.001``.
@@ -136,10 +140,25 @@ def parse(text: str) -> Probe:
     Raises:
         BadInput: Unknown name (the nearest is proposed), malformed text, a value out of range.
     """
-    name, _, options = text.strip().partition(":")
-    if name.strip() not in PROBES:
-        raise unknown_name("probe", name.strip(), [*PROBES, *PRESETS])
-    return parse_options(PROBES[name.strip()], options)
+    name, options = addons.split(text)
+    return parse_options(probe_class(name), options)
+
+
+def probe_class(name: str) -> type[Probe]:
+    """The probe of that name: of the catalogue, of ``path/to/file.py:Name``, or of an installed package.
+
+    A user's file is executed, after a line on stderr that says so.
+
+    Raises:
+        BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
+    """
+    own = PROBES.get(name) or addons.from_file(Probe, "probe", name, PROBES)
+    if own is not None:
+        return own
+    offered = addons.from_packages(Probe, "probe", PROBES)
+    if name not in offered:
+        raise unknown_name("probe", name, [*PROBES, *offered, *PRESETS, "path/to/file.py:Name"])
+    return offered[name]
 
 
 def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
@@ -154,12 +173,17 @@ def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
         if isinstance(one, Probe):
             items.append(one)
             continue
-        for piece in re.split(r",(?!\s*\w+=)", one):
+        for piece in _COMMA.split(one):
             name = piece.strip()
             items += preset(name) if name in PRESETS else [parse(name)] if name else []
     if not items:
         raise BadInput("probes", text, f"names of probes, or one of {', '.join(PRESETS)}")
     return tuple(dict.fromkeys(items))
+
+
+def absolute(text: str, base_dir: Path | None = None) -> str:
+    """Names of probes with the paths of user files among them made absolute, from ``base_dir`` or here."""
+    return ",".join(user_file.absolute(item, base_dir) for item in _COMMA.split(text))
 
 
 def preset(name: Preset) -> list[Probe]:
@@ -170,8 +194,9 @@ def preset(name: Preset) -> list[Probe]:
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Every probe with its card and its options, JSON types only."""
-    return [_entry(cls) for cls in PROBES.values()]
+    """Every probe with its card and its options, those of installed packages last; JSON types only."""
+    offered = addons.from_packages(Probe, "probe", PROBES)
+    return [_entry(cls) for cls in (*PROBES.values(), *offered.values())]
 
 
 def _entry(cls: type[Probe]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from algobias.addons import announced
 from algobias.errors import BadInput
 from algobias.kept.store import Store
 from algobias.running.executor import Executor, InternalError, WhyStop, WorkerDied, stopping
@@ -210,7 +211,7 @@ class ProcessPool(Executor):
     def _start(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, *self._settings), daemon=True)
+        process = context.Process(target=serve, args=(theirs, *self._settings, announced()), daemon=True)
         with clean_start():
             process.start()
         theirs.close()  # so that the end of the process is the end of the pipe

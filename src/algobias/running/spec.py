@@ -11,11 +11,14 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
 from algobias.judge.design import DEFAULT_LOOKS
+from algobias.levers.registry import absolute as absolute_levers
+from algobias.probes.registry import absolute as absolute_probes
 from algobias.probes.registry import parse_many
 from algobias.recipe import Frozen, bad_input_from
 from algobias.runs.outcome import MOST_METRIC
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text
+from algobias.user_file import absolute as absolute_path
 
 NO_PROBES = "none"
 
@@ -67,7 +70,8 @@ class StudySpec(Frozen):
     @field_validator("probes", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
-        return ",".join(str(name) for name in value) if isinstance(value, list | tuple) else value
+        names = ",".join(str(name) for name in value) if isinstance(value, list | tuple) else value
+        return absolute_probes(names) if isinstance(names, str) else names
 
     @field_validator("probes")
     @classmethod
@@ -119,8 +123,11 @@ class StudySpec(Frozen):
 
 
 def one_or_many(value: Any) -> Any:
-    """A field that holds several texts, given as one."""
-    return (value,) if isinstance(value, str) else value
+    """A field that holds several levers, given as one; paths of files among them are made absolute."""
+    texts = (value,) if isinstance(value, str) else value
+    if isinstance(texts, list | tuple):
+        return tuple(absolute_levers(text) if isinstance(text, str) else text for text in texts)
+    return texts
 
 
 def number_or_list(value: Any) -> Any:
@@ -170,7 +177,7 @@ def validated(model: type[Asked], data: dict[str, Any], prefix: str = "") -> Ask
 
 
 def read_spec(path: Path) -> StudySpec:
-    """Read a study from a YAML file; a task file in it is taken relative to that file.
+    """Read a study from a YAML file; files of tasks, levers and probes in it are taken relative to that file.
 
     Raises:
         BadInput: No such file, not a regular one, not YAML, a key given twice, unknown keys, values out of
@@ -179,8 +186,15 @@ def read_spec(path: Path) -> StudySpec:
     data = parse_yaml(read_text(path, "spec"), "spec", str(path))
     if not isinstance(data, dict):
         raise BadInput("spec", str(path), "a mapping with the keys " + ", ".join(StudySpec.model_fields))
-    spec = spec_from(data)
-    file, colon, name = spec.task.rpartition(":")
-    if colon and file.endswith(".py") and not Path(file).is_absolute():
-        spec = spec.model_copy(update={"task": f"{(path.parent / file).resolve()}:{name}"})
-    return spec
+    return spec_from({key: _located(key, value, path.parent) for key, value in data.items()})
+
+
+def _located(key: str, value: Any, folder: Path) -> Any:
+    """A field of a specification with the paths of files in it taken relative to its folder."""
+    ways = {"task": absolute_path, "probes": absolute_probes}
+    ways |= dict.fromkeys(("base", "change", "control"), absolute_levers)
+    if key in ways and isinstance(value, str):
+        return ways[key](value, folder)
+    if key in ways and isinstance(value, list):
+        return [ways[key](text, folder) if isinstance(text, str) else text for text in value]
+    return value

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from algobias.addons import already_announced
 from algobias.errors import BadInput, shown
 from algobias.kept.store import Store
 from algobias.running.distributed.launch import ProcessLost
@@ -25,7 +26,14 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that has ended in order after SIGTERM."""
 
 
-def serve(connection: Connection, store: Path, data_dir: Path | None, train: Train, load: Load) -> None:
+def serve(
+    connection: Connection,
+    store: Path,
+    data_dir: Path | None,
+    train: Train,
+    load: Load,
+    announced: frozenset[str] = frozenset(),
+) -> None:
     """Main function of a worker process: carry out work until told to leave, or until the parent is gone.
 
     After SIGTERM the work at hand is stopped, its snapshots saved, and the process ends.
@@ -36,6 +44,7 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     torch.set_num_threads(1)
+    already_announced(announced)
     waiting: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
     stop, leaving = threading.Event(), threading.Event()
 

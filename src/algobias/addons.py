@@ -1,0 +1,133 @@
+"""Classes beside a catalogue of ours: from a Python file of the user's, or from another installed package."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import sys
+from collections.abc import Container
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TypeVar
+
+from algobias.errors import BadInput, clean_text
+from algobias.spelling import Spelled
+from algobias.user_code import guarded
+from algobias.user_file import UserFile, executed, in_file, read_user_file
+
+S = TypeVar("S", bound=Spelled)
+
+_announced: set[str] = set()
+"""What has been said in this process, or the one that started it, about files that are executed."""
+
+_loaded: dict[tuple[str, str, str], type[Spelled]] = {}
+
+
+def split(text: str) -> tuple[str, str]:
+    """Split a spelling into what names a class, ``batch`` or ``mine.py:Jitter``, and its options.
+
+    Example:
+        >>> split("batch:x16,lr=sqrt"), split("mine.py:Jitter:0.1")
+        (('batch', 'x16,lr=sqrt'), ('mine.py:Jitter', '0.1'))
+    """
+    parts = in_file(text)
+    if parts is None:
+        name, _, options = text.strip().partition(":")
+        return name.strip(), options
+    file, name, options = parts
+    return (f"{file}:{name}" if name else file), options
+
+
+def from_file(base: type[S], kind: str, text: str, taken: Container[str]) -> type[S] | None:
+    """Execute the file that ``text`` names, after saying so on stderr, and return the class in it.
+
+    The class gets the file as its ``source`` and a hash of it, and of what it imports from its own folder, as
+    its ``revision``: results of another version of the file are other results. A file is executed once for
+    each of its versions.
+
+    Args:
+        base: What it must be a class of.
+        kind: What that is called: ``lever``.
+        text: ``path/to/file.py:Name``; where it names no Python file, the answer is None.
+        taken: Names it may not have.
+
+    Raises:
+        BadInput: No such file or class, an error raised in it, a class that lacks something, a name taken.
+    """
+    if in_file(text) is None:
+        return None
+    file = read_user_file(text, kind, _classes, classes=True)
+    digest = file.digest()
+    known = _loaded.get((kind, file.text, digest))
+    if known is None:
+        _announce(file)
+        with executed(file, kind) as named:
+            known = _checked(base, kind, named, f"{file.path.name}:{file.name}", taken)
+        known.source = file.text
+        known.revision = int(digest[:12], 16)
+        _loaded[kind, file.text, digest] = known
+    assert issubclass(known, base)
+    return known
+
+
+def from_packages(base: type[S], kind: str, taken: Container[str]) -> dict[str, type[S]]:
+    """Load the classes that installed packages offer under the entry point group ``algobias.levers``.
+
+    Args:
+        base: What they must be classes of.
+        kind: What that is called, in the singular: ``lever``.
+        taken: Names they may not have.
+
+    Raises:
+        BadInput: One that cannot be imported, lacks something, or has a name that is taken.
+    """
+    return {cls.name: cls for cls in (_imported(base, kind, point, taken) for point in _points(kind))}
+
+
+def announced() -> frozenset[str]:
+    """What has been said of files that are executed, for processes started from here."""
+    return frozenset(_announced)
+
+
+def already_announced(lines: frozenset[str]) -> None:
+    """Leave out what the process that started this one has said."""
+    _announced.update(lines)
+
+
+@functools.cache
+def _points(kind: str) -> tuple[EntryPoint, ...]:
+    return tuple(entry_points(group=f"algobias.{kind}s"))
+
+
+def _imported(base: type[S], kind: str, point: EntryPoint, taken: Container[str]) -> type[S]:
+    what = f"{kind} {point.name} of the package {point.dist.name if point.dist else point.module}"
+    named = guarded(what, point.load, "a package that can be imported")
+    cls = _checked(base, kind, named, what, taken)
+    path = inspect.getsourcefile(cls)
+    if path is not None and "revision" not in cls.__dict__:
+        cls.revision = int(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12], 16)
+    return cls
+
+
+def _checked(base: type[S], kind: str, named: object, what: str, taken: Container[str]) -> type[S]:
+    if not (isinstance(named, type) and issubclass(named, base)):
+        given = named.__name__ if isinstance(named, type) else type(named).__name__
+        raise BadInput(what, given, f"a class of algobias.{base.__name__}")
+    if not hasattr(named, "name"):
+        raise BadInput(f"{what}.name", None, "a class attribute, its name on the command line")
+    if named.name in taken:
+        raise BadInput(f"{what}.name", named.name, f"a name that no {kind} of algobias has")
+    return named
+
+
+def _announce(file: UserFile) -> None:
+    line = file.announcement()
+    if line not in _announced:
+        _announced.add(line)
+        print(clean_text(line), file=sys.stderr, flush=True)
+
+
+def _classes(tree: ast.Module) -> set[str]:
+    return {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}

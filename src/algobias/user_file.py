@@ -1,0 +1,232 @@
+"""A Python file of the user's own: found and read first, announced, and only then executed."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import hashlib
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from algobias.errors import BadInput
+from algobias.local_imports import NO_PYTHON, local_imports
+from algobias.user_code import PACKAGE, TASK_MODULE, where_and_what
+
+_FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
+
+_siblings: set[str] = set()
+"""Modules that user files imported from their folders: loaded anew with every user file."""
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A name in a Python file, neither of them executed yet.
+
+    Attributes:
+        path: The file, absolute.
+        name: What is used from it.
+        source: Its bytes.
+    """
+
+    path: Path
+    name: str
+    source: bytes
+
+    @property
+    def text(self) -> str:
+        """How it is spelled, from wherever one is: ``/path/to/file.py:name``."""
+        return f"{self.path}:{self.name}"
+
+    def announcement(self) -> str:
+        """What executing it means, in one line to be printed first."""
+        lines, digest = self.source.count(b"\n") + 1, hashlib.sha256(self.source).hexdigest()[:12]
+        return f"will execute {self.path} ({lines} lines, sha256 {digest}...) and use {self.name!r} from it"
+
+    def files(self) -> tuple[Path, ...]:
+        """The file, and the modules beside it that it imports."""
+        return (self.path, *local_imports(self.path))
+
+    def digest(self) -> str:
+        """Hash of the file and of what it imports from its own folder."""
+        pieces = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in self.files()[1:]})
+        pieces = [hashlib.sha256(self.source).hexdigest(), *pieces]
+        return hashlib.sha256("\n".join(pieces).encode()).hexdigest()
+
+
+def in_file(text: str) -> tuple[str, str, str] | None:
+    """Split ``path/to/file.py:name:options``; None where ``text`` names no Python file.
+
+    Example:
+        >>> in_file("levers/mine.py:Jitter:0.1,kind=flat")
+        ('levers/mine.py', 'Jitter', '0.1,kind=flat')
+        >>> in_file("batch:x16") is None
+        True
+    """
+    match = _FILE.fullmatch(text.strip())
+    if match is None:
+        return None
+    return match["file"], (match["name"] or "").strip(), match["options"] or ""
+
+
+def absolute(text: str, base_dir: Path | None = None) -> str:
+    """``text`` with the path of the file it names made absolute; any other text as it is.
+
+    Args:
+        text: What may be ``path/to/file.py:name:options``.
+        base_dir: Folder that a relative path starts from; the current one without it.
+    """
+    parts = in_file(text)
+    if parts is None or Path(parts[0]).is_absolute():
+        return text
+    file, name, options = parts
+    spelled = f"{_located(file, base_dir)}:{name}" if name else str(_located(file, base_dir))
+    return f"{spelled}:{options}" if options else spelled
+
+
+def read_user_file(
+    text: str,
+    field: str,
+    meant: Callable[[ast.Module], set[str]],
+    base_dir: Path | None = None,
+    *,
+    classes: bool = False,
+) -> UserFile:
+    """Find the file that ``path/to/file.py:name`` names and check it without executing it.
+
+    Args:
+        text: The file and a name in it.
+        field: What it is, in messages.
+        meant: Names in a file that may be meant, to propose them.
+        base_dir: Folder that a relative path starts from; the current one without it.
+        classes: A class may be meant.
+
+    Raises:
+        BadInput: There is no such file, it is no Python, or has no such name at its top level.
+    """
+    location, _, name = ("", "", "") if text.endswith(".py") else text.rpartition(":")
+    location = location or text
+    path = _located(location, base_dir)
+    if not path.is_file():
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 1, 0.5)
+        raise BadInput(field, location, "an existing Python file", near[0] if near else None)
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise BadInput(field, location, f"a file that can be read ({error.strerror})") from error
+    try:
+        tree = ast.parse(source, str(path))
+        names = _top_level_names(tree, classes)
+    except NO_PYTHON as error:
+        raise BadInput(f"{field} file {path.name}", where_and_what(error), "a Python file") from error
+    if names is not None and name not in names:
+        offered = names & meant(tree)
+        close = difflib.get_close_matches(name, offered, 1, 0.5)
+        listed = ", ".join(sorted(offered)) or "none in this file"
+        raise BadInput(field, text, f"{location}:name with a name of: {listed}", close[0] if close else None)
+    return UserFile(path, name, source)
+
+
+@contextlib.contextmanager
+def executed(file: UserFile, what: str) -> Iterator[Any]:
+    """Execute a user's file and hand out the object it is read for.
+
+    While the file runs, and inside the ``with``, its folder is the first on ``sys.path`` and what it prints
+    goes to stderr. Modules it imports from its folder, also relatively (``from .data import x``), are loaded
+    anew.
+
+    Args:
+        file: The file.
+        what: What it is, in messages: ``task``, ``lever``.
+
+    Raises:
+        BadInput: An error raised in it, or inside the ``with`` (file, line, message); ``SystemExit`` too.
+    """
+    path = file.path
+    name = f"{TASK_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    module = ModuleType(name)
+    module.__file__ = str(path)
+    module.__path__ = [str(path.parent)]  # a package of its folder, for relative imports
+    module.__package__ = module.__name__
+    with _imports_from(path.parent, module), contextlib.redirect_stdout(sys.stderr):
+        try:
+            exec(compile(file.source, str(path), "exec"), module.__dict__)
+            yield getattr(module, file.name)
+        except KeyboardInterrupt:
+            raise
+        except BadInput as error:
+            raise _with_line(error, path) from error
+        except BaseException as error:  # SystemExit too: a file that exits must not end the program
+            message = where_and_what(error, path.parent)
+            raise BadInput(
+                f"{what} file {path.name}", message, "a file that runs without an error"
+            ) from error
+
+
+def _located(location: str, base_dir: Path | None) -> Path:
+    path = Path(location).expanduser()
+    return (path if path.is_absolute() else (base_dir or Path.cwd()) / path).resolve()
+
+
+def _top_level_names(tree: ast.Module, classes: bool) -> set[str] | None:
+    """Functions, variables and classes a file defines; None where a star import leaves it open."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            return None
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef):
+            names |= {node.name} if classes else set()
+        elif isinstance(node, ast.If | ast.Try | ast.With):
+            waiting += [child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr)]
+        elif isinstance(node, ast.ExceptHandler):
+            waiting += node.body
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update(alias.asname or alias.name.partition(".")[0] for alias in node.names)
+        else:
+            stored = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            names.update(n.id for n in stored)
+    return names
+
+
+@contextlib.contextmanager
+def _imports_from(folder: Path, module: ModuleType) -> Iterator[None]:
+    for name in _siblings:
+        sys.modules.pop(name, None)
+    _siblings.clear()
+    before = set(sys.modules)
+    written = sys.dont_write_bytecode
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True  # nothing is left behind in the user's folder
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = written
+        _siblings.update(name for name in set(sys.modules) - before if _lies_in(name, folder))
+
+
+def _lies_in(name: str, folder: Path) -> bool:
+    written: Any = getattr(sys.modules.get(name), "__file__", None)
+    if not isinstance(written, str):
+        return False
+    path = Path(written)
+    return folder in path.parents and PACKAGE not in path.parents and "site-packages" not in path.parts
+
+
+def _with_line(error: BadInput, path: Path) -> BadInput:
+    """The same complaint, with the line of the user's file that led to it."""
+    where = where_and_what(error, path.parent)
+    line = where.split(": ", 1)[0] if where.startswith(path.name) else path.name
+    field = error.field if error.field.startswith(path.name) else f"{line}: {error.field}"
+    return BadInput(field, error.value, error.allowed, error.nearest)

@@ -114,7 +114,7 @@ def _imported(base: type[S], kind: str, point: EntryPoint, taken: Container[str]
 def _checked(base: type[S], kind: str, named: object, what: str, taken: Container[str]) -> type[S]:
     if not (isinstance(named, type) and issubclass(named, base)):
         given = named.__name__ if isinstance(named, type) else type(named).__name__
-        raise BadInput(what, given, f"a class of algobias.{base.__name__}")
+        raise BadInput(what, given, f"a class of {base.__module__}.{base.__qualname__}")
     if not hasattr(named, "name"):
         raise BadInput(f"{what}.name", None, "a class attribute, its name on the command line")
     if named.name in taken:

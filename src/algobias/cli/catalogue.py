@@ -34,7 +34,10 @@ def tasks(
     if template:
         sys.stdout.write(TEMPLATE)
         return
-    _show("task", catalogue(), name, json)
+    items = catalogue()
+    if name is not None and name not in (names := [item["name"] for item in items]):
+        raise unknown_name("task", name, names)
+    _show([item for item in items if name in (None, item["name"])], name, json)
 
 
 def levers(
@@ -42,9 +45,9 @@ def levers(
     json: Json = False,
 ) -> None:
     """List the levers: efficiency changes and controls."""
-    from algobias.levers.registry import catalogue
+    from algobias.levers.registry import card, catalogue, lever_class
 
-    _show("lever", catalogue(), name, json)
+    _show(catalogue() if name is None else [card(lever_class(name))], name, json)
     if name is not None and not json:
         tables().print(one_line(CARD_WORDS), soft_wrap=True)
 
@@ -54,19 +57,13 @@ def probes(
     json: Json = False,
 ) -> None:
     """List the probes: coordinates of the bias that can be measured."""
-    from algobias.probes.registry import catalogue
+    from algobias.probes.registry import card, catalogue, probe_class
 
-    _show("probe", catalogue(), name, json, columns=("family", "preset"))
+    items = catalogue() if name is None else [card(probe_class(name))]
+    _show(items, name, json, columns=("family", "preset"))
 
 
-def _show(
-    kind: str, items: list[dict[str, Any]], name: str | None, json: bool, columns: tuple[str, ...] = ()
-) -> None:
-    if name is not None:
-        found = [item for item in items if item["name"] == name]
-        if not found:
-            raise unknown_name(kind, name, [item["name"] for item in items])
-        items = found
+def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tuple[str, ...] = ()) -> None:
     if json:
         print_json({"schema": 1, "items": items})
         return

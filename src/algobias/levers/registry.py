@@ -162,11 +162,12 @@ def _part_class(spec: PartSpec) -> type[Lever]:
 def catalogue() -> list[dict[str, Any]]:
     """Every lever with its card and its options, those of installed packages last; JSON types only."""
     offered = addons.from_packages(Lever, "lever", LEVERS)
-    return [_entry(cls) for cls in (*LEVERS.values(), *offered.values())]
+    return [card(cls) for cls in (*LEVERS.values(), *offered.values())]
 
 
-def _entry(cls: type[Lever]) -> dict[str, Any]:
-    card = {
+def card(cls: type[Lever]) -> dict[str, Any]:
+    """What is printed of one of them, JSON types only."""
+    entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
     schema = cls.model_json_schema()
@@ -181,4 +182,4 @@ def _entry(cls: type[Lever]) -> dict[str, Any]:
         for key, field in cls.model_fields.items()
     ]
     kind = "part" if issubclass(cls, Part) else "edit"
-    return {"name": cls.name, "kind": kind, "revision": cls.revision, **card, "options": options}
+    return {"name": cls.name, "kind": kind, "revision": cls.revision, **entries, "options": options}

@@ -196,11 +196,12 @@ def preset(name: Preset) -> list[Probe]:
 def catalogue() -> list[dict[str, Any]]:
     """Every probe with its card and its options, those of installed packages last; JSON types only."""
     offered = addons.from_packages(Probe, "probe", PROBES)
-    return [_entry(cls) for cls in (*PROBES.values(), *offered.values())]
+    return [card(cls) for cls in (*PROBES.values(), *offered.values())]
 
 
-def _entry(cls: type[Probe]) -> dict[str, Any]:
-    card = {
+def card(cls: type[Probe]) -> dict[str, Any]:
+    """What is printed of one of them, JSON types only."""
+    entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
     options = [
@@ -212,4 +213,4 @@ def _entry(cls: type[Probe]) -> dict[str, Any]:
         }
         for key, field in cls.model_fields.items()
     ]
-    return {"name": cls.name, "revision": cls.revision, **card, "options": options}
+    return {"name": cls.name, "revision": cls.revision, **entries, "options": options}

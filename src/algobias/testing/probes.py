@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from algobias.probes.base import Probe
-from algobias.probes.guard import fingerprint
+from algobias.probes.guard import Altered, fingerprint
 from algobias.probes.measure import take
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject, Training
@@ -79,7 +79,7 @@ def alters_nothing(cls: type[Probe]) -> None:
     for kind in NETWORKS:
         subject = _subject(kind)
         before = fingerprint(subject.model)
-        take(subject, [parse_options(cls, "")])
+        _taken(cls, subject, kind)
         expect(fingerprint(subject.model) == before, f"{kind}: the model is left as it was")
 
 
@@ -156,4 +156,11 @@ def _subject(kind: str) -> Subject:
 
 
 def _read(cls: type[Probe], kind: str) -> Reading:
-    return take(_subject(kind), [parse_options(cls, "")])[0]
+    return _taken(cls, _subject(kind), kind)
+
+
+def _taken(cls: type[Probe], subject: Subject, kind: str) -> Reading:
+    try:
+        return take(subject, [parse_options(cls, "")])[0]
+    except Altered as error:
+        raise AssertionError(f"{kind}: the model is left as it was; {error}") from error

@@ -1,0 +1,175 @@
+"""A lever, a probe and a lab that somebody adds in one file: asked for, trained in workers, kept, refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+import algobias
+from algobias.errors import BadInput
+from algobias.labs.registry import parse as parse_lab
+from algobias.levers.registry import build_part, parse, parse_many
+from algobias.probes.registry import parse_many as parse_probes
+from algobias.recipe import PartSpec, Recipe, recipe_from
+
+HERE = Path(__file__).parent
+TASK = f"{HERE.parent / 'product_task.py'}:task"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the user's with the file in it, from which the program is started."""
+    for name in ("mine.py", "beside.py"):
+        shutil.copy(HERE / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
+    return recipe_from({**spec, "budget": {"epochs": 1}})
+
+
+def test_an_audit_with_a_lever_and_a_probe_of_ones_own(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = {
+        "change": "mine.py:Shrink:0.2",
+        "control": "lr:x4+mine.py:Halved:really",
+        "probes": "weight_norm,mine.py:Positive:0.1",
+        "looks": 6,
+        "tolerance": 1.0,
+    }
+    pool = algobias.audit(TASK, **asked, store=folder / "pool", workers=2).result
+    lines = [line for line in capfd.readouterr().err.splitlines() if "will execute" in line]
+    assert sorted(line.rpartition(" use ")[2] for line in lines) == [
+        "'Halved' from it", "'Positive' from it", "'Shrink' from it",
+    ], "each is announced once, workers or not"  # fmt: skip
+    here = algobias.audit(TASK, **asked, store=folder / "here", workers=0).result
+    for key in ("verdict", "gap", "fit", "moved", "change"):
+        assert pool[key] == here[key], key
+    (treated,), (same,) = pool["controls"], here["controls"]
+    assert treated["recovered"] == same["recovered"]
+    plain = algobias.audit(TASK, "lr:x0.2", looks=6, tolerance=1.0, store=folder / "here", workers=0).result
+    assert here["arms"][1]["per_seed"] != here["arms"][0]["per_seed"]
+    assert here["gap"]["mean"] == pytest.approx(plain["gap"]["mean"], abs=1.0), (
+        "without momentum it is a rate"
+    )
+    assert f"{folder}/mine.py:Positive:0.1" in {row["probe"] for row in here["moved"]}
+
+
+def test_the_file_is_part_of_the_address_and_its_place_is_not(folder: Path, recipe: Recipe) -> None:
+    here = parse("mine.py:Shrink:0.5").apply(recipe)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("mine.py", "beside.py"):
+        shutil.copy(folder / name, elsewhere)
+    assert parse("elsewhere/mine.py:Shrink:0.5").apply(recipe).address() == here.address()
+    (folder / "beside.py").write_text("WHOLE = 1.0  # as before, in another file\n")
+    changed = parse("mine.py:Shrink:0.5").apply(recipe)
+    assert changed.address() != here.address()
+    with pytest.raises(BadInput, match="as it was when its part was asked for"):
+        build_part(here.parts[0])
+    assert build_part(changed.parts[0]).spelling() == f"{folder}/mine.py:Shrink:0.5"
+
+
+def test_readings_of_another_version_of_the_file_are_other_readings(folder: Path) -> None:
+    (first,) = parse_probes("mine.py:Positive")
+    (folder / "beside.py").write_text("WHOLE = 2.0\n")
+    (second,) = parse_probes("mine.py:Positive")
+    assert first.spelling() == second.spelling()
+    assert first.revision != second.revision
+
+
+def test_spelling_goes_both_ways_from_any_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    levers = parse_many("batch:x2+mine.py:Shrink:0.5+./mine.py:Halved:really+lr:1e-3")
+    text = "+".join(lever.spelling() for lever in levers)
+    assert text == f"batch:x2+{folder}/mine.py:Shrink:0.5+{folder}/mine.py:Halved:really+lr:0.001"
+    monkeypatch.chdir("/")
+    assert parse_many(text) == levers
+
+
+def test_a_specification_names_files_relative_to_itself(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from algobias.running.spec import read_spec
+
+    words = {"task": TASK, "change": ["mine.py:Shrink:0.5"], "control": "lr:x2+mine.py:Halved:really"}
+    (folder / "study.yaml").write_text(yaml.safe_dump({**words, "probes": ["trace", "mine.py:Positive:0.1"]}))
+    monkeypatch.chdir("/")
+    spec = read_spec(folder / "study.yaml")
+    assert spec.change == (f"{folder}/mine.py:Shrink:0.5",)
+    assert spec.control == (f"lr:x2+{folder}/mine.py:Halved:really",)
+    assert spec.probes == f"trace,{folder}/mine.py:Positive:0.1"
+
+
+def test_a_lab_of_ones_own(folder: Path) -> None:
+    result = algobias.lab("mine.py:Descent:rate=0.2", rate=0.3)
+    assert result.verdict == "agrees"
+    assert result.options == {"rate": 0.3}
+    assert parse_lab("mine.py:Descent", ["rate=0.25"]).spelling() == f"{folder}/mine.py:Descent:rate=0.25"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("far/away.py:Shrink", "lever: 'far/away.py' is not possible; allowed: an existing Python file"),
+        ("mime.py:Shrink", "did you mean 'mine.py'"),
+        ("mine.py:Shrimp", "did you mean 'Shrink'"),
+        ("mine.py", "with a name of: Descent, Halved, Positive, Shrink"),
+        (
+            "mine.py:Positive",
+            "mine.py:Positive: 'Positive' is not possible; allowed: a class of algobias.levers.base.Lever",
+        ),
+        ("mine.py:WHOLE", "mine.py:WHOLE: 'float' is not possible"),
+        ("mine.py:Shrink:0", "shrink: '0' is not possible; allowed: a number above 0"),
+        ("mine.py:Shrink:factr=1", "did you mean 'factor'"),
+        ("broken.py:X", "lever file broken.py: 'broken.py:1: ZeroDivisionError: division by zero'"),
+        ("no_python.py:X", "no_python.py:1: SyntaxError: '(' was never closed"),
+        ("same.py:Batch", "same.py:Batch.name: 'batch' is not possible; allowed: a name that no lever"),
+        ("nameless.py:Nameless", "nameless.py:Nameless.name is missing"),
+        ("lacking.py:Lacking", "class Lacking lacks card (a Card), neutral"),
+    ],
+)
+def test_what_cannot_be_used_is_one_message(folder: Path, text: str, said: str) -> None:
+    (folder / "broken.py").write_text("1 / 0\nX = 1\n")
+    (folder / "no_python.py").write_text("X = (\n")
+    (folder / "same.py").write_text("from mine import Shrink\nclass Batch(Shrink):\n    name = 'batch'\n")
+    start = "from algobias.levers.base import Lever\n"
+    (folder / "nameless.py").write_text(start + "class Nameless(Lever):\n    pass\n")
+    (folder / "lacking.py").write_text(start + "class Lacking(Lever):\n    name = 'lacking'\n")
+    with pytest.raises(BadInput) as error:
+        parse(text)
+    assert said in str(error.value)
+
+
+def test_a_recipe_cannot_have_a_part_that_is_another(folder: Path, recipe: Recipe) -> None:
+    part = parse("mine.py:Shrink:0.5").apply(recipe).parts[0]
+    with pytest.raises(BadInput, match="a part with the name clip"):
+        build_part(part.model_copy(update={"name": "clip"}))
+    with pytest.raises(BadInput, match=r"parts\.name"):
+        build_part(PartSpec(name="shrink"))
+
+
+def test_classes_say_what_they_lack_when_they_are_made() -> None:
+    from algobias.labs.base import Lab
+    from algobias.probes import Probe
+
+    with pytest.raises(TypeError, match=r"class P lacks card \(a Card\), read"):
+        type("P", (Probe,), {"name": "p", "__module__": __name__})
+    with pytest.raises(TypeError, match=r"class L lacks title .*, summary .*, run"):
+        type("L", (Lab,), {"name": "l", "__module__": __name__})
+
+
+def test_its_card_is_shown_like_any_other(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from algobias.cli.catalogue import levers, probes
+
+    levers("mine.py:Shrink")
+    probes("mine.py:Positive")
+    shown = capsys.readouterr().out
+    assert "Multiplies every gradient by a factor" in shown
+    assert "mean over trained parameters" in shown

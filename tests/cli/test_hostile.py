@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import algobias
+from algobias import addons
 from algobias.cli import main
 
 AUDIT = ("audit", "digits", "--change", "lr:x0.01", "--base", "budget:updates=20", "--looks", "4")
@@ -308,6 +309,44 @@ def test_listing_and_reporting_execute_nothing(run, store):
     for words in (("studies",), ("report", "last"), ("studies", "rm", "last")):
         assert run(*words, "--store", store).code == 0
     assert not file.with_name("executed").exists()
+
+
+ADDON = """
+import sys
+from pathlib import Path
+
+from algobias.levers.base import Lever
+from algobias.probes import Probe
+
+print("EXECUTED", file=sys.stderr)
+Path(__file__).with_name("executed").touch()
+"""
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [("$.change", '["{file}:X"]'), ("$.control", '["lr:x2+{file}:X"]'), ("$.probes", '"{file}:X"')],
+)
+def test_levers_and_probes_that_a_store_names_are_announced_before_they_run(run, store, field, text):
+    file = store.parent / "theirs.py"
+    file.write_text(ADDON + f"class X({'Probe' if 'probes' in field else 'Lever'}):\n    pass\n")
+    change(store, f"UPDATE studies SET spec = json_set(spec, '{field}', json(?))", text.format(file=file))
+    for words in (("studies",), ("report", "last")):
+        assert run(*words, "--store", store).code == 0
+    assert not file.with_name("executed").exists(), "listing and reporting execute nothing"
+    executed = 0
+    for words in commands(store):
+        if words[0] not in ("control", "explain"):
+            continue
+        file.with_name("executed").unlink(missing_ok=True)
+        addons._announced.clear()  # a command is a process of its own
+        found = run(*words)
+        assert found.code == 2, "the class is none that can be used"
+        if file.with_name("executed").exists():
+            executed += 1
+            said = found.err.replace("\n", "").partition("EXECUTED")[0]
+            assert f"will execute {file}" in said, words
+    assert executed or field == "$.control"
 
 
 # Words that steer a terminal or a browser

@@ -17,7 +17,7 @@ from algobias.levers.step import State, Transform
 from algobias.probes import Probe, Reading, Subject
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.testing import check_lab, check_lever, check_probe, check_task, known, lever_task, levers
+from algobias.testing import check_lab, check_probe, check_task, known, lever_task, levers
 
 HERE = Path(__file__).parent
 PRODUCT = f"{HERE.parent / 'product_task.py'}:task"
@@ -26,10 +26,6 @@ PRODUCT = f"{HERE.parent / 'product_task.py'}:task"
 def mine(base: type, name: str) -> Any:
     """A class of the user's file."""
     return from_file(base, base.__name__.lower(), f"{HERE / 'mine.py'}:{name}", ())
-
-
-def test_a_lever_of_ones_own_passes() -> None:
-    check_lever(mine(Lever, "Shrink"))
 
 
 def test_a_probe_a_lab_and_a_task_of_ones_own_pass() -> None:

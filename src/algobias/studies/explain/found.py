@@ -21,9 +21,9 @@ from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.running.arms import Arms
 from algobias.runs.arm_name import under_control
-from algobias.studies.audit import spoken
 from algobias.studies.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.studies.explain.interventions import Intervention
+from algobias.studies.study import spoken
 
 
 def _by_number(verdict: Verdict) -> dict[int, Recovery]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from algobias.errors import BadInput, shown
+from algobias.errors import BadInput
 from algobias.kept.store import Store
 from algobias.running.distributed.launch import ProcessLost
 from algobias.running.work import Load, Train, Work, Workplace
@@ -74,7 +74,7 @@ def serve(connection: Connection, store: Path, data_dir: Path | None, train: Tra
         except Interrupted:
             reply = ("stopped",)
         except BadInput as error:
-            reply = ("bad_input", error.field, shown(error.value), error.allowed, error.nearest)
+            reply = ("bad_input", error.plain())
         except ProcessLost as error:
             reply = ("lost", str(error))
         except BrokenPipeError:

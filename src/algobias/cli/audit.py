@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -20,9 +20,7 @@ from algobias.cli.shared import (
     path_of,
 )
 from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
-from algobias.errors import BadInput
-
-VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
+from algobias.errors import BadInput, unknown_name
 
 
 def audit(
@@ -148,12 +146,14 @@ def verdicts(text: str | None) -> set[str]:
     Raises:
         BadInput: Not the name of a verdict.
     """
-    names = {name.strip() for name in text.split(",")} if text else set()
-    for name in names:
-        if name not in VERDICTS:
-            from algobias.errors import unknown_name
+    if not text:
+        return set()
+    from algobias.judge.verdict import VerdictName
 
-            raise unknown_name("--fail-on", name, VERDICTS)
+    names = {name.strip() for name in text.split(",")}
+    for name in names:
+        if name not in get_args(VerdictName):
+            raise unknown_name("--fail-on", name, get_args(VerdictName))
     return names
 
 

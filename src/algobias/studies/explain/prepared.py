@@ -9,6 +9,7 @@ from typing import Any
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.judge.design import Design
+from algobias.judge.verdict import PLANNED_END_GAPS
 from algobias.kept.store import StudyRow
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
@@ -24,8 +25,6 @@ from algobias.studies.study import study_id
 from algobias.training.device import one_thread
 
 EVERY_CANDIDATE = 256
-AT_PLANNED_END = ("optimization", "broken")
-"""Verdicts of an audit after which arms are compared at the planned end: none is trained longer."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,7 @@ class Prepared:
         for name, recipe in self.arms.recipes.items():
             if recipe not in recipes.values():
                 recipes[name] = recipe
-        longer = self.audited["verdict"] not in AT_PLANNED_END or self.look < int(self.audited["gap"]["n"])
+        longer = self.audited["verdict"] not in PLANNED_END_GAPS or self.look < int(self.audited["gap"]["n"])
         arms = replace(self.arms, spec=asked, recipes=recipes)
         found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
         remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]

@@ -10,6 +10,7 @@ from typing import Any
 
 from algobias.judge.design import Design
 from algobias.judge.recovery import Place
+from algobias.judge.verdict import MATCHED_GAPS
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
@@ -24,9 +25,6 @@ from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import Study, carry_out
 from algobias.training.device import one_thread
-
-MATCHED = ("bias", "mixed", "data")
-"""Verdicts that compare controls at matched fit."""
 
 PROPOSED = "proposed by optuna within a range of the user's"
 
@@ -61,7 +59,7 @@ def arms_of_part(
             "tolerance": float(audited["tolerance"]),
         }
     )
-    arms = build_arms(asked, options.load(asked.task))
+    arms = build_arms(asked, options.load(asked.task), [setting.levers for setting in settings])
     arms = arms.without(["rate_only"])  # the audit has told what the rate alone does
     return arms, arms.design(float(audited["tolerance"]))
 
@@ -92,7 +90,7 @@ def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> t
 
 def place_of(audited: dict[str, Any]) -> Place:
     """Where an audit's verdict compares controls."""
-    return "matched" if audited["verdict"] in MATCHED else "planned_end"
+    return "matched" if audited["verdict"] in MATCHED_GAPS else "planned_end"
 
 
 def limits_of(spec: ControlSpec, audited: dict[str, Any]) -> tuple[Limits, ...]:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 from algobias.coordinates.asked import wanted_probes
+from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble
-from algobias.studies.explain.evidence import Statement
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
 from algobias.studies.explain.interventions import Intervention, dose_left_out
 from algobias.studies.explain.prepared import prepare

@@ -1,11 +1,11 @@
-"""The one exception that reaches a user as a plain message instead of a traceback."""
+"""The exceptions that reach a user as a plain message instead of a traceback."""
 
 from __future__ import annotations
 
 import difflib
 import reprlib
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
@@ -35,6 +35,51 @@ class BadInput(Exception):
         )
         message = f"{_cut(field, 400)}{wrong}: {_cut(allowed, 4000)}"
         super().__init__(clean_text(message))
+
+    def plain(self) -> dict[str, str | None]:
+        """Everything about it as text, for another process, which has :func:`from_plain`."""
+        return {
+            "kind": type(self).__name__,
+            "field": self.field,
+            "value": None if self.value is None else shown(self.value),
+            "allowed": self.allowed,
+            "nearest": self.nearest,
+        }
+
+
+class StoreError(BadInput):
+    """A store that cannot do its part: locked, full, read-only, damaged, another program's.
+
+    What was asked may be in order: once the way out in the message is taken, the same request can be carried
+    out. Whoever handles every :class:`BadInput` handles it too.
+
+    Args:
+        place: The file, folder, study or run that it is about.
+        needed: What would have been needed, with the way out.
+    """
+
+    def __init__(self, place: str, needed: str) -> None:
+        super().__init__("store", place, needed)
+
+
+class _AsShown(str):
+    """Text that stands for a value of another process: it is already in the form ``repr`` gives."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def from_plain(message: Mapping[str, str | None]) -> BadInput:
+    """Make the error of another process anew; its message is the same.
+
+    Args:
+        message: What :meth:`BadInput.plain` gave there.
+    """
+    value, allowed = message["value"], str(message["allowed"])
+    shown_value = None if value is None else _AsShown(value)
+    if message["kind"] == StoreError.__name__ and shown_value is not None:
+        return StoreError(shown_value, allowed)
+    return BadInput(str(message["field"]), shown_value, allowed, message["nearest"])
 
 
 class CutOff(Exception):

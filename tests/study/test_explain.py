@@ -15,6 +15,7 @@ import pytest
 from test_control_study import TASK
 from test_kill import without_times
 
+from algobias.coordinates.evidence import Forced, judge, slope
 from algobias.errors import BadInput
 from algobias.judge.levels import Errors, error_levels
 from algobias.judge.statistics import Interval
@@ -25,7 +26,6 @@ from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.studies.audit import run_audit
 from algobias.studies.control.candidates import candidates
-from algobias.studies.explain.evidence import Forced, judge, slope
 from algobias.studies.explain.interventions import doses, forces, switches
 from algobias.studies.explain.run import run_explain
 from algobias.studies.explain.spec import explain_spec

@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, StoreError
 from algobias.kept.outcomes import outcome_from, outcome_json
 from algobias.kept.runfiles import RunFiles
 from algobias.kept.store import Store
@@ -204,7 +204,7 @@ def test_a_full_disk_keeps_the_earlier_snapshot(tmp_path: Path, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(BadInput, match="No space left on device"):
+    with pytest.raises(StoreError, match="No space left on device"):
         save_snapshot(path, Snapshot(6, {}, {}, ()), address=ADDRESS, seed=3)
     monkeypatch.undo()
     assert load_snapshot(path, address=ADDRESS, seed=3).update == 5
@@ -365,18 +365,18 @@ def test_the_folder_is_private(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("mine")
-    with pytest.raises(BadInput, match="store"):
+    with pytest.raises(StoreError, match="store"):
         Store(tmp_path / "s")
-    with pytest.raises(BadInput, match="store"):
+    with pytest.raises(StoreError, match="store"):
         Store(tmp_path / "s" / "below")
     assert (tmp_path / "s").read_text() == "mine"
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write to")
 def test_a_place_that_cannot_be_written_to() -> None:
-    with pytest.raises(BadInput, match="written"):
+    with pytest.raises(StoreError, match="written"):
         Store("/proc/algobias")
-    with pytest.raises(BadInput, match="written"):
+    with pytest.raises(StoreError, match="written"):
         Store("/proc")
 
 
@@ -386,7 +386,7 @@ def test_a_place_that_cannot_be_written_to() -> None:
 def test_a_read_only_folder(tmp_path: Path) -> None:
     Store(tmp_path / "s").close()
     os.chmod(tmp_path / "s", 0o500)
-    with pytest.raises(BadInput, match="write"):
+    with pytest.raises(StoreError, match="write"):
         Store(tmp_path / "s")
 
 
@@ -404,7 +404,7 @@ def test_a_corrupted_database_and_the_way_out(tmp_path: Path, content: bytes) ->
     filled(tmp_path / "s")
     database = tmp_path / "s" / "store.sqlite"
     database.write_bytes(content)
-    with pytest.raises(BadInput, match=r"move store\.sqlite.*away"):
+    with pytest.raises(StoreError, match=r"move store\.sqlite.*away"):
         Store(tmp_path / "s")
     database.rename(tmp_path / "aside")
     with Store(tmp_path / "s") as store:
@@ -432,7 +432,7 @@ def test_damage_anywhere_in_the_database_is_never_a_traceback(tmp_path: Path) ->
                 for seed in range(12):
                     assert same(store.get(ADDRESS, seed), make_outcome(seed, rows=60))
                 store.save_study(B, {})
-        except BadInput:
+        except StoreError:
             complaints += 1
     assert complaints > 10
 
@@ -450,7 +450,7 @@ def test_other_databases_are_refused_and_left_alone(tmp_path: Path) -> None:
         connection.execute(statement)
         connection.commit()
         connection.close()
-        with pytest.raises(BadInput, match=word):
+        with pytest.raises(StoreError, match=word):
             Store(folder)
 
 
@@ -459,9 +459,22 @@ def test_a_full_disk_under_the_database(tmp_path: Path) -> None:
         store.save_study(A, {})
         pages = store._db.rows("PRAGMA page_count")[0][0]
         store._db.rows(f"PRAGMA max_page_count = {pages + 1}")
-        with pytest.raises(BadInput, match="full"):
+        with pytest.raises(StoreError, match="full"):
             store.save_result(A, {"text": "x" * 100_000})
         assert store.find_study(A).result is None
+
+
+def test_a_locked_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("algobias.kept.database.BUSY_SECONDS", 0.1)
+    with Store(tmp_path / "s") as store:
+        store.save_study(A, {})
+        other = sqlite3.connect(tmp_path / "s" / "store.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="database is locked"):
+            store.save_study(B, {})
+        other.execute("ROLLBACK")
+        other.close()
+        store.save_study(B, {})
 
 
 def test_a_damaged_run_folder(tmp_path: Path) -> None:
@@ -476,12 +489,12 @@ def test_a_damaged_run_folder(tmp_path: Path) -> None:
             whole.replace('"planned": 3', '"planned": 9'),
         ):
             folder.outcome_path.write_text(text)
-            with pytest.raises(BadInput, match="outcome of this run"):
+            with pytest.raises(StoreError, match="outcome of this run"):
                 store.get(ADDRESS, 0)
             assert store.rebuild() == 0
         folder.outcome_path.write_text(whole)
         folder.per_example_path.write_bytes(pickle.dumps([1]))
-        with pytest.raises(BadInput, match="outcome of this run"):
+        with pytest.raises(StoreError, match="outcome of this run"):
             store.get(ADDRESS, 0)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
-from algobias.cli.output import ending, messages, print_json
+from algobias.cli.output import messages
 from algobias.cli.shared import (
     DEFAULT_STORE,
     Data,
@@ -21,9 +19,8 @@ from algobias.cli.shared import (
     number_of,
     path_of,
 )
-from algobias.errors import BadInput
-
-VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
+from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
+from algobias.errors import BadInput, unknown_name
 
 
 def audit(
@@ -81,13 +78,8 @@ def audit(
             show_default="cheap",
         ),
     ] = None,
-    plan: Annotated[
-        bool,
-        typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing."),
-    ] = False,
-    max_time: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
-    ] = None,
+    plan: Plan = False,
+    max_time: MaxTime = None,
     fail_on: Annotated[
         str | None, typer.Option(help="Exit with code 1 for these verdicts, like bias,mixed,broken.")
     ] = None,
@@ -101,8 +93,10 @@ def audit(
 
     [bold]algobias audit digits --change batch:x16,lr=sqrt[/]
     """
+    from algobias.kept.store import Store
+    from algobias.report.terminal import verdict_panel
     from algobias.running.trainer import Options
-    from algobias.studies.audit import prepare
+    from algobias.studies.audit import prepare, run_audit
     from algobias.studies.forecast import forecast
     from algobias.tasks.user_file import describe_user_task
 
@@ -126,17 +120,18 @@ def audit(
     if told is not None and not quiet:
         messages().print(told, highlight=False, markup=False, soft_wrap=True)
     if plan:
-        expected = forecast(prepare(question, data), workers)
-        if json:
-            print_json(expected)
-        else:
-            from algobias.report.terminal import plan_panel
-
-            messages().print(plan_panel(expected))
+        print_plan(forecast(prepare(question, data), workers), json=json)
         return
     options = Options(workers=workers, data=data, max_time=max_time)
-    outcome = _run(question, store, options, quiet=quiet, json=json)
-    fail_on_verdict(outcome, failing)
+    with Store(store) as opened:
+        answer = carry_out(
+            lambda opened, view, command: run_audit(question, opened, options, view, command=command),
+            opened,
+            store,
+            quiet=quiet,
+        )
+    answer.show(verdict_panel, json=json, quiet=quiet)
+    fail_on_verdict(answer.result, failing)
 
 
 def fail_on_verdict(result: dict[str, Any], failing: set[str]) -> None:
@@ -151,12 +146,14 @@ def verdicts(text: str | None) -> set[str]:
     Raises:
         BadInput: Not the name of a verdict.
     """
-    names = {name.strip() for name in text.split(",")} if text else set()
-    for name in names:
-        if name not in VERDICTS:
-            from algobias.errors import unknown_name
+    if not text:
+        return set()
+    from algobias.judge.verdict import VerdictName
 
-            raise unknown_name("--fail-on", name, VERDICTS)
+    names = {name.strip() for name in text.split(",")}
+    for name in names:
+        if name not in get_args(VerdictName):
+            raise unknown_name("--fail-on", name, get_args(VerdictName))
     return names
 
 
@@ -179,33 +176,3 @@ def _question(spec: Path | None, **given: Any) -> Any:
     if "task" in options:
         raise BadInput("task", options["task"], "either a task or --spec, not both")
     return spec_from({**read_spec(spec).model_dump(), **options})
-
-
-def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
-    from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
-    from algobias.report.terminal import LiveView, verdict_panel
-    from algobias.running.executor import OutOfTime
-    from algobias.runs.progress import Progress
-    from algobias.studies.audit import run_audit
-
-    console = messages()
-    command = f"algobias {shlex.join(sys.argv[1:])}"
-    with Store(store) as opened:
-        view = Progress() if quiet else LiveView(console)
-        try:
-            finished = run_audit(question, opened, options, view, command=command)
-        except OutOfTime:
-            console.print(
-                "Out of time. What is done is stored; the same command goes on from there.", soft_wrap=True
-            )
-            raise SystemExit(ExitCode.interrupted) from None
-        path = write_report(opened, finished.study)
-        record = record_of(opened, finished.study)
-    result = {**finished.result, "store": str(store), "report": str(path)}
-    if json:
-        print_json(result)
-    if not quiet:
-        console.print(verdict_panel(record))
-        ending(console, record, path, json=json)
-    return result

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.output import ending, messages, print_json
 from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
+from algobias.cli.training import Answer
 from algobias.errors import BadInput
 
 
@@ -137,11 +137,7 @@ def compare(
             write(record, html)
     html = html.absolute()
     result["report"] = str(html)
-    if json:
-        print_json(result)
-    if not quiet:
-        messages().print(verdict_panel(record))
-        ending(messages(), record, html, json=json)
+    Answer(result, record, html).show(verdict_panel, json=json, quiet=quiet)
     fail_on_verdict(result, failing)
 
 

@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import ending, messages, print_json
-from algobias.cli.shared import (
-    DEFAULT_STORE,
-    Data,
-    ExitCode,
-    Json,
-    Quiet,
-    StoreFolder,
-    Workers,
-    announce,
-)
+from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, Workers
+from algobias.cli.training import MaxTime, begin_with_audit
 
 
 def control(
@@ -79,9 +68,7 @@ def control(
         bool,
         typer.Option("--plan", help="Print settings, seeds, worst-case updates, time, disk; train nothing."),
     ] = False,
-    max_time: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
-    ] = None,
+    max_time: MaxTime = None,
     store: StoreFolder = DEFAULT_STORE,
     data: Data = None,
     workers: Workers = None,
@@ -92,13 +79,8 @@ def control(
 
     [bold]algobias control last[/]
     """
-    from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
-    from algobias.report.terminal import LiveView, verdict_panel
-    from algobias.running.executor import OutOfTime
+    from algobias.report.terminal import verdict_panel
     from algobias.running.trainer import Options
-    from algobias.runs.progress import Progress
-    from algobias.studies.audited import audit_of
     from algobias.studies.control.forecast import forecast_control
     from algobias.studies.control.run import run_control
     from algobias.studies.control.spec import control_spec
@@ -117,36 +99,14 @@ def control(
         "device": device,
     }
     asked = control_spec({key: value for key, value in given.items() if value is not None})
-    console = messages()
-    with Store(store, writing=not plan) as opened:
-        row = audit_of(opened, study)
-        if not quiet:
-            announce(str(row.spec.get("task", "")))
-        if plan:
-            _print_plan(forecast_control(row, asked, Options(workers, data)), json=json)
-            return
-        view = Progress() if quiet else LiveView(console)
-        options = Options(workers, data, max_time)
-        command = f"algobias {shlex.join(sys.argv[1:])}"
-        try:
-            found = run_control(row, asked, opened, options, view, command=command)
-        except OutOfTime:
-            told = "Out of time. What is done is stored; the same command goes on from there."
-            console.print(told, soft_wrap=True)
-            raise SystemExit(ExitCode.interrupted) from None
-        path = write_report(opened, found.study)
-        record = record_of(opened, found.study)
-    if json:
-        print_json({**found.result, "store": str(store), "report": str(path)})
-    if not quiet:
-        console.print(verdict_panel(record))
-        ending(console, record, path, json=json)
-
-
-def _print_plan(expected: dict[str, Any], *, json: bool) -> None:
-    if json:
-        print_json(expected)
-        return
-    from algobias.report.terminal import plan_panel
-
-    messages().print(plan_panel(expected))
+    options = Options(workers, data, max_time)
+    begin_with_audit(
+        study,
+        lambda row, opened, view, command: run_control(row, asked, opened, options, view, command=command),
+        lambda row: forecast_control(row, asked, options),
+        verdict_panel,
+        store=store,
+        plan=plan,
+        json=json,
+        quiet=quiet,
+    )

@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
-from algobias.cli.output import ending, messages, print_json
-from algobias.cli.shared import (
-    DEFAULT_STORE,
-    Data,
-    ExitCode,
-    Json,
-    Quiet,
-    StoreFolder,
-    Workers,
-    announce,
-)
+from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, Workers
+from algobias.cli.training import MaxTime, Plan, begin_with_audit
 from algobias.errors import BadInput
 
 
@@ -52,13 +41,8 @@ def explain(
         int | None,
         typer.Option(min=4, help="How many of the audit's seeds.", show_default="all it looked at"),
     ] = None,
-    plan: Annotated[
-        bool,
-        typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing."),
-    ] = False,
-    max_time: Annotated[
-        float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
-    ] = None,
+    plan: Plan = False,
+    max_time: MaxTime = None,
     store: StoreFolder = DEFAULT_STORE,
     data: Data = None,
     workers: Workers = None,
@@ -69,14 +53,8 @@ def explain(
 
     [bold]algobias explain last[/]
     """
-    from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
-    from algobias.report.terminal import LiveView, plan_panel
-    from algobias.running.executor import OutOfTime
     from algobias.running.trainer import Options
-    from algobias.runs.progress import Progress
-    from algobias.studies.audited import audit_of
     from algobias.studies.explain.prepared import prepare
     from algobias.studies.explain.run import run_explain
     from algobias.studies.explain.spec import explain_spec
@@ -89,35 +67,20 @@ def explain(
         "most": most,
         "seeds": seeds,
     }
-    console = messages()
     with _as_typed(given):
         asked = explain_spec({key: value for key, value in given.items() if value is not None})
-    with Store(store, writing=not plan) as opened, _as_typed(given):
-        row = audit_of(opened, study)
-        if not quiet:
-            announce(str(row.spec.get("task", "")))
-        if plan:
-            expected = prepare(row, asked, Options(workers, data)).forecast(workers)
-            if json:
-                print_json(expected)
-            else:
-                console.print(plan_panel(expected))
-            return
-        view = Progress() if quiet else LiveView(console)
-        command = f"algobias {shlex.join(sys.argv[1:])}"
-        try:
-            found = run_explain(row, asked, opened, Options(workers, data, max_time), view, command=command)
-        except OutOfTime:
-            told = "Out of time. What is done is stored; the same command goes on from there."
-            console.print(told, soft_wrap=True)
-            raise SystemExit(ExitCode.interrupted) from None
-        path = write_report(opened, found.study)
-        record = record_of(opened, found.study)
-    if json:
-        print_json({**found.result, "store": str(store), "report": str(path)})
-    if not quiet:
-        console.print(panel(record))
-        ending(console, record, path, json=json)
+    options = Options(workers, data, max_time)
+    begin_with_audit(
+        study,
+        lambda row, opened, view, command: run_explain(row, asked, opened, options, view, command=command),
+        lambda row: prepare(row, asked, options).forecast(workers),
+        panel,
+        store=store,
+        plan=plan,
+        json=json,
+        quiet=quiet,
+        complaints=_as_typed(given),
+    )
 
 
 @contextmanager

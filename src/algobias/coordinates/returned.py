@@ -1,7 +1,7 @@
 """Whether the coordinates that a change moved came back under a control.
 
 A coordinate that comes back together with generalisation is seen to do so, no more: what caused the gap is a
-question for interventions by levers of several kinds (:mod:`algobias.studies.explain.evidence`).
+question for interventions by levers of several kinds (:mod:`algobias.coordinates.evidence`).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
 from algobias.judge.statistics import Interval, population_interval
 from algobias.judge.treated import end_levels
-from algobias.judge.verdict import RateOnly, Verdict
+from algobias.judge.verdict import MATCHED_GAPS, RateOnly, Verdict
 from algobias.runs.arm_name import ArmName, under_control
 
 FURTHER = (3.0, 10.0)
@@ -139,7 +139,7 @@ def _recovery(
     design: Design, book: Book, verdict: Verdict, number: int, reference: float | None, scale: FitScale
 ) -> Recovery | list[Request]:
     look, split = verdict.look, verdict.split
-    at_fit = verdict.name in ("bias", "mixed", "data") if design.at == "verdict" else design.at == "matched"
+    at_fit = verdict.name in MATCHED_GAPS if design.at == "verdict" else design.at == "matched"
     level = math.log(split.level) if split.side == "downward" and split.level is not None else None
     names = ("baseline", "variant", under_control("variant", number), under_control("baseline", number))
     own = scale_of(design, book, names[2], scale)

@@ -94,6 +94,12 @@ def t_quantile(level: float, df: float) -> float:
     return -float(stdtrit(df, level))
 
 
+@lru_cache(maxsize=4096)
+def t_reach(coverage: float, df: float) -> float:
+    """How many standard errors a two-sided Student's t interval of that coverage reaches on each side."""
+    return float(stdtrit(df, 0.5 + coverage / 2))
+
+
 def paired(differences: Floats, resolution: float = 0.0) -> Estimate:
     """Mean of paired differences, [n], with n - 1 degrees of freedom.
 

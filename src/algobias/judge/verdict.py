@@ -13,6 +13,15 @@ from algobias.judge.wording import Words
 
 VerdictName = Literal["not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"]
 
+MATCHED_GAPS: tuple[VerdictName, ...] = ("bias", "mixed", "data")
+"""Verdicts of a gap after which arms and controls are compared at matched fit."""
+
+PLANNED_END_GAPS: tuple[VerdictName, ...] = ("optimization", "broken")
+"""Verdicts of a gap after which they are compared at the planned end, and none is trained longer."""
+
+GAPS = (*MATCHED_GAPS, *PLANNED_END_GAPS)
+"""Verdicts that say that something was lost."""
+
 
 @dataclass(frozen=True)
 class RateOnly:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, StoreError
 from algobias.judge.design import Run
 from algobias.kept.inside import MALFORMED
 from algobias.kept.shape import check_places, check_result, check_texts
@@ -103,14 +103,13 @@ def stored_runs(store: Store, places: Sequence[Place]) -> list[Run]:
     """The runs of a study.
 
     Raises:
-        BadInput: One of them is no longer in the store.
+        StoreError: One of them is no longer in the store.
     """
     runs = []
     for place in places:
         outcome = store.get(place.address, place.seed)
         if outcome is None:
-            raise BadInput(
-                "store",
+            raise StoreError(
                 f"run {place.address[:12]} seed {place.seed}",
                 "a store that still has the study's runs",
             )

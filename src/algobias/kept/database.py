@@ -13,7 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from algobias.errors import BadInput
+from algobias.errors import StoreError
 from algobias.kept.inside import inside
 from algobias.training.checkpoints import PRIVATE_FILE, disk
 
@@ -63,7 +63,7 @@ class Database:
         changeable: Rows can be written.
 
     Raises:
-        BadInput: Cannot be read or written, damaged, another program's, of another version. Every method
+        StoreError: Cannot be read or written, damaged, another program's, of another version. Every method
             may raise it.
     """
 
@@ -152,15 +152,14 @@ class Database:
 
     def compact(self) -> None:
         """Give the space of deleted rows back to the disk. Cost: writes the file anew."""
-        with contextlib.suppress(BadInput):  # busy or full: the space is used again by later rows
+        with contextlib.suppress(StoreError):  # busy or full: the space is used again by later rows
             self.execute("VACUUM")
             self.rows("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def damaged(self, reason: str) -> BadInput:
+    def damaged(self, reason: str) -> StoreError:
         """The error for content that cannot be what this package wrote, with the way out."""
         name = self.path.name
-        return BadInput(
-            "store",
+        return StoreError(
             str(self.path),
             f"a database in order ({reason}); move {name}, {name}-wal and {name}-shm away and run again: "
             "finished runs are found again in the folder runs",
@@ -192,7 +191,7 @@ class Database:
         version = self._pragma("user_version")
         if not 1 <= version <= SCHEMA_VERSION:
             allowed = f"schema {SCHEMA_VERSION}: update algobias, or use another --store"
-            raise BadInput("store", f"{self.path} with schema {version}", allowed)
+            raise StoreError(f"{self.path} with schema {version}", allowed)
         known = {statement for statement in SCHEMA if statement.startswith("CREATE")}
         for name, text in self.rows("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"):
             if text not in known:
@@ -211,8 +210,8 @@ class Database:
     def _pragma(self, name: str) -> int:
         return int(self.rows(f"PRAGMA {name}")[0][0])
 
-    def _foreign(self) -> BadInput:
-        return BadInput("store", str(self.path), "a database of algobias; this is another program's")
+    def _foreign(self) -> StoreError:
+        return StoreError(str(self.path), "a database of algobias; this is another program's")
 
     @contextlib.contextmanager
     def _guard(self) -> Iterator[None]:
@@ -225,6 +224,6 @@ class Database:
             if getattr(error, "sqlite_errorname", "SQLITE_ERROR") == "SQLITE_ERROR":
                 raise self.damaged(str(error)) from error
             allowed = f"a database that can be read and written ({error}); what was stored stays as it was"
-            raise BadInput("store", str(self.path), allowed) from error
+            raise StoreError(str(self.path), allowed) from error
         except sqlite3.DatabaseError as error:
             raise self.damaged(str(error)) from error

@@ -11,7 +11,7 @@ import re
 import stat
 from pathlib import Path
 
-from algobias.errors import BadInput
+from algobias.errors import StoreError
 from algobias.training.checkpoints import PRIVATE_FOLDER, disk
 
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
@@ -41,7 +41,7 @@ def inside(root: Path, *parts: str) -> Path:
         parts: Names below it.
 
     Raises:
-        BadInput: Something on the way is a symbolic link, or neither a file nor a folder.
+        StoreError: Something on the way is a symbolic link, or neither a file nor a folder.
     """
     path = root
     for part in parts:
@@ -54,7 +54,7 @@ def only_files(folder: Path) -> None:
     """Refuse a folder of a store in which anything is a symbolic link, or neither a file nor a folder.
 
     Raises:
-        BadInput: There is such a thing in it; names it.
+        StoreError: There is such a thing in it; names it.
     """
     try:
         entries = list(os.scandir(folder))
@@ -70,7 +70,7 @@ def make_inside(root: Path, *parts: str) -> Path:
     """Make a folder of a store, and those above it.
 
     Raises:
-        BadInput: As for :func:`inside`; the folder cannot be made.
+        StoreError: As for :func:`inside`; the folder cannot be made.
     """
     path = root
     for place in range(len(parts)):
@@ -86,7 +86,7 @@ def _no_link(path: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
-        raise BadInput("store", str(path), f"a path that can be looked at ({error})") from error
+        raise StoreError(str(path), f"a path that can be looked at ({error})") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         what = "a symbolic link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-        raise BadInput("store", str(path), f"files and folders inside of the store; this is {what}")
+        raise StoreError(str(path), f"files and folders inside of the store; this is {what}")

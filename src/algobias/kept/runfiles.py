@@ -17,7 +17,7 @@ from typing import Any
 
 from torch import Tensor
 
-from algobias.errors import BadInput
+from algobias.errors import StoreError
 from algobias.kept.inside import MALFORMED, make_inside
 from algobias.kept.outcomes import (
     OUTCOME_VERSION,
@@ -83,7 +83,7 @@ class RunFolder:
         """Create the folder.
 
         Raises:
-            BadInput: It cannot be created.
+            StoreError: It cannot be created.
         """
         make_inside(self.path.parents[3], *self.path.parts[-4:])
 
@@ -91,7 +91,7 @@ class RunFolder:
         """Store an outcome with all that is needed to index the run again.
 
         Raises:
-            BadInput: The disk is full or cannot be written to.
+            StoreError: The disk is full or cannot be written to.
         """
         self.make()
         if outcome.per_example is not None:
@@ -111,14 +111,14 @@ class RunFolder:
         """Outcome, recipe and task of a finished run; None where the run is not finished.
 
         Raises:
-            BadInput: The files are damaged, or belong to another recipe.
+            StoreError: The files are damaged, or belong to another recipe.
         """
         try:
             text = self.outcome_path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise BadInput("store", str(self.outcome_path), f"a readable file ({error.strerror})") from error
+            raise StoreError(str(self.outcome_path), f"a readable file ({error.strerror})") from error
         try:
             record = json.loads(text)
             if record["address"] != self.address or record["outcome"]["seed"] != self.seed:
@@ -133,7 +133,7 @@ class RunFolder:
             return outcome_from(record["outcome"], per_example), recipe, task
         except (OSError, *MALFORMED) as error:
             allowed = f"the outcome of this run ({error}); remove the folder to train it again"
-            raise BadInput("store", str(self.path), allowed) from error
+            raise StoreError(str(self.path), allowed) from error
 
     def curve(self) -> list[Check]:
         """Checks written so far; a line cut off by a kill is left out."""
@@ -155,7 +155,7 @@ class RunFolder:
         """The latest point to resume from.
 
         Raises:
-            BadInput: Damaged, or of another recipe.
+            StoreError: Damaged, or of another recipe.
         """
         if not self.snapshot_path.exists():
             return None
@@ -192,7 +192,7 @@ class RunFiles(SilentObserver):
         resume: Snapshots the runs go on from; their checks are the curve so far.
 
     Raises:
-        BadInput: The disk is full or cannot be written to (also by every method).
+        StoreError: The disk is full or cannot be written to (also by every method).
     """
 
     def __init__(

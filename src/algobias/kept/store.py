@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from filelock import FileLock
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, StoreError
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
 from algobias.kept.outcomes import array_bytes, array_from, outcome_from, outcome_json
@@ -51,7 +51,7 @@ class Store(Studies):
         writable: It can be written to.
 
     Raises:
-        BadInput: Read-only, not a folder, disk full, damaged, or written by a newer version; the message
+        StoreError: Read-only, not a folder, disk full, damaged, or written by a newer version; the message
             names the file and the way out. Every method may raise it.
     """
 
@@ -63,9 +63,9 @@ class Store(Studies):
                 replace_file(self.path / ".gitignore", b"*\n")
         self.writable = os.access(self.path, os.R_OK | os.W_OK | os.X_OK)
         if writing and not self.writable:
-            raise BadInput("store", str(self.path), "a folder that you may write to")
+            raise StoreError(str(self.path), "a folder that you may write to")
         if self.path.exists() and not (self.path.is_dir() and os.access(self.path, os.R_OK | os.X_OK)):
-            raise BadInput("store", str(self.path), "a folder that you may read")
+            raise StoreError(str(self.path), "a folder that you may read")
         file = self.path / "store.sqlite"
         database = Database(file, self._index_all, writing=self.writable and (writing or file.exists()))
         super().__init__(self.path, self.writable, database)

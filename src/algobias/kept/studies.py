@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, StoreError
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_study_id, make_inside
 from algobias.kept.shape import check_question
@@ -110,7 +110,7 @@ class Studies:
 
     def interrupted(self, id: str) -> None:
         """Note that the work at a study has ended without a result, and let go of it."""
-        with contextlib.suppress(BadInput):  # a full disk: why the work ended is what is told
+        with contextlib.suppress(StoreError):  # a full disk: why the work ended is what is told
             self._db.execute("UPDATE studies SET status = 'interrupted' WHERE id = ?", (id,))
         self._let_go(id)
 
@@ -226,14 +226,14 @@ class Studies:
             raise damaged_study(id, error) from error
 
 
-def damaged_study(id: str, error: BaseException) -> BadInput:
+def damaged_study(id: str, error: BaseException) -> StoreError:
     """The error for a study that cannot be what this package stored, with the way out."""
     reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     allowed = (
         f"a study as it was stored; this one is damaged ({reason}): 'algobias studies rm {id}' removes "
         "it, and its command makes it again"
     )
-    return BadInput("store", f"study {id}", allowed)
+    return StoreError(f"study {id}", allowed)
 
 
 def plain_object(text: Any) -> dict[str, Any]:

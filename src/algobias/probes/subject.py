@@ -19,6 +19,9 @@ Loss = Callable[[nn.Module, Any], Tensor]
 Weigh = Callable[[Any], float]
 Mode = Literal["eval", "train", "as_is"]
 
+KEPT_BYTES = 2**28
+"""What a probe keeps between its passes (graphs, gradients or rows of all examples) needs at most so much."""
+
 
 @dataclass
 class Meter:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -123,8 +123,13 @@ class Arms:
         return recipe.address(*self.fingerprints)
 
 
-def build_arms(spec: StudySpec, task: Task) -> Arms:
+def build_arms(spec: StudySpec, task: Task, controls: Sequence[tuple[Lever, ...]] | None = None) -> Arms:
     """Apply the levers of a study.
+
+    Args:
+        spec: The question.
+        task: The task it is about.
+        controls: The levers of each of ``spec.control``, where they have been parsed already.
 
     Raises:
         BadInput: Unknown or malformed levers, an impossible recipe.
@@ -142,7 +147,7 @@ def build_arms(spec: StudySpec, task: Task) -> Arms:
     rate_only = baseline.edit(optimizer__lr=variant.optimizer.lr)
     if rate_only != baseline and rate_only != variant:
         recipes["rate_only"] = rate_only
-    controls = tuple(parse_many(text) for text in spec.control)
+    controls = tuple(map(parse_many, spec.control) if controls is None else controls)
     for place, levers in enumerate(controls):
         for arm in ("variant", "baseline"):
             recipe = recipes[arm]

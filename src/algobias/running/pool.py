@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from algobias.addons import announced
-from algobias.errors import BadInput
+from algobias.errors import BadInput, from_plain
 from algobias.kept.store import Store
 from algobias.running.executor import Executor, InternalError, WhyStop, WorkerDied, stopping
 from algobias.running.here import ThisProcess
@@ -53,13 +53,6 @@ def start_executor(
     if processes == 0:
         return ThisProcess(store, Workplace(store, data_dir, train, load))
     return ProcessPool(store, processes, data_dir, train, load)
-
-
-class _AsShown(str):
-    """Text that stands for a value of another process: it is already in the form ``repr`` gives."""
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 @dataclass
@@ -179,8 +172,7 @@ class ProcessPool(Executor):
         if kind == "stopped":
             return Terminated()  # nobody here has asked for it, or the answer is no longer wanted
         if kind == "bad_input":
-            field, shown, allowed, nearest = content
-            return BadInput(field, _AsShown(shown), allowed, nearest)
+            return from_plain(content[0])
         if kind == "lost":
             return WorkerDied(f"{block}: {content[0]}")
         if kind == "error":

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from algobias.addons import already_announced
-from algobias.errors import BadInput, shown
+from algobias.errors import BadInput
 from algobias.kept.store import Store
 from algobias.running.distributed.launch import ProcessLost
 from algobias.running.work import Load, Train, Work, Workplace
@@ -83,7 +83,7 @@ def serve(
         except Interrupted:
             reply = ("stopped",)
         except BadInput as error:
-            reply = ("bad_input", error.field, shown(error.value), error.allowed, error.nearest)
+            reply = ("bad_input", error.plain())
         except ProcessLost as error:
             reply = ("lost", str(error))
         except BrokenPipeError:

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from algobias.answer.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
 from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.readings import read_study
 from algobias.coordinates.returned import add_readings
 from algobias.judge.describe import fine_tolerance
-from algobias.judge.design import Design, Run
+from algobias.judge.design import Design, Request, Run
 from algobias.judge.drawn import drawn_at_fit
 from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
-from algobias.kept.archive import Archive, environment, read_archive
+from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
-from algobias.kept.tables import Terms
 from algobias.levers.base import Part
 from algobias.levers.registry import build_part
 from algobias.recipe import Recipe, difference
 from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import StudySpec
-from algobias.running.trainer import Options, Trainer
-from algobias.runs.arm_name import ArmName
+from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
+from algobias.studies.study import Study, carry_out, read, spoken, study_id, terms_of
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.checks import activity_check, null_check
@@ -73,12 +66,9 @@ def prepare(spec: StudySpec, data: Path | None = None) -> Arms:
     return build_arms(spec, load_task(spec.task, data))
 
 
-def study_id(arms: Arms) -> str:
-    """Id of a study: the same question about the same data has the same id, and so is resumed."""
-    question = arms.spec.model_dump(mode="json", exclude={"task", "probes"})
-    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
-    digest = hashlib.sha256(json.dumps([question, recipes], sort_keys=True).encode()).hexdigest()
-    return digest[:12]
+def audit_id(arms: Arms) -> str:
+    """Id of an audit."""
+    return study_id(arms.spec.model_dump(mode="json", exclude={"task", "probes"}), arms=arms)
 
 
 def run_audit(
@@ -105,81 +95,65 @@ def run_audit(
         KeyboardInterrupt: Interrupted; everything so far is stored.
         OutOfTime: The time is over; everything so far is stored.
     """
-    options, progress = options or Options(), progress or Progress()
-    started = time.monotonic()
-    arms = prepare(spec, options.data) if task is None else build_arms(spec, task)
-    study = study_id(arms)
-    question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
-    store.begin(study, question)
-    probes = wanted_probes(spec.probes, earlier_result(store, study))
+    study = Study(store, options, progress, command)
+    arms = prepare(spec, study.options.data) if task is None else build_arms(spec, task)
+    shown_task = arms.recipes["baseline"].task
+    study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": shown_task})
+    probes = wanted_probes(spec.probes, earlier_result(store, study.id))
     with one_thread():
         check_networks(arms)
-        not_applied, null_failed = pre_checks(arms, progress)
+        not_applied, null_failed = pre_checks(arms, study.progress)
         summed = sum_remark(arms.recipes["baseline"], arms.task)
         doubts = [*split_doubts(arms), *([] if summed is None else [summed])]
     for doubt in doubts:
-        progress.message(doubt)
-    runs: list[Run] = []
-    with Trainer(arms, store, study, options, progress, started) as trainer:
-        progress.start(
-            {
-                "task": arms.recipes["baseline"].task,
-                "change": [spec.question()],
-                "first_look_seeds": spec.looks[0],
-                "tolerance": spec.tolerance,
-            }
-        )
-        try:
-            settled = not_applied is not None or null_failed is not None
-            tolerance, why = trainer.tolerance(measure=not settled)
-            progress.message(f"tolerance {tolerance:.3g} ({why})")
-            for line in (*arms.replaced, *arms.derivations, *arms.remarks):
-                progress.message(line)
-            design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
-            told = 0
-            while True:
-                looks, wanted = replay(design, runs)
-                for look in looks[told:]:
-                    gap = look.split.gap
-                    progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
-                    store.save_decision(study, look_entry(look))
-                    if look is looks[0] and look.verdict is None:
-                        for warning in fine_tolerance(tolerance, look.split):
-                            progress.message(warning)
-                told = len(looks)
-                if not isinstance(wanted, list):
-                    break
-                runs += trainer.carry_out(wanted)
-            readings = read_study(
-                trainer,
-                design,
-                wanted,
-                runs,
-                probes,
-                wanted.split.errors.printed,
-                lambda arm: spoken(arm, spec),
-            )
-        except BaseException:
-            store.interrupted(study)
-            raise
-        finally:
-            progress.stop()
-    result = assemble(study, arms, design, wanted, runs, why)
-    add_readings(result, readings, wanted)
+        study.progress.message(doubt)
+    with study.at_work(spec, shown_task, spec.looks[0], spec.tolerance), study.trainer(arms) as trainer:
+        settled = not_applied is not None or null_failed is not None
+        tolerance, why = trainer.tolerance(measure=not settled)
+        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
+        for line in (*arms.replaced, *arms.derivations, *arms.remarks):
+            study.progress.message(line)
+        design = arms.design(tolerance, not_applied=not_applied, null_failed=null_failed)
+        looks = Looks(design, study)
+        verdict, runs = carry_out(trainer, looks.plan)
+        readings = read(trainer, design, verdict, runs, probes)
+    result = assemble(study.id, arms, design, verdict, runs, why)
+    add_readings(result, readings, verdict)
     result["warnings"] += doubts
     if any(math.isnan(run.outcome.trivial_metric) for run in runs):
         result["warnings"].append(UNKNOWN_TRIVIAL)
-    result["seconds"] = time.monotonic() - started
-    archive = Archive(
-        result=result,
-        places=tuple(trainer.places),
-        recipes={spoken(name, spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
-        command=command,
-        environment=environment(),
-        terms=terms_of(arms, design, runs, wanted.split.resolution),
-    )
-    store.save_result(study, archive.stored())
-    return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
+    terms = terms_of(arms, design, runs, verdict.split.resolution)
+    study.finish(result, arms, terms, trainer.places)
+    return Audit(study.id, result, verdict, design, tuple(runs), arms, tuple(looks.taken))
+
+
+class Looks:
+    """The planner of an audit, which tells and stores each look once.
+
+    Args:
+        design: What was fixed before the first run.
+        study: Where looks are told and stored.
+
+    Attributes:
+        taken: The looks so far.
+    """
+
+    def __init__(self, design: Design, study: Study) -> None:
+        self._design, self._study = design, study
+        self.taken: list[Look] = []
+
+    def plan(self, runs: Sequence[Run]) -> list[Request] | Verdict:
+        """Say which runs are wanted next, or the verdict."""
+        earlier = len(self.taken)
+        self.taken, wanted = replay(self._design, runs)
+        for look in self.taken[earlier:]:
+            gap = look.split.gap
+            self._study.progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
+            self._study.store.save_decision(self._study.id, look_entry(look))
+            if look is self.taken[0] and look.verdict is None:
+                for warning in fine_tolerance(self._design.tolerance, look.split):
+                    self._study.progress.message(warning)
+        return wanted
 
 
 UNKNOWN_TRIVIAL = (
@@ -272,32 +246,3 @@ def assemble(
         "arms": summaries,
         "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
     }
-
-
-def spoken(arm: str, spec: StudySpec) -> str:
-    """An arm's name as people read it: a control by its lever instead of its number."""
-    name = ArmName.parse(arm)
-    return arm if name.control is None else f"{name.kind}+{spec.control[name.control]}"
-
-
-def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:
-    """How exported tables of this study are to be compared to get the same verdict.
-
-    Args:
-        arms: The study's arms.
-        design: What was fixed before the first run.
-        runs: Every run the verdict rests on.
-        resolution: Smallest step of the metric, where the study has looked for it.
-    """
-    scores = (run.outcome.trivial_metric for run in runs if run.arm == "baseline")
-    trivial = [score for score in scores if math.isfinite(score)]
-    return Terms(
-        tolerance=design.tolerance,
-        looks=design.looks,
-        trivial=float(np.mean(trivial)) if trivial else None,
-        metric=arms.task.metric_name,
-        decays=design.decays,
-        alters_data=design.alters_data,
-        alters_loss=design.alters_loss,
-        resolution=resolution,
-    )

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from algobias.errors import BadInput
+from algobias.judge.verdict import GAPS
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store, StudyRow
 from algobias.running.spec import StudySpec, spec_from
-
-GAPS = ("bias", "mixed", "data", "optimization", "broken")
-"""Verdicts that say that something was lost."""
 
 
 def audit_of(store: Store, study: str) -> StudyRow:

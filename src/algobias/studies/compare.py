@@ -19,9 +19,9 @@ from algobias.judge.plan import Look, replay
 from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
 from algobias.kept.csvfile import read_table
+from algobias.kept.doubts import doubts, near_nothing, oddities, scored_diverged
+from algobias.kept.logged import Killed, Log, killed_among, logs_of, outcome_of
 from algobias.kept.tables import Terms, read_terms
-from algobias.studies.doubts import doubts, near_nothing, oddities, scored_diverged
-from algobias.studies.logged import Killed, Log, killed_among, logs_of, outcome_of
 
 
 @dataclass(frozen=True)

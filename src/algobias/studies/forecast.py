@@ -19,7 +19,7 @@ from algobias.running.arms import NOISE_SEEDS, Arms
 from algobias.running.processes import available_cores
 from algobias.running.spec import NO_PROBES
 from algobias.runs.arm_name import ArmName
-from algobias.studies.audit import spoken
+from algobias.studies.study import spoken
 from algobias.training.device import exact_arithmetic, one_thread, wait_for
 from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup

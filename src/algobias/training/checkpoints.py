@@ -21,7 +21,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput, StoreError, unknown_name
 from algobias.runs.observer import Check, Snapshot
 from algobias.untrusted import regular_file
 
@@ -40,7 +40,7 @@ def disk(path: Path) -> Iterator[None]:
     """Tell trouble with a file or folder (full, read-only, in the way) in one sentence.
 
     Raises:
-        BadInput: An OSError happened inside.
+        StoreError: An OSError happened inside.
     """
     try:
         yield
@@ -49,7 +49,7 @@ def disk(path: Path) -> Iterator[None]:
         allowed = (
             f"a place that can be written to, with free space ({reason}); what was stored stays as it was"
         )
-        raise BadInput("store", str(path), allowed) from error
+        raise StoreError(str(path), allowed) from error
 
 
 def new_file(path: Path, mode: int = PRIVATE_FILE) -> BinaryIO:

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 from scipy import stats
 
+from algobias.judge.statistics import t_reach
 from algobias.numerics.rounding import Rounding
 from algobias.probes.base import Card
 from algobias.probes.passes.precision import FormatName, Formatted, Repeated, repeat, weight_gradients
@@ -155,7 +156,7 @@ def _ratio_interval(size: float, noise: list[float]) -> Interval | None:
         return None
     mean = sum(noise) / n
     error = math.sqrt(sum((x - mean) ** 2 for x in noise) / (n - 1) / n)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)) * error
+    half = t_reach(LEVEL, n - 1) * error
     if half >= mean:
         return None
     bounds = math.sqrt(size / (mean + half)), math.sqrt(size / (mean - half))

@@ -20,11 +20,8 @@ from algobias.probes.passes.singles import per_example
 from algobias.probes.passes.states import other_state
 from algobias.probes.passes.weighing import IGNORED, example, examples, weighing
 from algobias.probes.reading import Reading, Unavailable
-from algobias.probes.subject import Subject
+from algobias.probes.subject import KEPT_BYTES, Subject
 from algobias.spelling import Whole
-
-KEPT_BYTES = 2**28
-"""Gradients of so many examples are used as need at most so much memory (256 MB)."""
 
 KERNEL = (
     "K_ij = <grad s(x_i), grad s(x_j)> over trained parameters, s = sum of the outputs of an example (of its "

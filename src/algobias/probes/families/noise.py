@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from pydantic import Field
-from scipy import stats
 
+from algobias.judge.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import solve, squared_norm, told
 from algobias.probes.matrices.lanczos import random_start
@@ -195,7 +195,7 @@ def noise_scale_interval(found: Moments) -> Interval:
         Unavailable: Not resolvable: the squared gradient is not significantly above zero.
     """
     n = found.count
-    quantile = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1))
+    quantile = t_reach(LEVEL, n - 1)
     t, linear = found.squares * n / (n - 1), 2 * found.along
     var_noise = float(np.var(t, ddof=1)) / n
     var_signal = float(np.var(linear, ddof=1)) / n
@@ -331,7 +331,7 @@ def alignment(
 
     left_out = fisher(total - table)
     error = math.sqrt((vectors - 1) / vectors * float(np.square(left_out - left_out.mean()).sum()))
-    centre, half = float(fisher(total)), float(stats.t.ppf(0.5 + LEVEL / 2, vectors - 1)) * error
+    centre, half = float(fisher(total)), t_reach(LEVEL, vectors - 1) * error
     value = math.tanh(centre)
     interval = Interval(
         math.tanh(centre - half),

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field
 from scipy import stats
 
+from algobias.judge.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.layers import frobenius_norms, spectral_norms
 from algobias.probes.passes.samples import LEVEL
@@ -122,7 +123,7 @@ class DistanceSlope(Probe):
             raise Unavailable(f"it needs weights at three updates or more, not {len(kept)}")
         x, y = np.log(np.array(list(kept), dtype=np.float64)), np.array(list(kept.values()))
         fit = stats.linregress(x, y)
-        half = float(stats.t.ppf(0.5 + LEVEL / 2, len(x) - 2)) * float(fit.stderr)
+        half = t_reach(LEVEL, len(x) - 2) * float(fit.stderr)
         condition = "deviations from the line are normal and independent of each other, roughly so in one run"
         slope = float(fit.slope)
         return self.reading(

@@ -14,10 +14,7 @@ from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.losses import checked, flatten, gradient_at, require_graph, weighed
 from algobias.probes.passes.ways import ways
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Subject
-
-KEPT_BYTES = 2**28
-"""Graphs of the gradient are kept between products where all batches need at most so much (256 MB)."""
+from algobias.probes.subject import KEPT_BYTES, Subject
 
 STEP = 1e-3
 """Finite differences move the weights by this share of their norm, and by half of it as a check."""

@@ -20,10 +20,7 @@ from algobias.probes.passes.losses import counted, gradient, totals
 from algobias.probes.passes.samples import Floats
 from algobias.probes.passes.singles import per_example
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Subject
-
-KEPT_BYTES = 2**28
-"""Contributions of all examples are kept between products where they need at most so much (256 MB)."""
+from algobias.probes.subject import KEPT_BYTES, Subject
 
 PAIRED = 16
 """Inner products are taken between examples within blocks of so many."""

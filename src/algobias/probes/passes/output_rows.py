@@ -20,11 +20,8 @@ from algobias.probes.passes.losses import checked, flatten, totals
 from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Subject
+from algobias.probes.subject import KEPT_BYTES, Subject
 from algobias.tasks.trees import map_trees
-
-KEPT_BYTES = 2**28
-"""Rows of all examples are kept where they need at most so much (256 MB)."""
 
 BENT = 1e-5
 """An eigenvalue of R_i below minus this share of the largest one makes the loss not convex in the outputs."""

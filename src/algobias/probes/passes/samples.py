@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from algobias.judge.statistics import t_reach
 from algobias.probes.reading import Interval
 
 Floats = NDArray[np.float64]
@@ -64,7 +65,7 @@ def mean_bounds(mean: float, deviations: Floats, level: float) -> tuple[float, f
     """
     n = len(deviations)
     spread = math.sqrt(float(np.square(deviations).sum()) / (n - 1))
-    t = float(stats.t.ppf(0.5 + level / 2, n - 1)) / math.sqrt(n)
+    t = t_reach(level, n - 1) / math.sqrt(n)
     g = skewness(deviations)
 
     def hall(z: float) -> float:
@@ -129,7 +130,7 @@ def quantile_interval(values: Floats, level: float, groups: Groups | None = None
     found = _mean((values <= middle).astype(np.float64), groups)
     if found is None or found.count < CLUSTERS_NEEDED:
         return None
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, found.count - 1)) * found.error
+    half = t_reach(LEVEL, found.count - 1) * found.error
     if level - half <= 0 or level + half >= 1:
         return None
     bounds = quantile(values, level - half), quantile(values, level + half)

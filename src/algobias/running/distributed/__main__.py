@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from algobias.errors import BadInput, shown
+from algobias.errors import BadInput
 from algobias.kept.outcomes import outcome_json
 from algobias.levers.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
@@ -52,10 +52,9 @@ def main(arguments: list[str] | None = None) -> int:
     except Interrupted:
         return STOPPED
     except BadInput as error:
-        told = {"field": error.field, "value": shown(error.value), "allowed": error.allowed}
         given.out.mkdir(parents=True, exist_ok=True)
         said = given.out / f"process{rank}.error.json"
-        replace_file(said, json.dumps({**told, "nearest": error.nearest}).encode())
+        replace_file(said, json.dumps(error.plain()).encode())
         print(f"Error {error}", file=sys.stderr)
         return BAD_INPUT
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from algobias.errors import BadInput
+from algobias.errors import from_plain
 from algobias.kept.outcomes import outcome_from
 from algobias.recipe import Recipe
 from algobias.runs.observer import Interrupted
@@ -146,8 +146,7 @@ def _told(folder: Path, rank: int, code: int, count: int) -> Exception:
     """What is raised for a process that ended with ``code``."""
     said = folder / f"process{rank}.error.json"
     if code == BAD_INPUT and said.exists():
-        told = json.loads(said.read_text(encoding="utf-8"))
-        return BadInput(told["field"], _AsShown(told["value"]), told["allowed"], told["nearest"])
+        return from_plain(json.loads(said.read_text(encoding="utf-8")))
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     lines = (folder / f"process{rank}.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     last = f": {lines[-1]}" if lines and code > 0 else ""
@@ -155,16 +154,6 @@ def _told(folder: Path, rank: int, code: int, count: int) -> Exception:
         f"process {rank} of {count} {how}{last}; what all processes had saved is in order, and the same "
         "command goes on from there"
     )
-
-
-class _AsShown:
-    """A value that was already put into words."""
-
-    def __init__(self, shown: str) -> None:
-        self.shown = shown
-
-    def __repr__(self) -> str:
-        return self.shown
 
 
 def local_only() -> dict[str, str]:

@@ -97,13 +97,14 @@ def candidates(
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
     proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
     names = {str(entry.get("probe")).removesuffix(TWIN) for entry in moved if entry.get("status") == "moved"}
-    ranked = sorted(proposed, key=lambda pair: -_worth(pair[0], names))
+    parsed = {text: parse_many(text) for text, _ in proposed}
+    ranked = sorted(proposed, key=lambda pair: -_worth(parsed[pair[0]], names))
     for text, why in ranked:
         chosen.setdefault(text, why)
     settings = list(fixed_alone(held))
     for text, why in chosen.items():
         wanted = why == NAMED
-        setting = _setting(text, held, why, wanted and text not in points)
+        setting = _setting(text, parsed.get(text), held, why, wanted and text not in points)
         barred = [] if setting is None else [lever.name for lever in setting.levers if lever.name in forbid]
         if barred and wanted:
             raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
@@ -131,10 +132,12 @@ def fixed_alone(held: Held) -> tuple[Setting, ...]:
     return (Setting(held.text, held.levers, held.variant, held.baseline, FIXED),)
 
 
-def _setting(text: str, held: Held, why: str, wanted: bool) -> Setting | None:
+def _setting(
+    text: str, parsed: tuple[Lever, ...] | None, held: Held, why: str, wanted: bool
+) -> Setting | None:
     """The setting, or None where a proposed one does not fit these recipes."""
     try:
-        levers = parse_many(text)
+        levers = parse_many(text) if parsed is None else parsed
         made = {"variant": held.variant, "baseline": held.baseline}
         for lever in levers:
             made = {name: lever.apply(recipe) for name, recipe in made.items()}
@@ -158,9 +161,8 @@ def _setting(text: str, held: Held, why: str, wanted: bool) -> Setting | None:
     return Setting(held.with_setting(text), every, made["variant"], made["baseline"], why, undoes)
 
 
-def _worth(text: str, moved: set[str]) -> float:
-    """(1 + coordinates that moved and that it is known to move) per gradient evaluation."""
-    levers = parse_many(text)
+def _worth(levers: Sequence[Lever], moved: set[str]) -> float:
+    """(1 + coordinates that moved and that they are known to move) per gradient evaluation."""
     known = {coordinate for lever in levers for coordinate in lever.card.moves}
     cost = max(lever.gradients_per_example() for lever in levers)
     return (1 + len(known & moved)) / cost

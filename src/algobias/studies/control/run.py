@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.readings import read_study
+from algobias.coordinates.readings import Readings
 from algobias.coordinates.returned import add_readings
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
-from algobias.kept.archive import Archive, environment
+from algobias.kept.archive import Place as StoredPlace
 from algobias.kept.store import Store, StudyRow
 from algobias.running.arms import Arms, build_arms
-from algobias.running.trainer import Options, Trainer
+from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
-from algobias.studies.audit import assemble, spoken, terms_of
+from algobias.studies.audit import assemble
 from algobias.studies.audited import audited_question
 from algobias.studies.control.candidates import Setting
 from algobias.studies.control.confirm import Confirmation, plan_confirmation
@@ -33,6 +30,7 @@ from algobias.studies.control.seeds import fresh_seeds, selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.studies.control.tuned import tuned_gap
+from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.training.device import one_thread
 
 
@@ -83,106 +81,69 @@ def run_control(
         KeyboardInterrupt: Interrupted; everything so far is stored.
         OutOfTime: The time is over; everything so far is stored.
     """
-    options, progress = options or Options(), progress or Progress()
-    started = time.monotonic()
+    study = Study(store, options, progress, command)
     audited, as_audited = audited_question(row)
     question = spec.question(as_audited)
     at = place_of(audited)
     with one_thread():
-        plain = build_arms(question, options.load(question.task))
+        plain = build_arms(question, study.options.load(question.task))
         fixed = asked_settings(plain, audited, spec)
-        arms, design = arms_of_part(
-            question, audited, "search", fixed, spec, options, selection_seed(question)
-        )
+        first_seed = selection_seed(question)
+        arms, _ = arms_of_part(question, audited, "search", fixed, spec, study.options, first_seed)
     limits = limits_of(spec, audited)
-    study = _id(row.id, spec, [setting.text for setting in fixed], arms)
-    fresh = fresh_seeds(store, study, row, question)
-    saved = {
-        **spec.model_dump(mode="json"),
-        **question.model_dump(mode="json", exclude={"looks"}),
-        "control_of": row.id,
-        "confirmation_seed": fresh.first,
-        "earlier_studies": fresh.earlier,
-    }
-    store.begin(study, saved)
-    try:
-        progress.start(
-            {
-                "task": question.task,
-                "change": [question.question()],
-                "first_look_seeds": spec.rungs[0],
-                "tolerance": audited["tolerance"],
-            }
-        )
-        searcher = Searcher(
-            question,
-            audited,
-            spec,
-            options,
-            store,
-            study,
-            progress,
-            started,
-            at,
-            plain.recipes,
-            plain.changes,
-        )
+    texts = [setting.text for setting in fixed]
+    id = study_id(row.id, spec.model_dump(mode="json"), texts, arms=arms)
+    fresh = fresh_seeds(store, id, row, question)
+    study.begin(
+        id,
+        {
+            **spec.model_dump(mode="json"),
+            **question.model_dump(mode="json", exclude={"looks"}),
+            "control_of": row.id,
+            "confirmation_seed": fresh.first,
+            "earlier_studies": fresh.earlier,
+        },
+    )
+    with study.at_work(question, question.task, spec.rungs[0], audited["tolerance"]):
+        searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
         settings = searcher.with_proposals(fixed)
         if not settings:
             allowed = "a range with a setting that changes the variant's recipe and is possible here"
             raise BadInput("only", ", ".join(spec.only), allowed)
-        for one in settings:
-            if one.undoes is not None:
-                progress.message(f"{one.text}: {one.undoes}")
-        progress.message(f"{len(settings)} settings on {spec.rungs[0]} to {spec.rungs[-1]} selection seeds")
+        for setting in settings:
+            if setting.undoes is not None:
+                study.progress.message(f"{setting.text}: {setting.undoes}")
+        rungs = f"{spec.rungs[0]} to {spec.rungs[-1]}"
+        study.progress.message(f"{len(settings)} settings on {rungs} selection seeds")
         selection = searcher.select(settings, spec.rungs)
         picked = _picked(selection)
         for limit, number in zip(limits, selection.chosen, strict=True):
-            progress.message(f"{limit}: {settings[number].text if number is not None else 'nothing helps'}")
+            chosen = settings[number].text if number is not None else "nothing helps"
+            study.progress.message(f"{limit}: {chosen}")
         confirmed = [settings[number] for number in picked]
         with one_thread():
-            arms, design = arms_of_part(question, audited, "confirm", confirmed, spec, options, fresh.first)
+            arms, design = arms_of_part(
+                question, audited, "confirm", confirmed, spec, study.options, fresh.first
+            )
         places = _places(selection, limits, picked, at)
         # The tuned baseline's setting, where it is no answer for the variant, is for the baseline alone.
         alone = tuple(place for place, number in enumerate(picked) if number not in selection.chosen)
         arms = arms.without(under_control("variant", place) for place in alone)
         design = replace(design, at=at, baselines_only=alone)
-        found: Confirmation | None = None
-        runs: list[Run] = []
-        trainer, readings = None, None
-        if places:
-            with Trainer(arms, store, study, options, progress, started) as trainer:
-                found, runs = _confirm(design, arms, trainer, progress, places)
-                probes = wanted_probes(question.probes, None)
-                readings = read_study(
-                    trainer,
-                    replace(design, only_look=found.look),
-                    found.verdict,
-                    runs,
-                    probes,
-                    found.verdict.split.errors.printed,
-                    lambda arm: spoken(arm, arms.spec),
-                )
-    except BaseException:
-        store.interrupted(study)
-        raise
-    finally:
-        progress.stop()
-    if found is not None and trainer is not None and readings is not None:
-        judged = replace(design, only_look=found.look)
-        result = assemble(study, arms, judged, found.verdict, runs, "that of the audit")
-        add_readings(result, readings, found.verdict)
-        kept = tuple(trainer.places)
-        terms = terms_of(arms, design, runs, found.verdict.split.resolution)
-    else:
-        result = {**audited, "study": study, "controls": []}
-        kept, terms = (), terms_of(arms, design, runs, audited.get("resolution"))
+        trained = _confirm(study, design, arms, places, question.probes) if places else None
     best = selection.tuned_baseline
-    tuned = (
-        None
-        if found is None
-        else partial(tuned_gap, design, runs, found, tuned=None if best is None else picked.index(best))
-    )
+    if trained is None:
+        found = tuned = None
+        result = {**audited, "study": id, "controls": []}
+        terms = terms_of(arms, design, (), audited.get("resolution"))
+    else:
+        found, runs = trained.found, trained.runs
+        judged = replace(design, only_look=found.look)
+        result = assemble(id, arms, judged, found.verdict, runs, "that of the audit")
+        add_readings(result, trained.readings, found.verdict)
+        terms = terms_of(arms, design, runs, found.verdict.split.resolution)
+        of_baseline = None if best is None else picked.index(best)
+        tuned = partial(tuned_gap, design, runs, found, tuned=of_baseline)
     result |= {
         "control_of": row.id,
         "chosen": chosen_entries(
@@ -192,40 +153,40 @@ def run_control(
         "tuned_baseline": None if best is None else settings[best].text,
         "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),
         "seeds": {
-            "search": [selection_seed(question), spec.rungs[-1]],
+            "search": [first_seed, spec.rungs[-1]],
             "confirmation": [fresh.first, 0 if found is None else found.look],
         },
         "earlier_studies": fresh.earlier,
-        "seconds": time.monotonic() - started,
     }
-    archive = Archive(
-        result=result,
-        places=kept,
-        recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
-        command=command,
-        environment=environment(),
-        terms=terms,
-    )
-    store.save_result(study, archive.stored())
-    return Control(study, result, selection, found, settings)
+    study.finish(result, arms, terms, () if trained is None else trained.places)
+    return Control(id, result, selection, found, settings)
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A confirmation with the runs it rests on, where those lie, and what was read of them."""
+
+    found: Confirmation
+    runs: list[Run]
+    places: list[StoredPlace]
+    readings: Readings
 
 
 def _confirm(
-    design: Design,
-    arms: Arms,
-    trainer: Trainer,
-    progress: Progress,
-    places: tuple[tuple[int, Place], ...],
-) -> tuple[Confirmation, list[Run]]:
-    runs: list[Run] = []
-    while isinstance(asked := plan_confirmation(design, runs, places), list):
-        runs += trainer.carry_out(asked)
-    for look, said in asked.log:
-        named = ", ".join(
-            f"{arms.spec.control[control]} {word}" for (control, _), word in zip(places, said, strict=True)
-        )
-        progress.message(f"confirmation at {look} seeds: {named}")
-    return asked, runs
+    study: Study, design: Design, arms: Arms, places: Sequence[tuple[int, Place]], probes: str
+) -> _Trained:
+    """Train what was chosen on fresh seeds until it is decided, and read what moved."""
+    with study.trainer(arms) as trainer:
+        found, runs = carry_out(trainer, partial(plan_confirmation, design, places=places))
+        for look, said in found.log:
+            named = ", ".join(
+                f"{arms.spec.control[control]} {word}"
+                for (control, _), word in zip(places, said, strict=True)
+            )
+            study.progress.message(f"confirmation at {look} seeds: {named}")
+        judged = replace(design, only_look=found.look)
+        readings = read(trainer, judged, found.verdict, runs, wanted_probes(probes, None))
+    return _Trained(found, runs, trainer.places, readings)
 
 
 def _places(
@@ -244,12 +205,3 @@ def _picked(selection: Selection) -> list[int]:
     """Settings that go to the confirmation: what was chosen, then that of the tuned baseline."""
     wanted = [*selection.chosen, selection.tuned_baseline]
     return [number for number in dict.fromkeys(wanted) if number is not None]
-
-
-def _id(audited: str, spec: ControlSpec, settings: Sequence[str], arms: Arms) -> str:
-    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
-    text = json.dumps([audited, spec.model_dump(mode="json"), list(settings), recipes], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-__all__ = ["Control", "run_control"]

@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from algobias.judge.design import Design, Run
+from algobias.judge.design import Design
 from algobias.judge.recovery import Place
-from algobias.kept.store import Store
+from algobias.judge.verdict import MATCHED_GAPS
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import StudySpec
-from algobias.running.trainer import Options, Trainer
-from algobias.runs.progress import Progress
+from algobias.running.trainer import Options
 from algobias.studies.control.candidates import FIXED, Setting, candidates, fixed_alone
 from algobias.studies.control.fixed import Held
 from algobias.studies.control.limits import Limits, against_baseline, saved_axes
@@ -23,10 +23,8 @@ from algobias.studies.control.ranges import expanded, propose, split
 from algobias.studies.control.search import SearchDesign, Selection, plan_search
 from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
+from algobias.studies.study import Study, carry_out
 from algobias.training.device import one_thread
-
-MATCHED = ("bias", "mixed", "data")
-"""Verdicts that compare controls at matched fit."""
 
 PROPOSED = "proposed by optuna within a range of the user's"
 
@@ -61,7 +59,7 @@ def arms_of_part(
             "tolerance": float(audited["tolerance"]),
         }
     )
-    arms = build_arms(asked, options.load(asked.task))
+    arms = build_arms(asked, options.load(asked.task), [setting.levers for setting in settings])
     arms = arms.without(["rate_only"])  # the audit has told what the rate alone does
     return arms, arms.design(float(audited["tolerance"]))
 
@@ -92,7 +90,7 @@ def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> t
 
 def place_of(audited: dict[str, Any]) -> Place:
     """Where an audit's verdict compares controls."""
-    return "matched" if audited["verdict"] in MATCHED else "planned_end"
+    return "matched" if audited["verdict"] in MATCHED_GAPS else "planned_end"
 
 
 def limits_of(spec: ControlSpec, audited: dict[str, Any]) -> tuple[Limits, ...]:
@@ -114,11 +112,7 @@ class Searcher:
         question: The audit's question.
         audited: Its result.
         spec: What is wanted.
-        options: Processes, data, time.
-        store: Where runs are kept.
-        study: Id of the control study.
-        progress: Who watches.
-        started: When the control study began, on ``time.monotonic()``.
+        study: The control study.
         at: Where the audit's verdict compares controls.
         recipes: The audit's baseline and variant.
         changes: The levers of its change.
@@ -127,11 +121,7 @@ class Searcher:
     question: StudySpec
     audited: dict[str, Any]
     spec: ControlSpec
-    options: Options
-    store: Store
-    study: str
-    progress: Progress
-    started: float
+    study: Study
     at: Place
     recipes: Mapping[str, Recipe]
     changes: tuple[Lever, ...]
@@ -143,24 +133,17 @@ class Searcher:
             KeyboardInterrupt: Interrupted; everything so far is stored.
             OutOfTime: The time is over; everything so far is stored.
         """
+        seed = selection_seed(self.question)
         with one_thread():
             arms, design = arms_of_part(
-                self.question,
-                self.audited,
-                "search",
-                settings,
-                self.spec,
-                self.options,
-                selection_seed(self.question),
+                self.question, self.audited, "search", settings, self.spec, self.study.options, seed
             )
-        alters = tuple(one.alters_loss for one in settings)
+        alters = tuple(setting.alters_loss for setting in settings)
         limits = limits_of(self.spec, self.audited)
         search = SearchDesign(design, self.at, len(settings), alters, limits, rungs)
-        runs: list[Run] = []
-        with Trainer(arms, self.store, self.study, self.options, self.progress, self.started) as trainer:
-            while isinstance(asked := plan_search(search, runs), list):
-                runs += trainer.carry_out(asked)
-        return asked
+        with self.study.trainer(arms) as trainer:
+            selection, _ = carry_out(trainer, partial(plan_search, search))
+        return selection
 
     def with_proposals(self, fixed: tuple[Setting, ...]) -> tuple[Setting, ...]:
         """The fixed settings, and the better half of those that optuna proposes within the user's ranges.
@@ -185,7 +168,9 @@ class Searcher:
                 named[text]: max(score.gain(limit, self.at) for limit in limits_of(self.spec, self.audited))
                 for text, score in scores.items()
             }
-            self.progress.message("proposed: " + ", ".join(f"{t} gains {g:.3g}" for t, g in best.items()))
+            self.study.progress.message(
+                "proposed: " + ", ".join(f"{t} gains {g:.3g}" for t, g in best.items())
+            )
             # two ways to spell one recipe: the second gains nothing new
             return [best.get(text, -math.inf) for text in texts]
 

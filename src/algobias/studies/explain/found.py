@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from algobias.answer.result import interval
+from algobias.coordinates.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.coordinates.readings import Readings, per_replicate
 from algobias.coordinates.returned import returned_under
 from algobias.judge.arm import FitScale
@@ -21,9 +22,8 @@ from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.running.arms import Arms
 from algobias.runs.arm_name import under_control
-from algobias.studies.audit import spoken
-from algobias.studies.explain.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.studies.explain.interventions import Intervention
+from algobias.studies.study import spoken
 
 
 def _by_number(verdict: Verdict) -> dict[int, Recovery]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.judge.design import Design
+from algobias.judge.verdict import PLANNED_END_GAPS
 from algobias.kept.store import StudyRow
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
@@ -22,11 +21,10 @@ from algobias.studies.control.candidates import candidates
 from algobias.studies.explain.interventions import Intervention, dose_left_out, doses, forces, switches
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.forecast import forecast
+from algobias.studies.study import study_id
 from algobias.training.device import one_thread
 
 EVERY_CANDIDATE = 256
-AT_PLANNED_END = ("optimization", "broken")
-"""Verdicts of an audit after which arms are compared at the planned end: none is trained longer."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Prepared:
         for name, recipe in self.arms.recipes.items():
             if recipe not in recipes.values():
                 recipes[name] = recipe
-        longer = self.audited["verdict"] not in AT_PLANNED_END or self.look < int(self.audited["gap"]["n"])
+        longer = self.audited["verdict"] not in PLANNED_END_GAPS or self.look < int(self.audited["gap"]["n"])
         arms = replace(self.arms, spec=asked, recipes=recipes)
         found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
         remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]
@@ -127,7 +125,7 @@ def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
         arms = _with(plain, interventions)
     seen = int(audited["gap"]["n"])
     look = seen if spec.seeds is None else min(spec.seeds, seen)
-    study = _id(row.id, spec, arms, look)
+    study = study_id("explain", row.id, spec.model_dump(mode="json"), look, arms=arms)
     return Prepared(study, row.id, audited, question, spec, tuple(interventions), arms, look, left_out)
 
 
@@ -172,9 +170,3 @@ def _with(plain: Arms, interventions: Sequence[Intervention]) -> Arms:
         recipes[under_control("baseline", number)] = one.baseline
     asked = plain.spec.model_copy(update={"control": tuple(one.text for one in interventions)})
     return replace(plain, spec=asked, recipes=recipes, controls=(), undoing=())
-
-
-def _id(audit: str, spec: ExplainSpec, arms: Arms, look: int) -> str:
-    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
-    text = json.dumps(["explain", audit, spec.model_dump(mode="json"), look, recipes], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

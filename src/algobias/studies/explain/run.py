@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.readings import read_study
-from algobias.judge.design import Run
+from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
-from algobias.kept.archive import Archive, environment
 from algobias.kept.store import Store, StudyRow
-from algobias.running.trainer import Options, Trainer
+from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
-from algobias.studies.audit import assemble, spoken, terms_of
-from algobias.studies.explain.evidence import Statement
+from algobias.studies.audit import assemble
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
 from algobias.studies.explain.interventions import Intervention, dose_left_out
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
+from algobias.studies.study import Study, carry_out, read, spoken, terms_of
 
 
 @dataclass(frozen=True)
@@ -66,49 +64,27 @@ def run_explain(
         KeyboardInterrupt: Interrupted; everything so far is stored.
         OutOfTime: The time is over; everything so far is stored.
     """
-    options, progress = options or Options(), progress or Progress()
-    started = time.monotonic()
-    ready = prepare(row, spec, options)
+    study = Study(store, options, progress, command)
+    ready = prepare(row, spec, study.options)
     arms, question, interventions, audited = ready.arms, ready.question, ready.interventions, ready.audited
-    study, look, design = ready.study, ready.look, ready.design
-    saved = {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")}
-    store.begin(study, saved)
-    try:
-        progress.start(
-            {
-                "task": question.task,
-                "change": [question.question()],
-                "first_look_seeds": look,
-                "tolerance": audited["tolerance"],
-            }
-        )
-        for one in interventions:
-            if one.undoes is not None:
-                progress.message(f"{one.text}: {one.undoes}")
+    look, design = ready.look, ready.design
+    study.begin(
+        ready.study,
+        {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")},
+    )
+    with study.at_work(question, question.task, look, audited["tolerance"]):
+        for intervention in interventions:
+            if intervention.undoes is not None:
+                study.progress.message(f"{intervention.text}: {intervention.undoes}")
         for dose, reason in ready.left_out:
-            progress.message(dose_left_out(dose, reason))
-        progress.message(f"{len(interventions)} interventions on {look} seeds of the audit")
-        runs: list[Run] = []
-        with Trainer(arms, store, study, options, progress, started) as trainer:
-            while isinstance(wanted := plan(design, runs), list):
-                runs += trainer.carry_out(wanted)
-            readings = read_study(
-                trainer,
-                design,
-                wanted,
-                runs,
-                wanted_probes(ready.probes, None),
-                wanted.split.errors.printed,
-                lambda arm: spoken(arm, arms.spec),
-            )
-    except BaseException:
-        store.interrupted(study)
-        raise
-    finally:
-        progress.stop()
-    statements = statements_of(interventions, wanted, readings, audited)
-    result = assemble(study, arms, design, wanted, runs, "that of the audit")
-    entries = intervention_entries(interventions, wanted, readings)
+            study.progress.message(dose_left_out(dose, reason))
+        study.progress.message(f"{len(interventions)} interventions on {look} seeds of the audit")
+        with study.trainer(arms) as trainer:
+            verdict, runs = carry_out(trainer, partial(plan, design))
+            readings = read(trainer, design, verdict, runs, wanted_probes(ready.probes, None))
+    statements = statements_of(interventions, verdict, readings, audited)
+    result = assemble(study.id, arms, design, verdict, runs, "that of the audit")
+    entries = intervention_entries(interventions, verdict, readings)
     for number, entry in enumerate(entries):
         entry["arm"] = next(
             (
@@ -125,18 +101,10 @@ def run_explain(
         "readings": readings.summary(),
         "explain_of": row.id,
         "interventions": entries,
-        "dose_response": dose_response(interventions, arms, design, wanted, runs, readings),
+        "dose_response": dose_response(interventions, arms, design, verdict, runs, readings),
         "doses_left_out": ready.doses_left_out,
-        "statements": [statement_entry(one) for one in statements],
-        "seconds": time.monotonic() - started,
+        "statements": [statement_entry(statement) for statement in statements],
     }
-    archive = Archive(
-        result=result,
-        places=tuple(place for place in trainer.places if place.arm in ("baseline", "variant")),
-        recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
-        command=command,
-        environment=environment(),
-        terms=terms_of(arms, design, runs, wanted.split.resolution),
-    )
-    store.save_result(study, archive.stored())
-    return Explanation(study, result, interventions, tuple(statements))
+    places = [place for place in trainer.places if place.arm in ("baseline", "variant")]
+    study.finish(result, arms, terms_of(arms, design, runs, verdict.split.resolution), places)
+    return Explanation(study.id, result, interventions, tuple(statements))

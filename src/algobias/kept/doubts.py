@@ -10,8 +10,8 @@ import numpy as np
 
 from algobias.judge.design import Run
 from algobias.kept.csvfile import Row
+from algobias.kept.logged import Log, killed_among
 from algobias.kept.tables import Terms
-from algobias.studies.logged import Log, killed_among
 
 _LOSSES = {"loss", "error", "err", "nll", "perplexity", "ppl", "mse", "rmse", "mae", "wer", "cer", "bpc"}
 """Words that name metrics of which lower is better."""

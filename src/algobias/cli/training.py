@@ -1,0 +1,152 @@
+"""What the commands that train do alike: find the audit, say what it may cost, watch, report, print."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from algobias.cli.output import ending, messages, print_json
+from algobias.cli.shared import ExitCode, announce
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from algobias.kept.store import Store, StudyRow
+    from algobias.report.record import StudyRecord
+    from algobias.runs.progress import Progress
+
+MaxTime = Annotated[
+    float | None, typer.Option(min=0, help="Stop after so many seconds; the same command goes on.")
+]
+Plan = Annotated[
+    bool, typer.Option("--plan", help="Print arms, seeds, worst-case updates, time and disk; train nothing.")
+]
+
+
+class Finished(Protocol):
+    """What a study returns."""
+
+    @property
+    def study(self) -> str:
+        """Its id in the store."""
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The object ``--json`` prints, without ``store`` and ``report``."""
+
+
+Run = Callable[["Store", "Progress", str], Finished]
+"""Carries out a study in a store, for whoever watches, asked for by a command."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A finished study with its report.
+
+    Attributes:
+        result: The object ``--json`` prints.
+        record: What the report shows.
+        report: Where it lies.
+    """
+
+    result: dict[str, Any]
+    record: StudyRecord
+    report: Path
+
+    def show(self, panel: Callable[[StudyRecord], RenderableType], *, json: bool, quiet: bool) -> None:
+        """Print the object, and for readers the panel, the report's place and what to do next."""
+        if json:
+            print_json(self.result)
+        if not quiet:
+            console = messages()
+            console.print(panel(self.record))
+            ending(console, self.record, self.report, json=json)
+
+
+def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Answer:
+    """Carry out a study and write its report.
+
+    Args:
+        run: The study.
+        opened: The store.
+        store: Its folder as it was typed.
+        quiet: Show nothing on the way.
+
+    Raises:
+        SystemExit: The time is over.
+    """
+    from algobias.report.build import record_of, write_report
+    from algobias.report.terminal import LiveView
+    from algobias.running.executor import OutOfTime
+    from algobias.runs.progress import Progress
+
+    console = messages()
+    view = Progress() if quiet else LiveView(console)
+    try:
+        finished = run(opened, view, f"algobias {shlex.join(sys.argv[1:])}")
+    except OutOfTime:
+        console.print(
+            "Out of time. What is done is stored; the same command goes on from there.", soft_wrap=True
+        )
+        raise SystemExit(ExitCode.interrupted) from None
+    path = write_report(opened, finished.study)
+    record = record_of(opened, finished.study)
+    return Answer({**finished.result, "store": str(store), "report": str(path)}, record, path)
+
+
+def begin_with_audit(
+    study: str,
+    run: Callable[[StudyRow, Store, Progress, str], Finished],
+    forecast: Callable[[StudyRow], dict[str, Any]],
+    panel: Callable[[StudyRecord], RenderableType],
+    *,
+    store: Path,
+    plan: bool,
+    json: bool,
+    quiet: bool,
+    complaints: AbstractContextManager[None] | None = None,
+) -> None:
+    """Carry out a study that begins with an audit, or print what it may cost.
+
+    Args:
+        study: The audit: its id, a unique prefix, or ``last``.
+        run: The study.
+        forecast: What it may cost.
+        panel: What is shown of it.
+        store: Folder of the store.
+        plan: Print the forecast, train nothing.
+        json: Print one object on stdout.
+        quiet: Print nothing else.
+        complaints: Rewords what is wrong with the question.
+    """
+    from algobias.kept.store import Store
+    from algobias.studies.audited import audit_of
+
+    with Store(store, writing=not plan) as opened, complaints or nullcontext():
+        row = audit_of(opened, study)
+        if not quiet:
+            announce(str(row.spec.get("task", "")))
+        if plan:
+            print_plan(forecast(row), json=json)
+            return
+        answer = carry_out(
+            lambda opened, view, command: run(row, opened, view, command), opened, store, quiet=quiet
+        )
+    answer.show(panel, json=json, quiet=quiet)
+
+
+def print_plan(expected: dict[str, Any], *, json: bool) -> None:
+    """Print what a study may cost."""
+    if json:
+        print_json(expected)
+        return
+    from algobias.report.terminal import plan_panel
+
+    messages().print(plan_panel(expected))

@@ -1,0 +1,196 @@
+"""The way of every study that trains: begun in its store, watched, carried out, finished; and its id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+from algobias.coordinates.readings import Readings, read_study
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.verdict import Verdict
+from algobias.kept.archive import Archive, Place, environment
+from algobias.kept.store import Store
+from algobias.kept.tables import Terms
+from algobias.probes.base import Probe
+from algobias.running.arms import Arms
+from algobias.running.spec import StudySpec
+from algobias.running.trainer import Options, Trainer
+from algobias.runs.arm_name import ArmName
+from algobias.runs.progress import Progress
+
+Answer = TypeVar("Answer")
+
+
+class Study:
+    """A study from its question to its stored answer.
+
+    It is begun once its id is known (:meth:`begin`), trains :meth:`at_work`, and is finished
+    (:meth:`finish`). Whatever ends the work early leaves it in the store as interrupted; what has been
+    trained is found there when it is begun again.
+
+    Args:
+        store: Where runs and the answer are kept.
+        options: Processes, data, time: nothing that changes the answer.
+        progress: Who watches.
+        command: How it was asked for, for the report.
+
+    Attributes:
+        id: Its id in the store.
+        started: When it was started, on ``time.monotonic()``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        options: Options | None = None,
+        progress: Progress | None = None,
+        command: str = "",
+    ) -> None:
+        self.store, self.command = store, command
+        self.options, self.progress = options or Options(), progress or Progress()
+        self.started = time.monotonic()
+        self.id = ""
+
+    def begin(self, id: str, question: Mapping[str, Any]) -> None:
+        """Store the question; nobody can remove the study from here on.
+
+        Args:
+            id: Its id, by :func:`study_id`.
+            question: What is asked, JSON types only.
+        """
+        self.id = id
+        self.store.begin(id, question)
+
+    @contextmanager
+    def at_work(self, question: StudySpec, task: str, seeds: int, tolerance: float | None) -> Iterator[None]:
+        """Tell whoever watches that the work begins and ends; note in the store where it is interrupted.
+
+        Args:
+            question: What is asked.
+            task: The task as it is shown.
+            seeds: Number of seeds that are looked at first.
+            tolerance: Largest gap that does not matter, where it is known.
+        """
+        try:
+            self.progress.start(
+                {
+                    "task": task,
+                    "change": [question.question()],
+                    "first_look_seeds": seeds,
+                    "tolerance": tolerance,
+                }
+            )
+            yield
+        except BaseException:
+            self.store.interrupted(self.id)
+            raise
+        finally:
+            self.progress.stop()
+
+    def trainer(self, arms: Arms) -> Trainer:
+        """What trains the arms of this study."""
+        return Trainer(arms, self.store, self.id, self.options, self.progress, self.started)
+
+    def finish(
+        self, result: dict[str, Any], arms: Arms, terms: Terms, places: Sequence[Place] = ()
+    ) -> dict[str, Any]:
+        """Store the answer.
+
+        Args:
+            result: The object ``--json`` prints, without ``seconds``, ``store`` and ``report``.
+            arms: The arms that were trained.
+            terms: How its tables are to be compared.
+            places: Its runs in the store.
+
+        Returns:
+            The result object with ``seconds``.
+        """
+        result["seconds"] = time.monotonic() - self.started
+        archive = Archive(
+            result=result,
+            places=tuple(places),
+            recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
+            command=self.command,
+            environment=environment(),
+            terms=terms,
+        )
+        self.store.save_result(self.id, archive.stored())
+        return result
+
+
+def study_id(*question: Any, arms: Arms) -> str:
+    """Id of a study: the same question about the same data has the same id, and so is resumed.
+
+    Args:
+        question: What is asked besides the arms, JSON types only.
+        arms: What is trained first; their addresses tell recipes, data, code and device.
+    """
+    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
+    text = json.dumps([*question, recipes], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def carry_out(
+    trainer: Trainer, plan: Callable[[Sequence[Run]], list[Request] | Answer]
+) -> tuple[Answer, list[Run]]:
+    """Train what a planner asks for until it answers.
+
+    Args:
+        trainer: Turns requests into runs.
+        plan: Says of the runs there are which it wants besides, or answers.
+
+    Returns:
+        The answer, and the runs it rests on.
+
+    Raises:
+        KeyboardInterrupt: Interrupted; everything so far is stored.
+        OutOfTime: The time is over; everything so far is stored.
+    """
+    runs: list[Run] = []
+    while isinstance(wanted := plan(runs), list):
+        runs += trainer.carry_out(wanted)
+    return wanted, runs
+
+
+def read(
+    trainer: Trainer, design: Design, verdict: Verdict, runs: Sequence[Run], probes: tuple[Probe, ...]
+) -> Readings:
+    """Read coordinates of the runs that a verdict rests on, at the error level that is printed."""
+    spec, error = trainer.arms.spec, verdict.split.errors.printed
+    return read_study(trainer, design, verdict, runs, probes, error, lambda arm: spoken(arm, spec))
+
+
+def spoken(arm: str, spec: StudySpec) -> str:
+    """An arm's name as people read it: a control by its lever instead of its number."""
+    name = ArmName.parse(arm)
+    return arm if name.control is None else f"{name.kind}+{spec.control[name.control]}"
+
+
+def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:
+    """How exported tables of a study are to be compared to get the same verdict.
+
+    Args:
+        arms: The study's arms.
+        design: What was fixed before the first run.
+        runs: Every run the verdict rests on.
+        resolution: Smallest step of the metric, where the study has looked for it.
+    """
+    scores = (run.outcome.trivial_metric for run in runs if run.arm == "baseline")
+    trivial = [score for score in scores if math.isfinite(score)]
+    return Terms(
+        tolerance=design.tolerance,
+        looks=design.looks,
+        trivial=float(np.mean(trivial)) if trivial else None,
+        metric=arms.task.metric_name,
+        decays=design.decays,
+        alters_data=design.alters_data,
+        alters_loss=design.alters_loss,
+        resolution=resolution,
+    )

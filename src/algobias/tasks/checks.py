@@ -11,7 +11,7 @@ from algobias.errors import BadInput
 from algobias.models.attributes import lazy_layers
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.tasks.source import ItemSource, Rows, Source, TensorSource
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
 
 FIRST_ITEMS = 8
 """Items of a dataset that are looked at beforehand; every other one when it is read."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from algobias.tasks.source import ItemSource, Source, TensorSource
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 from algobias.user_code import PACKAGE, UserFunction
 
 HASHED_ITEMS = 256

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 
 
 def ink(batch: Any) -> Tensor:

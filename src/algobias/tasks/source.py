@@ -16,7 +16,7 @@ from torch.utils.data import TensorDataset, default_collate
 
 from algobias.errors import BadInput
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
-from algobias.tasks.trees import map_trees, stack_trees, tensors_in, to_device
+from algobias.trees import map_trees, stack_trees, tensors_in, to_device
 from algobias.user_code import guarded
 
 Augment = Callable[[Any, Tensor, tuple[int, ...], int], Any]

@@ -20,8 +20,8 @@ from algobias.tasks import fingerprint
 from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
 from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
-from algobias.tasks.trees import tensors_in
 from algobias.tasks.words import recipe_from_words
+from algobias.trees import tensors_in
 from algobias.user_code import guarded, of_user
 
 FIT_EXAMPLES = 2000

@@ -13,7 +13,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 View = Literal["search", "confirm"]
 SEARCH_SHARE = 5

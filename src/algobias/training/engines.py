@@ -21,10 +21,10 @@ from torch.func import functional_call, vmap
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, Layout, State
 from algobias.models.attributes import PlainNumbers
-from algobias.tasks.trees import map_trees
 from algobias.training.alone import Alone, shapes_of, twice, twins_of
 from algobias.training.seeding import reseed, seeded, stream_of
 from algobias.training.weighting import weighted
+from algobias.trees import map_trees
 
 
 def layout_of(model: nn.Module) -> Layout:

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from algobias.levers.randomness import generator
 from algobias.levers.step import Key
+from algobias.seeding.streams import generator
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from torch.utils.data import default_collate
 from algobias.levers.step import Key, State
 from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import map_trees, to_device
 from algobias.training.engines import Looped, Stacked, layout_of, state_of
 from algobias.training.seeding import own_randomness
+from algobias.trees import map_trees, to_device
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""

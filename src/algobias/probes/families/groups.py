@@ -15,7 +15,7 @@ from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.keys import ink
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 
 class GroupLoss(Probe):

@@ -21,7 +21,7 @@ from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 CHUNK = 64
 """Points of a slice that are evaluated together."""

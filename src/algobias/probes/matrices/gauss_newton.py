@@ -15,7 +15,7 @@ from algobias.probes.passes.singles import per_example
 from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 
 class GaussNewton(Operator):

@@ -17,7 +17,7 @@ from algobias.probes.passes.trials import labels_of
 from algobias.probes.passes.weighing import IGNORED, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 
 WIDEST = 4096
 """Layers with more units than this have no covariance (128 MB in double precision)."""

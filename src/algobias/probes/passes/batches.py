@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler
 from algobias.errors import BadInput
 from algobias.probes.guard import digest
 from algobias.probes.reading import Unavailable
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 
 
 class Repeated:

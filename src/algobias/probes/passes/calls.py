@@ -15,7 +15,7 @@ from algobias.probes.passes.weighing import IGNORED, examples, token_labels, wei
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.labels import label_key
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
 
 
 @dataclass

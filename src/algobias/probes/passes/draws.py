@@ -11,7 +11,7 @@ from algobias.probes.passes.losses import totals
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 
 def random_batches(subject: Subject, size: int, draws: int, generator: torch.Generator) -> list[Any]:

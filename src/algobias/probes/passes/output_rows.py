@@ -21,7 +21,7 @@ from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 KEPT_BYTES = 2**28
 """Rows of all examples are kept where they need at most so much (256 MB)."""

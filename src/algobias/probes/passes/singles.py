@@ -16,7 +16,7 @@ from algobias.probes.passes.ways import Evaluated, backward_gradients, ways
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
 
 CHUNK_NUMBERS = 16_000_000
 """Per-example gradients are made at most so many numbers at a time (64 MB in float32)."""

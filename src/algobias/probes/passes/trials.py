@@ -14,7 +14,7 @@ from algobias.errors import BadInput
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.labels import LABEL_KEYS
-from algobias.tasks.trees import batch_length, map_trees, tensors_in
+from algobias.trees import batch_length, map_trees, tensors_in
 
 IGNORED = -100
 """Label of tokens that do not count: torch's ``ignore_index``."""

@@ -7,9 +7,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class LazyModule:
@@ -33,6 +37,17 @@ if TYPE_CHECKING:
     import torch as torch
 else:
     torch = LazyModule("torch")
+
+
+def no_grad(function: Callable[P, R]) -> Callable[P, R]:
+    """Do what ``@torch.no_grad()`` does, without loading torch before the function is called."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **options: P.kwargs) -> R:
+        with torch.no_grad():
+            return function(*args, **options)
+
+    return call
 
 
 def attributes_from(module: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:

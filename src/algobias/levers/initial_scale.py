@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from algobias.lazy import torch
+from algobias.lazy import no_grad
 from algobias.levers.base import Card, Part
 from algobias.levers.size import between
 from algobias.recipe import Recipe
@@ -62,10 +62,10 @@ class InitialScale(Part):
         """Geometric in the factor."""
         return self.with_options(factor=between(self.size_from(recipe, "factor"), self.factor, fraction))
 
+    @no_grad
     def model(self, net: nn.Module) -> nn.Module:
         """Scale the weights in place; shared ones once."""
-        with torch.no_grad():
-            for parameter in net.parameters():
-                if self.only == "all" or parameter.dim() > 1:
-                    parameter.mul_(self.factor)
+        for parameter in net.parameters():
+            if self.only == "all" or parameter.dim() > 1:
+                parameter.mul_(self.factor)
         return net

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ShiftAndFlip:
     def _move(self, images: Tensor, draws: Tensor) -> Tensor:
         """Crop [B, C, H, W] out of the padded images at (dy, dx), then mirror."""
         count, _, height, width = images.shape
-        padded = pad(images, (self.shift,) * 4)
+        padded = torch.nn.functional.pad(images, (self.shift,) * 4)
         down = draws[:, 0, None] + torch.arange(height, device=images.device)
         along = torch.arange(width, device=images.device).expand(count, width)
         along = torch.where(draws[:, 2, None] == 1, along.flip(1), along) + draws[:, 1, None]

@@ -7,19 +7,20 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import TensorDataset, default_collate
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.trees import map_trees, stack_trees, tensors_in, to_device
 from algobias.user_code import guarded
 
-Augment = Callable[[Any, Tensor, tuple[int, ...], int], Any]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Augment = Callable[[Any, "Tensor", tuple[int, ...], int], Any]
 """``augment(batch, index, seeds, epoch)``: a randomly changed batch; a pure function of its arguments."""
 
 EVALUATION = (0, -1)
@@ -118,7 +119,7 @@ class ItemSource(Source):
         device: torch.device | str = "cpu",
     ) -> None:
         self.dataset = dataset
-        self.collate = collate if collate is not None else default_collate
+        self.collate = collate if collate is not None else torch.utils.data.default_collate
         self.name = name
         self.device = torch.device(device)
         self._cache: dict[tuple[int, str], list[Any]] = {}
@@ -212,9 +213,9 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
     if isinstance(data, Source):
         source = data
     else:
-        if isinstance(data, TensorDataset):
+        if isinstance(data, torch.utils.data.TensorDataset):
             data = data.tensors
-        if isinstance(data, tuple | dict | Tensor | np.ndarray):
+        if isinstance(data, tuple | dict | torch.Tensor | np.ndarray):
             data = _as_tensors(data, name)
             lengths = {path: len(tensor) for path, tensor in tensors_in(data, name)}
             if len(set(lengths.values())) > 1:
@@ -237,7 +238,7 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
 def _refuse_columns(data: Any, name: str) -> None:
     """Refuse ``[x, y]``: a list is a dataset of its items, and this one is meant as a tuple of tensors."""
     if not isinstance(data, list) or not all(
-        isinstance(item, Tensor | np.ndarray) and item.ndim for item in data
+        isinstance(item, torch.Tensor | np.ndarray) and item.ndim for item in data
     ):
         return
     shapes = [tuple(item.shape) for item in data]
@@ -254,7 +255,7 @@ def _as_tensors(data: Any, name: str) -> Any:
             return _as_tensors(torch.from_numpy(np.ascontiguousarray(data)), name)
         except TypeError as error:
             raise BadInput(name, f"array of {data.dtype}", "numbers") from error
-    if isinstance(data, Tensor):
+    if isinstance(data, torch.Tensor):
         if data.ndim == 0:
             raise BadInput(name, "a single number", "a tensor with one entry for each example")
         return data.detach()

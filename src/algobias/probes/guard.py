@@ -6,14 +6,16 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.subject import Mode
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _HOOKS = (
     "_forward_hooks",
@@ -124,7 +126,7 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
     """Recurrent layers on a GPU without cuDNN, which cannot go backwards in evaluation mode, nor twice."""
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
     if not recurrent or not any(p.is_cuda for p in model.parameters()):
         return nullcontext()
     cudnn = torch.backends.cudnn

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.probes.reading import Cost, Unavailable
 
-Loss = Callable[[nn.Module, Any], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Loss = Callable[["nn.Module", Any], "Tensor"]
 Weigh = Callable[[Any], float]
 Mode = Literal["eval", "train", "as_is"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
+import scipy
 from pydantic import Field
-from scipy import stats
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import solve, squared_norm, told
@@ -20,6 +19,9 @@ from algobias.probes.passes.samples import LEVEL, SAMPLED, Floats, mean_interval
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    import torch
 
 MCCANDLISH = "McCandlish, Kaplan and Amodei, An empirical model of large-batch training, 2018"
 ZHU = "Zhu, Wu, Yu, Wu and Ma, The anisotropic noise in stochastic gradient descent, 2019"
@@ -195,7 +197,7 @@ def noise_scale_interval(found: Moments) -> Interval:
         Unavailable: Not resolvable: the squared gradient is not significantly above zero.
     """
     n = found.count
-    quantile = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1))
+    quantile = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, n - 1))
     t, linear = found.squares * n / (n - 1), 2 * found.along
     var_noise = float(np.var(t, ddof=1)) / n
     var_signal = float(np.var(linear, ddof=1)) / n
@@ -331,7 +333,7 @@ def alignment(
 
     left_out = fisher(total - table)
     error = math.sqrt((vectors - 1) / vectors * float(np.square(left_out - left_out.mean()).sum()))
-    centre, half = float(fisher(total)), float(stats.t.ppf(0.5 + LEVEL / 2, vectors - 1)) * error
+    centre, half = float(fisher(total)), float(scipy.stats.t.ppf(0.5 + LEVEL / 2, vectors - 1)) * error
     value = math.tanh(centre)
     interval = Interval(
         math.tanh(centre - half),

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy import stats
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.layers import frobenius_norms, spectral_norms
@@ -121,8 +121,8 @@ class DistanceSlope(Probe):
         if len(kept) < 3:
             raise Unavailable(f"it needs weights at three updates or more, not {len(kept)}")
         x, y = np.log(np.array(list(kept), dtype=np.float64)), np.array(list(kept.values()))
-        fit = stats.linregress(x, y)
-        half = float(stats.t.ppf(0.5 + LEVEL / 2, len(x) - 2)) * float(fit.stderr)
+        fit = scipy.stats.linregress(x, y)
+        half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, len(x) - 2)) * float(fit.stderr)
         condition = "deviations from the line are normal and independent of each other, roughly so in one run"
         slope = float(fit.slope)
         return self.reading(

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, SequentialSampler
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.probes.guard import digest
 from algobias.probes.reading import Unavailable
 from algobias.trees import tensors_in
@@ -89,8 +88,11 @@ def lasting(batches: Iterable[Any]) -> Iterable[Any]:
     """
     if isinstance(batches, list | tuple | Repeated):
         return batches
-    if isinstance(batches, DataLoader):
-        if isinstance(batches.sampler, SequentialSampler) and batches.batch_sampler is not None:
+    if isinstance(batches, torch.utils.data.DataLoader):
+        if (
+            isinstance(batches.sampler, torch.utils.data.SequentialSampler)
+            and batches.batch_sampler is not None
+        ):
             return Repeated(batches)
         with _states_kept(batches):
             return list(batches)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from algobias.probes.reading import Interval
 
@@ -64,7 +64,7 @@ def mean_bounds(mean: float, deviations: Floats, level: float) -> tuple[float, f
     """
     n = len(deviations)
     spread = math.sqrt(float(np.square(deviations).sum()) / (n - 1))
-    t = float(stats.t.ppf(0.5 + level / 2, n - 1)) / math.sqrt(n)
+    t = float(scipy.stats.t.ppf(0.5 + level / 2, n - 1)) / math.sqrt(n)
     g = skewness(deviations)
 
     def hall(z: float) -> float:
@@ -121,7 +121,10 @@ def quantile_interval(values: Floats, level: float, groups: Groups | None = None
     if groups is None:
         ordered = np.sort(values)
         tail = (1 - LEVEL) / 2
-        low, high = int(stats.binom.ppf(tail, n, level)), int(stats.binom.ppf(1 - tail, n, level)) + 1
+        low, high = (
+            int(scipy.stats.binom.ppf(tail, n, level)),
+            int(scipy.stats.binom.ppf(1 - tail, n, level)) + 1,
+        )
         if low < 1 or high > n:
             return None
         return Interval(float(ordered[low - 1]), float(ordered[high - 1]), LEVEL, SAMPLED)
@@ -129,7 +132,7 @@ def quantile_interval(values: Floats, level: float, groups: Groups | None = None
     found = _mean((values <= middle).astype(np.float64), groups)
     if found is None or found.count < CLUSTERS_NEEDED:
         return None
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, found.count - 1)) * found.error
+    half = float(scipy.stats.t.ppf(0.5 + LEVEL / 2, found.count - 1)) * found.error
     if level - half <= 0 or level + half >= 1:
         return None
     bounds = quantile(values, level - half), quantile(values, level + half)
@@ -149,7 +152,7 @@ def share_interval(hits: NDArray[np.bool_], groups: Groups | None = None) -> Int
         count = float(len(np.unique(groups)))
         if found is not None and found.error > 0:
             count = share * (1 - share) / found.error**2
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2))
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     low, high = max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))

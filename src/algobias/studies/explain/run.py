@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from algobias.answer.doses import dose_left_out
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
 from algobias.judge.design import Run
@@ -18,7 +19,7 @@ from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble, spoken, terms_of
 from algobias.studies.explain.evidence import Statement
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.studies.explain.interventions import Intervention, dose_left_out
+from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 

@@ -1,4 +1,4 @@
-"""Commands that only list, spell or show what is stored start without torch, and without slow parts of scipy."""
+"""Commands that list, spell or show what is stored start without torch and without slow parts of scipy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from algobias.kept.tables import Terms
 from algobias.recipe import Recipe
 
 ID = "0123456789ab"
-SLOW = ("torch", "transformers", "sklearn", "safetensors.torch", "scipy.optimize", "scipy.stats", "scipy.linalg")
+SLOW = (
+    "torch",
+    "transformers",
+    "sklearn",
+    "safetensors.torch",
+    "scipy.optimize",
+    "scipy.stats",
+    "scipy.linalg",
+)
 COMMANDS = (
     "--help",
     "levers",
@@ -58,7 +66,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.put(address, run.outcome.seed, run.outcome, recipe, "digits")
             places.append(Place(run.arm, run.replicate, run.length, address, run.outcome.seed))
         archive = Archive(
-            {**study.result, "study": ID, "warnings": []}, tuple(places), {}, "algobias audit digits", {}, Terms()
+            {**study.result, "study": ID, "warnings": []},
+            tuple(places),
+            {},
+            "algobias audit digits",
+            {},
+            Terms(),
         )
         store.save_result(ID, archive.stored())
     return path

@@ -112,6 +112,16 @@ def pass_of(key: Key, number: int, count: int, *, worker: bool = False) -> Key:
     return replace(key, turn=key.turn * count + number)
 
 
+def stream_of(key: Key) -> str:
+    """Name the stream of random numbers that a forward pass draws: another one for each pass of each worker.
+
+    No two passes of one update then draw the same dropout masks.
+    """
+    if key.turn == 0 and key.worker == 0:
+        return "model"
+    return f"model, pass {key.turn} of worker {key.worker}"
+
+
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]
 """``sampler(update, seeds)``: the batch of an update; a pure function, so a resumed run draws the same."""
 

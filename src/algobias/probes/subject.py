@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.probes.reading import Cost, Unavailable
+from algobias.seeding.streams import torch_generator
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -201,8 +201,7 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers on the CPU, a function of the seed and the purpose only."""
-        digest = hashlib.blake2b(f"{self.seed} {purpose}".encode(), digest_size=7).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+        return torch_generator(f"{self.seed} {purpose}", size=7)
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """A result that several probes of one measurement use: made once, kept until the measurement ends."""

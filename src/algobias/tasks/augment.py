@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from algobias.lazy import torch
+from algobias.seeding.streams import torch_generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +60,7 @@ class ShiftAndFlip:
 @lru_cache(maxsize=32)
 def _draws(examples: int, shift: int, flip: bool, seed: int, epoch: int) -> Tensor:
     """(dy, dx, mirrored) for every example, [n, 3]; kept, because every batch of an epoch asks for them."""
-    mixed = hashlib.blake2b(f"{seed},{epoch}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(mixed, "little"))
+    generator = torch_generator(f"{seed},{epoch}")
     shifts = torch.randint(0, 2 * shift + 1, (examples, 2), generator=generator)
     mirrored = torch.randint(0, 2, (examples, 1), generator=generator)
     return torch.cat([shifts, mirrored * flip], dim=1).to(torch.int16)

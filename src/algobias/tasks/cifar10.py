@@ -12,6 +12,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.models.choices import Norm, Shortcut
+from algobias.seeding.states import own_randomness
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
@@ -98,7 +99,7 @@ def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
         "convnet": partial(convnet, 3, 32, 10, options.norm, (16, 32)),
         "mlp": partial(mlp, 3072, (200, 200), 10),
     }
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness():
         models[options.model]()  # an impossible depth is told before two hundred megabytes are read
     read = []
     for path in paths[:-1]:

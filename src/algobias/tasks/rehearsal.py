@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.seeding.states import own_randomness
 from algobias.tasks.checks import FIRST_ITEMS
 from algobias.tasks.source import Source
 from algobias.tasks.task import Task
@@ -26,7 +27,7 @@ def rehearse(task: Task) -> None:
         BadInput: Whatever goes wrong in the user's functions, with file and line; a loss that is not one
             finite number or that no parameter changes; a metric that is not one value for each example.
     """
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness():
         torch.manual_seed(0)
         net = task.build_model()
         net.eval()

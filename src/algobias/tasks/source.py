@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.seeding.states import own_randomness, set_states
+from algobias.seeding.streams import number_named
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.trees import map_trees, stack_trees, tensors_in, to_device
 from algobias.user_code import guarded
@@ -129,14 +129,14 @@ class ItemSource(Source):
 
     def item(self, example: int, seed: int = EVALUATION[0], epoch: int = EVALUATION[1]) -> Any:
         """One item as the dataset gives it, before collation."""
-        with _own_randomness():
+        with own_randomness():
             return self._load(example, seed, epoch)
 
     def gather(self, index: Tensor, seeds: tuple[int, ...] = (0,), epoch: int = 0) -> Any:
         """Items loaded one by one, collated row by row, rows stacked over the leading axes."""
         rows = index.reshape(-1, index.shape[-1]).tolist()
         per_seed = max(1, len(rows) // len(seeds))
-        with _own_randomness():
+        with own_randomness():
             made = [self._collate(row, seeds[r // per_seed], epoch) for r, row in enumerate(rows)]
         batch = made[0] if index.ndim == 1 else stack_trees(made, tuple(index.shape[:-1]))
         return to_device(batch, self.device)
@@ -151,7 +151,7 @@ class ItemSource(Source):
         kept: list[Any] = []
         room = CACHED_BYTES - sum(_bytes(batch) for held in self._cache.values() for batch in held)
         for start in range(0, len(examples), size):
-            with _own_randomness():
+            with own_randomness():
                 batch = self._collate(examples[start : start + size], *EVALUATION)
             batch = to_device(batch, self.device)
             room -= _bytes(batch)
@@ -168,7 +168,7 @@ class ItemSource(Source):
         return ItemSource(self.dataset, self.collate, self.name, device)
 
     def _load(self, example: int, seed: int, epoch: int) -> Any:
-        _seed_everything(seed, epoch, example)
+        set_states(number_named(f"{seed},{epoch},{example}"))
         allowed = "an item that the dataset can load"
         return guarded(f"{self.name}[{example}]", lambda: self.dataset[example], allowed)
 
@@ -273,22 +273,3 @@ def _as_tensors(data: Any, name: str) -> Any:
 
 def _bytes(batch: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for _, tensor in tensors_in(batch))
-
-
-def _seed_everything(seed: int, epoch: int, example: int) -> None:
-    mixed = hashlib.blake2b(f"{seed},{epoch},{example}".encode(), digest_size=8).digest()
-    number = int.from_bytes(mixed, "little")
-    random.seed(number)
-    np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002 (the legacy state is what items draw from)
-    torch.default_generator.manual_seed(number)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        torch.set_rng_state(cpu)

@@ -14,6 +14,7 @@ import numpy as np
 from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.recipe import DataSpec, ModelSpec, Recipe
+from algobias.seeding.states import own_randomness
 from algobias.tasks import fingerprint
 from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
@@ -329,7 +330,7 @@ class Task:
             if self.fit_examples != FIT_EXAMPLES:
                 digest.update(f"fit examples {self.fit_examples}".encode())
             digest.update(fingerprint.hash_code(functions, self.files).encode())
-            with torch.random.fork_rng(devices=[]):
+            with own_randomness():
                 digest.update(fingerprint.hash_structure(self.build_model()).encode())
             self._hash = digest.hexdigest()
         return self._hash

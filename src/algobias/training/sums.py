@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from algobias.errors import BadInput
+from algobias.seeding.states import own_randomness
 from algobias.training.network import Network
-from algobias.training.seeding import own_randomness
 from algobias.training.stacking import agreement
 from algobias.trees import map_trees, to_device
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from algobias.components.ghost_norm import GhostBatchNorm
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, State
+from algobias.seeding.states import own_randomness
 from algobias.training.engines import Function, Looped, layout_of, state_of
-from algobias.training.seeding import own_randomness
 from algobias.training.stacking import agreement, apart, displaced
 from algobias.trees import map_trees
 from algobias.user_code import where_and_what

@@ -8,18 +8,16 @@ tree: not those that a list, a closure or a hook holds. Both leave out what they
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+from algobias.seeding.states import GlobalStates
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -165,8 +163,7 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
     """Contexts that begin with the buffers, numbers and random states of this moment, and put them back."""
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     numbers = PlainNumbers(model)
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    states = GlobalStates.now()
 
     @contextmanager
     def again() -> Iterator[None]:
@@ -177,11 +174,7 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
                 for b, kept in buffers:
                     b.copy_(kept)
             numbers.put_back()
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-            torch.random.set_rng_state(states[2])
-            for number, state in enumerate(cuda):
-                torch.cuda.set_rng_state(state, number)
+            states.put_back()
 
     return again
 

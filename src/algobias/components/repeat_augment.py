@@ -39,7 +39,7 @@ class RepeatAugment(Sampler[int]):
         BadInput: A number that is not whole or out of range.
 
     Example:
-        >>> data = torch.arange(6.0)
+        >>> import torch; data = torch.arange(6.0)
         >>> order = RepeatAugment(len(data), repeats=2)
         >>> loader = torch.utils.data.DataLoader(data, batch_size=4, sampler=order)
         >>> batches = order.follow(loader)

@@ -35,8 +35,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from algobias.levers.randomness import generator
 from algobias.models.mlp import mlp
+from algobias.seeding.streams import generator
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task

@@ -27,8 +27,8 @@ from torch.nn import functional
 from algobias.errors import BadInput
 from algobias.levers.step import State
 from algobias.probes.measure import measure
+from algobias.seeding.states import own_randomness, reseed, seeded
 from algobias.tasks.task import Task
-from algobias.training.seeding import own_randomness, reseed, seeded
 from algobias.training.setup import Setup
 from algobias.training.soundness import check_network
 from algobias.training.stacking import displaced

@@ -90,12 +90,12 @@ def simulation(workers: int, seeds: int, count: int = 20) -> dict[str, float]:
 
 def blocks() -> dict[str, dict[str, float]]:
     """An update of a plain loop with each building block over one without."""
-    from algobias.levers.averager import LocalSGD
-    from algobias.levers.compressors import ErrorFeedback
-    from algobias.levers.deadline import DropCompute
-    from algobias.levers.ghost_norm import ghost_batch_norm
-    from algobias.levers.sam import SAM
-    from algobias.levers.stale import DelayedGradients, ShiftedMomentum
+    from algobias.components.delay import DelayedGradients, ShiftedMomentum
+    from algobias.components.drop_compute import DropCompute
+    from algobias.components.error_feedback import ErrorFeedback
+    from algobias.components.ghost_norm import ghost_batch_norm
+    from algobias.components.local_sgd import LocalSGD
+    from algobias.components.sam import SAM
 
     torch.manual_seed(0)
     x, y = torch.randn(64, 1, 14, 14), torch.randint(0, 10, (64,))
@@ -206,7 +206,7 @@ def loading() -> dict[str, dict[str, float]]:
     """One epoch through a DataLoader: 4 copies of 4,096 examples against as many random indices."""
     from torch.utils.data import DataLoader, RandomSampler
 
-    from algobias.levers.repeat import RepeatAugment
+    from algobias.components.repeat_augment import RepeatAugment
 
     data, copies = torch.arange(4096), 4
     order = RepeatAugment(len(data), copies)

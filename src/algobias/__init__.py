@@ -6,11 +6,25 @@ does. They are loaded on first use, so that ``import algobias`` does not import 
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from algobias.lazy import attributes_from
 
 if TYPE_CHECKING:
     from algobias.api import audit, compare, control, explain, lab
+    from algobias.components import (
+        EMA,
+        SAM,
+        DelayedGradients,
+        DropCompute,
+        ErrorFeedback,
+        GhostBatchNorm,
+        LocalSGD,
+        RepeatAugment,
+        ShiftedMomentum,
+        clip_by_norm,
+        ghost_batch_norm,
+    )
     from algobias.errors import BadInput
     from algobias.probes.measure import measure
     from algobias.probes.monitor import Monitor
@@ -22,39 +36,56 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "EMA",
+    "SAM",
     "BadInput",
+    "DelayedGradients",
+    "DropCompute",
+    "ErrorFeedback",
+    "GhostBatchNorm",
+    "LocalSGD",
     "Monitor",
     "Reading",
     "Recipe",
+    "RepeatAugment",
+    "ShiftedMomentum",
     "Task",
     "Training",
     "audit",
+    "clip_by_norm",
     "compare",
     "control",
     "explain",
+    "ghost_batch_norm",
     "lab",
     "measure",
     "selftest",
 ]
 
-_HOMES = {
-    "BadInput": "algobias.errors",
-    "Monitor": "algobias.probes.monitor",
-    "Reading": "algobias.probes.reading",
-    "Recipe": "algobias.recipe",
-    "Task": "algobias.tasks.task",
-    "Training": "algobias.probes.subject",
-    "audit": "algobias.api",
-    "compare": "algobias.api",
-    "control": "algobias.api",
-    "explain": "algobias.api",
-    "lab": "algobias.api",
-    "measure": "algobias.probes.measure",
-    "selftest": "algobias.probes.selftest",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'algobias' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__ = attributes_from(
+    __name__,
+    {
+        "algobias.api": ("audit", "compare", "control", "explain", "lab"),
+        "algobias.components": (
+            "EMA",
+            "SAM",
+            "DelayedGradients",
+            "DropCompute",
+            "ErrorFeedback",
+            "GhostBatchNorm",
+            "LocalSGD",
+            "RepeatAugment",
+            "ShiftedMomentum",
+            "clip_by_norm",
+            "ghost_batch_norm",
+        ),
+        "algobias.errors": ("BadInput",),
+        "algobias.probes.measure": ("measure",),
+        "algobias.probes.monitor": ("Monitor",),
+        "algobias.probes.reading": ("Reading",),
+        "algobias.probes.selftest": ("selftest",),
+        "algobias.probes.subject": ("Training",),
+        "algobias.recipe": ("Recipe",),
+        "algobias.tasks.task": ("Task",),
+    },
+)

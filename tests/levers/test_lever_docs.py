@@ -19,8 +19,8 @@ def test_docstring_examples(name: str) -> None:
     assert result.failed == 0
 
 
-def test_the_building_blocks_have_examples() -> None:
+def test_levers_have_examples() -> None:
     finder = doctest.DocTestFinder()
-    for name in ("clip", "ema", "sam", "label_noise", "registry"):
+    for name in ("label_noise", "registry"):
         module = importlib.import_module(f"algobias.levers.{name}")
         assert sum(len(test.examples) for test in finder.find(module)) > 0, name

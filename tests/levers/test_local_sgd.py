@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from algobias.components.local_sgd import LocalSGD
 from algobias.errors import BadInput
 from algobias.levers import local_sgd, schedule
-from algobias.levers.averager import LocalSGD
 from algobias.levers.local_sgd import LocalUpdates, class_shards
 from algobias.levers.registry import build_part, parse
 from algobias.recipe import Recipe

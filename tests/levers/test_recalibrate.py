@@ -11,10 +11,10 @@ import torch
 from test_local_sgd import made, normalised
 from torch.optim.swa_utils import update_bn
 
-from algobias.levers.randomness import generator
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.runs.observer import Snapshot
+from algobias.seeding.streams import generator
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 from algobias.training.setup import Setup

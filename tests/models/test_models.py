@@ -9,7 +9,11 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional as F
 
 from algobias.errors import BadInput
-from algobias.models import build, convnet, mlp, norm_layer, resnet, summaries
+from algobias.models.convnet import convnet
+from algobias.models.mlp import mlp
+from algobias.models.norm import norm_layer
+from algobias.models.registry import build, summaries
+from algobias.models.resnet import resnet
 from algobias.recipe import ModelSpec
 
 

@@ -16,9 +16,9 @@ from algobias.probes.guard import untouched
 from algobias.probes.matrices import hessian as hessian_module
 from algobias.probes.matrices.operator import explicit, fisher, gauss_newton, hessian, scaled
 from algobias.probes.measure import measure
+from algobias.probes.passes.evaluated import Evaluated
 from algobias.probes.passes.losses import weighed
 from algobias.probes.passes.singles import per_example
-from algobias.probes.passes.ways import Evaluated
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject, Training
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 from algobias.errors import BadInput
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.source import ItemSource, TensorSource, source_from
-from algobias.tasks.trees import batch_length, map_trees, stack_trees, tensors_in
+from algobias.trees import batch_length, map_trees, stack_trees, tensors_in
 
 Pair = namedtuple("Pair", "x y")
 

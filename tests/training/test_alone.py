@@ -9,11 +9,11 @@ from torch import nn
 
 from algobias import Task
 from algobias.levers.step import State
-from algobias.tasks.trees import map_trees
 from algobias.training.alone import SMALL, Alone, twice, twins_of
 from algobias.training.engines import layout_of, state_of
 from algobias.training.loop import train
 from algobias.training.setup import Setup
+from algobias.trees import map_trees
 
 
 def numbers(n: int, seed: int, outputs: int) -> tuple[torch.Tensor, torch.Tensor]:

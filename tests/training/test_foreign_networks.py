@@ -17,11 +17,11 @@ from algobias.levers.registry import parse
 from algobias.levers.step import Key
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
+from algobias.seeding.states import own_randomness, reseed
 from algobias.studies.audit import run_audit
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.training.network import Network
-from algobias.training.seeding import own_randomness, reseed
 from algobias.training.setup import Setup
 from algobias.training.soundness import check_network
 

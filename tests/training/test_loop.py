@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.randomness import generator
 from algobias.recipe import Extension
 from algobias.runs.observer import Interrupted
+from algobias.seeding.states import seeded
+from algobias.seeding.streams import generator
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training import train
-from algobias.training.seeding import seeded
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
+from algobias.seeding.states import own_randomness, reseed
 from algobias.tasks.task import Task
 from algobias.training.loop import train
-from algobias.training.seeding import own_randomness, reseed
 from algobias.training.setup import Setup
 from algobias.training.soundness import check_network
 

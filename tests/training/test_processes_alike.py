@@ -14,8 +14,8 @@ import torch.distributed as dist
 import torch.multiprocessing as spawn
 from torch import nn
 
+from algobias.components.drop_compute import DropCompute
 from algobias.errors import BadInput
-from algobias.levers.deadline import DropCompute
 from algobias.levers.registry import parse_many
 from algobias.recipe import Origin, Recipe
 from algobias.running.distributed.__main__ import backend

@@ -19,11 +19,11 @@ from algobias.probes.registry import parse_many
 from algobias.recipe import Recipe, recipe_from
 from algobias.running.work import Event, Workplace
 from algobias.runs.observer import Check, Interrupted, SilentObserver
+from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_weights, save_weights
 from algobias.training.device import exact_arithmetic
 from algobias.training.loop import train
-from algobias.training.seeding import own_randomness
 from algobias.training.subjects import subject_of
 
 DIFFERS = "replay differs"

@@ -13,9 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import StoreError
 from algobias.kept.inside import MALFORMED, make_inside
@@ -38,6 +36,9 @@ from algobias.training.checkpoints import (
     save_weights,
     write_whole,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SNAPSHOT_SECONDS = 5.0
 """A killed run loses at most about so much work ..."""

@@ -1,11 +1,14 @@
 """Levers: typed edits of a recipe, each with its card, and the torch code of those that act in training."""
 
+from typing import TYPE_CHECKING
+
+from algobias.lazy import attributes_from
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Context, Lever, Part
-from algobias.levers.clip import clip_by_norm
-from algobias.levers.ema import EMA
 from algobias.levers.registry import LEVERS, build_part, catalogue, parse, parse_many
-from algobias.levers.sam import SAM
+
+if TYPE_CHECKING:
+    from algobias.components import EMA, SAM, clip_by_norm
 
 __all__ = [
     "EMA",
@@ -22,3 +25,5 @@ __all__ = [
     "parse",
     "parse_many",
 ]
+
+__getattr__ = attributes_from(__name__, {"algobias.components": ("EMA", "SAM", "clip_by_norm")})

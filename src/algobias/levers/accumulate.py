@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
 from algobias.levers.workers import combined, shares
 from algobias.recipe import Recipe
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 
 class Accumulate(Part):

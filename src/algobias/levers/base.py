@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, get_args
-
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from algobias.levers.order import placed
 from algobias.levers.portions import check_portions
@@ -14,6 +12,9 @@ from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import PartSpec, Recipe
 from algobias.spelling import Spelled, validate_options
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
@@ -158,7 +159,7 @@ class Lever(Spelled):
         return self.card.gradients
 
 
-Statistics = Callable[[State, Iterable[Batch]], dict[str, Tensor]]
+Statistics = Callable[[State, Iterable[Batch]], dict[str, "Tensor"]]
 
 
 class Part(Lever):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.compressors import as_matrix, bytes_of, kept_of, largest, low_rank, scaled_sign
-from algobias.levers.randomness import generator
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLOAT_BYTES, INDEX_BYTES = 4.0, 4.0
 
 
 class Compress(Part):
@@ -143,6 +147,8 @@ class Compress(Part):
 
     def _compressed(self, total: Tensor, right: Any, layout: Layout) -> tuple[Tensor, Tensor, Any]:
         """What each worker's memory counts as sent, [..., W, P]; what is applied, [..., P]; new Q."""
+        from algobias.components.compressors import kept_of, largest, low_rank, scaled_sign
+
         if self.kind == "topk":
             sent = largest(total, kept_of(total.shape[-1], self.fraction))
             return sent, sent.mean(-2), None
@@ -166,3 +172,33 @@ class Compress(Part):
     def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """One compressed gradient in each update."""
         return updates * bytes_of(self.kind, layout, self.fraction, self.rank)
+
+
+def as_matrix(shape: torch.Size) -> tuple[int, int] | None:
+    """Rows and columns of a parameter as a matrix (output times everything else); None for vectors."""
+    if len(shape) < 2:
+        return None
+    return shape[0], math.prod(shape[1:])
+
+
+def bytes_of(kind: str, layout: Layout, fraction: float, rank: int) -> float:
+    """Bytes of one compressed gradient.
+
+    sign: one bit per entry and one number per tensor. topk: value and index of each entry kept. powersgd:
+    ``r (n + m)`` numbers per matrix, vectors whole. none: all numbers.
+    """
+    size = layout.offsets[-1]
+    if kind == "sign":
+        return size / 8 + FLOAT_BYTES * len(layout.names)
+    if kind == "topk":
+        from algobias.components.compressors import kept_of
+
+        return kept_of(size, fraction) * (FLOAT_BYTES + INDEX_BYTES)
+    if kind == "powersgd":
+        numbers = 0.0
+        for shape in layout.shapes:
+            sides = as_matrix(shape)
+            whole = shape.numel()
+            numbers += whole if sides is None else min(whole, rank * sum(sides))
+        return FLOAT_BYTES * numbers
+    return FLOAT_BYTES * size

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field, field_validator
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.randomness import generator
 from algobias.levers.size import whole_between
 from algobias.levers.step import Grads, Key, Layout, State, Transform, Tree
 from algobias.recipe import OptimizerSpec, Recipe
+from algobias.seeding.streams import generator
 from algobias.theory.stability import Algorithm, matched_rate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHIFTED_MOMENTUM = 0.9
 """Shifted momentum where the recipe has none of its own."""

@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
-from algobias.levers.randomness import generator
 from algobias.levers.size import NoShare, between, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
 from algobias.tasks.keys import ink
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 500
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
-from algobias.levers.randomness import generator
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class GradientNoise(Part):

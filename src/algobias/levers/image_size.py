@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-import torch
 from pydantic import field_validator, model_validator
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
-from algobias.levers.randomness import generator
 from algobias.levers.repeat import COPY_EPOCHS
 from algobias.levers.shift import first_changed
 from algobias.levers.size import NoShare, more_images, numbers_in, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
 from algobias.spelling import number as written
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SMALLEST = 2**-8
 """Sides that are traded for more images are no smaller: an update would hold more images than any memory."""
@@ -218,5 +219,7 @@ def smaller(images: Tensor, scale: float) -> Tensor:
     *lead, channels, height, width = images.shape
     sides = [max(1, math.floor(side * scale + 0.5)) for side in (height, width)]
     flat = images.reshape(-1, channels, height, width)
-    made = interpolate(flat, size=sides, mode="bilinear", align_corners=False, antialias=True)
+    made = torch.nn.functional.interpolate(
+        flat, size=sides, mode="bilinear", align_corners=False, antialias=True
+    )
     return made.reshape(*lead, channels, *sides)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from algobias.lazy import no_grad
 from algobias.levers.base import Card, Part
 from algobias.levers.size import between
 from algobias.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class InitialScale(Part):
@@ -60,7 +62,7 @@ class InitialScale(Part):
         """Geometric in the factor."""
         return self.with_options(factor=between(self.size_from(recipe, "factor"), self.factor, fraction))
 
-    @torch.no_grad()
+    @no_grad
     def model(self, net: nn.Module) -> nn.Module:
         """Scale the weights in place; shared ones once."""
         for parameter in net.parameters():

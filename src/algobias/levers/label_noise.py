@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.randomness import generator
 from algobias.levers.size import between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEPT = -1
 

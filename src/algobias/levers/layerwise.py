@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.schedule import rate
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, Layout, State, Transform, Tree
 from algobias.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def trust_ratios(

@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
-from algobias.levers.randomness import generator
 from algobias.levers.schedule import rate, warmup_updates
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
@@ -27,6 +24,10 @@ from algobias.levers.workers import (
     worker_gradients,
 )
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LONGEST_ROUND = 10**9
 """Local updates of a round at a rate of 0."""
@@ -259,7 +260,7 @@ class LocalUpdates(Part):
                 together = spread(mean, workers)
                 kept = wide.buffers if self.buffers == "keep" else together.buffers
                 wide = replace(wide, params=together.params.clone(), buffers=kept)
-                inner = tree_map(lambda leaf: self._remembered(leaf, wide.params), inner)
+                inner = torch.utils._pytree.tree_map(lambda leaf: self._remembered(leaf, wide.params), inner)
                 if self.outer == "nesterov":
                     after["anchor"] = mean.params
             after |= {"params": wide.params, "buffers": dict(wide.buffers), "inner": inner}
@@ -274,7 +275,7 @@ class LocalUpdates(Part):
 
     def _remembered(self, leaf: Any, params: Tensor) -> Any:
         """A tensor of the optimizer's memory after an average."""
-        if self.momentum == "keep" or not isinstance(leaf, Tensor) or leaf.shape != params.shape:
+        if self.momentum == "keep" or not isinstance(leaf, torch.Tensor) or leaf.shape != params.shape:
             return leaf
         if self.momentum == "reset":
             return torch.zeros_like(leaf)

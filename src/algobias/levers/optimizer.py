@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between, kept
 from algobias.levers.step import Grads, State, Transform, Tree
 from algobias.recipe import OptimizerSpec, Recipe
 from algobias.spelling import validate_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DEFAULT_MOMENTUM = 0.9
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Statistics
-from algobias.levers.randomness import generator
 from algobias.levers.step import State
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
 
 
 class Recalibrate(Part):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import pad
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
-from algobias.levers.randomness import generator
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.seeding.streams import generator
+from algobias.trees import map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Shift(Part):
@@ -128,7 +129,7 @@ def shifted(images: Tensor, moves: Tensor, reach: int) -> Tensor:
     else:
         raise BadInput("shift", tuple(shape), "images, [..., H, W], or a square number of pixels")
     flat = images.reshape(count, -1, height, width)
-    padded = pad(flat, (reach,) * 4)
+    padded = torch.nn.functional.pad(flat, (reach,) * 4)
     steps = moves.reshape(count, 2).to(images.device)
     down = (reach - steps[:, :1]) + torch.arange(height, device=images.device)
     along = (reach - steps[:, 1:]) + torch.arange(width, device=images.device)

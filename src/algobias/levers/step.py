@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 
 Batch = Any
-Grads = Tensor
+Grads: TypeAlias = "Tensor"
 Tree = Any
 
 
@@ -108,6 +110,16 @@ def pass_of(key: Key, number: int, count: int, *, worker: bool = False) -> Key:
     if worker:
         return replace(key, worker=key.worker * count + number)
     return replace(key, turn=key.turn * count + number)
+
+
+def stream_of(key: Key) -> str:
+    """Name the stream of random numbers that a forward pass draws: another one for each pass of each worker.
+
+    No two passes of one update then draw the same dropout masks.
+    """
+    if key.turn == 0 and key.worker == 0:
+        return "model"
+    return f"model, pass {key.turn} of worker {key.worker}"
 
 
 Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
 from algobias.recipe import Recipe
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FLOAT_BYTES = 4.0
 

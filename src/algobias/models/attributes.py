@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torch.nn.parameter import is_lazy
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class PlainNumbers:
@@ -47,7 +49,9 @@ def lazy_layers(model: nn.Module) -> list[str]:
     return [
         f"{name} ({type(module).__name__})" if name else type(module).__name__
         for name, module in model.named_modules()
-        if any(is_lazy(p) for p in (*module._parameters.values(), *module._buffers.values()))
+        if any(
+            torch.nn.parameter.is_lazy(p) for p in (*module._parameters.values(), *module._buffers.values())
+        )
     ]
 
 

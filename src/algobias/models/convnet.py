@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.models.norm import Norm, norm_layer
+from algobias.models.choices import Norm
+from algobias.models.norm import norm_layer
 
 
 def convnet(

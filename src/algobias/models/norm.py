@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from torch import nn
 
 from algobias.errors import BadInput
-
-Norm = Literal["batch", "group"]
+from algobias.models.choices import Norm
 
 
 def norm_layer(norm: Norm, channels: int, groups: int = 4) -> nn.Module:

@@ -12,10 +12,10 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from algobias.errors import BadInput, unknown_name
+from algobias.models.choices import Norm, Shortcut
 from algobias.models.convnet import convnet
 from algobias.models.mlp import mlp
-from algobias.models.norm import Norm
-from algobias.models.resnet import Shortcut, resnet
+from algobias.models.resnet import resnet
 from algobias.recipe import Frozen, ModelSpec, bad_input_from
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from algobias.errors import BadInput
-from algobias.models.norm import Norm, norm_layer
-
-Shortcut = Literal["A", "B"]
+from algobias.models.choices import Norm, Shortcut
+from algobias.models.norm import norm_layer
 
 
 class Subsample(nn.Module):

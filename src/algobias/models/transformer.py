@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from algobias.errors import BadInput
-
-NormName = Literal["layer", "rms"]
-ActivationName = Literal["gelu", "swiglu"]
-PositionName = Literal["learned", "rotary"]
+from algobias.models.choices import ActivationName, NormName, PositionName
 
 
 class RMSNorm(nn.Module):

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.models.norm import Norm, norm_layer
+from algobias.models.choices import Norm
+from algobias.models.norm import norm_layer
 
 
 class WideBlock(nn.Module):

@@ -10,14 +10,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
-
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Literal
 
 from algobias.errors import BadInput, unknown_name
+from algobias.lazy import torch
 from algobias.numerics.rounding import Rounding, round_to
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Scales = Literal["tensor", "power_of_two", "e4m3"]
 COMMON = ("int8", "int4", "e4m3", "e5m2", "e2m1", "e3m0", "mxfp4", "nvfp4")
@@ -137,7 +137,7 @@ def quantise(
         return (round_to(wide / unit, levels, rounding, generator) * unit).to(x.dtype)
     last = wide.movedim(dim, -1) if wide.dim() else wide.reshape(1)
     length = last.shape[-1]
-    padded = functional.pad(last, (0, -length % fmt.block))
+    padded = torch.nn.functional.pad(last, (0, -length % fmt.block))
     blocks = padded.reshape(*last.shape[:-1], padded.shape[-1] // fmt.block, fmt.block)
     units = _block_scales(blocks, fmt)
     # A block whose scale has underflown holds nothing but zeros.

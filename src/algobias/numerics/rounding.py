@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Rounding = Literal["nearest", "stochastic"]
 

@@ -14,7 +14,7 @@ from algobias.probes.passes.losses import gradient
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Meter, Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
 
 TRIED = 32
 """Examples of the trial: how often an iteration goes over its data hardly depends on their number."""

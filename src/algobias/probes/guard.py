@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.subject import Mode
+from algobias.seeding.states import GlobalStates
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _HOOKS = (
     "_forward_hooks",
@@ -47,7 +47,7 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     for name, module in model.named_modules():
         hooks = [tuple(getattr(module, kind, {})) for kind in _HOOKS]
         found[f"module {name or '(root)'}"] = f"{module.training} {hooks}"
-    found["random state"] = hashlib.blake2b(repr(_random_states()).encode()).hexdigest()
+    found["random state"] = hashlib.blake2b(repr(GlobalStates.now().comparable()).encode()).hexdigest()
     found["autocast"] = f"{torch.is_autocast_enabled('cpu')} {torch.is_autocast_enabled('cuda')}"
     found["gradient mode"] = f"{torch.is_grad_enabled()} {torch.is_inference_mode_enabled()}"
     found["default type"] = str(torch.get_default_dtype())
@@ -88,8 +88,7 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     numbers = PlainNumbers(model)
     gradients = [(p, p.grad) for p in model.parameters()]
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    cuda = _cuda_states() or None
+    states = GlobalStates.now()
     dtype = torch.get_default_dtype()
     try:
         if mode != "as_is":
@@ -114,17 +113,13 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
                     b.copy_(kept)
         for p, kept_grad in gradients:
             p.grad = kept_grad
-        random.setstate(states[0])
-        np.random.set_state(states[1])  # noqa: NPY002
-        torch.random.set_rng_state(states[2])
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
+        states.put_back()
         torch.set_default_dtype(dtype)
 
 
 def _differentiable(model: nn.Module) -> AbstractContextManager[None]:
     """Recurrent layers on a GPU without cuDNN, which cannot go backwards in evaluation mode, nor twice."""
-    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    recurrent = any(isinstance(module, torch.nn.RNNBase) for module in model.modules())
     if not recurrent or not any(p.is_cuda for p in model.parameters()):
         return nullcontext()
     cudnn = torch.backends.cudnn
@@ -142,19 +137,3 @@ def digest(tensor: Tensor) -> str:
         return "empty"
     raw = flat.contiguous().cpu().view(torch.uint8).numpy()
     return hashlib.blake2b(raw.data, digest_size=16).hexdigest()
-
-
-def _random_states() -> tuple[Any, ...]:
-    numpy_state = np.random.get_state()  # noqa: NPY002
-    return (
-        random.getstate(),
-        tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in numpy_state),
-        torch.random.get_rng_state().numpy().tobytes(),
-        [state.numpy().tobytes() for state in _cuda_states()],
-    )
-
-
-def _cuda_states() -> list[Tensor]:
-    """Random state of every GPU in use; none where CUDA has not been touched."""
-    initialized: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    return list(torch.cuda.get_rng_state_all()) if initialized else []

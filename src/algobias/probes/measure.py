@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.base import Probe
 from algobias.probes.guard import untouched
@@ -23,6 +21,9 @@ from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
@@ -77,7 +78,7 @@ def check_loss(subject: Subject) -> None:
     Raises:
         BadInput: The loss is one of these.
     """
-    if isinstance(subject.loss, nn.modules.loss._Loss):
+    if isinstance(subject.loss, torch.nn.modules.loss._Loss):
         wrapped = "lambda model, batch: criterion(model(batch[0]), batch[1])"
         raise BadInput("loss", type(subject.loss).__name__, f"a function loss(model, batch), as in {wrapped}")
     first = next(iter(subject.batches), None)

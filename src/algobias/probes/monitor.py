@@ -9,13 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput, unknown_name
+from algobias.lazy import no_grad
 from algobias.probes.base import Probe
 from algobias.probes.cadence import Cadence
 from algobias.probes.measure import MODULE, check_loss, take
@@ -25,6 +22,10 @@ from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import PROBES, parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 EVERY = 500
 """Updates between measurements where nothing else is said."""
@@ -255,6 +256,6 @@ def thinned(
     return kept
 
 
-@torch.no_grad()
+@no_grad
 def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in model.named_parameters()}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import SGD, Adam, AdamW, Optimizer
-
+from algobias.lazy import torch
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Training
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
 
 SETTINGS = ("lr", "momentum", "dampening", "nesterov", "betas", "eps", "amsgrad", "maximize")
 """What must be the same for all parameters; other entries of a group (names, schedules) change nothing."""
@@ -37,7 +38,7 @@ def training_from(
         Unavailable: No single set of numbers describes it: another optimizer, groups with different
             settings, parameters that it does not hold, dampening, maximization.
     """
-    if not isinstance(optimizer, SGD | Adam | AdamW):
+    if not isinstance(optimizer, torch.optim.SGD | torch.optim.Adam | torch.optim.AdamW):
         raise Unavailable(
             f"how {type(optimizer).__name__} trains is not known here, only SGD, Adam and AdamW of torch"
         )
@@ -53,11 +54,11 @@ def training_from(
         "batch": batch,
         "examples": examples,
     }
-    if isinstance(optimizer, SGD):
+    if isinstance(optimizer, torch.optim.SGD):
         if group["dampening"]:
             raise Unavailable("the optimizer's momentum has dampening: no threshold is known")
         return Training(**told, momentum=float(group["momentum"]), nesterov=bool(group["nesterov"]))
-    decoupled = isinstance(optimizer, AdamW) or bool(group.get("decoupled_weight_decay"))
+    decoupled = isinstance(optimizer, torch.optim.AdamW) or bool(group.get("decoupled_weight_decay"))
     beta1, beta2 = (float(beta) for beta in group["betas"])
     return Training(
         **told,

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
-from typing import Any, Literal
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any, Literal
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.probes.reading import Cost, Unavailable
+from algobias.seeding.streams import torch_generator
 
-Loss = Callable[[nn.Module, Any], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Loss = Callable[["nn.Module", Any], "Tensor"]
 Weigh = Callable[[Any], float]
 Mode = Literal["eval", "train", "as_is"]
 
@@ -203,8 +204,7 @@ class Subject:
 
     def generator(self, purpose: str) -> torch.Generator:
         """Random numbers on the CPU, a function of the seed and the purpose only."""
-        digest = hashlib.blake2b(f"{self.seed} {purpose}".encode(), digest_size=7).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest, "little"))
+        return torch_generator(f"{self.seed} {purpose}", size=7)
 
     def shared(self, key: str, make: Callable[[], Any]) -> Any:
         """A result that several probes of one measurement use: made once, kept until the measurement ends."""

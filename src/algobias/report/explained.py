@@ -10,11 +10,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from algobias.answer.doses import dose_left_out
 from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
 from algobias.report.record import Interval, StudyRecord
 from algobias.report.words import mapping
-from algobias.studies.explain.interventions import dose_left_out
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 

@@ -19,9 +19,9 @@ from algobias.running.arms import NOISE_SEEDS, Arms
 from algobias.running.processes import available_cores
 from algobias.running.spec import NO_PROBES
 from algobias.runs.arm_name import ArmName
+from algobias.seeding.states import own_randomness
 from algobias.studies.study import spoken
 from algobias.training.device import exact_arithmetic, one_thread, wait_for
-from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 from algobias.training.subjects import subject_of
 

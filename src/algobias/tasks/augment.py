@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn.functional import pad
+from algobias.lazy import torch
+from algobias.seeding.streams import torch_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class ShiftAndFlip:
     def _move(self, images: Tensor, draws: Tensor) -> Tensor:
         """Crop [B, C, H, W] out of the padded images at (dy, dx), then mirror."""
         count, _, height, width = images.shape
-        padded = pad(images, (self.shift,) * 4)
+        padded = torch.nn.functional.pad(images, (self.shift,) * 4)
         down = draws[:, 0, None] + torch.arange(height, device=images.device)
         along = torch.arange(width, device=images.device).expand(count, width)
         along = torch.where(draws[:, 2, None] == 1, along.flip(1), along) + draws[:, 1, None]
@@ -59,8 +60,7 @@ class ShiftAndFlip:
 @lru_cache(maxsize=32)
 def _draws(examples: int, shift: int, flip: bool, seed: int, epoch: int) -> Tensor:
     """(dy, dx, mirrored) for every example, [n, 3]; kept, because every batch of an epoch asks for them."""
-    mixed = hashlib.blake2b(f"{seed},{epoch}".encode(), digest_size=8).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(mixed, "little"))
+    generator = torch_generator(f"{seed},{epoch}")
     shifts = torch.randint(0, 2 * shift + 1, (examples, 2), generator=generator)
     mirrored = torch.randint(0, 2, (examples, 1), generator=generator)
     return torch.cat([shifts, mirrored * flip], dim=1).to(torch.int16)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
 
 BINS = 15
 

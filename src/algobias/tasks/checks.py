@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
-from algobias.models.attributes import lazy_layers
+from algobias.lazy import torch
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.tasks.source import ItemSource, Rows, Source, TensorSource
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FIRST_ITEMS = 8
 """Items of a dataset that are looked at beforehand; every other one when it is read."""
@@ -42,7 +42,9 @@ def check_finite(source: Source, name: str) -> None:
 
 def check_module(net: Any, wanted: str = "a function that builds an nn.Module") -> None:
     """Refuse what is no module, and layers whose weights do not exist before their first batch."""
-    if not isinstance(net, nn.Module):
+    from algobias.models.attributes import lazy_layers
+
+    if not isinstance(net, torch.nn.Module):
         raise BadInput("model", type(net).__name__, wanted)
     lazy = lazy_layers(net)
     if lazy:

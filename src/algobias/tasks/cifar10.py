@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
 
-from algobias.models.convnet import convnet
-from algobias.models.mlp import mlp
-from algobias.models.norm import Norm
-from algobias.models.resnet import Shortcut, resnet
-from algobias.models.vit import vit_tiny
-from algobias.models.wideresnet import wide_resnet
+from algobias.lazy import torch
+from algobias.models.choices import Norm, Shortcut
+from algobias.seeding.states import own_randomness
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
@@ -27,6 +22,9 @@ from algobias.tasks.files import find_files
 from algobias.tasks.images import first_examples, standardised
 from algobias.tasks.source import TensorSource
 from algobias.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 TRAIN_FILES = tuple(f"cifar-10-batches-py/data_batch_{number}" for number in range(1, 6))
 TEST_FILE = "cifar-10-batches-py/test_batch"
@@ -87,6 +85,12 @@ class Cifar10Options(Options):
 
 def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
     """Images standardised with mean and deviation of each channel over the training images in use."""
+    from algobias.models.convnet import convnet
+    from algobias.models.mlp import mlp
+    from algobias.models.resnet import resnet
+    from algobias.models.vit import vit_tiny
+    from algobias.models.wideresnet import wide_resnet
+
     paths = find_files(data_dir, [*TRAIN_FILES, TEST_FILE], "cifar10", SOURCE)
     models: dict[str, Callable[[], nn.Module]] = {
         "resnet": partial(resnet, options.depth or 20, 10, 3, options.shortcut, options.norm),
@@ -95,7 +99,7 @@ def build(options: Cifar10Options, name: str, data_dir: Path | None) -> Task:
         "convnet": partial(convnet, 3, 32, 10, options.norm, (16, 32)),
         "mlp": partial(mlp, 3072, (200, 200), 10),
     }
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness():
         models[options.model]()  # an impossible depth is told before two hundred megabytes are read
     read = []
     for path in paths[:-1]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def classification_loss(model: nn.Module, batch: Any) -> Tensor:
     """Mean cross-entropy in nats."""
     inputs, labels = batch
-    return cross_entropy(model(inputs), labels)
+    return torch.nn.functional.cross_entropy(model(inputs), labels)
 
 
 def accuracy(model: nn.Module, batch: Any) -> Tensor:

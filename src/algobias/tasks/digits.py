@@ -5,10 +5,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import torch
-from sklearn.datasets import load_digits
-
-from algobias.models.mlp import mlp
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.task import Task
@@ -23,6 +20,10 @@ class DigitsOptions(Options):
 
 def build(options: DigitsOptions, name: str, data_dir: Path | None) -> Task:
     """Pixels / 16; a fixed permutation, its first 800 for training and the other 997 for testing."""
+    from sklearn.datasets import load_digits
+
+    from algobias.models.mlp import mlp
+
     pixels, labels = load_digits(return_X_y=True)
     order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
     x = torch.tensor(pixels / 16, dtype=torch.float32)[order]

@@ -8,15 +8,17 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
+from algobias.lazy import torch
 from algobias.tasks.source import ItemSource, Source, TensorSource
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 from algobias.user_code import PACKAGE, UserFunction
+
+if TYPE_CHECKING:
+    from torch import nn
 
 HASHED_ITEMS = 256
 """Items of a dataset that are hashed, evenly spread over it."""
@@ -98,7 +100,7 @@ def _code_of(function: Callable[..., Any]) -> str:
 
 def _add(digest: Any, value: Any) -> None:
     """Feed one value of an item into the hash: exact for tensors, arrays, images, numbers and text."""
-    if isinstance(value, Tensor):
+    if isinstance(value, torch.Tensor):
         digest.update(f"tensor {value.dtype} {tuple(value.shape)}".encode())
         raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         digest.update(raw.numpy().data)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 256
 """Examples that are checked at a time."""
@@ -57,7 +59,7 @@ def refuse_not_finite(item: Any, name: str, example: int) -> None:
             value = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float64))
         elif isinstance(value, float | np.floating):
             value = torch.tensor(float(value), dtype=torch.float64) if not math.isfinite(value) else None
-        if isinstance(value, Tensor):
+        if isinstance(value, torch.Tensor):
             bad = first_not_finite(value.reshape(-1))
             if bad is not None:
                 raise BadInput(path, f"{bad[1]} in example {example}", "finite numbers only")

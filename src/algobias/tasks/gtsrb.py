@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
 
 from algobias.errors import BadInput
-from algobias.models.refconv import reference_convnet
-from algobias.models.resnet import resnet
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
@@ -23,6 +20,9 @@ from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
 from algobias.tasks.sign_folders import LAYOUT, find_signs, read_signs
 from algobias.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CLASSES = 43
 FILE = "gtsrb32.npz"
@@ -78,6 +78,9 @@ def build(options: GtsrbOptions, name: str, data_dir: Path | None) -> Task:
     Otherwise all official test images, and one track in eight of each class for validation: frames of one
     track are nearly the same picture, so that a split by image would leak.
     """
+    from algobias.models.refconv import reference_convnet
+    from algobias.models.resnet import resnet
+
     data = read(data_dir)
     train, labels, tracks = (
         data["x_train"],

@@ -6,18 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
 
 from algobias.errors import BadInput
-from algobias.models.convnet import convnet
-from algobias.models.mlp import mlp
-from algobias.models.refconv import reference_convnet
-from algobias.models.resnet import resnet
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
@@ -25,6 +20,9 @@ from algobias.tasks.files import find_files
 from algobias.tasks.idx import read_idx
 from algobias.tasks.images import Pixels, first_examples, standardised
 from algobias.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 SIZE = 28
 RECIPES: dict[str, dict[str, Any]] = {
@@ -118,6 +116,11 @@ class IdxSet:
 
     def build(self, options: IdxOptions, name: str, data_dir: Path | None) -> Task:
         """The task with these options."""
+        from algobias.models.convnet import convnet
+        from algobias.models.mlp import mlp
+        from algobias.models.refconv import reference_convnet
+        from algobias.models.resnet import resnet
+
         train_images, train_labels, test_images, test_labels = self.read(data_dir)
         train, test = (
             options.wanted(part, len(labels))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from algobias.trees import tensors_in
 
-from algobias.tasks.trees import tensors_in
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def ink(batch: Any) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Subset
+
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LABEL_KEYS = ("label", "labels", "y", "target", "targets")
 
@@ -40,7 +42,7 @@ def with_labels(batch: Any, key: str | int, labels: Tensor) -> Any:
 
 def known_targets(dataset: Any) -> Tensor | None:
     """All labels of a dataset that keeps them as ``targets`` or ``labels``, [n], without loading an item."""
-    if isinstance(dataset, Subset):
+    if isinstance(dataset, torch.utils.data.Subset):
         whole = known_targets(dataset.dataset)
         return None if whole is None else whole[torch.as_tensor(list(dataset.indices), dtype=torch.long)]
     for name in ("targets", "labels"):
@@ -86,7 +88,7 @@ def stratified(examples: Tensor, labels: Tensor | None, count: int, seed: int) -
 
 def _is_class_labels(value: Any) -> bool:
     return (
-        isinstance(value, Tensor)
+        isinstance(value, torch.Tensor)
         and value.ndim == 1
         and not value.is_floating_point()
         and not value.is_complex()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 
 SAMPLE_TOKENS, TEMPERATURE = 300, 0.8
 
@@ -18,13 +20,13 @@ def token_loss(model: nn.Module, batch: Any) -> Tensor:
     """Mean cross-entropy over all tokens, in nats."""
     inputs, targets = batch
     logits = model(inputs)
-    return cross_entropy(logits.flatten(0, -2), targets.flatten())
+    return torch.nn.functional.cross_entropy(logits.flatten(0, -2), targets.flatten())
 
 
 def minus_nats(model: nn.Module, batch: Any) -> Tensor:
     """Minus the mean nats per token of each window, [B]."""
     inputs, targets = batch
-    losses = cross_entropy(model(inputs).transpose(-1, -2), targets, reduction="none")
+    losses = torch.nn.functional.cross_entropy(model(inputs).transpose(-1, -2), targets, reduction="none")
     return -losses.mean(-1)
 
 

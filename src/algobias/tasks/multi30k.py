@@ -6,15 +6,12 @@ import re
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.models.seq2seq import PrefixTranslator, Translator
-from algobias.models.transformer import GPT
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.files import find_files
 from algobias.tasks.lines import read_lines
@@ -22,6 +19,11 @@ from algobias.tasks.task import Task
 from algobias.tasks.texts import SMALL
 from algobias.tasks.translation import PAD, Decoder, Examples, target_loss, target_nats, target_tokens
 from algobias.tasks.vocabulary import byte_pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from algobias.models.seq2seq import PrefixTranslator
 
 FILES = tuple(
     f"multi30k/{part}.{side}.gz" for part in ("train", "val", "test_2016_flickr") for side in ("en", "de")
@@ -73,6 +75,8 @@ def _subwords(
     validation: list[tuple[str, str]],
     test: list[tuple[str, str]],
 ) -> Task:
+    from algobias.models.seq2seq import Translator
+
     special = ("<pad>", "<s>", "</s>")
     vocabulary, _ = byte_pairs([text for pair in train for text in pair], options.vocabulary, special)
     length = options.length
@@ -201,6 +205,9 @@ def _reference(name: str, train: list[tuple[str, str]], test: list[tuple[str, st
 
 
 def _prefix_model() -> PrefixTranslator:
+    from algobias.models.seq2seq import PrefixTranslator
+    from algobias.models.transformer import GPT
+
     return PrefixTranslator(GPT(5 + 2 * REFERENCE_WORDS, 2 * REFERENCE_LENGTH + 1))
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.models.hf import hf_model
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.files import find_files
 from algobias.tasks.lines import read_lines
 from algobias.tasks.task import Task
 
+if TYPE_CHECKING:
+    pass
+
 FILES = ("sentence_polarity/rt-polarity.pos", "sentence_polarity/rt-polarity.neg")
 SOURCE = "www.cs.cornell.edu/people/pabo/movie-review-data (sentence polarity dataset v1.0)"
 TRAIN = 8000
 LONGEST = 40
-PAD = 0
 WORDS: dict[str, Any] = {
     "optimizer": "adam", "lr": 3e-3, "batch": 32, "schedule": "cosine", "warmup": 0.05, "updates": 800,
 }  # fmt: skip
@@ -46,41 +45,15 @@ class PolarityOptions(Options):
     model: str = Field(default="sum", pattern=r"^(sum|hf:.+)$")
 
 
-class SumOfWords(nn.Module):
-    """Sum of word embeddings over the root of their number, a hidden layer of 64 with ReLU, two outputs.
-
-    Args:
-        words: Vocabulary without padding, whose index is 0.
-        width: Of the embedding.
-        init: Factor on all initial weights: embedding ``N(0, 1 / width)``, matrices ``N(0, 2 / fan_in)``,
-            biases 0.
-    """
-
-    def __init__(self, words: int, width: int, init: float) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(words + 1, width)
-        self.hidden, self.head = nn.Linear(width, 64), nn.Linear(64, 2)
-        with torch.no_grad():
-            self.embedding.weight.normal_(0.0, init / math.sqrt(width))
-            for layer in (self.hidden, self.head):
-                layer.weight.normal_(0.0, init * math.sqrt(2 / layer.in_features))
-                layer.bias.zero_()
-
-    def forward(self, words: Tensor) -> Tensor:
-        """[..., L] of word numbers, 0 for none -> [..., 2]."""
-        there = (words != PAD).unsqueeze(-1).to(self.embedding.weight.dtype)
-        total = (self.embedding(words) * there).sum(-2)
-        mean = total / there.sum(-2).clamp(min=1).sqrt()
-        result: Tensor = self.head(torch.relu(self.hidden(mean)))
-        return result
-
-
 def build(options: PolarityOptions, name: str, data_dir: Path | None) -> Task:
     """Positive sentences first, then negative ones, in a fixed random order; 8,000 for training.
 
     The most frequent words of the training sentences are the vocabulary; others are dropped, then the first
     40 kept.
     """
+    from algobias.models.hf import hf_model
+    from algobias.models.sum_of_words import SumOfWords
+
     paths = find_files(data_dir, list(FILES), "polarity", SOURCE)
     groups = [read_lines(path, "polarity", encoding="latin-1") for path in paths]
     sentences = [line.split(" ") for group in groups for line in group]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
+from algobias.seeding.states import own_randomness
 from algobias.tasks.checks import FIRST_ITEMS
 from algobias.tasks.source import Source
 from algobias.tasks.task import Task
 from algobias.user_code import guarded
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def rehearse(task: Task) -> None:
@@ -25,7 +27,7 @@ def rehearse(task: Task) -> None:
         BadInput: Whatever goes wrong in the user's functions, with file and line; a loss that is not one
             finite number or that no parameter changes; a metric that is not one value for each example.
     """
-    with torch.random.fork_rng(devices=[]):
+    with own_randomness():
         torch.manual_seed(0)
         net = task.build_model()
         net.eval()
@@ -50,8 +52,8 @@ def _telling_examples(source: Source, labels: Tensor | None) -> Tensor:
 
 
 def _check_loss(loss: Any, name: str) -> None:
-    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-        shown = f"tensor {list(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        shown = f"tensor {list(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise BadInput(f"loss on {name}", shown, "one floating-point number: the mean over the batch")
     if not bool(torch.isfinite(loss)):
         raise BadInput(f"loss on {name}", float(loss.detach()), "a finite loss at the initial weights")
@@ -79,8 +81,8 @@ def _check_metric(values: Any, name: str, examples: int, corpus: bool) -> None:
             raise BadInput(
                 field, type(values).__name__, "one number for the whole set (corpus=True)"
             ) from error
-    elif not isinstance(values, Tensor) or values.shape != (examples,):
-        shown = f"tensor {list(values.shape)}" if isinstance(values, Tensor) else type(values).__name__
+    elif not isinstance(values, torch.Tensor) or values.shape != (examples,):
+        shown = f"tensor {list(values.shape)}" if isinstance(values, torch.Tensor) else type(values).__name__
         raise BadInput(field, shown, f"one value for each example, a tensor [{examples}] (or corpus=True)")
     if bool(torch.isnan(torch.as_tensor(values)).any()):
         raise BadInput(field, "nan", "a number at the initial weights")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import TensorDataset, default_collate
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
+from algobias.seeding.states import own_randomness, set_states
+from algobias.seeding.streams import number_named
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
-from algobias.tasks.trees import map_trees, stack_trees, tensors_in, to_device
+from algobias.trees import map_trees, stack_trees, tensors_in, to_device
 from algobias.user_code import guarded
 
-Augment = Callable[[Any, Tensor, tuple[int, ...], int], Any]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Augment = Callable[[Any, "Tensor", tuple[int, ...], int], Any]
 """``augment(batch, index, seeds, epoch)``: a randomly changed batch; a pure function of its arguments."""
 
 EVALUATION = (0, -1)
@@ -118,7 +119,7 @@ class ItemSource(Source):
         device: torch.device | str = "cpu",
     ) -> None:
         self.dataset = dataset
-        self.collate = collate if collate is not None else default_collate
+        self.collate = collate if collate is not None else torch.utils.data.default_collate
         self.name = name
         self.device = torch.device(device)
         self._cache: dict[tuple[int, str], list[Any]] = {}
@@ -128,14 +129,14 @@ class ItemSource(Source):
 
     def item(self, example: int, seed: int = EVALUATION[0], epoch: int = EVALUATION[1]) -> Any:
         """One item as the dataset gives it, before collation."""
-        with _own_randomness():
+        with own_randomness():
             return self._load(example, seed, epoch)
 
     def gather(self, index: Tensor, seeds: tuple[int, ...] = (0,), epoch: int = 0) -> Any:
         """Items loaded one by one, collated row by row, rows stacked over the leading axes."""
         rows = index.reshape(-1, index.shape[-1]).tolist()
         per_seed = max(1, len(rows) // len(seeds))
-        with _own_randomness():
+        with own_randomness():
             made = [self._collate(row, seeds[r // per_seed], epoch) for r, row in enumerate(rows)]
         batch = made[0] if index.ndim == 1 else stack_trees(made, tuple(index.shape[:-1]))
         return to_device(batch, self.device)
@@ -150,7 +151,7 @@ class ItemSource(Source):
         kept: list[Any] = []
         room = CACHED_BYTES - sum(_bytes(batch) for held in self._cache.values() for batch in held)
         for start in range(0, len(examples), size):
-            with _own_randomness():
+            with own_randomness():
                 batch = self._collate(examples[start : start + size], *EVALUATION)
             batch = to_device(batch, self.device)
             room -= _bytes(batch)
@@ -167,7 +168,7 @@ class ItemSource(Source):
         return ItemSource(self.dataset, self.collate, self.name, device)
 
     def _load(self, example: int, seed: int, epoch: int) -> Any:
-        _seed_everything(seed, epoch, example)
+        set_states(number_named(f"{seed},{epoch},{example}"))
         allowed = "an item that the dataset can load"
         return guarded(f"{self.name}[{example}]", lambda: self.dataset[example], allowed)
 
@@ -212,9 +213,9 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
     if isinstance(data, Source):
         source = data
     else:
-        if isinstance(data, TensorDataset):
+        if isinstance(data, torch.utils.data.TensorDataset):
             data = data.tensors
-        if isinstance(data, tuple | dict | Tensor | np.ndarray):
+        if isinstance(data, tuple | dict | torch.Tensor | np.ndarray):
             data = _as_tensors(data, name)
             lengths = {path: len(tensor) for path, tensor in tensors_in(data, name)}
             if len(set(lengths.values())) > 1:
@@ -237,7 +238,7 @@ def source_from(data: Any, name: str, collate: Callable[[list[Any]], Any] | None
 def _refuse_columns(data: Any, name: str) -> None:
     """Refuse ``[x, y]``: a list is a dataset of its items, and this one is meant as a tuple of tensors."""
     if not isinstance(data, list) or not all(
-        isinstance(item, Tensor | np.ndarray) and item.ndim for item in data
+        isinstance(item, torch.Tensor | np.ndarray) and item.ndim for item in data
     ):
         return
     shapes = [tuple(item.shape) for item in data]
@@ -254,7 +255,7 @@ def _as_tensors(data: Any, name: str) -> Any:
             return _as_tensors(torch.from_numpy(np.ascontiguousarray(data)), name)
         except TypeError as error:
             raise BadInput(name, f"array of {data.dtype}", "numbers") from error
-    if isinstance(data, Tensor):
+    if isinstance(data, torch.Tensor):
         if data.ndim == 0:
             raise BadInput(name, "a single number", "a tensor with one entry for each example")
         return data.detach()
@@ -272,22 +273,3 @@ def _as_tensors(data: Any, name: str) -> Any:
 
 def _bytes(batch: Any) -> int:
     return sum(tensor.numel() * tensor.element_size() for _, tensor in tensors_in(batch))
-
-
-def _seed_everything(seed: int, epoch: int, example: int) -> None:
-    mixed = hashlib.blake2b(f"{seed},{epoch},{example}".encode(), digest_size=8).digest()
-    number = int.from_bytes(mixed, "little")
-    random.seed(number)
-    np.random.seed(number & 0xFFFFFFFF)  # noqa: NPY002 (the legacy state is what items draw from)
-    torch.default_generator.manual_seed(number)
-
-
-@contextmanager
-def _own_randomness() -> Iterator[None]:
-    python, legacy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-        torch.set_rng_state(cpu)

@@ -6,21 +6,22 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.models.speech import Conformer, SpeechConvNet
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.files import find_files
 from algobias.tasks.task import Task
 from algobias.tasks.wav import read_wav
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FILE = "free-spoken-digit-dataset/recordings/0_jackson_0.wav"
 SOURCE = "github.com/Jakobovski/free-spoken-digit-dataset (all of recordings/)"
@@ -51,6 +52,8 @@ class SpokenDigitsOptions(Options):
 
 def build(options: SpokenDigitsOptions, name: str, data_dir: Path | None) -> Task:
     """Log-mel spectrograms by the library ``librosa``, standardised by band over the training frames."""
+    from algobias.models.speech import Conformer, SpeechConvNet
+
     (path,) = find_files(data_dir, [FILE], "spoken_digits", SOURCE)
     clips = sorted(path.parent.glob("*.wav"))
     known = [re.fullmatch(r"(\d)_([a-z]+)_(\d+)", clip.stem) for clip in clips]

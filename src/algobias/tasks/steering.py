@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.models.refconv import reference_convnet
+from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import classification_loss
@@ -21,6 +19,9 @@ from algobias.tasks.files import find_either, find_files
 from algobias.tasks.images import standardised
 from algobias.tasks.npz import read_npz
 from algobias.tasks.task import Task
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FILE = "driving_sim.npz"
 SOURCE = (
@@ -87,6 +88,8 @@ def build(options: SteeringOptions, name: str, data_dir: Path | None) -> Task:
     Consecutive frames are nearly the same, so blocks of time are kept together and 20 rows at every border
     dropped. Most frames go straight: the metric is balanced accuracy, by the shares of the test set.
     """
+    from algobias.models.refconv import reference_convnet
+
     data, path = read(data_dir)
     images, rows = data["x"], data["y"]
     if (

@@ -7,22 +7,24 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.models.registry import build as build_zoo_model
+from algobias.lazy import torch
 from algobias.recipe import DataSpec, ModelSpec, Recipe
+from algobias.seeding.states import own_randomness
 from algobias.tasks import fingerprint
 from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch
 from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
 from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
-from algobias.tasks.trees import tensors_in
 from algobias.tasks.words import recipe_from_words
+from algobias.trees import tensors_in
 from algobias.user_code import guarded, of_user
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FIT_EXAMPLES = 2000
 """Training loss and metric are taken on at most so many training examples."""
@@ -37,7 +39,7 @@ def _number(field: str, value: Any, above: float = -math.inf) -> float | None:
     """A finite number that a user gave as a number, not as text or a truth value; None stays None."""
     if value is None:
         return None
-    if isinstance(value, Tensor | np.ndarray) and value.ndim == 0:
+    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
         raise BadInput(field, value, "a finite number, or None")
@@ -141,7 +143,7 @@ class Task:
         for field, function in functions.items():
             if not callable(function):
                 raise BadInput(field, type(function).__name__, "a function")
-        if isinstance(model, nn.Module):
+        if isinstance(model, torch.nn.Module):
             raise BadInput(
                 "model", type(model).__name__, "a function that builds the network anew for each seed"
             )
@@ -217,6 +219,8 @@ class Task:
         Raises:
             BadInput: Not a model of the zoo, or one that does not fit the data; layers without weights yet.
         """
+        from algobias.models.registry import build as build_zoo_model
+
         if spec is None or spec.name == "task":
             net: nn.Module = guarded("model", self.model)
             check_module(net)
@@ -326,7 +330,7 @@ class Task:
             if self.fit_examples != FIT_EXAMPLES:
                 digest.update(f"fit examples {self.fit_examples}".encode())
             digest.update(fingerprint.hash_code(functions, self.files).encode())
-            with torch.random.fork_rng(devices=[]):
+            with own_randomness():
                 digest.update(fingerprint.hash_structure(self.build_model()).encode())
             self._hash = digest.hexdigest()
         return self._hash

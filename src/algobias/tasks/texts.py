@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from pydantic import Field
 
-from algobias.models.hf import hf_model
-from algobias.models.transformer import GPT, ActivationName, NormName, PositionName
+from algobias.models.choices import ActivationName, NormName, PositionName
 from algobias.tasks.builtin import Options
 from algobias.tasks.language import (
     BitsPerCharacter,
@@ -22,6 +20,9 @@ from algobias.tasks.language import (
 from algobias.tasks.task import Task
 from algobias.tasks.vocabulary import Vocabulary, byte_pairs, characters
 from algobias.tasks.windows import Windows, random_starts
+
+if TYPE_CHECKING:
+    import torch
 
 FIT_WINDOWS = 240
 TEST_SEED = 30_001
@@ -88,6 +89,9 @@ def text_task(
         validation: Validation text.
         habit: Tolerance in nats.
     """
+    from algobias.models.hf import hf_model
+    from algobias.models.transformer import GPT
+
     held = [text for text in (test, validation) if text is not None]
     vocabulary = _vocabulary(options, train, held)
     tokens, answers = vocabulary.encode(train), vocabulary.encode(test)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import no_grad, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 PAD = 0
 
@@ -20,14 +20,16 @@ def target_loss(model: nn.Module, batch: Any) -> Tensor:
     """Mean cross-entropy over the target tokens that are not padding, in nats."""
     source, target = batch
     logits = model(source, target[..., :-1])
-    return cross_entropy(logits.flatten(0, -2), target[..., 1:].flatten(), ignore_index=PAD)
+    return torch.nn.functional.cross_entropy(
+        logits.flatten(0, -2), target[..., 1:].flatten(), ignore_index=PAD
+    )
 
 
 def target_nats(model: nn.Module, batch: Any) -> Tensor:
     """Minus nats per target token of each pair, [B]."""
     source, target = batch
     logits = model(source, target[..., :-1]).transpose(-1, -2)
-    losses = cross_entropy(logits, target[..., 1:], ignore_index=PAD, reduction="none")
+    losses = torch.nn.functional.cross_entropy(logits, target[..., 1:], ignore_index=PAD, reduction="none")
     return -losses.sum(-1) / target_tokens(batch).clamp(min=1)
 
 
@@ -37,7 +39,7 @@ def target_tokens(batch: Any) -> Tensor:
     return found
 
 
-@torch.no_grad()
+@no_grad
 def beam_search(
     model: Any,
     source: Tensor,
@@ -204,7 +206,7 @@ class Examples:
 
 def _digest(model: nn.Module) -> str:
     """Hash of all weights. Cost: about a millisecond per megabyte."""
-    if not isinstance(model, nn.Module):
+    if not isinstance(model, torch.nn.Module):
         return str(id(model))
     found = hashlib.blake2b(digest_size=16)
     for tensor in (*model.parameters(), *model.buffers()):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 View = Literal["search", "confirm"]
 SEARCH_SHARE = 5

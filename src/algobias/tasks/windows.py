@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.tasks.source import Source
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Windows(Source):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
+import scipy
 
 from algobias.errors import BadInput
 from algobias.theory._given import fraction, positive, whole
@@ -168,7 +168,11 @@ def delayed_shifted_product(delay: int, momentum: float) -> float:
 def _root(function: object, high: float) -> float:
     """The root in (0, high] of a function that is negative near 0 and not negative at ``high``."""
     # Rounding at the end of the bracket may leave the sign at its root open.
-    return float(brentq(function, 0.0, math.nextafter(high, 4.0) * (1 + 1e-12), xtol=1e-300, rtol=_EXACT))
+    return float(
+        scipy.optimize.brentq(
+            function, 0.0, math.nextafter(high, 4.0) * (1 + 1e-12), xtol=1e-300, rtol=_EXACT
+        )
+    )
 
 
 def threshold_sharpness(

@@ -22,9 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
 from algobias.errors import BadInput
 from algobias.theory._given import Array, array, whole
@@ -227,7 +226,7 @@ def _largest(curvature: Array, p: float, single: Callable[[Array], Array], rotat
         # (H_i X H_i)_ad = sum_bc H_ab X_bc H_cd: the pairs (ab), (cd) become rows (ad) and columns (bc).
         matrix = p * pairs.transpose(0, 3, 1, 2).reshape(rank**2, rank**2) + np.diag(full.ravel())
         matrix /= np.outer(root.ravel(), root.ravel())
-        return float(eigh(matrix, eigvals_only=True, subset_by_index=[rank**2 - 1] * 2)[0])
+        return float(scipy.linalg.eigh(matrix, eigvals_only=True, subset_by_index=[rank**2 - 1] * 2)[0])
 
     def apply(flat: Array) -> Array:
         x = flat.reshape(rank, rank) / root
@@ -277,11 +276,13 @@ def _top(apply: Callable[[Array], Array], size: int, start: Array) -> tuple[floa
         matrix = np.column_stack([apply(unit) for unit in np.eye(size)])
         values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
         return float(values[-1]), vectors[:, -1]
-    operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
+    operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=apply, dtype=np.float64)
     for attempt in (start, np.random.default_rng(0).standard_normal(size) + start):
         try:
-            found, at = eigsh(operator, k=1, which="LA", v0=attempt, tol=1e-13, ncv=min(size, 12))
-        except ArpackNoConvergence:
+            found, at = scipy.sparse.linalg.eigsh(
+                operator, k=1, which="LA", v0=attempt, tol=1e-13, ncv=min(size, 12)
+            )
+        except scipy.sparse.linalg.ArpackNoConvergence:
             continue
         return float(found[0]), at[:, 0]
     raise ArithmeticError("the Lanczos iteration for the mean-square threshold did not converge")

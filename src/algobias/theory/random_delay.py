@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from algobias.theory._given import Array, fraction, whole
 
@@ -57,7 +57,7 @@ def random_delay_product(delay: int, momentum: float = 0.0, shifted: bool = Fals
     def fed(product: float) -> float:
         return math.log(float(product**2 * (noise / np.abs(ahead + product * past) ** 2).sum()))
 
-    return float(brentq(fed, 1e-6 * limit, (1 - 1e-9) * limit, xtol=1e-14 * limit, rtol=1e-13))
+    return float(scipy.optimize.brentq(fed, 1e-6 * limit, (1 - 1e-9) * limit, xtol=1e-14 * limit, rtol=1e-13))
 
 
 def _mean_limit(tau: int, m: float, lag: int) -> tuple[float, float]:
@@ -72,7 +72,9 @@ def _mean_limit(tau: int, m: float, lag: int) -> tuple[float, float]:
         return (tau + 0.5) * theta + turned - math.pi / 2
 
     high = math.pi / (2 * tau + 1)
-    theta = float(brentq(phase, 0.0, high * (1 + 1e-12), xtol=1e-300, rtol=1e-15)) if m else high
+    theta = (
+        float(scipy.optimize.brentq(phase, 0.0, high * (1 + 1e-12), xtol=1e-300, rtol=1e-15)) if m else high
+    )
     window = math.sin((2 * tau + 1) * theta / 2) / ((2 * tau + 1) * math.sin(theta / 2))
     return theta, 2 * math.sin(theta / 2) * abs(1 - m * np.exp(-1j * lag * theta)) / window
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from algobias.errors import BadInput
 from algobias.theory._given import Array, array
@@ -68,7 +68,9 @@ def gradient_flow_minimum(weights: ArrayLike) -> Array:
         return float(log_least + np.log(others + math.exp(log_least)).sum())
 
     lowest = -float(np.log1p(others).sum())
-    root = 0.0 if lowest == 0 else brentq(excess, lowest - 1e-12, 1e-12, xtol=1e-300, rtol=1e-15)
+    root = (
+        0.0 if lowest == 0 else scipy.optimize.brentq(excess, lowest - 1e-12, 1e-12, xtol=1e-300, rtol=1e-15)
+    )
     return np.asarray(np.sign(w) * np.sqrt(gaps + math.exp(root)))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from algobias.levers.step import State
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
 
 SMALL = 20_000
 """A network with fewer parameters costs as much alone as in a stack of two, and has few bits to compare."""

@@ -14,16 +14,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import safetensors
-import safetensors.torch
-import torch
-from torch import Tensor, nn
 
 from algobias.errors import BadInput, StoreError, unknown_name
+from algobias.lazy import torch
 from algobias.runs.observer import Check, Snapshot
 from algobias.untrusted import regular_file
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = "1"
 PRIVATE_FILE, PRIVATE_FOLDER = 0o600, 0o700
@@ -225,13 +226,15 @@ def load_into(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> No
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], about: dict[str, str]) -> None:
+    from safetensors.torch import save
+
     # Rows of a stack share one storage, which safetensors refuses: every tensor gets its own.
     own = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
     about = {"format": FORMAT, **about}
-    write_whole(path, safetensors.torch.save(own, metadata={**about, "crc": str(_crc(own, about))}))
+    write_whole(path, save(own, metadata={**about, "crc": str(_crc(own, about))}))
 
 
 def _crc(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> int:
@@ -272,7 +275,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()
     ):
         raise BadInput("checkpoint", str(path), "a state dict: tensors by name")
     return _in_memory(content, path)

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
 from algobias.errors import BadInput
+from algobias.lazy import torch
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from algobias.errors import BadInput
-from algobias.levers.step import Batch, Key, Layout, State
+from algobias.levers.step import Batch, Key, Layout, State, stream_of
 from algobias.models.attributes import PlainNumbers
-from algobias.tasks.trees import map_trees
+from algobias.seeding.states import reseed, seeded
 from algobias.training.alone import Alone, shapes_of, twice, twins_of
-from algobias.training.seeding import reseed, seeded, stream_of
 from algobias.training.weighting import weighted
+from algobias.trees import map_trees
 
 
 def layout_of(model: nn.Module) -> Layout:
@@ -111,7 +111,7 @@ class Looped:
     def gradient(self, state: State, batch: Batch, rows: Tensor | None, key: Key) -> tuple[Tensor, State]:
         """Gradient of the batch loss, [P], as ``loss.backward()`` gives it.
 
-        The global random states are set: call it inside :func:`~algobias.training.seeding.own_randomness`.
+        The global random states are set: call it inside :func:`~algobias.seeding.states.own_randomness`.
 
         Raises:
             BadInput: The loss is no scalar or depends on no parameter, or the forward pass writes to a

@@ -12,12 +12,12 @@ from algobias.levers.step import State, Tree
 from algobias.recipe import Recipe
 from algobias.runs.observer import Interrupted, Observer, Snapshot
 from algobias.runs.outcome import Outcome
+from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import select
 from algobias.training.origin import begin
 from algobias.training.records import Record, check, outcome_of, restore, save, tensors_of
-from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 from algobias.training.trivial import trivial_metrics
 

@@ -11,21 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algobias.components.ghost_norm import KINDS
 from algobias.errors import BadInput
 from algobias.levers.base import Part
-from algobias.levers.ghost_norm import KINDS
 from algobias.levers.step import Batch, Grads, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
+from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
-from algobias.tasks.trees import to_device
 from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.remember import alike, together, tried
-from algobias.training.seeding import seeded
 from algobias.training.stacking import can_stack, displaced
 from algobias.training.weighable import ALLOWED, EXAMPLES, weighing_fault
 from algobias.training.weighting import kept_only, row_weights
+from algobias.trees import to_device
 from algobias.user_code import UserFunction, raised_in
 
 TRIED = 1

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from algobias.levers.base import STAGES, Context, Part
-from algobias.levers.randomness import generator
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
+from algobias.seeding.streams import generator
 from algobias.tasks.source import Source
 
 

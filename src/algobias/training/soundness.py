@@ -12,11 +12,11 @@ from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
+from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
 from algobias.training.engines import Looped, unconnected
 from algobias.training.network import Network, stack
-from algobias.training.seeding import own_randomness
 from algobias.training.setup import Setup
 from algobias.training.stacking import agreement, apart, displaced, row_of, same_buffers
 from algobias.user_code import guarded, where_and_what

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
 from algobias.levers.step import Key, State
+from algobias.seeding.states import GlobalStates, own_randomness
 from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
-from algobias.tasks.trees import map_trees, to_device
 from algobias.training.engines import Looped, Stacked, layout_of, state_of
-from algobias.training.seeding import own_randomness
+from algobias.trees import map_trees, to_device
 
 STACK_PARAMETERS = 400_000
 """Up to this size stacked small networks are faster than one by one (benchmarks/README.md, engine)."""
@@ -73,13 +71,13 @@ def _agrees(task: Task, made: Callable[[int], nn.Module]) -> bool:
     batch = to_device(task.train.gather(index, (0, 1), 0), torch.device("cpu"))
     stacked, looped = Stacked(model, task.loss), Looped(model, task.loss, layout)
     key = Key(update=0, epoch=0, seeds=(0, 1), index=index)
-    before = _outside_torch()
+    before = GlobalStates.now().outside_torch()
     grads, _ = stacked.gradient(both, batch, None, key)
     model.eval()
     with torch.no_grad():
         for function in (task.loss, task.metric):
             stacked.evaluate(function, both, row_of(batch, 0))
-    if _outside_torch() != before:
+    if GlobalStates.now().outside_torch() != before:
         return False
     for row, state in enumerate(states):
         own = replace(key, seeds=(row,), index=index[row])
@@ -138,9 +136,3 @@ def agreement(dtype: torch.dtype) -> float:
 def row_of(batch: Any, row: int) -> Any:
     """One run's batch out of those of a stack."""
     return map_trees(lambda leaf: leaf[row] if leaf.dim() else leaf, batch)
-
-
-def _outside_torch() -> tuple[Any, ...]:
-    """Random states of Python and numpy."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
-    return random.getstate(), kind, bytes(np.asarray(keys)), *rest

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 
 from algobias.errors import BadInput
-from algobias.tasks.trees import map_trees, to_device
+from algobias.seeding.states import own_randomness
 from algobias.training.network import Network
-from algobias.training.seeding import own_randomness
 from algobias.training.stacking import agreement
+from algobias.trees import map_trees, to_device
 
 EXAMPLES = 4
 """Examples on which it is tried."""

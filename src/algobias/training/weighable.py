@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algobias.components.ghost_norm import GhostBatchNorm
 from algobias.errors import BadInput
-from algobias.levers.ghost_norm import GhostBatchNorm
 from algobias.levers.step import Batch, Key, State
-from algobias.tasks.trees import map_trees
+from algobias.seeding.states import own_randomness
 from algobias.training.engines import Function, Looped, layout_of, state_of
-from algobias.training.seeding import own_randomness
 from algobias.training.stacking import agreement, apart, displaced
+from algobias.trees import map_trees
 from algobias.user_code import where_and_what
 
 EXAMPLES = 4

@@ -13,8 +13,8 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from algobias.errors import BadInput
 from algobias.levers.step import Batch
-from algobias.tasks.trees import map_trees
 from algobias.training.forwards import Forward, changed_forward
+from algobias.trees import map_trees
 
 
 def weighted(model: nn.Module, weights: Tensor | None) -> AbstractContextManager[None]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.activations import layers
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
@@ -16,6 +14,9 @@ from algobias.probes.passes.rows import NEEDS_LABELS
 from algobias.probes.passes.weighing import IGNORED, examples
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RANK = 1e-6
 """Singular values of the class means at most this times the largest are rounding of single precision."""
@@ -70,7 +71,7 @@ class NeuralCollapse(Probe):
             cosines = (unit @ unit.T)[~torch.eye(classes, dtype=torch.bool, device=unit.device)]
             parts["NC2 spread of angles"] = float((cosines + 1 / (classes - 1)).abs().mean())
         module = subject.model.get_submodule(last)
-        if isinstance(module, nn.Linear) and len(module.weight) == len(seen) == classes:
+        if isinstance(module, torch.nn.Linear) and len(module.weight) == len(seen) == classes:
             weight = module.weight.detach().double()
             difference = weight / weight.norm() - centred / centred.norm()
             parts["NC3 self-duality"] = float(difference.norm())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.matrices.lanczos import Extreme, extreme, stepping_down
 from algobias.probes.matrices.operator import Operator, gauss_newton, hessian, scaled
@@ -17,6 +16,9 @@ from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject, Training
 from algobias.spelling import Whole
 from algobias.theory.stability import adam_threshold_sharpness, threshold_sharpness
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 COLD_EVERY = 5
 """Every fifth reading of a run starts from nowhere: another eigenvalue may have become the largest."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.activations import Features, layers
 from algobias.probes.passes.layers import matrices, matrix_norm
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAST = "the input of the linear or convolutional layer executed last"
 RANK = 1e-7

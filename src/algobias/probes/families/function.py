@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
-
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
 from algobias.probes.passes.losses import totals
@@ -15,6 +13,9 @@ from algobias.probes.passes.samples import mean_interval, quantile, share_interv
 from algobias.probes.passes.weighing import examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class InputGradientNorm(Probe):

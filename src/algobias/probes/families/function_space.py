@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import no_grad, torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import totals, trained_scale
@@ -16,6 +14,9 @@ from algobias.probes.passes.weighing import example, examples
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.theory.stability import StabilityNorm, function_stability_norm, relu_stability_norm
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 ONLY = "it is defined for Linear - ReLU - Linear networks with biases and one output"
 
@@ -99,12 +100,12 @@ def _layers(model: nn.Module) -> _Layers:
         Unavailable: It is another network.
     """
     leaves = [m for m in model.modules() if not any(True for _ in m.children())]
-    kept = [m for m in leaves if not isinstance(m, nn.Flatten | nn.Identity)]
-    if len(kept) != 3 or [type(m) for m in kept] != [nn.Linear, nn.ReLU, nn.Linear]:
+    kept = [m for m in leaves if not isinstance(m, torch.nn.Flatten | torch.nn.Identity)]
+    if len(kept) != 3 or [type(m) for m in kept] != [torch.nn.Linear, torch.nn.ReLU, torch.nn.Linear]:
         raise Unavailable(f"{ONLY}, made of these three modules")
     first, last = kept[0], kept[2]
-    assert isinstance(first, nn.Linear)
-    assert isinstance(last, nn.Linear)
+    assert isinstance(first, torch.nn.Linear)
+    assert isinstance(last, torch.nn.Linear)
     if last.out_features != 1 or first.bias is None or last.bias is None:
         raise Unavailable(ONLY)
     if not all(p.requires_grad for layer in (first, last) for p in layer.parameters()):
@@ -112,7 +113,7 @@ def _layers(model: nn.Module) -> _Layers:
     return _Layers(first, last)
 
 
-@torch.no_grad()
+@no_grad
 def _inputs(subject: Subject, batch: Any, layers: _Layers, count: int) -> Tensor:
     """Inputs of a batch, [b, d], once the network is seen to be what its modules say."""
     with captured(subject.model) as call:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Annotated, ClassVar
 
+import scipy
 from pydantic import Field
-from scipy import stats
 
 from algobias.judge.statistics import t_reach
 from algobias.numerics.rounding import Rounding
@@ -19,7 +19,6 @@ from algobias.spelling import Whole
 
 LUQ = "Chmiel et al., Accurate Neural Training with 4-bit Matrix Multiplications at Standard Formats, 2023"
 FP4 = "Chmiel et al., FP4 All the Way: Fully Quantized Training of LLMs, 2025"
-Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
 ALARM = math.sqrt(3)
 """Gradient over rounding noise below which training in the format becomes ineffective."""
 
@@ -67,7 +66,8 @@ class QuantisedGradientBias(Formatted):
         mean = bias + 2 * projection - size  # |E Q(g)|^2, without the noise of the mean
         told: Interval | None = None
         if self.rounding == "stochastic":
-            half = Z * math.sqrt(sum(one.bias_variance for one in found.values()))
+            z = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2))
+            half = z * math.sqrt(sum(one.bias_variance for one in found.values()))
             bounds = (_root(bias - half, size), _root(bias + half, size))
             told = Interval(*bounds, LEVEL, "many entries, rounded independently of each other")
         parts = {

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.losses import checked
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.keys import ink
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class GroupLoss(Probe):

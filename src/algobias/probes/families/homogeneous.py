@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from algobias.lazy import no_grad
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, mean_loss, totals
@@ -17,6 +16,9 @@ from algobias.probes.passes.ways import require_swapping
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SCALES = (0.8, 1.25)
 TOLERANCE = 1e-4
@@ -122,7 +124,7 @@ def homogeneity(subject: Subject) -> float:
     return float(round(degree)) if abs(degree - round(degree)) < 1e-3 else degree
 
 
-@torch.no_grad()
+@no_grad
 def _outputs_at(subject: Subject, params: dict[str, Tensor], batch: object) -> Tensor:
     require_swapping(subject)
     with captured(subject.model) as call:

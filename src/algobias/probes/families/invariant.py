@@ -7,23 +7,23 @@ import statistics
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.losses import loss_at, totals
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 SCALES = (0.5, 2.0)
 SHARE = 0.02
 """A layer is scale-invariant where halving and doubling its weights changes the loss by less than this share
 of what other weights of the same norm change."""
 
-NORMALISED = (nn.modules.batchnorm._BatchNorm, nn.modules.instancenorm._InstanceNorm)
 HOFFER = "Hoffer et al., Norm matters: efficient and accurate normalization schemes in deep networks, 2018"
 VAN_LAARHOVEN = "van Laarhoven, L2 Regularization versus Batch and Weight Normalization, 2017"
 
@@ -190,7 +190,8 @@ def _scale_invariant(subject: Subject) -> dict[str, tuple[str, ...]]:
 @contextmanager
 def batch_statistics(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch inside, as in training; modes are put back."""
-    modes = {m: m.training for m in model.modules() if isinstance(m, NORMALISED)}
+    normalised = (torch.nn.modules.batchnorm._BatchNorm, torch.nn.modules.instancenorm._InstanceNorm)
+    modes = {m: m.training for m in model.modules() if isinstance(m, normalised)}
     try:
         for module in modes:
             module.training = True

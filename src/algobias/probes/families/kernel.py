@@ -6,12 +6,11 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
 from algobias.probes.passes.draws import picked, random_batches
@@ -22,6 +21,9 @@ from algobias.probes.passes.weighing import IGNORED, example, examples, weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import KEPT_BYTES, Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 KERNEL = (
     "K_ij = <grad s(x_i), grad s(x_j)> over trained parameters, s = sum of the outputs of an example (of its "
@@ -283,7 +285,7 @@ def _label_kernel(subject: Subject, batch: Any) -> Tensor:
     if labels is not None and labels.dim() == 1:
         return (labels[:, None] == labels[None]).double()
     target = batch[-1] if isinstance(batch, tuple | list) and len(batch) >= 2 else None
-    if isinstance(target, Tensor) and target.is_floating_point() and len(target) == len(logits):
+    if isinstance(target, torch.Tensor) and target.is_floating_point() and len(target) == len(logits):
         flat = target.double().flatten(1) if target.dim() > 1 else target.double()[:, None]
         return flat @ flat.T
     raise Unavailable("it needs one label or target for each example; pass labels= where they are elsewhere")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from algobias.judge.statistics import t_reach
@@ -20,6 +19,9 @@ from algobias.probes.passes.samples import LEVEL, SAMPLED, Floats, mean_interval
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    import torch
 
 MCCANDLISH = "McCandlish, Kaplan and Amodei, An empirical model of large-batch training, 2018"
 ZHU = "Zhu, Wu, Yu, Wu and Ma, The anisotropic noise in stochastic gradient descent, 2019"

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Annotated, ClassVar
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy import stats
 
 from algobias.judge.statistics import t_reach
 from algobias.probes.base import Card, Probe
@@ -122,7 +122,7 @@ class DistanceSlope(Probe):
         if len(kept) < 3:
             raise Unavailable(f"it needs weights at three updates or more, not {len(kept)}")
         x, y = np.log(np.array(list(kept), dtype=np.float64)), np.array(list(kept.values()))
-        fit = stats.linregress(x, y)
+        fit = scipy.stats.linregress(x, y)
         half = t_reach(LEVEL, len(x) - 2) * float(fit.stderr)
         condition = "deviations from the line are normal and independent of each other, roughly so in one run"
         slope = float(fit.slope)

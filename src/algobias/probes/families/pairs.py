@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import no_grad, torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, labels_in, logits_in, single_call
 from algobias.probes.passes.losses import totals
@@ -20,6 +19,9 @@ from algobias.probes.passes.weighing import IGNORED, examples
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class PredictionChurn(Probe):
@@ -77,7 +79,7 @@ class PredictionChurn(Probe):
             warnings=warnings,
         )
 
-    @torch.no_grad()
+    @no_grad
     def _predict(self, subject: Subject, state: State, batch: Any) -> tuple[Tensor, Tensor]:
         require_swapping(subject)
         with captured(subject.model) as call:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, totals
@@ -16,20 +14,23 @@ from algobias.probes.passes.weighing import example
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 ALLOWED = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ReLU,
-    nn.Identity,
-    nn.Flatten,
-    nn.Unflatten,
-    nn.Dropout,
-    nn.Dropout1d,
-    nn.Dropout2d,
+    "Linear",
+    "Conv1d",
+    "Conv2d",
+    "Conv3d",
+    "ReLU",
+    "Identity",
+    "Flatten",
+    "Unflatten",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
 )
-"""Layers of which a forward pass with squared weights sums over paths."""
+"""Layers of ``torch.nn`` of which a forward pass with squared weights sums over paths."""
 
 
 class PathNorm(Probe):
@@ -107,10 +108,10 @@ class PathNorm(Probe):
 
 
 def _is_odd(module: nn.Module) -> bool:
-    if isinstance(module, ALLOWED):
+    if isinstance(module, tuple(getattr(torch.nn, name) for name in ALLOWED)):
         return getattr(module, "padding_mode", "zeros") not in ("zeros", "circular")
     own = any(True for _ in module.parameters(recurse=False)) or any(
         True for _ in module.buffers(recurse=False)
     )
     leaf = not any(True for _ in module.children())
-    return own or leaf or isinstance(module, nn.MultiheadAttention | nn.RNNBase)
+    return own or leaf or isinstance(module, torch.nn.MultiheadAttention | torch.nn.RNNBase)

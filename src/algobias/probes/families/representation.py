@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
+import scipy
 from pydantic import Field, model_validator
-from scipy import stats
-from torch import Tensor
 
 from algobias.numerics.formats import parse_format
 from algobias.numerics.masks import magnitude_mask
@@ -20,6 +19,9 @@ from algobias.probes.passes.precision import FormatName, Formatted, matrices_of,
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMATS = "Micikevicius et al., FP8 Formats for Deep Learning, 2022"
 LOGNORMAL = "Chmiel et al., Neural gradients are near-lognormal, 2021"
@@ -172,7 +174,7 @@ class LognormalFit(Probe):
                 continue
             moments[name] = {"mean": float(logs.mean()), "std": float(logs.std()), "entries": len(logs)}
             normal = (logs - logs.mean()) / logs.std()
-            parts[name], counts[name] = float(stats.kstest(normal, "norm").statistic), len(logs)
+            parts[name], counts[name] = float(scipy.stats.kstest(normal, "norm").statistic), len(logs)
         if not parts:
             raise Unavailable("all magnitudes of the gradient are equal: there is no distribution to fit")
         value = sum(parts[name] * counts[name] for name in parts) / sum(counts.values())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.losses import gradient, gradient_at, mean_loss
 from algobias.probes.passes.samples import LEVEL, mean_bounds, skewed
@@ -17,6 +16,9 @@ from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Scale = Literal["plain", "adaptive"]
 CONDITION = "independent random directions in opposite pairs"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import no_grad, torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import totals
@@ -21,7 +20,10 @@ from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK = 64
 """Points of a slice that are evaluated together."""
@@ -117,7 +119,7 @@ def _repeated(batch: Any, count: int) -> Any:
     return map_trees(lambda x: x.expand(count, *x.shape[1:]) if x.ndim else x, batch)
 
 
-@torch.no_grad()
+@no_grad
 def _call(
     subject: Subject, state: State, batch: Any, line: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:

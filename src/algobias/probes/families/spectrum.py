@@ -6,8 +6,8 @@ import math
 from typing import ClassVar
 
 import numpy as np
+import scipy
 from pydantic import Field
-from scipy import stats
 
 from algobias.probes.base import Card, Probe
 from algobias.probes.matrices.lanczos import quadrature, random_start, stepping_down
@@ -103,6 +103,6 @@ def smoothed(found: list[tuple[Floats, Floats]], low: float, high: float) -> tup
     """
     width = 0.01 * (high - low) or 1.0
     grid = np.linspace(low - 4 * width, high + 4 * width, GRID)
-    bells = [stats.norm.pdf(grid[:, None], nodes, width) @ weights for nodes, weights in found]
+    bells = [scipy.stats.norm.pdf(grid[:, None], nodes, width) @ weights for nodes, weights in found]
     density: Floats = np.mean(bells, axis=0)
     return grid, density

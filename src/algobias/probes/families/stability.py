@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import EDGE, EffectiveSharpness
 from algobias.probes.passes.draws import random_batches
@@ -24,6 +22,9 @@ from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.subject import Subject, Training
 from algobias.spelling import Whole
 from algobias.theory.stability import batch_sharpness_plateaus, mean_square_threshold_from_gram
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MULAYOFF = "Mulayoff and Michaeli, Exact mean square linear stability analysis for SGD, 2024"
 GILADI = "Giladi, Nacson, Hoffer and Soudry, At stability's edge, 2020"
@@ -258,7 +259,7 @@ def _along_gradient(subject: Subject, batch: Any, share: float) -> float | None:
         return fixed, flatten(back, params)
 
     # Fused attention has no second derivative.
-    with sdpa_kernel(SDPBackend.MATH):
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         g, product = compute()
     subject.meter.products += share
     square = float(g.double() @ g.double())

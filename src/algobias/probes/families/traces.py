@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.curvature import times_norm
 from algobias.probes.matrices.lanczos import Krylov, random_start, stepping_down
@@ -19,6 +18,9 @@ from algobias.probes.passes.singles import per_example
 from algobias.probes.reading import Interval, Reading
 from algobias.probes.subject import Subject
 from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOOKS = (6, 12, 24, 48, 96)
 """Random vectors after which the half-width is looked at."""

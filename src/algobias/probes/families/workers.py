@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
-
+from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
 from algobias.probes.reading import Reading, Twin, Unavailable
 from algobias.probes.subject import Subject

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
+from algobias.lazy import torch
 from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import checked, flatten, weighed
@@ -15,7 +12,10 @@ from algobias.probes.passes.singles import per_example
 from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class GaussNewton(Operator):
@@ -43,7 +43,7 @@ class GaussNewton(Operator):
         require_whole_graph(self.subject)
         total = torch.zeros_like(v)
         for batch, factor, share in weighed(self.subject):
-            with sdpa_kernel(SDPBackend.MATH):
+            with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
                 total.add_(self._batch(batch, v), alpha=factor)
             self.subject.meter.products += share
         return total

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.autograd.function import BackwardCFunction
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
+from algobias.lazy import torch
 from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.losses import checked, flatten, gradient_at, require_graph, weighed
 from algobias.probes.passes.ways import ways
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import KEPT_BYTES, Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 STEP = 1e-3
 """Finite differences move the weights by this share of their norm, and by half of it as a check."""
@@ -108,7 +107,7 @@ class Hessian(Operator):
         return total
 
     def _with_math_attention(self, v: Tensor) -> Tensor:
-        with sdpa_kernel(SDPBackend.MATH):
+        with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
             return self._exact(v)
 
     def _gradients(self) -> Iterator[tuple[Tensor, float, float]]:
@@ -212,7 +211,7 @@ def _has_own_backward(gradient: Tensor) -> bool:
         if node.name() == ERROR_NODE:
             raise NotImplementedError("a function in it is marked as differentiable once only")
         seen.add(node)
-        found |= isinstance(node, BackwardCFunction)
+        found |= isinstance(node, torch.autograd.function.BackwardCFunction)
         todo += [following for following, _ in node.next_functions]
     return found
 

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.matrices.linear import Operator
 from algobias.probes.reading import Unavailable
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 T = TypeVar("T")
 

@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from algobias.lazy import torch
 from algobias.probes.matrices.linear import Operator
 from algobias.probes.passes.losses import counted, gradient, totals
 from algobias.probes.passes.samples import Floats
 from algobias.probes.passes.singles import per_example
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import KEPT_BYTES, Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PAIRED = 16
 """Inner products are taken between examples within blocks of so many."""

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.probes.passes.calls import captured
-from algobias.probes.passes.layers import CONVOLUTIONS
+from algobias.probes.passes.layers import convolutions
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.trials import labels_of
 from algobias.probes.passes.weighing import IGNORED, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import tensors_in
+from algobias.trees import tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 WIDEST = 4096
 """Layers with more units than this have no covariance (128 MB in double precision)."""
 
-Rows = Callable[[str, Tensor], None]
+Rows = Callable[[str, "Tensor"], None]
 
 
 @dataclass
@@ -130,7 +131,7 @@ def forward(subject: Subject, batch: Any, take: Rows) -> str | None:
         last[0] = name if inner else None
         if inner:
             kept = own if own is not None else rule.kept(batch, x.shape[:-1])
-            rows = _rows(x.detach(), kept, channels=isinstance(modules[name], CONVOLUTIONS))
+            rows = _rows(x.detach(), kept, channels=isinstance(modules[name], convolutions()))
             if len(rows):
                 take(name, rows)
 
@@ -154,17 +155,18 @@ def _watching(model: nn.Module, call: Any, seen: Callable[[str, Tensor, bool], N
     def before(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
             x = next((t for _, t in tensors_in((args, dict(kwargs))) if t.is_floating_point()), None)
-            usual = x is not None and x.dim() >= (3 if isinstance(module, CONVOLUTIONS) else 2)
+            usual = x is not None and x.dim() >= (3 if isinstance(module, convolutions()) else 2)
             if x is not None and usual:
                 own = {t.untyped_storage().data_ptr() for t in call.inputs}
                 seen(name, x, x.untyped_storage().data_ptr() not in own)
 
         return hook
 
+    weighted: tuple[type[nn.Module], ...] = (torch.nn.Linear, *convolutions())
     handles = [
         module.register_forward_pre_hook(before(name), with_kwargs=True)
         for name, module in model.named_modules()
-        if isinstance(module, (nn.Linear, *CONVOLUTIONS)) and module is not model
+        if isinstance(module, weighted) and module is not model
     ]
     try:
         yield

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-import torch
-from torch.utils.data import DataLoader, SequentialSampler
-
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.probes.guard import digest
 from algobias.probes.reading import Unavailable
-from algobias.tasks.trees import tensors_in
+from algobias.seeding.states import GlobalStates, own_randomness
+from algobias.trees import tensors_in
 
 
 class Repeated:
@@ -31,7 +27,7 @@ class Repeated:
     def __init__(self, batches: Iterable[Any]) -> None:
         self._batches = batches
         self._generators = _generators(batches)
-        self._start = _states(self._generators)
+        self._start = GlobalStates.now(*self._generators)
         self._seen: list[str] = []
         self._complete = False
 
@@ -43,16 +39,16 @@ class Repeated:
         """
         inside, iterator, place = self._start, None, 0
         while True:
-            outside = _states(self._generators)
+            outside = GlobalStates.now(*self._generators)
             try:
-                _restore(self._generators, inside)
+                inside.put_back()
                 iterator = iter(self._batches) if iterator is None else iterator
                 batch = next(iterator)
-                inside = _states(self._generators)
+                inside = GlobalStates.now(*self._generators)
             except StopIteration:
                 break
             finally:
-                _restore(self._generators, outside)
+                outside.put_back()
             self._check(place, "".join(digest(tensor) for _, tensor in tensors_in(batch)))
             place += 1
             yield batch
@@ -89,14 +85,17 @@ def lasting(batches: Iterable[Any]) -> Iterable[Any]:
     """
     if isinstance(batches, list | tuple | Repeated):
         return batches
-    if isinstance(batches, DataLoader):
-        if isinstance(batches.sampler, SequentialSampler) and batches.batch_sampler is not None:
+    if isinstance(batches, torch.utils.data.DataLoader):
+        if (
+            isinstance(batches.sampler, torch.utils.data.SequentialSampler)
+            and batches.batch_sampler is not None
+        ):
             return Repeated(batches)
-        with _states_kept(batches):
+        with own_randomness(*_generators(batches)):
             return list(batches)
     if isinstance(batches, torch.Tensor | dict | str | bytes) or not hasattr(batches, "__iter__"):
         raise BadInput("batches", type(batches).__name__, "a list of batches, or a data loader")
-    with _states_kept(batches):
+    with own_randomness(*_generators(batches)):
         return list(batches) if iter(batches) is batches else Repeated(batches)
 
 
@@ -105,26 +104,3 @@ def _generators(batches: Any) -> list[torch.Generator]:
     owners = (batches, getattr(batches, "sampler", None), getattr(batches, "batch_sampler", None))
     generators = (getattr(owner, "generator", None) for owner in owners)
     return list({id(g): g for g in generators if isinstance(g, torch.Generator)}.values())
-
-
-def _states(generators: list[torch.Generator]) -> tuple[Any, ...]:
-    shared = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    return (*shared, [generator.get_state() for generator in generators])
-
-
-def _restore(generators: list[torch.Generator], states: tuple[Any, ...]) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])  # noqa: NPY002
-    torch.random.set_rng_state(states[2])
-    for generator, state in zip(generators, states[3], strict=True):
-        generator.set_state(state)
-
-
-@contextmanager
-def _states_kept(batches: Any) -> Iterator[None]:
-    generators = _generators(batches)
-    states = _states(generators)
-    try:
-        yield
-    finally:
-        _restore(generators, states)

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import torch
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.weighing import IGNORED, examples, token_labels, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.labels import label_key
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass
@@ -90,10 +91,10 @@ def logits_in(output: Any) -> Tensor:
     Raises:
         Unavailable: There is none.
     """
-    if isinstance(output, Tensor):
+    if isinstance(output, torch.Tensor):
         return output
     named = getattr(output, "logits", None)
-    if isinstance(named, Tensor):
+    if isinstance(named, torch.Tensor):
         return named
     for _, tensor in tensors_in(output):
         if tensor.is_floating_point() and tensor.dim() > 0:

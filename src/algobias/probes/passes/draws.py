@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from algobias.lazy import torch
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def random_batches(subject: Subject, size: int, draws: int, generator: torch.Generator) -> list[Any]:

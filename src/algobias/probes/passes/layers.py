@@ -6,18 +6,19 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
-from torch import Tensor, nn
-from torch.func import functional_call
+import scipy
 
+from algobias.lazy import torch
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.uses import uses
 from algobias.probes.passes.weighing import examples
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 DENSE = 256
 """A convolution with at most so many input numbers is written out as a matrix."""
@@ -25,17 +26,20 @@ DENSE = 256
 TOLERANCE = 1e-4
 """Relative accuracy of squared singular values asked of the Lanczos iteration."""
 
-CONVOLUTIONS = (
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-)
-
 Seen = tuple[Any, tuple[int, ...]]
 """A convolution, and the shape of its input without the batch dimension."""
+
+
+def convolutions() -> tuple[type[nn.Module], ...]:
+    """Give the kinds of layers that are convolutions."""
+    return (
+        torch.nn.Conv1d,
+        torch.nn.Conv2d,
+        torch.nn.Conv3d,
+        torch.nn.ConvTranspose1d,
+        torch.nn.ConvTranspose2d,
+        torch.nn.ConvTranspose3d,
+    )
 
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
@@ -212,7 +216,7 @@ def convolution_norm(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, 
 
     def apply(flat: Tensor) -> Tensor:
         images = flat.reshape(-1, *shape)
-        mapped: Tensor = functional_call(module, params, (images,))
+        mapped: Tensor = torch.func.functional_call(module, params, (images,))
         return mapped.reshape(len(images), -1)
 
     device = params["weight"].device
@@ -226,10 +230,10 @@ def convolution_norm(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, 
         return product[0].cpu().numpy()
 
     start = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).numpy()
-    operator = LinearOperator((size, size), matvec=gram, dtype=float)
+    operator = scipy.sparse.linalg.LinearOperator((size, size), matvec=gram, dtype=float)
     try:
-        values, vectors = eigsh(operator, k=1, which="LA", v0=start, tol=TOLERANCE)
-    except (ArpackError, ArpackNoConvergence) as error:
+        values, vectors = scipy.sparse.linalg.eigsh(operator, k=1, which="LA", v0=start, tol=TOLERANCE)
+    except (scipy.sparse.linalg.ArpackError, scipy.sparse.linalg.ArpackNoConvergence) as error:
         raise Unavailable(f"the spectral norm of a convolution did not converge: {error}") from error
     vector = vectors[:, 0]
     residual = float(((gram(vector) - values[0] * vector) ** 2).sum() ** 0.5)
@@ -261,7 +265,7 @@ def shapes_seen(model: nn.Module) -> Iterator[list[Seen]]:
         if args and args[0].dim() == spatial:
             seen.append((module, tuple(args[0].shape[1:])))
 
-    handles = [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, CONVOLUTIONS)]
+    handles = [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, convolutions())]
     try:
         yield seen
     finally:

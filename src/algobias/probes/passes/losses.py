@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-
+from algobias.lazy import no_grad, torch
 from algobias.probes.passes.ways import at_swapped, backward_gradients, require_swapping
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def loss_at(subject: Subject, params: Mapping[str, Tensor], batch: Any) -> Tensor:
@@ -105,15 +106,15 @@ def checked(loss: Tensor) -> Tensor:
     Raises:
         Unavailable: It is not.
     """
-    if not isinstance(loss, Tensor) or loss.dim() != 0:
-        shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+    if not isinstance(loss, torch.Tensor) or loss.dim() != 0:
+        shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise Unavailable(f"the loss must be a scalar tensor, not {shape}")
     if not math.isfinite(float(loss.detach())):
         raise Unavailable(f"the loss is {float(loss.detach())}: weights or data are not finite")
     return loss
 
 
-@torch.no_grad()
+@no_grad
 def mean_loss(subject: Subject, params: Mapping[str, Tensor] | None = None) -> float:
     """Loss of all examples, with some parameters replaced. Cost: one forward pass.
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
+from algobias.lazy import torch
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import checked, flatten, totals
 from algobias.probes.passes.ways import require_whole_graph
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import KEPT_BYTES, Subject
-from algobias.tasks.trees import map_trees
+from algobias.trees import map_trees
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BENT = 1e-5
 """An eigenvalue of R_i below minus this share of the largest one makes the loss not convex in the outputs."""
@@ -92,7 +92,7 @@ def _each(subject: Subject, chosen: set[int]) -> Iterator[Any]:
 def _rows(subject: Subject, one: Any, k: int) -> Tensor:
     """A_i, [k, P]."""
     params = list(subject.trained.values())
-    with sdpa_kernel(SDPBackend.MATH):
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
         output, loss, leaf = curved(subject, one)
         if output.numel() != k:
             raise Unavailable("examples have different numbers of outputs")

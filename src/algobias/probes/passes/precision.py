@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import torch
 from pydantic import AfterValidator
-from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.numerics.formats import parse_format, quantise
 from algobias.numerics.rounding import Rounding
 from algobias.probes.base import Probe
 from algobias.probes.passes.losses import gradient
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def _known(text: str) -> str:

@@ -7,19 +7,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
+from algobias.lazy import torch
 from algobias.probes.passes.calls import Call, captured, labels_in, logits_in, single_call
 from algobias.probes.passes.losses import totals
 from algobias.probes.passes.samples import Floats, Groups
 from algobias.probes.passes.weighing import IGNORED, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 NEEDS_LABELS = (
     "it needs class labels: integers, one for each row of the outputs; pass labels= where they are elsewhere"
@@ -182,7 +183,7 @@ def _explains(logits: Tensor, labels: Tensor, loss: float) -> bool:
     kept = labels != IGNORED
     if not bool(kept.any()) or int(labels[kept].max()) >= logits.shape[-1] or int(labels[kept].min()) < 0:
         return False
-    single = functional.cross_entropy(logits[kept].double(), labels[kept].long(), reduction="none")
+    single = torch.nn.functional.cross_entropy(logits[kept].double(), labels[kept].long(), reduction="none")
     return any(abs(float(x) - loss) <= 1e-4 * (abs(loss) + 1e-6) for x in (single.mean(), single.sum()))
 
 
@@ -251,7 +252,7 @@ def _watched(model: nn.Module, count: int) -> Iterator[_Watch]:
     handles = [
         module.register_forward_hook(embedding(name))
         for name, module in model.named_modules()
-        if isinstance(module, nn.Embedding)
+        if isinstance(module, torch.nn.Embedding)
     ]
     try:
         with captured(model, change=leaf) as call:

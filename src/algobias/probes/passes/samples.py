@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from algobias.judge.statistics import t_reach
 from algobias.probes.reading import Interval
@@ -122,7 +122,10 @@ def quantile_interval(values: Floats, level: float, groups: Groups | None = None
     if groups is None:
         ordered = np.sort(values)
         tail = (1 - LEVEL) / 2
-        low, high = int(stats.binom.ppf(tail, n, level)), int(stats.binom.ppf(1 - tail, n, level)) + 1
+        low, high = (
+            int(scipy.stats.binom.ppf(tail, n, level)),
+            int(scipy.stats.binom.ppf(1 - tail, n, level)) + 1,
+        )
         if low < 1 or high > n:
             return None
         return Interval(float(ordered[low - 1]), float(ordered[high - 1]), LEVEL, SAMPLED)
@@ -150,7 +153,7 @@ def share_interval(hits: NDArray[np.bool_], groups: Groups | None = None) -> Int
         count = float(len(np.unique(groups)))
         if found is not None and found.error > 0:
             count = share * (1 - share) / found.error**2
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+    z = float(scipy.stats.norm.ppf(0.5 + LEVEL / 2))
     middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = z / (1 + z**2 / count) * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
     low, high = max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))

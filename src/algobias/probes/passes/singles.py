@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.func import functional_call, grad_and_value, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
-
+from algobias.lazy import torch
 from algobias.probes.passes.losses import checked, flatten, require_graph, totals
-from algobias.probes.passes.ways import Evaluated, backward_gradients, ways
+from algobias.probes.passes.ways import backward_gradients, ways
 from algobias.probes.passes.weighing import example, examples, weighing
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
-from algobias.tasks.trees import map_trees, tensors_in
+from algobias.trees import map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CHUNK_NUMBERS = 16_000_000
 """Per-example gradients are made at most so many numbers at a time (64 MB in float32)."""
@@ -89,6 +88,8 @@ def _gradients_of(subject: Subject, part: list[Any]) -> tuple[Tensor, Tensor]:
 
 
 def _mapped_gradients(subject: Subject, part: list[Any]) -> tuple[Tensor, Tensor]:
+    from algobias.probes.passes.evaluated import Evaluated
+
     # Tensors travel as a flat list, so that any batch type can be mapped over.
     leaves = [[leaf for _, leaf in tensors_in(one)] for one in part]
     stacked = [torch.stack(column) for column in zip(*leaves, strict=True)]
@@ -98,14 +99,15 @@ def _mapped_gradients(subject: Subject, part: list[Any]) -> tuple[Tensor, Tensor
     def loss_of(params: dict[str, Tensor], *inputs: Tensor) -> Tensor:
         batch = _refill(part[0], iter(inputs))
         swapped = {f"model.{name}": p for name, p in params.items()} | buffers
-        value: Tensor = functional_call(evaluated, swapped, (batch,), tie_weights=True)
+        value: Tensor = torch.func.functional_call(evaluated, swapped, (batch,), tie_weights=True)
         return value
 
     params = {name: p.detach() for name, p in subject.trained.items()}
     in_dims = (None, *(0 for _ in stacked))
     # Fused attention has no batching rule for its backward pass on every machine; the plain one always has.
-    with sdpa_kernel(SDPBackend.MATH):
-        grads, losses = vmap(grad_and_value(loss_of), in_dims=in_dims, randomness="same")(params, *stacked)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        each = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=in_dims, randomness="same")
+        grads, losses = each(params, *stacked)
     flat = torch.cat([grads[name].reshape(len(part), -1) for name in params], 1)
     return flat.detach(), losses.detach()
 

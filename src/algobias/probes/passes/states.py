@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.func import functional_call
-
+from algobias.lazy import no_grad, torch
 from algobias.probes.passes.losses import checked, weighed
-from algobias.probes.passes.ways import Evaluated, require_swapping
+from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+State = dict[str, "Tensor"]
 
 
 def own_state(subject: Subject) -> State:
@@ -55,16 +55,18 @@ def loss_with(subject: Subject, state: Mapping[str, Tensor], batch: Any) -> Tens
     Raises:
         Unavailable: Weights cannot be swapped in this model.
     """
+    from algobias.probes.passes.evaluated import Evaluated
+
     require_swapping(subject)
     buffers = {name for name, _ in subject.model.named_buffers()}
     swapped = {f"model.{name}": t.clone() if name in buffers else t for name, t in state.items()}
-    value: Tensor = functional_call(
+    value: Tensor = torch.func.functional_call(
         Evaluated(subject.model, subject.loss), swapped, (batch,), tie_weights=True
     )
     return value
 
 
-@torch.no_grad()
+@no_grad
 def mean_loss_with(subject: Subject, state: Mapping[str, Tensor]) -> float:
     """Loss of all examples with other parameters and buffers. Cost: one forward pass.
 

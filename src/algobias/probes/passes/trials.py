@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
 from algobias.tasks.labels import LABEL_KEYS
-from algobias.tasks.trees import batch_length, map_trees, tensors_in
+from algobias.trees import batch_length, map_trees, tensors_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED = -100
 """Label of tokens that do not count: torch's ``ignore_index``."""
@@ -68,7 +69,7 @@ def labels_of(batch: Any) -> Tensor | None:
         value = batch[-1]
     elif hasattr(batch, "keys"):
         value = next((batch[key] for key in LABEL_KEYS if key in batch), None)
-    if not isinstance(value, Tensor) or value.ndim < 1 or value.dtype == torch.bool:
+    if not isinstance(value, torch.Tensor) or value.ndim < 1 or value.dtype == torch.bool:
         return None
     return None if value.is_floating_point() or value.is_complex() else value
 

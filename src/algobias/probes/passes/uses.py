@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
-from torch.nn.utils import parametrize
-
+from algobias.lazy import torch
 from algobias.probes.passes.calls import captured, logits_in, single_call
 from algobias.probes.passes.losses import loss_at, totals
 from algobias.probes.passes.trials import examples, few
 from algobias.probes.passes.ways import require_swapping
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VIEWS = (
     "TBackward",
@@ -103,7 +104,7 @@ def _plain_weights(model: nn.Module) -> None:
     for name, module in model.named_modules():
         hooks = (type(hook).__name__ for hook in module._forward_pre_hooks.values())
         by_hook = any(kind in ("WeightNorm", "SpectralNorm") for kind in hooks)
-        if by_hook or parametrize.is_parametrized(module):
+        if by_hook or torch.nn.utils.parametrize.is_parametrized(module):
             raise Unavailable(
                 f"weights of {name or 'the model'} are computed from other parameters (weight or spectral "
                 "normalisation): the product of the norms of those says nothing"
@@ -116,7 +117,7 @@ def _recurrent(model: nn.Module) -> Iterator[Counter[str]]:
     calls: Counter[str] = Counter()
     handles = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase):
+        if isinstance(module, torch.nn.RNNBase):
             names = [f"{name}.{own}" if name else own for own, _ in module.named_parameters()]
             handles.append(module.register_forward_hook(lambda *_, names=names: calls.update(names)))
     try:

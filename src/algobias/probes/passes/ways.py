@@ -8,20 +8,19 @@ tree: not those that a list, a closure or a hook holds. Both leave out what they
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-
+from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.reading import Unavailable
-from algobias.probes.subject import Loss, Subject
+from algobias.probes.subject import Subject
+from algobias.seeding.states import GlobalStates
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 AGREEMENT = 1e-3
 """Relative error up to which two gradients are the same, in float32."""
@@ -40,19 +39,6 @@ class Ways:
     swapped: str | None = None
 
 
-class Evaluated(nn.Module):
-    """Holds the model under one name, so that ``functional_call`` can swap its weights around any loss."""
-
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
-        super().__init__()
-        self.model = model
-        self.loss = loss
-
-    def forward(self, batch: Any) -> Tensor:
-        """The loss of a batch."""
-        return self.loss(self.model, batch)
-
-
 def at_swapped(subject: Subject, params: Mapping[str, Tensor], call: Callable[[], Any]) -> Any:
     """What ``call`` returns while some parameters are replaced; the model is not written to.
 
@@ -66,8 +52,10 @@ def at_swapped(subject: Subject, params: Mapping[str, Tensor], call: Callable[[]
     """
     swapped = {f"model.{name}": tensor for name, tensor in params.items()}
     swapped |= {f"model.{name}": b.detach().clone() for name, b in subject.model.named_buffers()}
+    from algobias.probes.passes.evaluated import Evaluated
+
     evaluated = Evaluated(subject.model, lambda model, batch: call())
-    return functional_call(evaluated, swapped, (None,), tie_weights=True)
+    return torch.func.functional_call(evaluated, swapped, (None,), tie_weights=True)
 
 
 def backward_gradients(model: nn.Module, loss: Tensor, params: Sequence[Tensor]) -> list[Tensor]:
@@ -175,8 +163,7 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
     """Contexts that begin with the buffers, numbers and random states of this moment, and put them back."""
     buffers = [(b, b.detach().clone()) for b in model.buffers()]
     numbers = PlainNumbers(model)
-    states = random.getstate(), np.random.get_state(), torch.random.get_rng_state()  # noqa: NPY002
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    states = GlobalStates.now()
 
     @contextmanager
     def again() -> Iterator[None]:
@@ -187,11 +174,7 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
                 for b, kept in buffers:
                     b.copy_(kept)
             numbers.put_back()
-            random.setstate(states[0])
-            np.random.set_state(states[1])  # noqa: NPY002
-            torch.random.set_rng_state(states[2])
-            for number, state in enumerate(cuda):
-                torch.cuda.set_rng_state(state, number)
+            states.put_back()
 
     return again
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
+from algobias.lazy import torch
 from algobias.probes.passes.trials import (
     IGNORED,
     Mask,
@@ -24,6 +22,9 @@ from algobias.probes.passes.trials import (
 )
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject, Weigh
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 __all__ = ["IGNORED", "Weighing", "example", "examples", "token_labels", "weighing"]
 

@@ -118,11 +118,6 @@ class Doses:
     left_out: tuple[tuple[float | None, str], ...] = ()
 
 
-def dose_left_out(dose: float | None, reason: str) -> str:
-    """Say which dose is not made, and why."""
-    return f"no doses: {reason}" if dose is None else f"no dose of {dose:g}: {reason}"
-
-
 def doses(changes: Sequence[Lever], baseline: Recipe, shares: Sequence[float]) -> Doses:
     """The change at other sizes; those that cannot be, or are the same as another, are left out.
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from algobias.answer.doses import dose_left_out
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.judge.design import Design
@@ -18,7 +19,7 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question
 from algobias.studies.control.candidates import candidates
-from algobias.studies.explain.interventions import Intervention, dose_left_out, doses, forces, switches
+from algobias.studies.explain.interventions import Intervention, doses, forces, switches
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.forecast import forecast
 from algobias.studies.study import study_id

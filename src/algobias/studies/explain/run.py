@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from algobias.answer.doses import dose_left_out
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
@@ -15,7 +16,7 @@ from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.studies.explain.interventions import Intervention, dose_left_out
+from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, spoken, terms_of

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_map
 
 from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, Tree, pass_of
-from algobias.tasks.trees import map_trees
 from algobias.training.setup import Setup
+from algobias.trees import map_trees
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 
-from algobias.levers.randomness import generator
+from algobias.seeding.streams import generator
 
 
 def test_the_stream_is_a_fixed_function_of_its_arguments() -> None:

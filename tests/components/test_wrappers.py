@@ -13,12 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from algobias.components.delay import DelayedGradients, ShiftedMomentum
+from algobias.components.error_feedback import ErrorFeedback
+from algobias.components.sam import SAM
+from algobias.components.several import Several
+from algobias.components.wrapper import Wrapper
 from algobias.errors import BadInput
-from algobias.levers.compressors import ErrorFeedback
-from algobias.levers.sam import SAM
-from algobias.levers.several import Several
-from algobias.levers.stale import DelayedGradients, ShiftedMomentum
-from algobias.levers.wrapper import Wrapper
 
 X, Y = torch.randn(2, 16, 3, generator=torch.Generator().manual_seed(1)).unbind()
 Make = Callable[[nn.Module, torch.optim.Optimizer], Wrapper]

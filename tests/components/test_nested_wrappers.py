@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from algobias.components.delay import DelayedGradients, ShiftedMomentum
+from algobias.components.error_feedback import ErrorFeedback
+from algobias.components.sam import SAM
+from algobias.components.several import Several
+from algobias.components.wrapper import Wrapper, layers
 from algobias.errors import BadInput
-from algobias.levers.compressors import ErrorFeedback
 from algobias.levers.registry import parse
-from algobias.levers.sam import SAM
-from algobias.levers.several import Several
-from algobias.levers.stale import DelayedGradients, ShiftedMomentum
-from algobias.levers.wrapper import Wrapper, layers
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 from algobias.training.setup import Setup

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from algobias.components.wrapper import Wrapper
 from algobias.errors import BadInput
-from algobias.levers.wrapper import Wrapper
 
 
 class Several(Wrapper):

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algobias.components.wrapper import innermost
 from algobias.errors import BadInput
-from algobias.levers.wrapper import innermost
 
 Entry = tuple[str, int, str]
 """What a tensor is (``parameter``, ``buffer``, ``stepped``, ``memory``, ``setting``), its place, its name."""

@@ -13,9 +13,9 @@ import torch.distributed as dist
 import torch.multiprocessing as spawn
 from torch import nn
 
+from algobias.components.error_feedback import ErrorFeedback
+from algobias.components.local_sgd import LocalSGD
 from algobias.errors import BadInput
-from algobias.levers.averager import LocalSGD
-from algobias.levers.compressors import ErrorFeedback
 
 
 class Two(nn.Module):

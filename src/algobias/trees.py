@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """Every tensor of a tree with its path as one would write it in Python: ``['x'][0]``."""
-    if isinstance(tree, Tensor):
+    if isinstance(tree, torch.Tensor):
         yield path, tree
     elif isinstance(tree, Mapping):
         for key, value in tree.items():
@@ -30,7 +31,7 @@ def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
 
 def map_trees(function: Callable[..., Any], first: Any, *others: Any) -> Any:
     """Apply ``function`` to corresponding tensors of trees of one shape; other leaves are the first's."""
-    if isinstance(first, Tensor):
+    if isinstance(first, torch.Tensor):
         return function(first, *others)
     if isinstance(first, Mapping):
         mapped = {key: map_trees(function, value, *(o[key] for o in others)) for key, value in first.items()}
@@ -76,7 +77,7 @@ def stack_trees(trees: Sequence[Any], lead: tuple[int, ...]) -> Any:
 def to_device(tree: Any, device: torch.device | str) -> Any:
     """Every tensor of the tree on ``device``; an object with its own ``to`` is asked to move itself."""
     own = getattr(tree, "to", None)
-    if callable(own) and not isinstance(tree, Tensor):
+    if callable(own) and not isinstance(tree, torch.Tensor):
         return own(device)
     return map_trees(lambda tensor: tensor.to(device), tree)
 

@@ -12,6 +12,8 @@ import hashlib
 
 import numpy as np
 
+from algobias.lazy import torch
+
 
 def generator(seed: int, purpose: str, epoch: int) -> np.random.Generator:
     """The stream of random numbers of one (seed, purpose, epoch); the same on every machine.
@@ -32,3 +34,23 @@ def generator(seed: int, purpose: str, epoch: int) -> np.random.Generator:
     """
     digest = hashlib.sha256(f"{int(seed)}|{int(epoch)}|{purpose}".encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+
+
+def number_named(text: str, size: int = 8) -> int:
+    """The whole number that a text names: the first ``size`` bytes of its BLAKE2b hash.
+
+    Example:
+        >>> number_named("0,0,0", size=2), number_named("0,0,1", size=2)
+        (30713, 42327)
+    """
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=size).digest(), "little")
+
+
+def torch_generator(text: str, size: int = 8) -> torch.Generator:
+    """A torch generator on the CPU at the start of the stream that a text names.
+
+    Args:
+        text: All that the numbers may depend on; one text, one use.
+        size: Bytes of the seed, up to 8.
+    """
+    return torch.Generator().manual_seed(number_named(text, size))

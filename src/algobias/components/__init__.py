@@ -1,0 +1,29 @@
+"""Components for anybody's own loop: plain torch around any module, optimizer or data loader."""
+
+from algobias.components.clip import clip_by_norm
+from algobias.components.delay import DelayedGradients, ShiftedMomentum
+from algobias.components.drop_compute import DropCompute
+from algobias.components.ema import EMA
+from algobias.components.error_feedback import ErrorFeedback
+from algobias.components.ghost_norm import GhostBatchNorm, ghost_batch_norm
+from algobias.components.local_sgd import LocalSGD
+from algobias.components.repeat_augment import RepeatAugment
+from algobias.components.sam import SAM
+from algobias.components.several import Several
+from algobias.components.wrapper import Wrapper
+
+__all__ = [
+    "EMA",
+    "SAM",
+    "DelayedGradients",
+    "DropCompute",
+    "ErrorFeedback",
+    "GhostBatchNorm",
+    "LocalSGD",
+    "RepeatAugment",
+    "Several",
+    "ShiftedMomentum",
+    "Wrapper",
+    "clip_by_norm",
+    "ghost_batch_norm",
+]

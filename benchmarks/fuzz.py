@@ -88,7 +88,7 @@ class Watch:
         elif event in ("os.rename", "os.link", "os.symlink"):
             touched = list(given[:2])
         elif event in ("os.mkdir", "os.remove", "os.rmdir", "os.truncate", "os.chmod", "sqlite3.connect"):
-            touched = [given[0]]
+            touched = [given[0]] if given[0] != ":memory:" else []
         else:
             return
         beside = given[-1] if event in ("os.mkdir", "os.remove", "os.rmdir") else -1  # a folder that is open

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,15 @@ from algobias.errors import MOST_SHOWN, BadInput, shown, unknown_name
 from algobias.kept.tables import Terms
 from algobias.recipe import Budget, OptimizerSpec
 from algobias.running.spec import StudySpec, read_spec, spec_from
-from algobias.untrusted import DEEPEST, MOST_BYTES, MOST_VALUES, parse_yaml, read_text, regular_file
+from algobias.untrusted import (
+    DEEPEST,
+    MOST_BYTES,
+    MOST_VALUES,
+    parse_yaml,
+    possible_path,
+    read_text,
+    regular_file,
+)
 
 
 def bomb(levels):
@@ -131,3 +140,26 @@ def test_a_message_is_short_however_much_the_value_holds():
     assert time.monotonic() - begun < 5
     assert shown(10**5000) == "a number of about 5,000 digits"
     assert (shown("a"), shown(12), shown([1, "b"]), shown(None)) == ("'a'", "12", "[1, 'b']", "None")
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("9" * 300, "File name too long"),
+        ("a\0b", "null"),
+        ("circle/a", "symbolic links"),
+        ("~nobody-of-this-name/a", "home directory"),
+    ],
+)
+def test_a_path_that_there_cannot_be_is_bad_input(path, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(BadInput, match=f"^--store: .* a path that there can be .*{says}"):
+        possible_path(path, "--store")
+
+
+@pytest.mark.parametrize("path", ["absent", "file/below", ".", "~"])
+def test_a_path_that_there_can_be_is_one(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert possible_path(path, "--store").name == ("" if path == "." else Path(path).expanduser().name)

@@ -29,6 +29,30 @@ _KINDS = {
 }
 
 
+def possible_path(text: str | os.PathLike[str], field: str) -> Path:
+    """Check that a file system can have a path at all, whether or not there is something.
+
+    Args:
+        text: As the user gave it.
+        field: What it is, for the message.
+
+    Returns:
+        The path with ``~`` spelled out.
+
+    Raises:
+        BadInput: A name that is too long, a NUL in it, a circle of links, the home of nobody.
+    """
+    try:
+        path = Path(text).expanduser()
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise BadInput(field, str(text), f"a path that there can be ({reason})") from error
+    return path
+
+
 def regular_file(path: Path, field: str) -> Path:
     """Check that a path names a regular file: reading anything else may never end.
 

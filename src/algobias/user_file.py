@@ -16,6 +16,7 @@ from typing import Any
 
 from algobias.errors import BadInput
 from algobias.local_imports import NO_PYTHON, local_imports
+from algobias.untrusted import possible_path
 from algobias.user_code import PACKAGE, TASK_MODULE, where_and_what
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
@@ -111,6 +112,7 @@ def read_user_file(
     """
     location, _, name = ("", "", "") if text.endswith(".py") else text.rpartition(":")
     location = location or text
+    possible_path(location, field)
     path = _located(location, base_dir)
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 1, 0.5)
@@ -169,7 +171,9 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
 
 
 def _located(location: str, base_dir: Path | None) -> Path:
-    path = Path(location).expanduser()
+    with contextlib.suppress(RuntimeError):  # the home of nobody: said where the file is read
+        location = str(Path(location).expanduser())
+    path = Path(location)
     return (path if path.is_absolute() else (base_dir or Path.cwd()) / path).resolve()
 
 

@@ -239,3 +239,26 @@ def test_as_a_command_of_its_own(command):
     assert out == ""
     assert "did you mean 'batch'" in " ".join(err.split())
     assert "Traceback" not in err
+
+
+LONG = "9" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("audit", "digits", "--change", "lr:x2", "--plan", "--data", LONG),
+        ("audit", "digits", "--change", "lr:x2", "--plan", "--store", LONG),
+        ("audit", f"{LONG}.py:task", "--change", "lr:x2", "--plan"),
+        ("audit", "digits", "--change", f"{LONG}.py:Lever", "--plan"),
+        ("audit", "--spec", LONG),
+        ("studies", "--store", LONG),
+        ("report", "last", "--store", "~nobody-of-this-name/store"),
+        ("lab", "delay", "--out", f"{LONG}.html"),
+        ("compare", LONG, LONG),
+    ],
+)
+def test_a_path_that_there_cannot_be(run, words):
+    result = run(*words)
+    assert result.code == 2, result.err
+    assert "Internal" not in result.err

@@ -19,6 +19,7 @@ from rich.text import Text
 from algobias.cli.output import messages, one_line, only_json
 from algobias.cli.streams import lasting_streams
 from algobias.errors import BadInput, CutOff
+from algobias.untrusted import possible_path
 from algobias.user_code import told_as_bad_input
 
 
@@ -26,12 +27,13 @@ def path_of(option: str) -> Callable[[str | Path], Path]:
     """Reads the path that follows an option; an empty one is refused, where ``Path`` would take it for ``.``.
 
     Raises:
-        BadInput: By the function returned: no path.
+        BadInput: By the function returned: no path, or one that there cannot be.
     """
 
     def path(text: str | Path) -> Path:
         if not str(text).strip():
             raise BadInput(option, str(text), "a path")
+        possible_path(text, option)
         return Path(text)
 
     return path

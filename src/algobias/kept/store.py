@@ -15,7 +15,6 @@ import shutil
 import time
 import zlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
 from filelock import FileLock
@@ -30,6 +29,7 @@ from algobias.recipe import Recipe
 from algobias.runs.observer import Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.training.checkpoints import PRIVATE_FOLDER, disk, replace_file
+from algobias.untrusted import possible_path
 
 DEFAULT_FOLDER = ".algobias"
 
@@ -56,7 +56,7 @@ class Store(Studies):
     """
 
     def __init__(self, path: str | os.PathLike[str] = DEFAULT_FOLDER, *, writing: bool = True) -> None:
-        self.path = Path(path).expanduser().absolute()
+        self.path = possible_path(path, "store").absolute()
         with disk(self.path):
             if writing and not self.path.is_dir():
                 self.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import is_user_task, load_user_task
 from algobias.tasks.views import split_name, view
+from algobias.untrusted import possible_path
 
 TASKS: dict[str, BuiltIn] = {
     entry.name: entry
@@ -65,7 +66,7 @@ def load_task(text: str, data_dir: Path | None = None, base_dir: Path | None = N
     Raises:
         BadInput: An unknown task or option, data that are absent or damaged, a file that raises.
     """
-    if data_dir is not None and not data_dir.expanduser().is_dir():
+    if data_dir is not None and not possible_path(data_dir, "--data").is_dir():
         raise BadInput("--data", str(data_dir), "a folder that is there")
     text, part = split_name(text)
     if part is not None:

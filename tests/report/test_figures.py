@@ -12,7 +12,7 @@ import pytest
 from made_studies import case
 from synthetic import outcome, record
 
-from algobias.answer.result import own_interval
+from algobias.answer.interval import own_interval
 from algobias.judge.design import Run
 from algobias.report import figures
 from algobias.report.figures.base import Spec, decades, window
@@ -232,7 +232,9 @@ def test_a_broken_side_arm_does_not_squash_the_comparison() -> None:
         *record("bias", 4).runs,
         *(Run("rate_only", seed, outcome(seed, planned=2000, final=1.5, key=9)) for seed in range(4)),
     ]
-    arms = [{"name": "rate_only", "metric": own_interval([run.outcome.end_metric for run in runs[-4:]])}]
+    arms = [
+        {"name": "rate_only", "metric": own_interval([run.outcome.end_metric for run in runs[-4:]]).to_json()}
+    ]
     result = {"verdict": "bias", "metric": "accuracy", "tolerance": 0.4, "arms": arms}
     points = Points(StudyRecord(result, runs))
     ends = [row["metric"] for row in points.seeds if row["arm"] != "rate only"]

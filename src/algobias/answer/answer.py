@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from pydantic import Field
 
 from algobias.answer.arm import ArmSummary
 from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
 from algobias.answer.control import ControlEntry
 from algobias.answer.fit import Fit
-from algobias.answer.form import Form, Many, Number
+from algobias.answer.form import Form, JsonObject, Many, Number
 from algobias.answer.gap import Failures, Gap, RateOnly
 from algobias.answer.interval import Interval
 from algobias.answer.moved import MovedCoordinate
@@ -144,3 +146,18 @@ class Answer(Form):
     seconds: Number | None = None
     store: str | None = None
     report: str | None = None
+
+
+class Answered:
+    """A finished study.
+
+    Attributes:
+        answer: What it answers.
+    """
+
+    answer: Answer
+
+    @cached_property
+    def result(self) -> JsonObject:
+        """The object ``--json`` prints."""
+        return self.answer.to_json()

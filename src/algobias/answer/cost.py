@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from algobias.answer.form import Form, Number
 from algobias.runs.cost import Cost
 
@@ -36,7 +34,12 @@ class Costs(Form):
         value: float | None = getattr(self, axis) if axis in type(self).model_fields else None
         return value
 
+    def of_updates_alone(self) -> Costs:
+        """Forget what it costs on every other axis."""
+        return self.changed(**dict.fromkeys(axis for axis in self._keys if axis != "updates"))
 
-def costs(cost: Cost) -> Costs:
-    """Make an entry of a cost vector."""
-    return Costs(**asdict(cost))
+    def vector(self) -> Cost:
+        """Take it as the cost vector of a run; what is not known counts as there being none."""
+        return Cost(
+            **{axis: value for axis in type(self).model_fields if (value := self.on(axis)) is not None}
+        )

@@ -86,12 +86,15 @@ class Form(BaseModel):
 
     def changed(self, **fields: object) -> Self:
         """Copy with other values; keys that were not there come last."""
-        names = _names(type(self))
-        unnamed = [key for key in fields if key not in names]
+        unnamed = [key for key in fields if key not in _names(type(self))]
         if unnamed:
             raise TypeError(f"{type(self).__name__} has no {unnamed[0]}")
         given = {key: self._value(key) for key in self._keys}
         return type(self).model_validate({**given, **fields})
+
+    def merged(self, other: Form) -> Self:
+        """Copy with the fields that another object was given; those that were not there come last."""
+        return self.changed(**{key: other._value(key) for key in other._keys})
 
     def without(self, *keys: str) -> Self:
         """Copy as if some keys had not been given."""

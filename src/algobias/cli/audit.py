@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,9 @@ from algobias.cli.shared import (
     path_of,
 )
 from algobias.errors import BadInput
+
+if TYPE_CHECKING:
+    from algobias.answer.answer import Answer
 
 VERDICTS = ("not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided")
 
@@ -139,9 +142,9 @@ def audit(
     fail_on_verdict(outcome, failing)
 
 
-def fail_on_verdict(result: dict[str, Any], failing: set[str]) -> None:
+def fail_on_verdict(answer: Answer, failing: set[str]) -> None:
     """Leave with code 1 where the user asked for that."""
-    if result["verdict"] in failing:
+    if answer.verdict in failing:
         raise SystemExit(ExitCode.asked_for)
 
 
@@ -181,7 +184,7 @@ def _question(spec: Path | None, **given: Any) -> Any:
     return spec_from({**read_spec(spec).model_dump(), **options})
 
 
-def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> dict[str, Any]:
+def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> Answer:
     from algobias.kept.store import Store
     from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
@@ -202,10 +205,10 @@ def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -
             raise SystemExit(ExitCode.interrupted) from None
         path = write_report(opened, finished.study)
         record = record_of(opened, finished.study)
-    result = {**finished.result, "store": str(store), "report": str(path)}
+    answer = finished.answer.changed(store=str(store), report=str(path))
     if json:
-        print_json(result)
+        print_json(answer.to_json())
     if not quiet:
         console.print(verdict_panel(record))
         ending(console, record, path, json=json)
-    return result
+    return answer

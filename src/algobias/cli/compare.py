@@ -122,13 +122,13 @@ def compare(
         if on
     }
     found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is)
-    result = found.result
+    answer = found.answer
     record = StudyRecord(
-        result=result,
+        result=answer.to_json(),
         # Seeds after the look that decided count in no number.
         runs=[run for run in found.runs if run.replicate < found.looks[-1].n],
         command=f"algobias {shlex.join(sys.argv[1:])}",
-        decisions=[look_entry(look) for look in found.looks],
+        decisions=[look_entry(look).to_json() for look in found.looks],
     )
     if html is None:
         html = write_inside(store, f"compare-{_digest(baseline, variant)}", record)
@@ -136,13 +136,12 @@ def compare(
         with disk(html):
             write(record, html)
     html = html.absolute()
-    result["report"] = str(html)
     if json:
-        print_json(result)
+        print_json(answer.changed(report=str(html)).to_json())
     if not quiet:
         messages().print(verdict_panel(record))
         ending(messages(), record, html, json=json)
-    fail_on_verdict(result, failing)
+    fail_on_verdict(answer, failing)
 
 
 def _digest(*tables: Path) -> str:

@@ -137,7 +137,7 @@ def control(
         path = write_report(opened, found.study)
         record = record_of(opened, found.study)
     if json:
-        print_json({**found.result, "store": str(store), "report": str(path)})
+        print_json(found.answer.changed(store=str(store), report=str(path)).to_json())
     if not quiet:
         console.print(verdict_panel(record))
         ending(console, record, path, json=json)

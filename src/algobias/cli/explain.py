@@ -114,7 +114,7 @@ def explain(
         path = write_report(opened, found.study)
         record = record_of(opened, found.study)
     if json:
-        print_json({**found.result, "store": str(store), "report": str(path)})
+        print_json(found.answer.changed(store=str(store), report=str(path)).to_json())
     if not quiet:
         console.print(panel(record))
         ending(console, record, path, json=json)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.design import Run
 from algobias.kept.inside import MALFORMED
@@ -35,7 +36,7 @@ class Archive:
     """All that is shown of a study.
 
     Attributes:
-        result: The object ``--json`` prints.
+        answer: What the study answers.
         places: Its runs in the store.
         recipes: Recipe of each arm as YAML.
         command: How it was asked for.
@@ -43,7 +44,7 @@ class Archive:
         terms: How its tables are to be compared.
     """
 
-    result: dict[str, Any]
+    answer: Answer
     places: tuple[Place, ...]
     recipes: dict[str, str]
     command: str
@@ -53,7 +54,7 @@ class Archive:
     def stored(self) -> dict[str, Any]:
         """JSON types only."""
         return {
-            "result": self.result,
+            "result": self.answer.to_json(),
             "places": [asdict(place) for place in self.places],
             "recipes": self.recipes,
             "command": self.command,
@@ -88,7 +89,7 @@ def read_archive(row: StudyRow) -> Archive:
         if data["result"]["study"] != row.id or not isinstance(data["command"], str):
             raise ValueError("of another study")
         return Archive(
-            result=data["result"],
+            answer=Answer.from_json(data["result"]),
             places=tuple(Place(**place) for place in data["places"]),
             recipes=data["recipes"],
             command=data["command"],

@@ -28,9 +28,9 @@ def record_of(store: Store, study: str) -> StudyRecord:
     row = store.find_study(study)
     archive = read_archive(row)
     return StudyRecord(
-        result=archive.result,
+        result=archive.answer.to_json(),
         runs=stored_runs(store, archive.places),
-        differences=archive.result.get("differences", []),
+        differences=list(archive.answer.differences),
         recipes=archive.recipes,
         command=archive.command,
         environment=archive.environment,

@@ -9,17 +9,16 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from algobias.answer.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
+from algobias.answer.answer import SCHEMA, Answer, Answered
+from algobias.answer.result import arm_summary, judged_answer, look_entry, outcomes_of
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
-from algobias.coordinates.returned import add_readings
+from algobias.coordinates.returned import with_readings
 from algobias.judge.describe import fine_tolerance
 from algobias.judge.design import Design, Run
-from algobias.judge.drawn import drawn_at_fit
 from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import Archive, environment, read_archive
@@ -42,12 +41,12 @@ from algobias.training.splits import split_doubt, sum_remark
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Answered):
     """A finished audit.
 
     Attributes:
         study: Id of the study in its store.
-        result: The object ``--json`` prints.
+        answer: What it answers.
         verdict: The planner's verdict.
         design: What was fixed before the first run.
         runs: Every run the verdict rests on.
@@ -56,7 +55,7 @@ class Audit:
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     verdict: Verdict
     design: Design
     runs: tuple[Run, ...]
@@ -111,7 +110,7 @@ def run_audit(
     study = study_id(arms)
     question = {**spec.model_dump(mode="json"), "task": arms.recipes["baseline"].task}
     store.begin(study, question)
-    probes = wanted_probes(spec.probes, earlier_result(store, study))
+    probes = wanted_probes(spec.probes, earlier_answer(store, study))
     with one_thread():
         check_networks(arms)
         not_applied, null_failed = pre_checks(arms, progress)
@@ -142,7 +141,7 @@ def run_audit(
                 for look in looks[told:]:
                     gap = look.split.gap
                     progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
-                    store.save_decision(study, look_entry(look))
+                    store.save_decision(study, look_entry(look).to_json())
                     if look is looks[0] and look.verdict is None:
                         for warning in fine_tolerance(tolerance, look.split):
                             progress.message(warning)
@@ -164,14 +163,12 @@ def run_audit(
             raise
         finally:
             progress.stop()
-    result = assemble(study, arms, design, wanted, runs, why)
-    add_readings(result, readings, wanted)
-    result["warnings"] += doubts
-    if any(math.isnan(run.outcome.trivial_metric) for run in runs):
-        result["warnings"].append(UNKNOWN_TRIVIAL)
-    result["seconds"] = time.monotonic() - started
+    answer = with_readings(assemble(study, arms, design, wanted, runs, why), readings, wanted)
+    untrained = any(math.isnan(run.outcome.trivial_metric) for run in runs)
+    warnings = (*answer.warnings, *doubts, *([UNKNOWN_TRIVIAL] if untrained else []))
+    answer = answer.changed(warnings=warnings, seconds=time.monotonic() - started)
     archive = Archive(
-        result=result,
+        answer=answer,
         places=tuple(trainer.places),
         recipes={spoken(name, spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
         command=command,
@@ -179,7 +176,7 @@ def run_audit(
         terms=terms_of(arms, design, runs, wanted.split.resolution),
     )
     store.save_result(study, archive.stored())
-    return Audit(study, result, wanted, design, tuple(runs), arms, tuple(looks))
+    return Audit(study, answer, wanted, design, tuple(runs), arms, tuple(looks))
 
 
 UNKNOWN_TRIVIAL = (
@@ -188,10 +185,10 @@ UNKNOWN_TRIVIAL = (
 )
 
 
-def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
-    """The result object of the study if it has been answered before."""
+def earlier_answer(store: Store, study: str) -> Answer | None:
+    """Read what the study answers if it has been answered before."""
     row = store.find_study(study)
-    return None if row.result is None else read_archive(row).result
+    return None if row.result is None else read_archive(row).answer
 
 
 def check_networks(arms: Arms) -> None:
@@ -247,8 +244,8 @@ def split_doubts(arms: Arms) -> list[str]:
 
 def assemble(
     study: str, arms: Arms, design: Design, verdict: Verdict, runs: Sequence[Run], tolerance_reason: str
-) -> dict[str, Any]:
-    """The whole result object, without ``seconds``, ``store`` and ``report``."""
+) -> Answer:
+    """Make the whole answer, without ``seconds``, ``store`` and ``report``."""
     spec = arms.spec
     summaries = []
     for name, recipe in arms.recipes.items():
@@ -256,22 +253,22 @@ def assemble(
         if outcomes:
             address = arms.address(recipe)
             summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
-    judged = verdict_result(design, verdict, spec.control)
-    judged["fit"] |= drawn_at_fit(design, runs)
-    judged["warnings"] = [*arms.replaced, *judged["warnings"]]
-    return {
-        "schema": SCHEMA,
-        "study": study,
-        "task": arms.recipes["baseline"].task,
-        "change": list(spec.change),
-        "base": list(spec.base),
-        "aa": spec.aa,
-        "metric": arms.task.metric_name,
-        "tolerance_reason": tolerance_reason,
-        **judged,
-        "arms": summaries,
-        "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
-    }
+    asked = Answer(
+        schema=SCHEMA,
+        study=study,
+        task=arms.recipes["baseline"].task,
+        change=spec.change,
+        base=spec.base,
+        aa=spec.aa,
+        metric=arms.task.metric_name,
+        tolerance_reason=tolerance_reason,
+    )
+    judged = judged_answer(design, verdict, spec.control, runs)
+    return asked.merged(judged).changed(
+        warnings=(*arms.replaced, *judged.warnings),
+        arms=tuple(summaries),
+        differences=tuple(difference(arms.recipes["baseline"], arms.recipes["variant"])),
+    )
 
 
 def spoken(arm: str, spec: StudySpec) -> str:

@@ -8,11 +8,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+from algobias.answer.answer import Answer, Answered
+from algobias.answer.search import StudySeeds
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
-from algobias.coordinates.returned import add_readings
+from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
@@ -37,12 +38,12 @@ from algobias.training.device import one_thread
 
 
 @dataclass(frozen=True)
-class Control:
+class Control(Answered):
     """A finished control study.
 
     Attributes:
         study: Its id in the store.
-        result: The object ``--json`` prints: that of an audit on the fresh seeds, with ``chosen`` and
+        answer: What it answers: that of an audit on the fresh seeds, with ``chosen`` and
             ``tried``.
         selection: What the search chose.
         confirmation: What the confirmation found, or None where nothing was chosen.
@@ -50,7 +51,7 @@ class Control:
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     selection: Selection
     confirmation: Confirmation | None
     settings: tuple[Setting, ...]
@@ -111,7 +112,7 @@ def run_control(
                 "task": question.task,
                 "change": [question.question()],
                 "first_look_seeds": spec.rungs[0],
-                "tolerance": audited["tolerance"],
+                "tolerance": audited.tolerance,
             }
         )
         searcher = Searcher(
@@ -170,36 +171,36 @@ def run_control(
         progress.stop()
     if found is not None and trainer is not None and readings is not None:
         judged = replace(design, only_look=found.look)
-        result = assemble(study, arms, judged, found.verdict, runs, "that of the audit")
-        add_readings(result, readings, found.verdict)
+        answer = assemble(study, arms, judged, found.verdict, runs, "that of the audit")
+        answer = with_readings(answer, readings, found.verdict)
         kept = tuple(trainer.places)
         terms = terms_of(arms, design, runs, found.verdict.split.resolution)
     else:
-        result = {**audited, "study": study, "controls": []}
-        kept, terms = (), terms_of(arms, design, runs, audited.get("resolution"))
+        answer = audited.changed(study=study, controls=())
+        kept, terms = (), terms_of(arms, design, runs, audited.resolution)
     best = selection.tuned_baseline
     tuned = (
         None
         if found is None
         else partial(tuned_gap, design, runs, found, tuned=None if best is None else picked.index(best))
     )
-    result |= {
-        "control_of": row.id,
-        "chosen": chosen_entries(
-            selection, settings, limits, picked, at, found, tuned, against_baseline(result["arms"])
+    answer = answer.changed(
+        control_of=row.id,
+        chosen=chosen_entries(
+            selection, settings, limits, picked, at, found, tuned, against_baseline(answer.arms)
         ),
-        "tried": tried_entries(selection, settings, limits, at, spec.rungs),
-        "tuned_baseline": None if best is None else settings[best].text,
-        "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),
-        "seeds": {
-            "search": [selection_seed(question), spec.rungs[-1]],
-            "confirmation": [fresh.first, 0 if found is None else found.look],
-        },
-        "earlier_studies": fresh.earlier,
-        "seconds": time.monotonic() - started,
-    }
+        tried=tried_entries(selection, settings, limits, at, spec.rungs),
+        tuned_baseline=None if best is None else settings[best].text,
+        confirmation=() if found is None else confirmation_entries(found, places, confirmed),
+        seeds=StudySeeds(
+            search=(selection_seed(question), spec.rungs[-1]),
+            confirmation=(fresh.first, 0 if found is None else found.look),
+        ),
+        earlier_studies=fresh.earlier,
+        seconds=time.monotonic() - started,
+    )
     archive = Archive(
-        result=result,
+        answer=answer,
         places=kept,
         recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
         command=command,
@@ -207,7 +208,7 @@ def run_control(
         terms=terms,
     )
     store.save_result(study, archive.stored())
-    return Control(study, result, selection, found, settings)
+    return Control(study, answer, selection, found, settings)
 
 
 def _confirm(

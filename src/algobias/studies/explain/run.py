@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
+from algobias.answer.answer import Answer, Answered
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import read_study
 from algobias.judge.design import Run
@@ -18,24 +18,24 @@ from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble, spoken, terms_of
 from algobias.studies.explain.evidence import Statement
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.studies.explain.interventions import Intervention, dose_left_out
+from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Answered):
     """A finished explanation.
 
     Attributes:
         study: Its id in the store.
-        result: The object ``--json`` prints.
+        answer: What it answers.
         interventions: What was done.
         statements: What it supports.
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     interventions: tuple[Intervention, ...]
     statements: tuple[Statement, ...]
 
@@ -79,14 +79,14 @@ def run_explain(
                 "task": question.task,
                 "change": [question.question()],
                 "first_look_seeds": look,
-                "tolerance": audited["tolerance"],
+                "tolerance": audited.tolerance,
             }
         )
         for one in interventions:
             if one.undoes is not None:
                 progress.message(f"{one.text}: {one.undoes}")
-        for dose, reason in ready.left_out:
-            progress.message(dose_left_out(dose, reason))
+        for dose in ready.doses_left_out:
+            progress.message(str(dose))
         progress.message(f"{len(interventions)} interventions on {look} seeds of the audit")
         runs: list[Run] = []
         with Trainer(arms, store, study, options, progress, started) as trainer:
@@ -107,31 +107,26 @@ def run_explain(
     finally:
         progress.stop()
     statements = statements_of(interventions, wanted, readings, audited)
-    result = assemble(study, arms, design, wanted, runs, "that of the audit")
-    entries = intervention_entries(interventions, wanted, readings)
-    for number, entry in enumerate(entries):
-        entry["arm"] = next(
-            (
-                arm
-                for arm in result["arms"]
-                if arm["name"] == spoken(under_control("variant", number), arms.spec)
-            ),
-            None,
-        )
-    result |= {
-        "arms": [arm for arm in result["arms"] if arm["name"] in ("baseline", "variant")],
-        "controls": [],
-        "moved": readings.moved(),
-        "readings": readings.summary(),
-        "explain_of": row.id,
-        "interventions": entries,
-        "dose_response": dose_response(interventions, arms, design, wanted, runs, readings),
-        "doses_left_out": ready.doses_left_out,
-        "statements": [statement_entry(one) for one in statements],
-        "seconds": time.monotonic() - started,
-    }
+    answer = assemble(study, arms, design, wanted, runs, "that of the audit")
+    summaries = {arm.name: arm for arm in reversed(answer.arms)}
+    entries = tuple(
+        entry.changed(arm=summaries.get(spoken(under_control("variant", number), arms.spec)))
+        for number, entry in enumerate(intervention_entries(interventions, wanted, readings))
+    )
+    answer = answer.changed(
+        arms=tuple(arm for arm in answer.arms if arm.name in ("baseline", "variant")),
+        controls=(),
+        moved=readings.moved(),
+        readings=readings.summary(),
+        explain_of=row.id,
+        interventions=entries,
+        dose_response=dose_response(interventions, arms, design, wanted, runs, readings),
+        doses_left_out=ready.doses_left_out,
+        statements=tuple(statement_entry(statement) for statement in statements),
+        seconds=time.monotonic() - started,
+    )
     archive = Archive(
-        result=result,
+        answer=answer,
         places=tuple(place for place in trainer.places if place.arm in ("baseline", "variant")),
         recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
         command=command,
@@ -139,4 +134,4 @@ def run_explain(
         terms=terms_of(arms, design, runs, wanted.split.resolution),
     )
     store.save_result(study, archive.stored())
-    return Explanation(study, result, interventions, tuple(statements))
+    return Explanation(study, answer, interventions, tuple(statements))

@@ -101,15 +101,30 @@ def test_more_coordinates_than_the_picture_has_room_for() -> None:
                 "status": "moved",
             }
         ],
-        [{"probe": None, "effect": "x", "status": 3}, 7, None],
         [{"probe": "top_eigenvalue", "effect": 0.0, "low": 0.0, "high": 0.0, "status": "not_moved"}],
     ],
 )
 def test_odd_entries_are_shown_as_text_or_left_out(moved) -> None:
-    odd = [{"probe": "top_eigenvalue", "points": [[1, 2], None, [0, -1, 3.0, None]]}, "x"]
+    odd = [{"probe": "top_eigenvalue", "points": [[1, 2], [0, -1, 3.0, None]]}]
     readings = {**case("moved").result["readings"], "trajectories": odd}
     text = html.render(changed(moved=moved, readings=readings))
     assert "<script>alert(1)" not in text
+
+
+@pytest.mark.parametrize(
+    ("moved", "says"),
+    [
+        ([{"probe": None, "effect": "x", "status": 3}], "probe of moved is 'None'"),
+        ([7], "moved of result is '7'"),
+        ([None], "moved of result is 'None'"),
+    ],
+)
+def test_entries_of_another_shape_are_refused_by_their_name(moved, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        changed(moved=moved)
+    readings = {**case("moved").result["readings"], "trajectories": [{"points": [[1, 2], None]}]}
+    with pytest.raises(ValueError, match="points of trajectories is 'None'"):
+        changed(readings=readings)
 
 
 @pytest.mark.parametrize("width", [40, 100])

@@ -52,6 +52,11 @@ class ControlEntry(Form):
         """Costs as multiples of those of the variant as audited."""
         return self.cost_ratio["variant"] if "variant" in self.cost_ratio else Costs()
 
+    @property
+    def matched(self) -> ControlEntry | None:
+        """The comparison at matched fit, or None."""
+        return next((entry for entry in (self, self.other) if entry and entry.at == "matched"), None)
+
     def seen_at(self, places: set[str | None]) -> ControlEntry:
         """Put the comparison at one of some places first, where the other one is there and this is not."""
         if self.at in places or self.other is None or self.other.at not in places:

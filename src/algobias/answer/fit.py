@@ -17,7 +17,7 @@ class LevelGap(Form):
 
     level: Number | None = None
     gap: Interval = Interval()
-    seeds_reached: int = 0
+    seeds_reached: int | None = None
 
 
 class FitScale(Form):

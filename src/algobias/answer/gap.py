@@ -42,6 +42,21 @@ class Failures(Form):
     at_most: Number
 
 
+class LevelInterval(Interval):
+    """An interval at a level of fit.
+
+    Attributes:
+        gap: The interval, in results of an early version, which had the level beside it.
+    """
+
+    gap: Interval | None = None
+
+    @property
+    def there(self) -> Interval:
+        """The interval, wherever it stands."""
+        return self.gap or self
+
+
 class RateOnly(Form):
     """What changing the learning rate alone does.
 
@@ -53,4 +68,4 @@ class RateOnly(Form):
 
     gap: Interval = Interval()
     level: Number | None = None
-    at_level: Interval = Interval()
+    at_level: LevelInterval = LevelInterval()

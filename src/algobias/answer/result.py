@@ -14,7 +14,7 @@ from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
 from algobias.answer.fit import Fit, LevelGap
 from algobias.answer.form import JsonObject
-from algobias.answer.gap import Failures, Gap, RateOnly
+from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
 from algobias.answer.look import LookEntry
 from algobias.judge import checks
@@ -141,7 +141,7 @@ def rate_only_result(rate_only: judged.RateOnly | None) -> RateOnly | None:
     return RateOnly(
         gap=interval(rate_only.gap),
         level=None if at_level is None else at_level.level,
-        at_level=interval(None if at_level is None else at_level.gap),
+        at_level=LevelInterval().merged(interval(None if at_level is None else at_level.gap)),
     )
 
 

@@ -49,7 +49,7 @@ def write_report(store: Store, study: str) -> Path:
         BadInput: No such study, not finished, damaged, runs missing; the report cannot be written.
     """
     record = record_of(store, study)
-    name = str(record.result["study"])
+    name = str(record.answer.study)
     if store.writable:
         return write_inside(store.path, name, record)
     path = Path.cwd() / f"{name}.html"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from algobias.answer.fit import Fit
+from algobias.answer.readings import ReadingsSummary
 from algobias.report import (
     besides,
     controls,
@@ -24,9 +26,8 @@ from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.glossary import GLOSSARY
 from algobias.report.next_step import next_steps
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.record import StudyRecord
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
-from algobias.report.words import mapping
 
 TWIN = (
     "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
@@ -85,8 +86,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "fit", figures.metric_against_fit, "Test metric at equal training fit", _fit_read(points), far
             ),
         ]
-    if Interval.read(record.result.get("gap")).known:
-        fit = mapping(record.result.get("fit"))
+    if record.answer.gap.known:
         entries.append(
             FigureEntry(
                 "split",
@@ -94,10 +94,10 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "The gap and its two shares",
                 "Bars are estimates, lines 95 % intervals, small dots single seeds. The dashed line is the "
                 "tolerance.",
-                _share_notes(fit),
+                _share_notes(record.answer.fit),
             )
         )
-    if record.result.get("controls"):
+    if record.answer.controls:
         entries.append(
             FigureEntry(
                 "recovery",
@@ -151,7 +151,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
             )
         )
     entries += moved_figures(points)
-    if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
+    if sum(look.gap.known for look in record.looks) > 1:
         entries.append(
             FigureEntry(
                 "looks",
@@ -167,7 +167,7 @@ def moved_figures(points: Points) -> list[FigureEntry]:
     """What moved, and the coordinates that moved most along training."""
     if not figures.drawable(points):
         return []
-    moved = [mapping(item) for item in points.record.result.get("moved") or []]
+    moved = points.record.answer.moved
     left_out = (
         f"The {len(moved) - MOST_ROWS} smallest are only in the table.",
     ) if len(moved) > MOST_ROWS else ()  # fmt: skip
@@ -179,7 +179,7 @@ def moved_figures(points: Points) -> list[FigureEntry]:
             "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
             "for all coordinates together. Filled circles moved, open circles were not shown to "
             "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant."
-            + (f" {TWIN}" if any(item.get("twin") for item in moved) else ""),
+            + (f" {TWIN}" if any(coordinate.twin for coordinate in moved) else ""),
             left_out,
         )
     ]
@@ -202,22 +202,21 @@ def moved_figures(points: Points) -> list[FigureEntry]:
 def content(points: Points) -> dict[str, Any]:
     """Everything the template prints besides figures."""
     record = points.record
-    result = record.result
-    seconds = number_or_none(result.get("seconds"))
-    readings = mapping(result.get("readings"))
+    answer = record.answer
+    readings = answer.readings or ReadingsSummary()
     return {
         "verdict": verdicts.verdict_words(record),
         "verdict_name": verdicts.verdict_name(record),
-        "reason": str(result.get("reason") or ""),
+        "reason": answer.reason or "",
         "would_decide": would_decide(record),
         "claim": words.claim(record),
         "next_steps": next_steps(record),
         "doubts": [numerals.sentence(text) for text in verdicts.doubts(record)],
         "warnings": [numerals.sentence(text) for text in verdicts.warnings(record)],
-        "task": words.task_text(result.get("task")),
-        "study": str(result.get("study") or ""),
+        "task": words.task_text(answer.task),
+        "study": answer.study or "",
         "change": words.change_text(record),
-        "base": " then ".join(str(item) for item in result.get("base") or []),
+        "base": " then ".join(answer.base),
         "tiles": glance.tiles(record),
         "arms": arm_keys(points),
         "statistics": glance.statistics(record),
@@ -239,7 +238,7 @@ def content(points: Points) -> dict[str, Any]:
         "moved": tables.moved_table(record),
         "moved_reasons": [numerals.sentence(text) for text in tables.moved_reasons(record)],
         "moved_text": tables.moved_text(record),
-        "moved_notes": [numerals.sentence(str(note)) for note in readings.get("notes") or []],
+        "moved_notes": [numerals.sentence(note) for note in readings.notes],
         "readings": tables.readings_table(record),
         "differences": record.differences,
         "decisions": tables.decision_table(record),
@@ -249,21 +248,18 @@ def content(points: Points) -> dict[str, Any]:
         "seeds_text": tables.seeds_text(points),
         "glossary": GLOSSARY,
         "metric_name": figures.metric_title(points),
-        "seconds": numerals.duration(seconds) if seconds is not None else "",
+        "seconds": numerals.duration(answer.seconds) if answer.seconds is not None else "",
     }
 
 
 def would_decide(record: StudyRecord) -> str:
     """For an undecided study: what would decide it."""
-    if record.result.get("verdict") != "undecided":
+    if record.answer.verdict != "undecided":
         return ""
-    value = record.result.get("would_decide")
-    count = number_or_none(value)
+    count = record.answer.would_decide
     if count is not None:
-        return (
-            f"{count:.0f} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
-        )
-    return str(value or "Not more seeds of this kind alone; see the reason.")
+        return f"{count} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
+    return "Not more seeds of this kind alone; see the reason."
 
 
 def arm_keys(points: Points) -> list[dict[str, str]]:
@@ -318,8 +314,7 @@ def _metric_read(points: Points) -> str:
 
 def _fit_read(points: Points) -> str:
     measure = words.FIT_WORDS[points.fit_axis.on]
-    level = number_or_none(mapping(points.record.result.get("fit")).get("level"))
-    side = mapping(points.record.result.get("fit")).get("side")
+    level, side = points.record.answer.fit.level, points.record.answer.fit.side
     text = f"Each arm\u2019s test metric when it has reached a given {measure}; training runs to the right. "
     if points.by_length:
         text += "Each mark is a run with its full schedule; a line joins the lengths of one seed. "
@@ -337,8 +332,8 @@ def _fit_read(points: Points) -> str:
     return text
 
 
-def _share_notes(fit: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [numerals.sentence(str(note)) for note in fit.get("notes") or []]
-    if fit.get("reason"):
-        notes.insert(0, f"The shares are {numerals.MISSING}: {fit['reason']}.")
+def _share_notes(fit: Fit) -> tuple[str, ...]:
+    notes = [numerals.sentence(note) for note in fit.notes]
+    if fit.reason:
+        notes.insert(0, f"The shares are {numerals.MISSING}: {fit.reason}.")
     return tuple(notes)

@@ -21,7 +21,6 @@ from algobias.report.words import (
     arm_label,
     change_text,
     claim,
-    mapping,
     task_text,
 )
 
@@ -58,25 +57,25 @@ class _VerdictPanel:
     record: StudyRecord
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        record, result = self.record, self.record.result
+        record, answer = self.record, self.record.answer
         narrow = options.max_width < NARROW
         words = verdict_words(record)
         style = _STYLES.get(words.tone, "cyan")
         task = shortened(
-            ": ".join(part for part in (task_text(result.get("task")), change_text(record)) if part), 200
+            ": ".join(part for part in (task_text(answer.task), change_text(record)) if part), 200
         )
         parts: list[RenderableType] = [Text(task, style="dim", overflow="fold")]
         parts.append(Text(words.title, style="bold"))
-        if result.get("reason"):
-            parts += ["", Text(str(result["reason"]), overflow="fold")]
+        if answer.reason:
+            parts += ["", Text(answer.reason, overflow="fold")]
         if page.would_decide(record):
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
         if any(tile["state"] in ("present", "absent") for tile in glance.tiles(record)):
             parts.append(Text(STATES, style="dim", overflow="fold"))
-        for note in mapping(result.get("fit")).get("notes") or []:
-            parts.append(Text(sentence(str(note)), overflow="fold"))
-        if "readings" in result:
+        for note in answer.fit.notes:
+            parts.append(Text(sentence(note), overflow="fold"))
+        if answer.has("readings"):
             parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
@@ -85,8 +84,8 @@ class _VerdictPanel:
         for warning in warnings(record):
             parts.append(Text(f"Warning: {sentence(warning)}", style="yellow", overflow="fold"))
         parts += ["", Text(claim(record), style="dim", overflow="fold")]
-        if result.get("report"):
-            parts.append(Text(f"Report: {result['report']}", overflow="fold"))
+        if answer.report:
+            parts.append(Text(f"Report: {answer.report}", overflow="fold"))
         for doubt in doubts(record):
             yield Text(f"Is this the question? {sentence(doubt)}", style="bold yellow", overflow="fold")
         yield Panel(
@@ -144,7 +143,7 @@ class _PlanPanel:
             rungs = ", ".join(str(n) for n in plan["rungs"])
             tried = f"{len(plan.get('settings') or [])} settings, each on both arms, on {rungs} seeds"
             totals.insert(0, ("search", tried))
-        readings = mapping(plan.get("readings"))
+        readings = plan.get("readings") or {}
         if readings.get("probes"):
             cost = number_or_none(readings.get("gradient_equivalents")) or 0.0
             said = (
@@ -190,13 +189,13 @@ def _numbers(record: StudyRecord) -> list[tuple[str, str]]:
 
 def _costs(record: StudyRecord, narrow: bool) -> RenderableType | None:
     """Costs of baseline and variant with their ratio; kinds that cost nothing in either are left out."""
-    arms = {str(arm.get("name")): mapping(arm.get("cost")) for arm in record.result.get("arms") or []}
-    base, variant = arms.get("baseline"), arms.get("variant")
-    if not base or not variant:
+    costs = {arm.name: arm.cost for arm in record.answer.arms}
+    if "baseline" not in costs or "variant" not in costs:
         return None
+    base, variant = costs["baseline"], costs["variant"]
     rows = []
     for key, (name, _) in COST_WORDS.items():
-        one, other = number_or_none(base.get(key)), number_or_none(variant.get(key))
+        one, other = base.on(key), variant.on(key)
         if one is not None and other is not None and (one or other):
             rows.append((name, [amount(key, one), amount(key, other), ratio(other, one)]))
     labels = [arm_label(arm, record) for arm in ("baseline", "variant")]

@@ -5,28 +5,19 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.runs.view import View
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.tasks.task import Task
 from algobias.tasks.trees import map_trees
 
-View = Literal["search", "confirm"]
 SEARCH_SHARE = 5
 """Without a validation set, one test example in so many is for the search."""
-
-
-def split_name(text: str) -> tuple[str, View | None]:
-    """``digits@search`` -> (``digits``, ``search``); a text without a view as it is."""
-    head, at, tail = text.strip().rpartition("@")
-    for known in get_args(View):
-        if at and tail == known:
-            return head, known
-    return text, None
 
 
 def search_index(examples: int) -> Tensor:

@@ -22,6 +22,7 @@ from algobias.report.numerals import amount, duration, fixed, loss
 from algobias.report.record import StudyRecord, clean
 from algobias.report.verdicts import VERDICTS as WORDS
 from algobias.report.verdicts import verdict_words
+from algobias.studies.reports import write
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -229,8 +230,8 @@ def test_real_results_of_the_planner_render() -> None:
 
 def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "reports" / "one.html"
-    assert html.write(case("no_gap"), path) == path
-    html.write(case("bias"), path)
+    assert write(case("no_gap"), path) == path
+    write(case("bias"), path)
     assert WORDS["bias"].title in path.read_text(encoding="utf-8")
     assert [file.name for file in path.parent.iterdir()] == ["one.html"]
 

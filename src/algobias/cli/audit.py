@@ -186,11 +186,11 @@ def _question(spec: Path | None, **given: Any) -> Any:
 
 def _run(question: Any, store: Path, options: Any, *, quiet: bool, json: bool) -> Answer:
     from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
     from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
     from algobias.studies.audit import run_audit
+    from algobias.studies.reports import record_of, write_report
 
     console = messages()
     command = f"algobias {shlex.join(sys.argv[1:])}"

@@ -96,11 +96,10 @@ def compare(
     """
     from algobias.answer.result import look_entry
     from algobias.kept.tables import terms_from
-    from algobias.report.build import write_inside
-    from algobias.report.html import write
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
     from algobias.studies.compare import compare_tables
+    from algobias.studies.reports import write, write_inside
     from algobias.training.checkpoints import disk
 
     failing = verdicts(fail_on)

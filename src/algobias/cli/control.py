@@ -93,7 +93,6 @@ def control(
     [bold]algobias control last[/]
     """
     from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView, verdict_panel
     from algobias.running.executor import OutOfTime
     from algobias.running.trainer import Options
@@ -102,6 +101,7 @@ def control(
     from algobias.studies.control.forecast import forecast_control
     from algobias.studies.control.run import run_control
     from algobias.studies.control.spec import control_spec
+    from algobias.studies.reports import record_of, write_report
 
     given: dict[str, Any] = {
         "candidates": candidate,

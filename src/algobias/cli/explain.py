@@ -70,7 +70,6 @@ def explain(
     [bold]algobias explain last[/]
     """
     from algobias.kept.store import Store
-    from algobias.report.build import record_of, write_report
     from algobias.report.explained import panel
     from algobias.report.terminal import LiveView, plan_panel
     from algobias.running.executor import OutOfTime
@@ -80,6 +79,7 @@ def explain(
     from algobias.studies.explain.prepared import prepare
     from algobias.studies.explain.run import run_explain
     from algobias.studies.explain.spec import explain_spec
+    from algobias.studies.reports import record_of, write_report
 
     given: dict[str, Any] = {
         "at": _numbers("--at", at),

@@ -103,7 +103,7 @@ def report(
     from algobias.kept.archive import read_archive, stored_runs
     from algobias.kept.store import Store
     from algobias.kept.tables import write_tables
-    from algobias.report.build import in_order, write_report
+    from algobias.studies.reports import in_order, write_report
 
     with Store(store, writing=False) as opened:
         archive = read_archive(opened.find_study(study))

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from algobias.judge.design import Run
 from algobias.report.record import StudyRecord
 from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.words import arm_label
 from algobias.runs.arm_name import ArmName
+from algobias.runs.run import Run
 
 _FIRST = ("baseline", "variant", "rate_only")
 

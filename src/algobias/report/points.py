@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 
-from algobias.judge.design import Run
 from algobias.report.arms import ArmPoints
 from algobias.report.series import (
     Rows,
@@ -20,6 +19,7 @@ from algobias.report.series import (
     thinned_updates,
 )
 from algobias.runs.outcome import Outcome
+from algobias.runs.run import Run
 
 
 class Points(ArmPoints):

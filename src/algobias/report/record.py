@@ -10,7 +10,7 @@ from typing import Any
 from algobias.answer.answer import Answer
 from algobias.answer.look import LookEntry
 from algobias.errors import clean_text as clean_text
-from algobias.judge.design import Run
+from algobias.runs.run import Run
 
 
 @dataclass(frozen=True)

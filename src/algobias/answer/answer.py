@@ -10,7 +10,7 @@ from algobias.answer.arm import ArmSummary
 from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
 from algobias.answer.control import ControlEntry
 from algobias.answer.fit import Fit
-from algobias.answer.form import Form, JsonObject, Many, Number
+from algobias.answer.form import Count, Form, JsonObject, Many, Number
 from algobias.answer.gap import Failures, Gap, RateOnly
 from algobias.answer.interval import Interval
 from algobias.answer.moved import MovedCoordinate
@@ -96,7 +96,7 @@ class Answer(Form):
         report: Where the report lies, or None.
     """
 
-    version: int = Field(default=SCHEMA, alias="schema")
+    version: Count = Field(default=SCHEMA, alias="schema")
     study: str | None = None
     task: str | None = None
     change: Many[str] = ()
@@ -111,9 +111,9 @@ class Answer(Form):
     warnings: Many[str] = ()
     doubts: Many[str] = ()
     tolerable: bool = False
-    would_decide: int | None = None
+    would_decide: Count | None = None
     tolerance: Number | None = None
-    looks: Many[int] = ()
+    looks: Many[Count] = ()
     gap: Gap = Gap()
     resolution: Number | None = None
     failures: Failures | None = None
@@ -137,7 +137,7 @@ class Answer(Form):
     tuned_baseline: str | None = None
     confirmation: Many[ConfirmationLook] = ()
     seeds: StudySeeds | None = None
-    earlier_studies: int = 0
+    earlier_studies: Count = 0
     explain_of: str | None = None
     interventions: Many[InterventionEntry] = ()
     dose_response: DoseResponse | None = None

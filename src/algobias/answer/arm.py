@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from algobias.answer.cost import Costs
-from algobias.answer.form import Form, JsonObject, Many, Number
+from algobias.answer.form import Count, Form, JsonObject, Many, Number
 from algobias.answer.interval import OwnInterval, Spread
 
 
@@ -31,11 +31,11 @@ class ArmSummary(Form):
     name: str | None = None
     recipe: JsonObject | None = None
     address: str | None = None
-    seeds: Many[int] = ()
+    seeds: Many[Count] = ()
     metric: OwnInterval = OwnInterval()
     per_seed: Many[Number | None] = ()
     also: dict[str, Spread] = Field(default_factory=dict)
     train_metric: Spread = Spread()
     train_loss: Spread = Spread()
-    diverged: int | None = None
+    diverged: Count | None = None
     cost: Costs = Costs()

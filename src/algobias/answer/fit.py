@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algobias.answer.form import Form, Many, Number
+from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Interval, Share
 
 
@@ -17,7 +17,7 @@ class LevelGap(Form):
 
     level: Number | None = None
     gap: Interval = Interval()
-    seeds_reached: int | None = None
+    seeds_reached: Count | None = None
 
 
 class FitScale(Form):
@@ -45,7 +45,7 @@ class MatchedArm(Form):
     arm: str
     level: Number | None = None
     mean: Number | None = None
-    n: int = 0
+    n: Count = 0
 
 
 class FitCurve(Form):
@@ -87,7 +87,7 @@ class Fit(Form):
     reference_level: Number | None = None
     reason: str | None = None
     levels: Many[LevelGap] = ()
-    seeds_reached: int = 0
+    seeds_reached: Count = 0
     fit_share: Share | None = None
     bias_share: Share | None = None
     scale: FitScale | None = None

@@ -15,6 +15,7 @@ from typing import Annotated, Self, TypeAlias, TypeVar
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     JsonValue,
     ModelWrapValidatorHandler,
     PlainValidator,
@@ -39,6 +40,10 @@ def _finite(value: object) -> float:
 
 Number = Annotated[float, PlainValidator(_finite)]
 """A finite number; whole ones stay as they are, so that they are written without a point."""
+
+
+Count = Annotated[int, Field(ge=0)]
+"""A whole number that is not negative."""
 
 
 class Form(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algobias.answer.form import Form, Many, Number
+from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Interval, Share
 
 
@@ -37,8 +37,8 @@ class Failures(Form):
         at_most: The share that may.
     """
 
-    failed: int
-    of: int
+    failed: Count
+    of: Count
     at_most: Number
 
 

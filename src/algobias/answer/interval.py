@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from algobias.answer.form import Form, Number
+from algobias.answer.form import Count, Form, Number
 from algobias.judge import statistics
 
 
@@ -24,7 +24,7 @@ class Interval(Form):
     mean: Number | None = None
     low: Number | None = None
     high: Number | None = None
-    n: int = 0
+    n: Count = 0
 
     @property
     def known(self) -> bool:
@@ -75,7 +75,7 @@ class OwnInterval(Spread):
 
     low: Number | None = None
     high: Number | None = None
-    n: int = 0
+    n: Count = 0
 
 
 def interval(value: statistics.Interval | None) -> Interval:

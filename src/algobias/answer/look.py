@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from algobias.answer.form import Form
+from algobias.answer.form import Count, Form
 from algobias.answer.interval import Interval
 
 
@@ -20,7 +20,7 @@ class LookEntry(Form):
         decided: What was decided, in words.
     """
 
-    n: int | None = None
+    n: Count | None = None
     gap: Interval = Interval()
     bias_share: Interval = Interval()
     fit_share: Interval = Interval()

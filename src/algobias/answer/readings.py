@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from algobias.answer.form import Form, Many, Number
+from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Spread
 
 
@@ -15,7 +15,7 @@ class ReadingSpread(Spread):
         n: Seeds that have a value.
     """
 
-    n: int = 0
+    n: Count = 0
 
 
 class ReadArm(Form):

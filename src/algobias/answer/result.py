@@ -12,7 +12,7 @@ from algobias.answer.answer import Answer
 from algobias.answer.arm import ArmSummary
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
-from algobias.answer.fit import Fit, LevelGap
+from algobias.answer.fit import Fit, FitCurve, FitScale, LevelGap, MatchedArm
 from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
@@ -20,7 +20,7 @@ from algobias.answer.look import LookEntry
 from algobias.judge import checks
 from algobias.judge import verdict as judged
 from algobias.judge.design import Design, Run
-from algobias.judge.drawn import drawn_at_fit
+from algobias.judge.drawn import Drawn, drawn_at_fit
 from algobias.judge.plan import Look
 from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import Interval
@@ -68,7 +68,22 @@ def judged_answer(design: Design, verdict: Verdict, controls: Sequence[str], run
         runs: All runs, for what is drawn at equal fit.
     """
     answer = verdict_result(design, verdict, controls)
-    return answer.changed(fit=answer.fit.merged(Fit.from_json(drawn_at_fit(design, runs), "fit")))
+    return answer.changed(fit=answer.fit.merged(drawn_fit(drawn_at_fit(design, runs))))
+
+
+def drawn_fit(drawn: Drawn) -> Fit:
+    """Make the part of ``fit`` that is drawn."""
+    scale = drawn.scale
+    return Fit(
+        scale=None if scale is None else FitScale(best=scale.best, floor=scale.floor),
+        matched_arms=tuple(
+            MatchedArm(arm=arm.arm, level=arm.level, mean=arm.mean, n=arm.n) for arm in drawn.matched_arms
+        ),
+        curves=tuple(
+            FitCurve(arm=arm, points=tuple(map(tuple, points))) for arm, points in drawn.curves.items()
+        ),
+        notes=drawn.notes,
+    )
 
 
 def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
-from algobias.answer.form import Form, Many, Number
+from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Interval
 from algobias.judge.recovery import UNBOUNDED
 
@@ -35,7 +35,7 @@ class Tried(ControlEntry):
     """
 
     why: str | None = None
-    seeds: int | None = None
+    seeds: Count | None = None
     baseline_metric: Number | None = None
     baseline_cost: Costs = Costs()
     over_limit: Many[OverLimit] = ()
@@ -94,7 +94,7 @@ class ConfirmationLook(Form):
         at: Where each of them is judged.
     """
 
-    n: int | None = None
+    n: Count | None = None
     said: Many[str] = ()
     levers: Many[str] = ()
     at: Many[str] = ()

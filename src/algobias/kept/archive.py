@@ -12,7 +12,7 @@ from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.design import Run
 from algobias.kept.inside import MALFORMED
-from algobias.kept.shape import check_places, check_result, check_texts
+from algobias.kept.shape import check_places, check_texts, read_answer
 from algobias.kept.store import Store, StudyRow
 from algobias.kept.studies import damaged_study
 from algobias.kept.tables import Terms
@@ -82,14 +82,14 @@ def read_archive(row: StudyRow) -> Archive:
         raise BadInput("study", row.id, "a finished study; run the same command again to finish it")
     data = row.result
     try:
-        check_result(data["result"])
+        answer = read_answer(data["result"])
         check_places(data["places"])
         check_texts(data["recipes"], "recipes")
         check_texts(data["environment"], "environment")
-        if data["result"]["study"] != row.id or not isinstance(data["command"], str):
+        if answer.study != row.id or not isinstance(data["command"], str):
             raise ValueError("of another study")
         return Archive(
-            answer=Answer.from_json(data["result"]),
+            answer=answer,
             places=tuple(Place(**place) for place in data["places"]),
             recipes=data["recipes"],
             command=data["command"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Status = Literal["ok", "not_converged", "unavailable"]
 
@@ -141,6 +141,38 @@ class Reading:
         value = self.value
         return value + sum((one.low if side == "low" else one.high) - value for one in kinds)
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+        """Read what :meth:`to_json` wrote; errors and twins that were not finite are NaN.
+
+        Raises:
+            LookupError, TypeError, ValueError: It has another shape.
+        """
+        status: Status | None = next(
+            (word for word in get_args(Status) if data["status"].partition(":")[0] == word), None
+        )
+        if status is None:
+            raise ValueError(f"status of reading is {data['status']!r}")
+        passes = ("forwards", "gradients", "products", "seconds")
+        return cls(
+            probe=str(data["probe"]),
+            value=None if data["value"] is None else _number(data["value"]),
+            unit=str(data["unit"]),
+            status=status,
+            reason=data["reason"],
+            numerical=_interval(data["numerical"]),
+            monte_carlo=_interval(data["monte_carlo"]),
+            subset=_interval(data["subset"]),
+            no_interval=data["no_interval"],
+            cost=Cost(*(_number(data["cost"][name]) for name in passes)),
+            definition=str(data["definition"]),
+            reference=str(data["reference"]),
+            twin=_twin(data["twin"]),
+            parts=dict(data["parts"]),
+            details=dict(data["details"]),
+            warnings=tuple(data["warnings"]),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """JSON types only; numbers that are not finite become None."""
         data = asdict(self)
@@ -150,6 +182,29 @@ class Reading:
             data["status"] = f"unavailable: {self.reason}"
         plain: dict[str, Any] = _finite(data)
         return plain
+
+
+def _interval(data: Mapping[str, Any] | None) -> Interval | None:
+    if data is None:
+        return None
+    low, high = _number(data["low"]), _number(data["high"])
+    return Interval(low, high, data["level"], str(data["condition"]))
+
+
+def _twin(data: Mapping[str, Any] | None) -> Twin | None:
+    if data is None:
+        return None
+    value = _number(data["value"])
+    return Twin(str(data["name"]), value, data["low"], data["high"], str(data["invariance"]))
+
+
+def _number(value: Any) -> float:
+    """Take a number of JSON, which has null where it was not finite."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} where a number was stored")
+    return value
 
 
 def _finite(value: Any) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from algobias.answer.interval import Interval, Spread, number, spread
 from algobias.answer.moved import MovedCoordinate
+from algobias.answer.reading import Reading
 from algobias.answer.readings import ReadArm, ReadingSpread, ReadingsSummary, Trajectory
 from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_SEEDS, Matched, Moment, matched_moments, trajectory
@@ -41,7 +41,7 @@ class Readings:
 
     probes: tuple[Probe, ...]
     matched: Matched
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]]
+    values: Mapping[tuple[Moment, str], Reading]
     shifts: list[Shift]
     notes: list[str]
     trajectories: list[list[Moment]]
@@ -56,7 +56,7 @@ class Readings:
         read = self.probes if self.matched.moments else ()
         names = {probe.spelling(): probe.spelling().replace("_", " ") for probe in read}
         costs = [
-            _reading(self.values, moment, probe)["cost"]["gradient_equivalents"]
+            self.values[moment, probe.spelling()].cost.gradient_equivalents
             for replicates in self.matched.moments.values()
             for moments in replicates.values()
             for moment in moments
@@ -97,10 +97,10 @@ class Readings:
             points = []
             for moment in moments:
                 reading = self.values.get((moment, probe.spelling()))
-                if reading is not None and reading["value"] is not None:
-                    limit = reading["details"].get("threshold")
+                if reading is not None and reading.value is not None:
+                    limit = reading.details.get("threshold")
                     limit = limit if isinstance(limit, int | float) else None
-                    points.append((moment.update, number(moment.train_loss), reading["value"], limit))
+                    points.append((moment.update, number(moment.train_loss), reading.value, limit))
             if points:
                 yield Trajectory(
                     probe=probe.spelling(),
@@ -167,7 +167,7 @@ def read_study(
 
 
 def coordinates(
-    matched: Matched, values: Mapping[tuple[Moment, str], Mapping[str, Any]], probes: Sequence[Probe]
+    matched: Matched, values: Mapping[tuple[Moment, str], Reading], probes: Sequence[Probe]
 ) -> list[Coordinate]:
     """Readings of baseline and variant, paired over replicates; a row of its own for each twin."""
     if not {"baseline", "variant"} <= matched.moments.keys():
@@ -213,21 +213,15 @@ def _same(numbers: NDArray[np.float64], other: Coordinate) -> bool:
     return bool(np.allclose(numbers, known, rtol=1e-6, atol=0, equal_nan=True))
 
 
-def _twin_name(values: Mapping[tuple[Moment, str], Mapping[str, Any]], probe: Probe) -> str:
+def _twin_name(values: Mapping[tuple[Moment, str], Reading], probe: Probe) -> str:
     for (_, spelled), reading in values.items():
-        if spelled == probe.spelling() and reading.get("twin"):
-            return str(reading["twin"]["name"])
+        if spelled == probe.spelling() and reading.twin is not None:
+            return reading.twin.name
     return ""
 
 
-def _reading(
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]], moment: Moment, probe: Probe
-) -> Mapping[str, Any]:
-    return values[moment, probe.spelling()]
-
-
 def _value(
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]],
+    values: Mapping[tuple[Moment, str], Reading],
     moments: Sequence[Moment],
     probe: Probe,
     twin: bool,
@@ -237,28 +231,27 @@ def _value(
         return math.nan, "no matched fit"
     total = 0.0
     for moment in moments:
-        reading = _reading(values, moment, probe)
+        reading = values[moment, probe.spelling()]
         if not counts(reading):
-            return math.nan, str(reading.get("reason") or reading["status"])
-        source = reading.get("twin") if twin else reading
-        value = None if source is None else source["value"]
-        if value is None:
+            return math.nan, reading.reason or reading.status
+        source = reading.twin if twin else reading
+        if source is None or source.value is None:
             return math.nan, None
-        total += moment.weight * float(value)
+        total += moment.weight * source.value
     return total, None
 
 
-def counts(reading: Mapping[str, Any]) -> bool:
+def counts(reading: Reading) -> bool:
     """Whether a reading may stand for its seed.
 
     An iteration that did not converge gives a value on one side of the truth, in one arm perhaps more than in
     the other; one whose only error is that of random vectors is right on average, and its error is part of
     the spread over seeds.
     """
-    if reading["value"] is None:
+    if reading.value is None:
         return False
-    unbiased = reading["monte_carlo"] is not None and reading["numerical"] is None
-    return reading["status"] == "ok" or (reading["status"] == "not_converged" and unbiased)
+    unbiased = reading.monte_carlo is not None and reading.numerical is None
+    return reading.status == "ok" or (reading.status == "not_converged" and unbiased)
 
 
 def _entry(shift: Shift) -> MovedCoordinate:

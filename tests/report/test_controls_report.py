@@ -9,7 +9,7 @@ from made_studies import case
 from rich.console import Console
 
 from algobias.answer.control import ControlEntry
-from algobias.report import controls, figures, glance, html, page
+from algobias.report import controls, figure_entries, figures, glance, html
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.terminal import verdict_panel
@@ -87,7 +87,7 @@ def test_the_picture_has_the_variant_and_the_controls_that_were_read() -> None:
     assert len(set(offsets.values())) == len(offsets) == 2, "marks of two arms do not lie on each other"
     assert "margin input, variant + control 1 -0.4" in spec["description"]
     assert figures.svg(spec).startswith("<svg")
-    assert "returned" in [entry.key for entry in page.figure_list(points)]
+    assert "returned" in [entry.key for entry in figure_entries.figure_list(points)]
     assert figures.returned_rows(Points(case("moved"))) == [], "no control: nothing to compare with"
 
 

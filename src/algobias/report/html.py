@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from algobias.report import figures, page
+from algobias.report.figure_entries import figure_list
 from algobias.report.figures.base import Spec
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
@@ -32,7 +33,7 @@ def render(record: StudyRecord) -> str:
     """
     points = Points(record)
     static = Points(record, budget=_STATIC_BUDGET, lines=_STATIC_LINES)
-    shown = page.figure_list(points)
+    shown = figure_list(points)
     specs = {item.key: with_rows(item.spec(points)) for item in shown}
     tables: dict[str, Any] = {}
     packed = {key: pack(spec, tables) for key, spec in specs.items()}

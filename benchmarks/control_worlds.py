@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from algobias.answer.answer import Answer
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.recovery import Place, Recovery
 from algobias.report.searched import chosen
@@ -169,7 +170,7 @@ def study(world: World, law: str, rng: np.random.Generator) -> Counter[str]:
     fresh = Outcomes(world, law, rng)
     found = confirm(fresh, picked, places) if places else None
     entries = chosen_entries(selection, world.candidates, world.limits, picked, AT, found)
-    said = chosen(SimpleNamespace(result={"chosen": entries}, recipes={}))
+    said = chosen(SimpleNamespace(answer=Answer(chosen=entries), recipes={}))
     counts = Counter(searches=1)
     for limits, number, row in zip(world.limits, selection.chosen, said, strict=True):
         place = limits.place(AT)

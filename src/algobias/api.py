@@ -8,11 +8,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from algobias.answer.lab import LabResult
 from algobias.errors import clean_text
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
 from algobias.kept.tables import terms_from
-from algobias.labs.base import LabResult
 from algobias.labs.registry import parse as parse_lab
 from algobias.running.executor import Make
 from algobias.running.spec import spec_from

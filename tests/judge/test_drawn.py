@@ -10,7 +10,7 @@ import pytest
 
 from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import Design, Request, Run
-from algobias.judge.drawn import ONE_RUN, drawn_at_fit, mean_at_levels
+from algobias.judge.drawn import ONE_RUN, Drawn, drawn_at_fit, mean_at_levels
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
@@ -101,18 +101,18 @@ def test_the_difference_at_the_level_is_the_bias_share(study: Callable[[], Study
     split = verdict.split
     assert split.side == STUDIES[study]
     assert split.bias_share is not None
-    baseline, variant = drawn_at_fit(design, runs)["matched_arms"]
-    assert (baseline["arm"], variant["arm"]) == ("baseline", "variant")
-    assert baseline["mean"] - variant["mean"] == pytest.approx(split.bias_share.mean, abs=1e-12)
-    assert baseline["level"] == variant["level"] == split.level
-    assert min(baseline["n"], variant["n"]) == split.seeds_reached
+    baseline, variant = drawn_at_fit(design, runs).matched_arms
+    assert (baseline.arm, variant.arm) == ("baseline", "variant")
+    assert baseline.mean - variant.mean == pytest.approx(split.bias_share.mean, abs=1e-12)
+    assert baseline.level == variant.level == split.level
+    assert min(baseline.n, variant.n) == split.seeds_reached
 
 
 def test_a_seed_that_starts_below_the_level_is_left_out_as_in_the_verdict() -> None:
     design, runs = one_starts_below()
-    baseline, variant = drawn_at_fit(design, runs)["matched_arms"]
-    assert (baseline["mean"], baseline["n"]) == (pytest.approx(90.0), 7)
-    assert (variant["mean"], variant["n"]) == (pytest.approx(88.03), 7)
+    baseline, variant = drawn_at_fit(design, runs).matched_arms
+    assert (baseline.mean, baseline.n) == (pytest.approx(90.0), 7)
+    assert (variant.mean, variant.n) == (pytest.approx(88.03), 7)
 
 
 def cut(end: int, apart: float = 0.0) -> Study:
@@ -134,19 +134,19 @@ def cut(end: int, apart: float = 0.0) -> Study:
 def test_one_run_that_ends_at_two_places_says_why_the_bias_share_is_zero() -> None:
     for end in (20, 80):
         design, runs = cut(end)
-        assert drawn_at_fit(design, runs)["notes"] == [ONE_RUN]
+        assert drawn_at_fit(design, runs).notes == (ONE_RUN,)
         verdict = plan(design, runs)
         assert isinstance(verdict, Verdict)
         assert verdict.split.bias_share is not None
         assert verdict.split.bias_share.mean == pytest.approx(0.0, abs=1e-9)
-    assert drawn_at_fit(*cut(20, apart=0.5))["notes"] == []
-    assert drawn_at_fit(*cut(40))["notes"] == [], "arms that do not differ are not applied, not shorter"
-    assert drawn_at_fit(*downward())["notes"] == []
+    assert drawn_at_fit(*cut(20, apart=0.5)).notes == ()
+    assert drawn_at_fit(*cut(40)).notes == (), "arms that do not differ are not applied, not shorter"
+    assert drawn_at_fit(*downward()).notes == ()
 
 
 def test_a_study_without_looks_draws_nothing() -> None:
     design = Design(tolerance=1.0, not_applied="it changes nothing")
-    assert drawn_at_fit(design, []) == {"scale": None, "matched_arms": [], "curves": [], "notes": []}
+    assert drawn_at_fit(design, []) == Drawn(None, (), {}, ())
 
 
 def test_a_mean_curve_is_the_mean_of_what_every_seed_has_at_a_level() -> None:

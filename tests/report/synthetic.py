@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from algobias.answer.result import own_interval
+from algobias.answer.interval import own_interval
 from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import LENGTHS, Run
 from algobias.judge.drawn import mean_at_levels
@@ -305,7 +305,7 @@ def assemble(
                 "recipe": {"batch": batch},
                 "address": f"{abs(hash(arm)):064x}"[:64],
                 "seeds": [run.outcome.seed for run in members],
-                "metric": own_interval(scores),
+                "metric": own_interval(scores).to_json(),
                 "per_seed": scores,
                 "train_metric": {"mean": 99.9, "sd": 0.05},
                 "train_loss": {

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from made_studies import case
 
-from algobias.report import html
+from algobias.studies.reports import write
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
@@ -128,7 +128,7 @@ def browse(folder: Path, pages: dict[str, Path], dark: bool) -> list[dict[str, A
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_nothing_overlaps_is_cut_or_scrolls_sideways(tmp_path: Path, dark: bool) -> None:
     names = NAMES if not dark else NAMES[:1]
-    pages = {name: html.write(case(name), tmp_path / f"{number}.html") for number, name in enumerate(names)}
+    pages = {name: write(case(name), tmp_path / f"{number}.html") for number, name in enumerate(names)}
     measured = browse(tmp_path, pages, dark)
     assert len(measured) == len(names) * len(WIDTHS)
     for one in measured:

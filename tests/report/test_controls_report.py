@@ -8,7 +8,8 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.report import controls, figures, glance, html, page
+from algobias.answer.control import ControlEntry
+from algobias.report import controls, figure_entries, figures, glance, html
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.terminal import verdict_panel
@@ -18,10 +19,11 @@ def test_a_control_is_shown_first_where_it_was_chosen() -> None:
     record = case("controlled")
     assert [one["at"] for one in record.result["controls"]] == ["matched", "matched"]
     first, second = controls.as_chosen(record)
-    assert (first["at"], first["verdict"]) == ("matched", "recovered")
-    assert (second["at"], second["verdict"]) == ("planned_end", "none")
-    assert (second["other"]["at"], second["other"]["verdict"]) == ("matched", "partial")
-    assert "other" not in second["other"]
+    assert (first.at, first.verdict) == ("matched", "recovered")
+    assert (second.at, second.verdict) == ("planned_end", "none")
+    assert second.other is not None
+    assert (second.other.at, second.other.verdict) == ("matched", "partial")
+    assert second.other.other is None
     card = controls.control_cards(record)[1]
     assert (card["verdict"], card["at"]) == ("none", "at the planned end")
     same = dict(card["facts"])[
@@ -40,7 +42,7 @@ def test_a_control_is_shown_first_where_it_was_chosen() -> None:
 
 def test_without_a_choice_controls_stay_as_they_are() -> None:
     record = case("controls")
-    assert controls.as_chosen(record) == record.result["controls"]
+    assert controls.as_chosen(record) == list(record.answer.controls)
     assert "matched" not in figures.recovery(Points(record), 600)["datasets"]["recoveries"][0]["row"]
 
 
@@ -52,7 +54,7 @@ def test_the_sentence_counts_coordinates_and_leaves_out_twins() -> None:
         "proof of cause"
     )
     assert controls.coordinates_text(second) == "not compared: not every seed reaches the matched level"
-    assert controls.coordinates_text({}) == ""
+    assert controls.coordinates_text(ControlEntry()) == ""
 
 
 @pytest.mark.parametrize(
@@ -62,13 +64,13 @@ def test_the_sentence_counts_coordinates_and_leaves_out_twins() -> None:
 def test_the_sentence_says_what_generalisation_did_at_matched_fit(verdict: str, said: str) -> None:
     entry = {"probe": "trace", "twin": False, "status": "stayed"}
     matched = {"at": "matched", "verdict": verdict, "coordinates": [entry] * 5}
-    text = controls.coordinates_text(matched)
+    text = controls.coordinates_text(ControlEntry.from_json(matched))
     assert "5 stayed moved (trace, trace, trace, ...)" in text
     assert said in text
     elsewhere = {"at": "planned_end", "verdict": "recovered", "coordinates": [entry], "other": matched}
-    assert said in controls.coordinates_text(elsewhere)
+    assert said in controls.coordinates_text(ControlEntry.from_json(elsewhere))
     alone = {"at": "planned_end", "verdict": "recovered", "coordinates": [entry]}
-    assert "generalisation" not in controls.coordinates_text(alone)
+    assert "generalisation" not in controls.coordinates_text(ControlEntry.from_json(alone))
 
 
 def test_the_picture_has_the_variant_and_the_controls_that_were_read() -> None:
@@ -85,7 +87,7 @@ def test_the_picture_has_the_variant_and_the_controls_that_were_read() -> None:
     assert len(set(offsets.values())) == len(offsets) == 2, "marks of two arms do not lie on each other"
     assert "margin input, variant + control 1 -0.4" in spec["description"]
     assert figures.svg(spec).startswith("<svg")
-    assert "returned" in [entry.key for entry in page.figure_list(points)]
+    assert "returned" in [entry.key for entry in figure_entries.figure_list(points)]
     assert figures.returned_rows(Points(case("moved"))) == [], "no control: nothing to compare with"
 
 
@@ -112,8 +114,16 @@ def test_the_look_of_a_control_study_is_told() -> None:
     assert look(looks=[4, 6]) == "none"
 
 
-@pytest.mark.parametrize("odd", [[7, None], [{"probe": None, "status": 3, "effect": "x"}], "x"])
-def test_odd_entries_do_not_break_the_page(odd: object) -> None:
+@pytest.mark.parametrize(
+    ("odd", "says"),
+    [
+        ([7, None], "coordinates of controls is '7'"),
+        ([{"probe": None, "status": 3, "effect": "x"}], "probe of coordinates is 'None'"),
+        ("x", "coordinates of controls is 'x'"),
+    ],
+)
+def test_odd_entries_are_refused_by_their_name(odd: object, says: str) -> None:
     record = case("controlled")
     broken = [{**one, "coordinates": odd} for one in record.result["controls"]]
-    assert html.render(replace(record, result={**record.result, "controls": broken}))
+    with pytest.raises(ValueError, match=says):
+        replace(record, result={**record.result, "controls": broken})

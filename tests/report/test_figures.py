@@ -12,13 +12,13 @@ import pytest
 from made_studies import case
 from synthetic import outcome, record
 
-from algobias.answer.result import own_interval
+from algobias.answer.interval import own_interval
 from algobias.judge.design import Run
 from algobias.report import figures
 from algobias.report.figures.base import Spec, decades, window
 from algobias.report.figures.shares import piled
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord
+from algobias.report.record import StudyRecord
 from algobias.report.series import thinned
 from algobias.report.words import arm_label
 from algobias.runs.outcome import Curve, Outcome
@@ -232,7 +232,9 @@ def test_a_broken_side_arm_does_not_squash_the_comparison() -> None:
         *record("bias", 4).runs,
         *(Run("rate_only", seed, outcome(seed, planned=2000, final=1.5, key=9)) for seed in range(4)),
     ]
-    arms = [{"name": "rate_only", "metric": own_interval([run.outcome.end_metric for run in runs[-4:]])}]
+    arms = [
+        {"name": "rate_only", "metric": own_interval([run.outcome.end_metric for run in runs[-4:]]).to_json()}
+    ]
     result = {"verdict": "bias", "metric": "accuracy", "tolerance": 0.4, "arms": arms}
     points = Points(StudyRecord(result, runs))
     ends = [row["metric"] for row in points.seeds if row["arm"] != "rate only"]
@@ -263,8 +265,8 @@ def test_equal_gaps_stand_under_each_other() -> None:
     assert piled([]) == [[], [], [], []]
 
 
-def test_interval_reads_anything() -> None:
-    assert not Interval.read(None).known
-    assert not Interval.read({"mean": math.nan}).known
-    value = Interval.read({"mean": 1, "low": -math.inf, "high": 2.0, "n": 4})
+def test_numbers_that_are_not_finite_are_no_bounds_of_an_interval() -> None:
+    assert not StudyRecord({}).answer.gap.known
+    assert not StudyRecord({"gap": {"mean": math.nan}}).answer.gap.known
+    value = StudyRecord({"gap": {"mean": 1, "low": -math.inf, "high": 2.0, "n": 4}}).answer.gap
     assert (value.mean, value.low, value.high, value.n, value.bounded) == (1.0, None, 2.0, 4, False)

@@ -13,6 +13,7 @@ import pytest
 from made_studies import case
 from synthetic import HOSTILE, VERDICTS, hostile, record
 
+from algobias.answer.answer import Answer
 from algobias.answer.result import arm_summary, outcomes_of, verdict_result
 from algobias.judge.design import Design
 from algobias.judge.plan import plan
@@ -21,6 +22,7 @@ from algobias.report.numerals import amount, duration, fixed, loss
 from algobias.report.record import StudyRecord, clean
 from algobias.report.verdicts import VERDICTS as WORDS
 from algobias.report.verdicts import verdict_words
+from algobias.studies.reports import write
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -217,8 +219,9 @@ def test_real_results_of_the_planner_render() -> None:
     assert not isinstance(verdict, list)
     arms = [arm_summary(arm, outcomes_of(runs, arm, 6), None, None) for arm in ("baseline", "variant")]
     found = verdict_result(design, verdict, ("lr:0.4+clip:1",))
-    result = {"task": "digits", "change": ["batch:x16"], "metric": "accuracy", **found, "arms": arms}
-    text = Page(html.render(StudyRecord(result, runs))).text
+    asked = Answer(task="digits", change=("batch:x16",), metric="accuracy")
+    answer = asked.merged(found).changed(arms=tuple(arms))
+    text = Page(html.render(StudyRecord(answer.to_json(), runs))).text
     assert verdict.reason in text
     assert "Gap without pairing (Welch)" in text
     assert "lr:0.4+clip:1" in text
@@ -227,8 +230,8 @@ def test_real_results_of_the_planner_render() -> None:
 
 def test_write_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "reports" / "one.html"
-    assert html.write(case("no_gap"), path) == path
-    html.write(case("bias"), path)
+    assert write(case("no_gap"), path) == path
+    write(case("bias"), path)
     assert WORDS["bias"].title in path.read_text(encoding="utf-8")
     assert [file.name for file in path.parent.iterdir()] == ["one.html"]
 

@@ -9,7 +9,7 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.report import figures, html, page, tables
+from algobias.report import figure_entries, figures, html, tables
 from algobias.report.figures.moved import MOST_ROWS
 from algobias.report.numerals import significant
 from algobias.report.points import Points
@@ -76,7 +76,7 @@ def test_without_readings_the_page_says_why() -> None:
     assert "only the curves of these runs" in tables.moved_text(case("bias")), "compared tables"
     none = {"probes": [], "reason": "no runs were compared", "summary": "No coordinates were read."}
     assert tables.moved_text(changed(moved=[], readings=none)).endswith("read: no runs were compared.")
-    assert page.moved_figures(Points(changed(moved=[]))) == []
+    assert figure_entries.moved_figures(Points(changed(moved=[]))) == []
 
 
 def test_more_coordinates_than_the_picture_has_room_for() -> None:
@@ -85,7 +85,9 @@ def test_more_coordinates_than_the_picture_has_room_for() -> None:
     ]
     points = Points(changed(moved=many))
     assert len(figures.forest(points)["datasets"]["moved"]) == MOST_ROWS
-    assert page.moved_figures(points)[0].notes == (f"The {30 - MOST_ROWS} smallest are only in the table.",)
+    assert figure_entries.moved_figures(points)[0].notes == (
+        f"The {30 - MOST_ROWS} smallest are only in the table.",
+    )
     assert len(tables.moved_table(points.record)) == 30
 
 
@@ -101,15 +103,30 @@ def test_more_coordinates_than_the_picture_has_room_for() -> None:
                 "status": "moved",
             }
         ],
-        [{"probe": None, "effect": "x", "status": 3}, 7, None],
         [{"probe": "top_eigenvalue", "effect": 0.0, "low": 0.0, "high": 0.0, "status": "not_moved"}],
     ],
 )
 def test_odd_entries_are_shown_as_text_or_left_out(moved) -> None:
-    odd = [{"probe": "top_eigenvalue", "points": [[1, 2], None, [0, -1, 3.0, None]]}, "x"]
+    odd = [{"probe": "top_eigenvalue", "points": [[1, 2], [0, -1, 3.0, None]]}]
     readings = {**case("moved").result["readings"], "trajectories": odd}
     text = html.render(changed(moved=moved, readings=readings))
     assert "<script>alert(1)" not in text
+
+
+@pytest.mark.parametrize(
+    ("moved", "says"),
+    [
+        ([{"probe": None, "effect": "x", "status": 3}], "probe of moved is 'None'"),
+        ([7], "moved of result is '7'"),
+        ([None], "moved of result is 'None'"),
+    ],
+)
+def test_entries_of_another_shape_are_refused_by_their_name(moved, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        changed(moved=moved)
+    readings = {**case("moved").result["readings"], "trajectories": [{"points": [[1, 2], None]}]}
+    with pytest.raises(ValueError, match="points of trajectories is 'None'"):
+        changed(readings=readings)
 
 
 @pytest.mark.parametrize("width", [40, 100])
@@ -127,6 +144,6 @@ def test_numbers_of_any_size() -> None:
 
 def test_specs_are_plain_json() -> None:
     points = Points(case("moved"))
-    for entry in page.moved_figures(points):
+    for entry in figure_entries.moved_figures(points):
         json.dumps(entry.spec(points), allow_nan=False)
         assert figures.svg(entry.spec(points, 680)).startswith("<svg")

@@ -10,7 +10,7 @@ from synthetic import outcome
 
 import algobias.report
 from algobias.judge.design import Run
-from algobias.kept.shape import check_result
+from algobias.kept.shape import read_answer
 from algobias.kept.tables import Terms
 from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.seeds import seed_dots
@@ -143,6 +143,6 @@ def test_the_report_imports_no_rule() -> None:
 
 
 def test_a_stored_result_with_these_numbers_is_in_order(points: Points) -> None:
-    check_result({**points.record.result, "study": "0123456789ab", "arms": [
+    assert read_answer({**points.record.result, "study": "0123456789ab", "arms": [
         {**arm, "recipe": {}} for arm in points.record.result["arms"]
-    ]})  # fmt: skip
+    ]}).verdict == points.record.answer.verdict  # fmt: skip

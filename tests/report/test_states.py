@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from synthetic import record
 
+from algobias.answer.gap import Gap
 from algobias.report.glance import tiles
 from algobias.report.glossary import GLOSSARY
 from algobias.report.html import render
@@ -50,11 +51,12 @@ def share(state: str, low: float, high: float) -> dict[str, Any]:
 def test_what_is_absent_on_the_variants_side_is_said_to_be(
     name: str, state: str, high: float, wanted: str
 ) -> None:
-    assert state_text(name, share(state, high - 0.1, high)) == wanted
+    assert state_text(name, Gap.from_json(share(state, high - 0.1, high))) == wanted
 
 
 def test_the_bound_that_decides_goes_before_the_printed_interval() -> None:
-    assert state_text("gap", {**share("absent", -0.2, -0.1), "bounds": [-0.2, 0.02]}) == "absent"
+    decided = Gap.from_json({**share("absent", -0.2, -0.1), "bounds": [-0.2, 0.02]})
+    assert state_text("gap", decided) == "absent"
     assert (
         verdict_words(changed("no_gap", gap={**share("absent", -0.2, -0.1), "bounds": [-0.2, 0.02]})).mark
         == "="

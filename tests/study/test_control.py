@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from algobias.answer.moved import MovedCoordinate
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Request, Run
 from algobias.levers.registry import LEVERS, parse
@@ -193,8 +194,8 @@ def test_a_limit_that_is_broken_on_the_fresh_seeds_is_told() -> None:
     setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
     cheap = (Limits(reference="variant"), Limits((), "variant"))
     entries = chosen_entries(Selection((0, 0), None, ()), setting, cheap, [0], "matched", found)
-    assert "gradients 1.50 times the variant" in entries[0]["over_limit"]
-    assert entries[1]["over_limit"] is None
+    assert "gradients 1.50 times the variant" in str(entries[0].over_limit)
+    assert entries[1].over_limit is None
 
 
 def test_halving_spends_less_on_the_worse_half() -> None:
@@ -285,7 +286,7 @@ def recipes(change: str) -> dict[str, object]:
 
 def test_candidates_follow_the_card_and_what_moved() -> None:
     lever, made = parse("batch:x16,lr=sqrt"), recipes("batch:x16,lr=sqrt")
-    moved = [{"probe": "top_eigenvalue", "status": "moved"}]
+    moved = [MovedCoordinate(probe="top_eigenvalue", status="moved")]
     texts = [one.text for one in candidates([lever], made, moved)]  # type: ignore[arg-type]
     assert texts[0] == "user" or len(texts) == len(set(texts)) > 5
     own = candidates([lever], made, moved, given=["clip:1"], forbid=["sam"])  # type: ignore[arg-type]
@@ -299,7 +300,7 @@ def test_a_coordinate_that_moved_in_its_scale_free_form_counts() -> None:
     lever, made = parse("batch:x16,lr=sqrt"), recipes("batch:x16,lr=sqrt")
 
     def ranked(probe: str) -> list[str]:
-        moved = [{"probe": probe, "status": "moved"}]
+        moved = [MovedCoordinate(probe=probe, status="moved")]
         return [one.text for one in candidates([lever], made, moved)]  # type: ignore[arg-type]
 
     assert ranked("top_eigenvalue (twin)") == ranked("top_eigenvalue") != ranked("nothing")
@@ -324,11 +325,11 @@ def test_one_setting_within_two_limits_is_judged_where_each_counts_costs() -> No
         runs += [serve(request) for request in found]
     setting = candidates([parse("batch:x16")], recipes("batch:x16"), [], only=["sam:0.1"])  # type: ignore[arg-type]
     entries = chosen_entries(Selection((0, 0), None, ()), setting, LIMITS, [0], "matched", found)
-    assert [entry["at"] for entry in entries] == ["matched", "planned_end"]
-    assert [entry["confirmed"] for entry in entries] == list(found.log[-1][1])
+    assert [entry.at for entry in entries] == ["matched", "planned_end"]
+    assert [entry.confirmed for entry in entries] == list(found.log[-1][1])
     told = confirmation_entries(found, places, setting)[-1]
-    assert told["levers"] == ["sam:0.1", "sam:0.1"]
-    assert told["at"] == ["matched", "planned_end"]
+    assert told.levers == ("sam:0.1", "sam:0.1")
+    assert told.at == ("matched", "planned_end")
 
 
 @pytest.mark.parametrize(

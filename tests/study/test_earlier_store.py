@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from algobias.report.build import write_report
 
 from algobias.kept.store import Store
-from algobias.report.build import write_report
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.runs.progress import Progress

@@ -316,7 +316,7 @@ def test_the_same_question_gives_the_same_answer_from_the_store(
     with Store(folder / "store") as store:
         again = run_explain(store.find_study(audit), asked, store, Options(workers=0)).result
         assert without_times(again) == without_times(before)
-        from algobias.report.build import write_report
+        from algobias.studies.reports import write_report
 
         text = write_report(store, str(again["study"])).read_text(encoding="utf-8")
     assert "Cause by intervention" in text

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from algobias.answer.reading import Interval, Reading
 from algobias.coordinates import measuring
 from algobias.coordinates.measuring import Measuring, Target
 from algobias.kept import database
@@ -58,12 +59,15 @@ def block(*targets: Target, probes: tuple[str, ...] = PROBES) -> Measuring:
     return Measuring("baseline", "digits", TASK.fingerprint(), ADDRESS, targets, probes)
 
 
+READING = Reading("weight_norm", 2.5, "1", monte_carlo=Interval(2.0, 3.0, 0.95, "random"), details={"k": 1})
+
+
 def stored(store: Store, one: Target) -> list[float | None]:
     found = []
     for probe in parse_many(PROBES):
         reading = store.reading(ADDRESS, one.seed, one.update, probe.spelling(), probe.revision)
         assert reading is not None
-        found.append(reading["value"])
+        found.append(reading.value)
     return found
 
 
@@ -128,8 +132,9 @@ def test_a_replay_that_differs_gives_no_number(store: Store) -> None:
     off = dataclasses.replace(one, train_loss=one.train_loss * 1.005)
     measuring.measure_moments(block(off), store, TASK, go_on)
     reading = store.reading(ADDRESS, off.seed, off.update, "weight_norm", 1)
-    assert reading["value"] is None
-    assert reading["status"].startswith("unavailable: replay differs")
+    assert reading.value is None
+    assert reading.status == "unavailable"
+    assert reading.reason.startswith("replay differs")
     assert off.update not in store.folder(ADDRESS, off.seed).weights(), "weights in doubt are not kept"
     measuring.measure_moments(block(one), store, TASK, go_on)
     assert stored(store, one)[0] is not None
@@ -188,18 +193,18 @@ def test_a_store_of_the_first_schema_opens_and_keeps_what_it_has(store: Store) -
     with Store(path) as opened:
         assert opened.find_study("abc").spec == {"task": "digits"}
         assert opened.get(ADDRESS, 0) is not None
-        opened.save_reading(ADDRESS, 0, 5, "weight_norm", 1, {"value": 2.5})
+        opened.save_reading(ADDRESS, 0, 5, "weight_norm", 1, READING)
         assert opened._db.rows("PRAGMA user_version") == [(database.SCHEMA_VERSION,)]
     with Store(path) as again:
-        assert again.reading(ADDRESS, 0, 5, "weight_norm", 1) == {"value": 2.5}
+        assert again.reading(ADDRESS, 0, 5, "weight_norm", 1) == READING
         assert again.reading(ADDRESS, 0, 5, "weight_norm", 2) is None, "of another revision"
 
 
 def test_readings_go_with_their_run(store: Store) -> None:
     store.save_study("abcabcabcabc", {})
     store.use_runs("abcabcabcabc", [(ADDRESS, 0)])
-    store.save_reading(ADDRESS, 0, 5, "weight_norm", 1, {"value": 2.5})
-    store.save_reading(ADDRESS, 1, 5, "weight_norm", 1, {"value": 2.5})
+    store.save_reading(ADDRESS, 0, 5, "weight_norm", 1, READING)
+    store.save_reading(ADDRESS, 1, 5, "weight_norm", 1, READING)
     store.remove_study("abc")
     assert store.reading(ADDRESS, 0, 5, "weight_norm", 1) is None
-    assert store.reading(ADDRESS, 1, 5, "weight_norm", 1) == {"value": 2.5}
+    assert store.reading(ADDRESS, 1, 5, "weight_norm", 1) == READING

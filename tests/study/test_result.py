@@ -17,6 +17,6 @@ def test_costs_that_are_not_known_are_no_numbers_of_the_result() -> None:
     costs = dict.fromkeys(AXES, 2.0) | {"seconds": math.inf}
     nowhere = dict.fromkeys(AXES, math.nan)
     found = Recovery(0, "planned_end", None, None, "none", None, gap, gap, None, None, costs, nowhere)
-    entry = control_result(found, "sam:0.1")
+    entry = control_result(found, "sam:0.1").to_json()
     assert "NaN" not in json.dumps(entry, allow_nan=False)
     assert entry["cost_ratio"] == {"variant": {**costs, "seconds": None}}

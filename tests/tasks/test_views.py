@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
+from algobias.runs.view import split_name
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.source import Source, TensorSource
 from algobias.tasks.task import Task
-from algobias.tasks.views import search_index, split_name, view
+from algobias.tasks.views import search_index, view
 
 
 def rows(source: Source) -> list[float]:

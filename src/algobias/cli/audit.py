@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -21,6 +21,9 @@ from algobias.cli.shared import (
 )
 from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
 from algobias.errors import BadInput, unknown_name
+
+if TYPE_CHECKING:
+    from algobias.answer.answer import Answer
 
 
 def audit(
@@ -124,19 +127,19 @@ def audit(
         return
     options = Options(workers=workers, data=data, max_time=max_time)
     with Store(store) as opened:
-        answer = carry_out(
+        finished = carry_out(
             lambda opened, view, command: run_audit(question, opened, options, view, command=command),
             opened,
             store,
             quiet=quiet,
         )
-    answer.show(verdict_panel, json=json, quiet=quiet)
-    fail_on_verdict(answer.result, failing)
+    finished.show(verdict_panel, json=json, quiet=quiet)
+    fail_on_verdict(finished.answer, failing)
 
 
-def fail_on_verdict(result: dict[str, Any], failing: set[str]) -> None:
+def fail_on_verdict(answer: Answer, failing: set[str]) -> None:
     """Leave with code 1 where the user asked for that."""
-    if result["verdict"] in failing:
+    if answer.verdict in failing:
         raise SystemExit(ExitCode.asked_for)
 
 

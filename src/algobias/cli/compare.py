@@ -12,7 +12,7 @@ import typer
 
 from algobias.cli.audit import fail_on_verdict, verdicts
 from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
-from algobias.cli.training import Answer
+from algobias.cli.training import Shown
 from algobias.errors import BadInput
 
 
@@ -96,11 +96,10 @@ def compare(
     """
     from algobias.answer.result import look_entry
     from algobias.kept.tables import terms_from
-    from algobias.report.build import write_inside
-    from algobias.report.html import write
     from algobias.report.record import StudyRecord
     from algobias.report.terminal import verdict_panel
     from algobias.studies.compare import compare_tables
+    from algobias.studies.reports import write, write_inside
     from algobias.training.checkpoints import disk
 
     failing = verdicts(fail_on)
@@ -122,13 +121,13 @@ def compare(
         if on
     }
     found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is)
-    result = found.result
+    answer = found.answer
     record = StudyRecord(
-        result=result,
+        result=answer.to_json(),
         # Seeds after the look that decided count in no number.
         runs=[run for run in found.runs if run.replicate < found.looks[-1].n],
         command=f"algobias {shlex.join(sys.argv[1:])}",
-        decisions=[look_entry(look) for look in found.looks],
+        decisions=[look_entry(look).to_json() for look in found.looks],
     )
     if html is None:
         html = write_inside(store, f"compare-{_digest(baseline, variant)}", record)
@@ -136,9 +135,9 @@ def compare(
         with disk(html):
             write(record, html)
     html = html.absolute()
-    result["report"] = str(html)
-    Answer(result, record, html).show(verdict_panel, json=json, quiet=quiet)
-    fail_on_verdict(result, failing)
+    answer = answer.changed(report=str(html))
+    Shown(answer, record, html).show(verdict_panel, json=json, quiet=quiet)
+    fail_on_verdict(answer, failing)
 
 
 def _digest(*tables: Path) -> str:

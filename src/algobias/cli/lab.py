@@ -42,8 +42,9 @@ def lab(
     if name is None:
         _list(catalogue(), json)
         return
-    from algobias.report.lab import output_kind, write_lab
+    from algobias.report.lab import output_kind
     from algobias.report.lab_terminal import LabView
+    from algobias.studies.reports import write_lab
 
     chosen = parse(name, settings or ())
     if out is not None:

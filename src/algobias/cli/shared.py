@@ -104,8 +104,8 @@ class ExitCode:
 
 def announce(task: str) -> None:
     """Say on stderr which file will be executed, where a task is one, before it is."""
+    from algobias.runs.view import split_name
     from algobias.tasks.user_file import describe_user_task
-    from algobias.tasks.views import split_name
 
     told = describe_user_task(split_name(task)[0])
     if told is not None:

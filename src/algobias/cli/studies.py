@@ -29,7 +29,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:
         for row in opened.studies():
-            result = read_archive(row).result if row.result else {}
+            verdict = read_archive(row).answer.verdict if row.result else None
             items.append(
                 {
                     "name": row.id,
@@ -38,7 +38,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
                     "created": row.created,
                     "task": clean(row.spec.get("task")),
                     "change": clean(row.spec.get("change")) or ["baseline against itself"],
-                    "verdict": clean(result.get("verdict")),
+                    "verdict": clean(verdict),
                 }
             )
     if json:
@@ -103,20 +103,21 @@ def report(
     from algobias.kept.archive import read_archive, stored_runs
     from algobias.kept.store import Store
     from algobias.kept.tables import write_tables
-    from algobias.report.build import in_order, write_report
+    from algobias.studies.reports import in_order, write_report
 
     with Store(store, writing=False) as opened:
         archive = read_archive(opened.find_study(study))
+        study = str(archive.answer.study)
         tables = []
         if csv is not None:
             tables = write_tables(csv, stored_runs(opened, archive.places), archive.terms)
-        with in_order(archive.result["study"]):
-            path = write_report(opened, archive.result["study"])
+        with in_order(study):
+            path = write_report(opened, study)
     if json:
         print_json(
             {
                 "schema": 1,
-                "study": archive.result["study"],
+                "study": study,
                 "report": str(path),
                 "tables": [str(t) for t in tables],
             }

@@ -18,6 +18,7 @@ from algobias.cli.shared import ExitCode, announce
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from algobias.answer.answer import Answer
     from algobias.kept.store import Store, StudyRow
     from algobias.report.record import StudyRecord
     from algobias.runs.progress import Progress
@@ -38,8 +39,8 @@ class Finished(Protocol):
         """Its id in the store."""
 
     @property
-    def result(self) -> dict[str, Any]:
-        """The object ``--json`` prints, without ``store`` and ``report``."""
+    def answer(self) -> Answer:
+        """What it answers, without ``store`` and ``report``."""
 
 
 Run = Callable[["Store", "Progress", str], Finished]
@@ -47,30 +48,30 @@ Run = Callable[["Store", "Progress", str], Finished]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Shown:
     """A finished study with its report.
 
     Attributes:
-        result: The object ``--json`` prints.
+        answer: What it answers.
         record: What the report shows.
         report: Where it lies.
     """
 
-    result: dict[str, Any]
+    answer: Answer
     record: StudyRecord
     report: Path
 
     def show(self, panel: Callable[[StudyRecord], RenderableType], *, json: bool, quiet: bool) -> None:
         """Print the object, and for readers the panel, the report's place and what to do next."""
         if json:
-            print_json(self.result)
+            print_json(self.answer.to_json())
         if not quiet:
             console = messages()
             console.print(panel(self.record))
             ending(console, self.record, self.report, json=json)
 
 
-def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Answer:
+def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
     """Carry out a study and write its report.
 
     Args:
@@ -82,10 +83,10 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Answer:
     Raises:
         SystemExit: The time is over.
     """
-    from algobias.report.build import record_of, write_report
     from algobias.report.terminal import LiveView
     from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
+    from algobias.studies.reports import record_of, write_report
 
     console = messages()
     view = Progress() if quiet else LiveView(console)
@@ -98,7 +99,8 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Answer:
         raise SystemExit(ExitCode.interrupted) from None
     path = write_report(opened, finished.study)
     record = record_of(opened, finished.study)
-    return Answer({**finished.result, "store": str(store), "report": str(path)}, record, path)
+    answer = finished.answer.changed(store=str(store), report=str(path))
+    return Shown(answer, record, path)
 
 
 def begin_with_audit(
@@ -136,10 +138,10 @@ def begin_with_audit(
         if plan:
             print_plan(forecast(row), json=json)
             return
-        answer = carry_out(
+        finished = carry_out(
             lambda opened, view, command: run(row, opened, view, command), opened, store, quiet=quiet
         )
-    answer.show(panel, json=json, quiet=quiet)
+    finished.show(panel, json=json, quiet=quiet)
 
 
 def print_plan(expected: dict[str, Any], *, json: bool) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from algobias.answer.answer import Answer
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
 from algobias.running.spec import NO_PROBES
@@ -13,14 +13,14 @@ ALONG_TRAINING = ("curvature", "stability", "margins")
 """Families whose cheap probes are also read along training."""
 
 
-def wanted_probes(asked: str, earlier: Mapping[str, Any] | None) -> tuple[Probe, ...]:
+def wanted_probes(asked: str, earlier: Answer | None) -> tuple[Probe, ...]:
     """The probes asked for, and those whose readings the study has already: answers are added up.
 
     Args:
         asked: A preset, names, or ``none``.
-        earlier: The study's stored result object, or None.
+        earlier: The study's stored answer, or None.
     """
-    known = ((earlier or {}).get("readings") or {}).get("probes") or []
+    known = () if earlier is None or earlier.readings is None else earlier.readings.probes
     asked_for = parse_many(asked) if asked != NO_PROBES else ()
     kept = [probe for spelled in known for probe in parse_many(spelled) if probe not in asked_for]
     return (*asked_for, *kept)

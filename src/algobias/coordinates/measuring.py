@@ -96,7 +96,7 @@ def missing(store: Store, address: str, target: Target, probes: Sequence[Probe])
     found = []
     for probe in probes:
         known = store.reading(address, target.seed, target.update, probe.spelling(), probe.revision)
-        if known is None or known["details"].get("moment") == DIFFERS:
+        if known is None or known.details.get("moment") == DIFFERS:
             found.append(probe)
     return found
 
@@ -142,7 +142,7 @@ def measure_moments(
             raise Interrupted
         for probe, reading in zip(wanted, _readings(block, store, task, recipe, target, wanted), strict=True):
             key = (block.address, target.seed, target.update, probe.spelling(), probe.revision)
-            store.save_reading(*key, reading.to_json())
+            store.save_reading(*key, reading)
         told(target)
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from algobias.answer.result import number, spread
+from algobias.answer.interval import Interval, Spread, number, spread
+from algobias.answer.moved import MovedCoordinate
+from algobias.answer.reading import Reading
+from algobias.answer.readings import ReadArm, ReadingSpread, ReadingsSummary, Trajectory
 from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_SEEDS, Matched, Moment, matched_moments, trajectory
 from algobias.coordinates.moved import Coordinate, Shift, comparability, plain_words, shifts
@@ -39,74 +41,74 @@ class Readings:
 
     probes: tuple[Probe, ...]
     matched: Matched
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]]
+    values: Mapping[tuple[Moment, str], Reading]
     shifts: list[Shift]
     notes: list[str]
     trajectories: list[list[Moment]]
     label: Callable[[str], str]
 
-    def moved(self) -> list[dict[str, Any]]:
-        """``moved`` of the result object."""
-        return [_entry(shift) for shift in self.shifts]
+    def moved(self) -> tuple[MovedCoordinate, ...]:
+        """``moved`` of the answer."""
+        return tuple(_entry(shift) for shift in self.shifts)
 
-    def summary(self) -> dict[str, Any]:
-        """``readings`` of the result object: arms, trajectories, notes; JSON types only."""
+    def summary(self) -> ReadingsSummary:
+        """``readings`` of the answer: arms, trajectories, notes."""
         read = self.probes if self.matched.moments else ()
         names = {probe.spelling(): probe.spelling().replace("_", " ") for probe in read}
         costs = [
-            _reading(self.values, moment, probe)["cost"]["gradient_equivalents"]
+            self.values[moment, probe.spelling()].cost.gradient_equivalents
             for replicates in self.matched.moments.values()
             for moments in replicates.values()
             for moment in moments
             for probe in self.probes
         ]
-        return {
-            "probes": list(names),
-            "matched": bool(self.matched.moments) and self.matched.reason is None,
-            "reason": self.matched.reason,
-            "summary": plain_words(self.shifts, names),
-            "notes": self.notes,
-            "gradient_equivalents": number(sum(costs)),
-            "arms": [self._arm(arm) for arm in self.matched.moments],
-            "trajectories": [row for along in self.trajectories for row in self._along(along)],
-        }
+        return ReadingsSummary(
+            probes=tuple(names),
+            matched=bool(self.matched.moments) and self.matched.reason is None,
+            reason=self.matched.reason,
+            summary=plain_words(self.shifts, names),
+            notes=tuple(self.notes),
+            gradient_equivalents=number(sum(costs)),
+            arms=tuple(self._arm(arm) for arm in self.matched.moments),
+            trajectories=tuple(row for along in self.trajectories for row in self._along(along)),
+        )
 
-    def _arm(self, arm: str) -> dict[str, Any]:
+    def _arm(self, arm: str) -> ReadArm:
         matched = self.matched.reason is None and arm not in self.matched.unmatched
         replicates = self.matched.moments[arm]
-        values: dict[str, Any] = {}
+        values: dict[str, ReadingSpread] = {}
         for probe in self.probes:
             for twin in (False, True):
                 found = [_value(self.values, one, probe, twin)[0] for one in replicates.values()]
                 known = [value for value in found if math.isfinite(value)]
                 if known or not twin:
                     name = probe.spelling() + (TWIN if twin else "")
-                    values[name] = {**spread(known), "n": len(known)}
+                    values[name] = ReadingSpread().merged(spread(known)).changed(n=len(known))
         losses = [
             sum(one.weight * math.log(one.train_loss) for one in moments)
             for moments in replicates.values()
             if all(one.train_loss > 0 for one in moments)
         ]
         mean = math.exp(float(np.mean(losses))) if losses else math.nan
-        return {"name": self.label(arm), "matched": matched, "train_loss": number(mean), "values": values}
+        return ReadArm(name=self.label(arm), matched=matched, train_loss=number(mean), values=values)
 
-    def _along(self, moments: list[Moment]) -> Iterable[dict[str, Any]]:
+    def _along(self, moments: list[Moment]) -> Iterable[Trajectory]:
         for probe in along_training(self.probes):
             points = []
             for moment in moments:
                 reading = self.values.get((moment, probe.spelling()))
-                if reading is not None and reading["value"] is not None:
-                    limit = reading["details"].get("threshold")
+                if reading is not None and reading.value is not None:
+                    limit = reading.details.get("threshold")
                     limit = limit if isinstance(limit, int | float) else None
-                    points.append([moment.update, number(moment.train_loss), reading["value"], limit])
+                    points.append((moment.update, number(moment.train_loss), reading.value, limit))
             if points:
-                yield {
-                    "probe": probe.spelling(),
-                    "unit": probe.card.unit,
-                    "arm": self.label(moments[0].arm),
-                    "seed": moments[0].outcome.seed,
-                    "points": points,
-                }
+                yield Trajectory(
+                    probe=probe.spelling(),
+                    unit=probe.card.unit,
+                    arm=self.label(moments[0].arm),
+                    seed=moments[0].outcome.seed,
+                    points=tuple(points),
+                )
 
 
 def read_study(
@@ -165,7 +167,7 @@ def read_study(
 
 
 def coordinates(
-    matched: Matched, values: Mapping[tuple[Moment, str], Mapping[str, Any]], probes: Sequence[Probe]
+    matched: Matched, values: Mapping[tuple[Moment, str], Reading], probes: Sequence[Probe]
 ) -> list[Coordinate]:
     """Readings of baseline and variant, paired over replicates; a row of its own for each twin."""
     if not {"baseline", "variant"} <= matched.moments.keys():
@@ -211,21 +213,15 @@ def _same(numbers: NDArray[np.float64], other: Coordinate) -> bool:
     return bool(np.allclose(numbers, known, rtol=1e-6, atol=0, equal_nan=True))
 
 
-def _twin_name(values: Mapping[tuple[Moment, str], Mapping[str, Any]], probe: Probe) -> str:
+def _twin_name(values: Mapping[tuple[Moment, str], Reading], probe: Probe) -> str:
     for (_, spelled), reading in values.items():
-        if spelled == probe.spelling() and reading.get("twin"):
-            return str(reading["twin"]["name"])
+        if spelled == probe.spelling() and reading.twin is not None:
+            return reading.twin.name
     return ""
 
 
-def _reading(
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]], moment: Moment, probe: Probe
-) -> Mapping[str, Any]:
-    return values[moment, probe.spelling()]
-
-
 def _value(
-    values: Mapping[tuple[Moment, str], Mapping[str, Any]],
+    values: Mapping[tuple[Moment, str], Reading],
     moments: Sequence[Moment],
     probe: Probe,
     twin: bool,
@@ -235,49 +231,43 @@ def _value(
         return math.nan, "no matched fit"
     total = 0.0
     for moment in moments:
-        reading = _reading(values, moment, probe)
+        reading = values[moment, probe.spelling()]
         if not counts(reading):
-            return math.nan, str(reading.get("reason") or reading["status"])
-        source = reading.get("twin") if twin else reading
-        value = None if source is None else source["value"]
-        if value is None:
+            return math.nan, reading.reason or reading.status
+        source = reading.twin if twin else reading
+        if source is None or source.value is None:
             return math.nan, None
-        total += moment.weight * float(value)
+        total += moment.weight * source.value
     return total, None
 
 
-def counts(reading: Mapping[str, Any]) -> bool:
+def counts(reading: Reading) -> bool:
     """Whether a reading may stand for its seed.
 
     An iteration that did not converge gives a value on one side of the truth, in one arm perhaps more than in
     the other; one whose only error is that of random vectors is right on average, and its error is part of
     the spread over seeds.
     """
-    if reading["value"] is None:
+    if reading.value is None:
         return False
-    unbiased = reading["monte_carlo"] is not None and reading["numerical"] is None
-    return reading["status"] == "ok" or (reading["status"] == "not_converged" and unbiased)
+    unbiased = reading.monte_carlo is not None and reading.numerical is None
+    return reading.status == "ok" or (reading.status == "not_converged" and unbiased)
 
 
-def _entry(shift: Shift) -> dict[str, Any]:
+def _entry(shift: Shift) -> MovedCoordinate:
     """One entry of ``moved``."""
-    one, gap = shift.coordinate, shift.difference
-    return {
-        "probe": one.probe,
-        "effect": number(shift.effect),
-        "low": number(shift.low),
-        "high": number(shift.high),
-        "status": shift.status,
-        "reason": shift.reason,
-        "twin": one.twin,
-        "unit": one.unit,
-        "baseline": {"mean": number(shift.baseline[0]), "sd": number(shift.baseline[1])},
-        "variant": {"mean": number(shift.variant[0]), "sd": number(shift.variant[1])},
-        "difference": {
-            "mean": number(gap.mean),
-            "low": number(gap.low),
-            "high": number(gap.high),
-            "n": gap.n,
-        },
-        "level": 1 - 2 * shift.level,
-    }
+    coordinate, gap = shift.coordinate, shift.difference
+    return MovedCoordinate(
+        probe=coordinate.probe,
+        effect=number(shift.effect),
+        low=number(shift.low),
+        high=number(shift.high),
+        status=shift.status,
+        reason=shift.reason,
+        twin=coordinate.twin,
+        unit=coordinate.unit,
+        baseline=Spread(mean=number(shift.baseline[0]), sd=number(shift.baseline[1])),
+        variant=Spread(mean=number(shift.variant[0]), sd=number(shift.variant[1])),
+        difference=Interval(mean=number(gap.mean), low=number(gap.low), high=number(gap.high), n=gap.n),
+        level=1 - 2 * shift.level,
+    )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from algobias.answer.result import interval, number, spread
+from algobias.answer.answer import Answer
+from algobias.answer.interval import interval, number, spread
+from algobias.answer.moved import ReturnedCoordinate
 from algobias.coordinates.moved import Shift, treated_effect
 from algobias.coordinates.readings import Readings, per_replicate
 from algobias.judge.levels import Errors
@@ -83,14 +85,16 @@ def came_back(part: Interval | None) -> Status:
     return "stayed" if part.high < BACK else "unclear"
 
 
-def add_readings(result: dict[str, Any], readings: Readings, verdict: Verdict) -> None:
-    """Put what was read into a result: ``moved``, ``readings``, and each control's ``coordinates``."""
-    result |= {"moved": readings.moved(), "readings": readings.summary()}
-    for entry, found in zip(result["controls"], verdict.recoveries, strict=True):
-        entry["coordinates"] = coordinates_after(readings, found.control, verdict.split.errors)
+def with_readings(answer: Answer, readings: Readings, verdict: Verdict) -> Answer:
+    """Put what was read into an answer: ``moved``, ``readings``, and each control's ``coordinates``."""
+    controls = tuple(
+        entry.changed(coordinates=coordinates_after(readings, recovery.control, verdict.split.errors))
+        for entry, recovery in zip(answer.controls, verdict.recoveries, strict=True)
+    )
+    return answer.changed(moved=readings.moved(), controls=controls, readings=readings.summary())
 
 
-def coordinates_after(readings: Readings, control: int, errors: Errors) -> list[dict[str, Any]]:
+def coordinates_after(readings: Readings, control: int, errors: Errors) -> tuple[ReturnedCoordinate, ...]:
     """``controls[].coordinates`` of the result: every coordinate that moved, under this control.
 
     ``effect`` is treated variant minus baseline in the unit of ``moved``, the seed sd of baseline and
@@ -101,11 +105,11 @@ def coordinates_after(readings: Readings, control: int, errors: Errors) -> list[
         control: Number of the control.
         errors: Error levels of the study.
     """
-    found = (one for one in readings.shifts if one.status == "moved")
-    return [_entry(readings, one, control, errors) for one in found]
+    shifted = (shift for shift in readings.shifts if shift.status == "moved")
+    return tuple(_entry(readings, shift, control, errors) for shift in shifted)
 
 
-def _entry(readings: Readings, shift: Shift, control: int, errors: Errors) -> dict[str, Any]:
+def _entry(readings: Readings, shift: Shift, control: int, errors: Errors) -> ReturnedCoordinate:
     name, arm = shift.coordinate.probe, under_control("variant", control)
     part = returned_under(readings, control, name, errors)
     baseline, after = (per_replicate(readings, each, name) for each in ("baseline", arm))
@@ -119,14 +123,14 @@ def _entry(readings: Readings, shift: Shift, control: int, errors: Errors) -> di
     if part is None:
         reason = UNMATCHED if arm in readings.matched.unmatched else "too few seeds have a value in every arm"
     mean, low, high = effect or (None, None, None)
-    return {
-        "probe": name,
-        "twin": shift.coordinate.twin,
-        "status": came_back(part),
-        "reason": reason,
-        "effect": number(mean),
-        "low": number(low),
-        "high": number(high),
-        "returned": interval(part),
-        "treated": spread(known),
-    }
+    return ReturnedCoordinate(
+        probe=name,
+        twin=shift.coordinate.twin,
+        status=came_back(part),
+        reason=reason,
+        effect=number(mean),
+        low=number(low),
+        high=number(high),
+        returned=interval(part),
+        treated=spread(known),
+    )

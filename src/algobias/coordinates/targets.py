@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from algobias.answer.reading import Reading
 from algobias.coordinates.measuring import Measuring, Target, kept_folder
 from algobias.coordinates.moments import Moment
 from algobias.kept.archive import Place
@@ -80,11 +80,9 @@ class Targets:
             device=self.trainer.arms.spec.device,
         )
 
-    def stored(
-        self, moments: Sequence[Moment], probes: Sequence[Probe]
-    ) -> dict[tuple[Moment, str], dict[str, Any]]:
+    def stored(self, moments: Sequence[Moment], probes: Sequence[Probe]) -> dict[tuple[Moment, str], Reading]:
         """Readings by moment and probe, all of which are there."""
-        found = {}
+        found: dict[tuple[Moment, str], Reading] = {}
         for moment in moments:
             address, target = self.of(moment)
             for probe in probes:

@@ -6,31 +6,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.errors import BadInput
-from algobias.runs.outcome import Outcome
+from algobias.runs.run import Run as Run
 
 DEFAULT_LOOKS = (4, 6, 9, 13, 20)
 LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 Measure = Literal["train_loss", "train_metric"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """One arm with one seed.
-
-    Attributes:
-        arm: ``baseline``, ``variant``, ``rate_only``, ``variant+control:I``, ``baseline+control:I``
-            (I counts the controls from 0), or an arm of the reader's own.
-        replicate: Which repetition, from 0. Decisions are paired over equal replicates.
-        length: Multiple of the planned schedule this run was made for. Runs of a recipe whose rate decays
-            have one run per length; otherwise a longer run contains the shorter one.
-        outcome: What came out.
-    """
-
-    arm: str
-    replicate: int
-    outcome: Outcome
-    length: float = 1.0
 
 
 @dataclass(frozen=True)

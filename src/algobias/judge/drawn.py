@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
-from algobias.judge.arm import Arm, Floats, Path
+from algobias.judge.arm import Arm, FitScale, Floats, Path
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
 from algobias.judge.plan import ARMS, Look, replay
@@ -25,13 +25,40 @@ ONE_RUN = (
 _DIGITS = 6
 
 
-def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
-    """Where the arms of a finished study stand at equal fit, in JSON types.
+class MatchedMean(NamedTuple):
+    """The mean test metric of an arm at matched fit.
 
-    ``scale``: the constants of l, ``best`` and ``floor`` (:class:`~algobias.judge.matching.FitScale`).
-    ``matched_arms``: for baseline and variant the mean test metric at matched fit, over the seeds that the
-    bias share rests on, so that their difference is the bias share. ``curves``: for each arm its mean test
-    metric at levels that all of its seeds reach. ``notes``: what the shares come to by construction.
+    Attributes:
+        arm: ``baseline`` or ``variant``.
+        level: The matched level.
+        mean: Over the seeds that the bias share rests on.
+        n: Number of these seeds.
+    """
+
+    arm: str
+    level: float | None
+    mean: float
+    n: int
+
+
+class Drawn(NamedTuple):
+    """Where the arms of a study stand at equal fit.
+
+    Attributes:
+        scale: The constants of l, or None.
+        matched_arms: Baseline and variant at matched fit; the difference of their means is the bias share.
+        curves: Arm -> points ``[l, mean test metric]`` at levels that all of its seeds reach.
+        notes: What the shares come to by construction.
+    """
+
+    scale: FitScale | None
+    matched_arms: tuple[MatchedMean, ...]
+    curves: dict[str, list[list[float]]]
+    notes: tuple[str, ...]
+
+
+def drawn_at_fit(design: Design, runs: Sequence[Run]) -> Drawn:
+    """Say where the arms of a finished study stand at equal fit.
 
     Args:
         design: What was fixed before the first run.
@@ -41,21 +68,18 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> dict[str, Any]:
     """
     looks, _ = replay(design, runs)
     if not looks:
-        return {"scale": None, "matched_arms": [], "curves": [], "notes": []}
+        return Drawn(None, (), {}, ())
     look, book = looks[-1], Book(design, runs)
     arms = dict(zip(ARMS, look.arms, strict=True))
     for name in dict.fromkeys(run.arm for run in runs):
         if name not in arms and book.rows(name):
             arms[name] = book.everything(name, look.n, look.scale)
-    scale = look.scale
-    return {
-        "scale": {"best": scale.best, "floor": scale.floor},
-        "matched_arms": _matched_arms(look),
-        "curves": [
-            {"arm": name, "points": points} for name, arm in arms.items() if (points := mean_at_levels(arm))
-        ],
-        "notes": [ONE_RUN] if look.split.side is not None and are_one_run(*look.arms) else [],
-    }
+    return Drawn(
+        scale=look.scale,
+        matched_arms=_matched_arms(look),
+        curves={name: points for name, arm in arms.items() if (points := mean_at_levels(arm))},
+        notes=(ONE_RUN,) if look.split.side is not None and are_one_run(*look.arms) else (),
+    )
 
 
 def are_one_run(baseline: Arm, variant: Arm) -> bool:
@@ -126,14 +150,14 @@ def mean_at_levels(arm: Arm) -> list[list[float]]:
     return points
 
 
-def _matched_arms(look: Look) -> list[dict[str, Any]]:
+def _matched_arms(look: Look) -> tuple[MatchedMean, ...]:
     if look.split.side is None:
-        return []
+        return ()
     metrics = matched_metrics(look.split, *look.arms)
-    return [
-        {"arm": name, "level": look.split.level, "mean": float(values.mean()), "n": len(values)}
+    return tuple(
+        MatchedMean(name, look.split.level, float(values.mean()), len(values))
         for name, values in zip(ARMS, metrics, strict=True)
-    ]
+    )
 
 
 def _rounded(value: float) -> float:

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from algobias.answer.answer import Answer
 from algobias.errors import BadInput, StoreError
 from algobias.judge.design import Run
 from algobias.kept.inside import MALFORMED
-from algobias.kept.shape import check_places, check_result, check_texts
+from algobias.kept.shape import check_places, check_texts, read_answer
 from algobias.kept.store import Store, StudyRow
 from algobias.kept.studies import damaged_study
 from algobias.kept.tables import Terms
@@ -35,7 +36,7 @@ class Archive:
     """All that is shown of a study.
 
     Attributes:
-        result: The object ``--json`` prints.
+        answer: What the study answers.
         places: Its runs in the store.
         recipes: Recipe of each arm as YAML.
         command: How it was asked for.
@@ -43,7 +44,7 @@ class Archive:
         terms: How its tables are to be compared.
     """
 
-    result: dict[str, Any]
+    answer: Answer
     places: tuple[Place, ...]
     recipes: dict[str, str]
     command: str
@@ -53,7 +54,7 @@ class Archive:
     def stored(self) -> dict[str, Any]:
         """JSON types only."""
         return {
-            "result": self.result,
+            "result": self.answer.to_json(),
             "places": [asdict(place) for place in self.places],
             "recipes": self.recipes,
             "command": self.command,
@@ -81,14 +82,14 @@ def read_archive(row: StudyRow) -> Archive:
         raise BadInput("study", row.id, "a finished study; run the same command again to finish it")
     data = row.result
     try:
-        check_result(data["result"])
+        answer = read_answer(data["result"])
         check_places(data["places"])
         check_texts(data["recipes"], "recipes")
         check_texts(data["environment"], "environment")
-        if data["result"]["study"] != row.id or not isinstance(data["command"], str):
+        if answer.study != row.id or not isinstance(data["command"], str):
             raise ValueError("of another study")
         return Archive(
-            result=data["result"],
+            answer=answer,
             places=tuple(Place(**place) for place in data["places"]),
             recipes=data["recipes"],
             command=data["command"],

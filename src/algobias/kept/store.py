@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from filelock import FileLock
 
+from algobias.answer.reading import Reading
 from algobias.errors import BadInput, StoreError
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
@@ -146,9 +147,7 @@ class Store(Studies):
 
     # Readings
 
-    def reading(
-        self, address: str, seed: int, update: int, probe: str, revision: int
-    ) -> dict[str, Any] | None:
+    def reading(self, address: str, seed: int, update: int, probe: str, revision: int) -> Reading | None:
         """What a probe found after so many updates of a run, or None where it has not been measured.
 
         Args:
@@ -162,17 +161,17 @@ class Store(Studies):
         key = (address, seed, update, probe, revision)
         rows = self._db.rows(f"SELECT reading FROM readings WHERE {where}", key)
         try:
-            return dict(plain_object(rows[0][0])) if rows else None
+            return Reading.from_json(plain_object(rows[0][0])) if rows else None
         except MALFORMED as error:
             raise self._db.damaged(f"reading {probe} of run {address[:12]} seed {seed}: {error}") from error
 
     def save_reading(
-        self, address: str, seed: int, update: int, probe: str, revision: int, reading: Mapping[str, Any]
+        self, address: str, seed: int, update: int, probe: str, revision: int, reading: Reading
     ) -> None:
         """Store a reading, in place of an earlier one of the same key. Readings go with their run."""
         self._db.execute(
             "INSERT OR REPLACE INTO readings VALUES (?, ?, ?, ?, ?, ?)",
-            (address, seed, update, probe, revision, json.dumps(dict(reading), allow_nan=False)),
+            (address, seed, update, probe, revision, json.dumps(reading.to_json(), allow_nan=False)),
         )
 
     def remove_study(self, id: str) -> int:

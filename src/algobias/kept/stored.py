@@ -68,7 +68,7 @@ def find_run(store: Store, text: str) -> StoredRun:
     archive = read_archive(row)
     places = archive.places
     if not places:
-        verdict = archive.result.get("verdict")
+        verdict = archive.answer.verdict
         raise BadInput("run", text, f"a study with runs: {row.id} ({verdict}) has none; {_with_runs(store)}")
     arm, tail = _arm(places, rest)
     seed, moment = _seed(places, arm, tail, text)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from algobias.judge.design import Run
-from algobias.report.record import StudyRecord, number_or_none
+from algobias.report.record import StudyRecord
 from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
-from algobias.report.words import arm_label, mapping
+from algobias.report.words import arm_label
 from algobias.runs.arm_name import ArmName
+from algobias.runs.run import Run
 
 _FIRST = ("baseline", "variant", "rate_only")
 
@@ -58,12 +58,12 @@ class ArmPoints:
     def fit_axis(self) -> FitAxis:
         """What arms are matched on: the training loss, or the distance of the training metric from "
         "perfect."""
-        return FitAxis.read(mapping(self.record.result.get("fit")))
+        return FitAxis.of_fit(self.record.answer.fit)
 
     @cached_property
     def level(self) -> float | None:
         """The matched level, where there is one that can be drawn."""
-        level = number_or_none(mapping(self.record.result.get("fit")).get("level"))
+        level = self.record.answer.fit.level
         return level if level is not None and level > 0 else None
 
     @cached_property
@@ -113,20 +113,15 @@ class ArmPoints:
     def arm_means(self) -> Rows:
         """Mean test metric of each arm at the planned end with its own ordinary 95 % t-interval over "
         "seeds, as the result has them."""
-        result = self.record.result
-        entries = [mapping(entry) for entry in result.get("arms") or []]
-        entries += [mapping(mapping(entry).get("arm")) for entry in result.get("interventions") or []]
+        answer = self.record.answer
+        under = (entry.arm for entry in answer.interventions)
+        arms = [*answer.arms, *(arm for arm in under if arm is not None)]
         rows: Rows = []
         for label in self.labels.values():
-            entry = next(
-                (one for one in entries if arm_label(str(one.get("name")), self.record) == label), {}
-            )
-            metric = mapping(entry.get("metric"))
-            mean = number_or_none(metric.get("mean"))
-            if mean is not None:
-                low, high = (number_or_none(metric.get(key)) for key in ("low", "high"))
-                count = len(entry.get("seeds") or [])
-                rows.append({"arm": label, "mean": mean, "low": low, "high": high, "n": count})
+            arm = next((arm for arm in arms if arm_label(str(arm.name), self.record) == label), None)
+            if arm is not None and arm.metric.mean is not None:
+                ends = {"low": arm.metric.low, "high": arm.metric.high}
+                rows.append({"arm": label, "mean": arm.metric.mean, **ends, "n": len(arm.seeds)})
         return rows
 
     @cached_property
@@ -184,18 +179,17 @@ class ArmPoints:
     @cached_property
     def tolerance(self) -> float:
         """delta, 0 where it is not known."""
-        return number_or_none(self.record.result.get("tolerance")) or 0.0
+        return self.record.answer.tolerance or 0.0
 
     @cached_property
     def paired(self) -> bool:
         """Whether equal seeds of two arms belong together; where they do not, a result has no paired gaps."""
-        gap = mapping(self.record.result.get("gap"))
-        return gap.get("per_seed", ()) is not None
+        return self.record.answer.gap.paired
 
     @cached_property
     def differences(self) -> Rows:
         """Baseline minus variant of each pair of seeds: ``replicate, value``; none without pairs."""
-        values = mapping(self.record.result.get("gap")).get("per_seed") or []
+        values = self.record.answer.gap.per_seed or ()
         return [{"replicate": place, "value": value} for place, value in enumerate(values)]
 
     @cached_property

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from algobias.answer.control import ControlEntry
+from algobias.answer.cost import Costs
+from algobias.answer.moved import ReturnedCoordinate
 from algobias.report import numerals, words
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 STATUSES = {
     "came_back": "came back",
@@ -28,24 +30,16 @@ NAMED = 3
 """So many coordinates of a kind are named in a sentence; the picture and the JSON have all."""
 
 
-def as_chosen(record: StudyRecord) -> list[Mapping[str, Any]]:
+def as_chosen(record: StudyRecord) -> list[ControlEntry]:
     """The controls, each first at the place where it was chosen, where a search chose it; the other within.
 
     A control that was chosen within the cost of the variant as audited is judged at the planned end. What it
     does at the matched level, at a cost it was not chosen for, must not be read as the answer.
     """
-    places: dict[str, set[str]] = {}
-    for item in record.result.get("chosen") or []:
-        entry = mapping(item)
-        places.setdefault(str(entry.get("lever")), set()).add(str(entry.get("at")))
-    found = []
-    for control in map(mapping, record.result.get("controls") or []):
-        wanted, other = places.get(str(control.get("lever")), set()), mapping(control.get("other"))
-        if control.get("at") not in wanted and other.get("at") in wanted:
-            first = {key: value for key, value in control.items() if key not in ("other", "coordinates")}
-            control = {**other, "other": first, "coordinates": control.get("coordinates")}
-        found.append(control)
-    return found
+    places: dict[str | None, set[str | None]] = {}
+    for choice in record.answer.chosen:
+        places.setdefault(choice.lever, set()).add(choice.at)
+    return [control.seen_at(places.get(control.lever, set())) for control in record.answer.controls]
 
 
 def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
@@ -53,38 +47,37 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
     cards = []
     places = words.decimals(record)
     for index, control in enumerate(as_chosen(record)):
-        verdict = str(control.get("verdict") or "")
-        general, undoes = control.get("general"), control.get("undoes")
+        verdict, general, undoes = control.verdict, control.general, control.undoes
         facts = [
-            ("R, recovered part of the gap", numerals.estimate(Interval.read(control.get("recovered")), 2)),
+            ("R, recovered part of the gap", numerals.estimate(control.recovered, 2)),
             (
                 "R*, against the baseline with the same control",
-                numerals.estimate(Interval.read(control.get("recovered_against_treated_baseline")), 2),
+                numerals.estimate(control.recovered_against_treated_baseline, 2),
             ),
         ]
-        if record.result.get("tuned_baseline") and record.result["tuned_baseline"] == control.get("lever"):
+        if record.answer.tuned_baseline and record.answer.tuned_baseline == control.lever:
             facts.append(("Role", "what serves the baseline best: its baseline is the tuned baseline"))
-        left = Interval.read(control.get("treated_gap"))
+        left = control.treated_gap
         if left.known:
             facts.append(("Gap that is left", words.with_unit(numerals.estimate(left, places), record)))
         if undoes:
             facts.insert(0, ("Kind", f"no repair: {undoes}"))
         elif general is not None and verdict in ("recovered", "partial"):
             facts.append(("Kind", words.GENERAL if general else words.REPAIR))
-        if control.get("reason"):
-            facts.append(("Remark", str(control["reason"])))
-        other = mapping(control.get("other"))
-        if other:
-            recovered = numerals.estimate(Interval.read(other.get("recovered")), 2)
-            against = numerals.estimate(Interval.read(other.get("recovered_against_treated_baseline")), 2)
-            said = f"{other['verdict']}: " if other.get("verdict") else ""
+        if control.reason:
+            facts.append(("Remark", control.reason))
+        other = control.other
+        if other is not None:
+            recovered = numerals.estimate(other.recovered, 2)
+            against = numerals.estimate(other.recovered_against_treated_baseline, 2)
+            said = f"{other.verdict}: " if other.verdict else ""
             facts.append((f"The same {place(other)}", f"{said}R {recovered}; R* {against}"))
         if coordinates_text(control):
             facts.append(("Coordinates", coordinates_text(control)))
         cards.append(
             {
                 "name": words.control_name(index, record),
-                "lever": str(control.get("lever") or ""),
+                "lever": control.lever or "",
                 "at": place(control),
                 "verdict": verdict,
                 "meaning": words.CONTROL_VERDICTS.get(verdict, ""),
@@ -95,42 +88,42 @@ def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
     return cards
 
 
-def place(control: Mapping[str, Any]) -> str:
-    """Where a control was compared, in words."""
-    at, level = str(control.get("at") or ""), number_or_none(control.get("level"))
+def place(control: ControlEntry) -> str:
+    """Say where a control was compared."""
+    at, level = control.at or "", control.level
     if at == "matched":
-        on = "" if control.get("on", "train_loss") == "train_loss" else f"{words.FIT_WORDS['train_metric']} "
+        on = "" if control.on == "train_loss" else f"{words.FIT_WORDS['train_metric']} "
         return "at the matched level" + (f" ({on}{numerals.loss(level)})" if level is not None else "")
     return "at the planned end" if at == "planned_end" else at.replace("_", " ")
 
 
-def coordinates_text(control: Mapping[str, Any]) -> str:
+def coordinates_text(control: ControlEntry) -> str:
     """Which coordinates that moved came back under a control, and whether generalisation did; or nothing."""
-    plain = [one for one in map(mapping, control.get("coordinates") or []) if not one.get("twin")]
-    by_status: dict[str, list[Mapping[str, Any]]] = {status: [] for status in STATUSES}
-    for one in plain:
-        by_status.setdefault(str(one.get("status")), []).append(one)
+    plain = [coordinate for coordinate in control.coordinates or () if not coordinate.twin]
+    by_status: dict[str, list[ReturnedCoordinate]] = {status: [] for status in STATUSES}
+    for coordinate in plain:
+        by_status.setdefault(coordinate.status, []).append(coordinate)
     if not plain:
         return ""
     unread = by_status["not_comparable"]
     if len(unread) == len(plain):
-        return f"not compared: {unread[0].get('reason')}"
+        return f"not compared: {unread[0].reason}"
     told = [
-        f"{len(found)} {STATUSES.get(status, status)} ({_named(found)})"
-        for status, found in by_status.items()
-        if found
+        f"{len(alike)} {STATUSES.get(status, status)} ({_named(alike)})"
+        for status, alike in by_status.items()
+        if alike
     ]
-    matched = next(
-        (one for one in (control, mapping(control.get("other"))) if one.get("at") == "matched"), {}
-    )
-    outcome = WITH_IT.get(str(matched.get("verdict")), "")
+    matched = control.matched
+    outcome = "" if matched is None else WITH_IT.get(matched.verdict, "")
     of = f"of {len(plain)} that moved, at matched fit, {', '.join(told)}"
-    return f"{of}; {outcome} {place(matched)}. Seen together, which is no proof of cause" if outcome else of
+    if matched is None or not outcome:
+        return of
+    return f"{of}; {outcome} {place(matched)}. Seen together, which is no proof of cause"
 
 
-def _named(found: Sequence[Mapping[str, Any]]) -> str:
-    names = [str(one.get("probe") or "").replace("_", " ") for one in found[:NAMED]]
-    return ", ".join(names) + (", ..." if len(found) > NAMED else "")
+def _named(coordinates: Sequence[ReturnedCoordinate]) -> str:
+    names = [coordinate.name for coordinate in coordinates[:NAMED]]
+    return ", ".join(names) + (", ..." if len(coordinates) > NAMED else "")
 
 
 REFERENCES = {
@@ -140,21 +133,21 @@ REFERENCES = {
 }
 
 
-def control_costs(control: Mapping[str, Any]) -> dict[str, Any]:
+def control_costs(control: ControlEntry) -> dict[str, Any]:
     """Cost ratios of a control: one column per reference."""
-    ratios = {name: mapping(item) for name, item in mapping(control.get("cost_ratio")).items()}
-    keys = [key for key in numerals.COST_WORDS if any(key in item for item in ratios.values())]
+    ratios = control.cost_ratio
+    axes = [axis for axis in numerals.COST_WORDS if any(costs.has(axis) for costs in ratios.values())]
     return {
         "labels": [REFERENCES.get(name, name.replace("_", " ")) for name in ratios],
         "rows": [
             {
-                "name": numerals.COST_WORDS[key][0],
-                "cells": [_multiple(item, key) for item in ratios.values()],
+                "name": numerals.COST_WORDS[axis][0],
+                "cells": [_multiple(costs, axis) for costs in ratios.values()],
             }
-            for key in keys
+            for axis in axes
         ],
     }
 
 
-def _multiple(ratios: Mapping[str, Any], key: str) -> str:
-    return numerals.times(number_or_none(ratios.get(key))) or "\u2013"
+def _multiple(ratios: Costs, axis: str) -> str:
+    return numerals.times(ratios.on(axis)) or "\u2013"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -10,47 +10,44 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from algobias.answer.doses import dose_left_out
+from algobias.answer.causes import DoseResponse, InterventionEntry
 from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
-from algobias.report.record import Interval, StudyRecord
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
 
 def statements(record: StudyRecord) -> list[dict[str, str]]:
     """One entry for each coordinate: ``coordinate, word, because``; the strongest words first."""
-    found = [mapping(one) for one in record.result.get("statements") or []]
     rows = [
         {
-            "coordinate": str(one.get("coordinate") or "").replace("_", " "),
-            "word": str(one.get("word") or ""),
-            "because": str(one.get("because") or ""),
+            "coordinate": statement.coordinate.replace("_", " "),
+            "word": statement.word,
+            "because": statement.because,
         }
-        for one in found
+        for statement in record.answer.statements
     ]
     return sorted(rows, key=lambda row: ORDER.index(row["word"]) if row["word"] in ORDER else len(ORDER))
 
 
 def about_change(record: StudyRecord) -> list[str]:
     """What transplants and doses say about the change itself, one sentence each."""
-    if not record.result.get("interventions"):
+    if not record.answer.interventions:
         return []
     lines = [
         "The arms of the audit differ in the change and in nothing else, and share their seeds: the gap as a "
         "whole is caused by the change."
     ]
-    switched = [mapping(one) for one in record.result.get("interventions") or []]
     for kind, said in (
         ("switch_off", "Switching it off brings back"),
         ("switch_on", "Switching it on late makes"),
     ):
-        gone = _switched([one for one in switched if one["kind"] == kind], made=kind == "switch_on")
+        switched = [entry for entry in record.answer.interventions if entry.kind == kind]
+        gone = _switched(switched, made=kind == "switch_on")
         if gone:
             lines.append(f"{said} this part of the gap: {gone} of the planned updates.")
-    table = mapping(record.result.get("dose_response"))
-    slope = Interval.read(table.get("gap_slope"))
+    slope = (record.answer.dose_response or DoseResponse()).gap_slope
     if slope.known:
         text = numerals.estimate(slope, words.decimals(record), signed=True)
         sign = (
@@ -63,20 +60,18 @@ def about_change(record: StudyRecord) -> list[str]:
         lines.append(
             f"Over the doses the gap {sign} with the size of the change: {text} from none to all of it."
         )
-    left_out = [mapping(one) for one in record.result.get("doses_left_out") or []]
-    lines += [numerals.sentence(dose_left_out(one.get("dose"), str(one.get("reason")))) for one in left_out]
-    return lines
+    return [*lines, *(numerals.sentence(str(dose)) for dose in record.answer.doses_left_out)]
 
 
-def _switched(entries: Sequence[Mapping[str, Any]], *, made: bool) -> str:
+def _switched(entries: Sequence[InterventionEntry], *, made: bool) -> str:
     """The part of the gap that is gone (or made) after each share of the updates; "" if one is unknown."""
     said = []
-    for one in entries:
-        gone = Interval.read(one.get("recovered")).mean
-        if gone is None:
+    for entry in entries:
+        gone = entry.recovered.mean
+        if gone is None or entry.at is None:
             return ""
-        afresh = " (schedule restarted)" if one.get("restart") else ""
-        said.append(f"{numerals.fixed(1 - gone if made else gone, 2)} after {100 * one['at']:g} %{afresh}")
+        afresh = " (schedule restarted)" if entry.restart else ""
+        said.append(f"{numerals.fixed(1 - gone if made else gone, 2)} after {100 * entry.at:g} %{afresh}")
     return ", ".join(said)
 
 
@@ -84,19 +79,19 @@ def table(record: StudyRecord) -> dict[str, Any]:
     """Every intervention: header and rows of text."""
     places = words.decimals(record)
     rows = []
-    entries = [mapping(item) for item in record.result.get("interventions") or []]
-    matched = any(entry.get("place") == "matched" for entry in entries)
+    entries = record.answer.interventions
+    matched = any(entry.place == "matched" for entry in entries)
     for entry in entries:
-        apart = ", at the planned end" if matched and entry.get("place") == "planned_end" else ""
-        against = Interval.read(entry.get("against_treated_baseline"))
-        apart += f"; {entry['undoes']}" if entry.get("undoes") else ""
+        apart = ", at the planned end" if matched and entry.place == "planned_end" else ""
+        against = entry.against_treated_baseline
+        apart += f"; {entry.undoes}" if entry.undoes else ""
         rows.append(
             {
-                "name": str(entry.get("text") or "") + apart,
+                "name": entry.text + apart,
                 "cells": [
-                    KINDS.get(str(entry.get("kind")), ""),
-                    numerals.estimate(Interval.read(entry.get("gap")), places, signed=True),
-                    numerals.estimate(Interval.read(entry.get("recovered")), 2),
+                    KINDS.get(entry.kind, ""),
+                    numerals.estimate(entry.gap, places, signed=True),
+                    numerals.estimate(entry.recovered, 2),
                     numerals.estimate(against, 2) if against.known else "",
                 ],
             }

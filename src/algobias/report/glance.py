@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
+from algobias.answer.interval import Share
 from algobias.report import numerals, verdicts, words
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 
 def tiles(record: StudyRecord) -> list[dict[str, str]]:
     """The numbers at a glance: ``label, value, note, state`` and ``said``, the state in words."""
-    result, places = record.result, words.decimals(record)
-    fit = mapping(result.get("fit"))
-    gap = Interval.read(result.get("gap"))
-    tolerance = number_or_none(result.get("tolerance"))
-    level = number_or_none(fit.get("level"))
+    answer, places = record.answer, words.decimals(record)
+    fit, gap = answer.fit, answer.gap
     at = (
-        f", at {words.FIT_WORDS.get(str(fit.get('on')), 'level')} {numerals.loss(level)}"
-        if level is not None
+        f", at {words.FIT_WORDS.get(str(fit.on), 'level')} {numerals.loss(fit.level)}"
+        if fit.level is not None
         else ""
     )
 
     def plain(label: str, value: str, note: str) -> dict[str, str]:
         return {"label": label, "value": value, "note": note, "state": "", "said": ""}
 
-    def tile(label: str, name: str, source: object, note: str = "", missing: str = "") -> dict[str, str]:
-        value, said = Interval.read(source), verdicts.state_text(name, source)
-        if not value.known:
-            return plain(label, numerals.MISSING, value.reason or missing)
+    def tile(label: str, name: str, value: Share | None, note: str = "", missing: str = "") -> dict[str, str]:
+        if value is None or not value.known:
+            return plain(label, numerals.MISSING, missing)
+        said = verdicts.state_text(name, value)
         return {
             "label": label,
             "value": words.with_unit(numerals.fixed(value.mean, places), record),
@@ -35,25 +32,25 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
             "said": said,
         }
 
-    looks = [int(n) for n in result.get("looks") or [] if number_or_none(n) is not None]
-    taken = len(record.decisions) or len(result.get("confirmation") or [])
+    looks = list(answer.looks)
+    taken = len(record.looks) or len(answer.confirmation)
     if not taken and gap.n in looks:
         taken = looks.index(gap.n) + 1
-    missing = str(fit.get("reason") or "")
+    missing = fit.reason or ""
     paired = (
         "in each arm, not paired"
-        if "sign_flip_p" in result and result["sign_flip_p"] is None
+        if answer.has("sign_flip_p") and answer.sign_flip_p is None
         else "in each arm, paired"
     )
     return [
-        tile("Gap at the planned end", "gap", result.get("gap")),
+        tile("Gap at the planned end", "gap", gap),
         plain(
             "Tolerance",
-            words.with_unit(numerals.fixed(tolerance, places), record),
-            str(result.get("tolerance_reason") or "fixed before the runs"),
+            words.with_unit(numerals.fixed(answer.tolerance, places), record),
+            answer.tolerance_reason or "fixed before the runs",
         ),
-        tile("Bias share", "bias_share", fit.get("bias_share"), at, missing),
-        tile("Fit share", "fit_share", fit.get("fit_share"), "", missing),
+        tile("Bias share", "bias_share", fit.bias_share, at, missing),
+        tile("Fit share", "fit_share", fit.fit_share, "", missing),
         plain("Seeds used", str(gap.n or "none"), paired if gap.n else ""),
         plain(
             "Look",
@@ -65,19 +62,17 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
 
 def statistics(record: StudyRecord) -> list[tuple[str, str]]:
     """What a statistician asks next: name and value."""
-    result, places = record.result, words.decimals(record)
+    answer, places = record.answer, words.decimals(record)
     facts = []
-    unpaired = Interval.read(result.get("welch"))
+    unpaired = answer.welch
     if unpaired.known:
         facts.append(
             ("Gap without pairing (Welch)", words.with_unit(numerals.estimate(unpaired, places), record))
         )
-    correlation, p_value = (number_or_none(result.get(key)) for key in ("correlation", "sign_flip_p"))
-    if correlation is not None:
-        facts.append(("Correlation of the arms over seeds", numerals.fixed(correlation, 2)))
-    if p_value is not None:
-        facts.append(("Exact sign-flip test, one-sided p", f"{p_value:.2g}"))
-    alpha = number_or_none(result.get("alpha"))
-    if alpha is not None:
-        facts.append(("One-sided error of each decision", f"{alpha:.4g}"))
+    if answer.correlation is not None:
+        facts.append(("Correlation of the arms over seeds", numerals.fixed(answer.correlation, 2)))
+    if answer.sign_flip_p is not None:
+        facts.append(("Exact sign-flip test, one-sided p", f"{answer.sign_flip_p:.2g}"))
+    if answer.alpha is not None:
+        facts.append(("One-sided error of each decision", f"{answer.alpha:.4g}"))
     return facts

@@ -5,27 +5,23 @@ from __future__ import annotations
 import base64
 import json
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from algobias.report import figures, page
+from algobias.report.figure_entries import figure_list
 from algobias.report.figures.base import Spec
 from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.report.series import Rows
 from algobias.report.theme import vega_config
-from algobias.training.checkpoints import replace_file
 
 # Static twins of the figures are for paper and for readers without scripts: fewer points do.
 _STATIC_BUDGET = 1_500
 _STATIC_LINES = 100
 _STATIC_WIDTH = 680
-
-PUBLIC_FILE = 0o666
-"""A report that is written where its reader asked for it is as private as the reader's other files."""
 
 
 def render(record: StudyRecord) -> str:
@@ -37,7 +33,7 @@ def render(record: StudyRecord) -> str:
     """
     points = Points(record)
     static = Points(record, budget=_STATIC_BUDGET, lines=_STATIC_LINES)
-    shown = page.figure_list(points)
+    shown = figure_list(points)
     specs = {item.key: with_rows(item.spec(points)) for item in shown}
     tables: dict[str, Any] = {}
     packed = {key: pack(spec, tables) for key, spec in specs.items()}
@@ -85,27 +81,6 @@ def with_rows(spec: Spec) -> Spec:
 def arms_in(spec: Spec) -> set[str]:
     """Labels of the arms that a figure has data of."""
     return {row["arm"] for rows in spec["datasets"].values() for row in rows if row.get("arm") is not None}
-
-
-def write(record: StudyRecord, path: Path) -> Path:
-    """Write the report to ``path``, whole or not at all, and return the path.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    text = render(record)
-    put(path, text)
-    return path
-
-
-def put(path: Path, text: str) -> None:
-    """Write a file whole or not at all, its folder made where absent.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, text.encode(), PUBLIC_FILE)
 
 
 def pack(spec: Spec, tables: dict[str, Any]) -> Spec:

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from algobias.answer.lab import Cell, LabResult
 from algobias.errors import BadInput
-from algobias.labs.base import Cell, LabResult
 from algobias.report import figures
-from algobias.report.figures.lab import groups, lab_panel, lab_svg, marks_in_words, scientific
-from algobias.report.html import embedded, pack, put
+from algobias.report.figures.lab import groups, lab_panel, marks_in_words, scientific
+from algobias.report.html import embedded, pack
 from algobias.report.numerals import MINUS
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
 
@@ -31,18 +31,6 @@ def output_kind(path: Path) -> str:
     if path.suffix.lower() not in KINDS:
         raise BadInput("--out", str(path), "a file whose name ends in .html or .svg")
     return path.suffix.lower()
-
-
-def write_lab(result: LabResult, path: Path) -> Path:
-    """Write a lab's page or picture, whole or not at all; which one follows from the name.
-
-    Raises:
-        BadInput: Neither .html nor .svg.
-        OSError: The file cannot be written.
-    """
-    text = render_lab(result) if output_kind(path) == ".html" else lab_svg(result)
-    put(path, text)
-    return path
 
 
 def render_lab(result: LabResult) -> str:

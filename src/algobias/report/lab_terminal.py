@@ -11,7 +11,7 @@ from rich.panel import Panel as Frame
 from rich.table import Table
 from rich.text import Text
 
-from algobias.labs.base import Axis, LabResult, Panel, Series
+from algobias.answer.lab import Axis, LabResult, Panel, Series
 from algobias.report.figures.lab import groups
 from algobias.report.lab import cell, check_in_words
 

@@ -15,9 +15,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from algobias.answer.interval import Interval
 from algobias.errors import clean_text
 from algobias.report.numerals import bounds, duration, fixed, loss, shortened
-from algobias.report.record import Interval, number_or_none
+from algobias.report.record import number_or_none
 from algobias.runs.progress import Progress
 
 MOST_ARMS = 6
@@ -135,7 +136,7 @@ class LiveView(Progress):
         """The study was looked at with ``n`` seeds: mean, low and high of the gap, and what followed."""
         with self._lock:
             mean, low, high = (number_or_none(number) for number in interval)
-            value = Interval(mean, low, high)
+            value = Interval(mean=mean, low=low, high=high)
             gap = f"{fixed(value.mean, self._places)} {bounds(value, self._places)}"
             self._last_look = f"{n} seeds: gap {gap}; {clean_text(state_text)}"
             self._stage, self._expected, self._stage_begun = set(), 0, self._clock()

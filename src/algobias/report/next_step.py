@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from algobias.report import verdicts
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
@@ -42,15 +41,15 @@ def next_text(record: StudyRecord) -> str:
 
 def next_steps(record: StudyRecord) -> tuple[Step, ...]:
     """What follows from a study: from its verdict, or from what a control or an intervention showed."""
-    result = record.result
-    if "control_of" in result:
-        return _after_control(record)
-    if "explain_of" in result:
-        return _after_explain(record)
-    verdict = str(result.get("verdict"))
+    answer = record.answer
+    if answer.control_of is not None:
+        return _after_control(record, answer.control_of)
+    if answer.explain_of is not None:
+        return _after_explain(record, answer.explain_of)
+    verdict = str(answer.verdict)
     if verdicts.doubts(record):
         return (_ask_another(record),)
-    if result.get("aa"):
+    if answer.aa:
         return _after_null(record, verdict)
     if verdict in ("bias", "mixed", "data", "broken", "optimization"):
         return _after_loss(record, verdict)
@@ -70,15 +69,15 @@ def _ask_another(record: StudyRecord) -> Step:
 
 def _after_loss(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     helped = [
-        str(control.get("lever"))
-        for control in map(mapping, record.result.get("controls") or [])
-        if control.get("verdict") == "recovered" and not control.get("undoes")
+        control.lever
+        for control in record.answer.controls
+        if control.verdict == "recovered" and not control.undoes
     ]
     if helped:
         return (Step(f"train with {helped[0]} beside the change: the gap that it leaves is tolerable"),)
     if _of_tables(record):
         return _after_tables(record, verdict)
-    if not Interval.read(record.result.get("gap")).n:
+    if not record.answer.gap.n:
         return (
             Step("mend the change: it failed its own check before anything was trained (see the reason)"),
         )
@@ -108,14 +107,14 @@ def _after_tables(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
 
 
 def _keep(record: StudyRecord) -> Step:
-    tolerance = number_or_none(record.result.get("tolerance"))
+    tolerance = record.answer.tolerance
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
     if verdicts.hides_loss(record):
         kept = "keep the change as it is trained here"
         return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")
     if verdicts.is_better(record):
         return Step("keep the change: the variant is better")
-    if record.result.get("tolerable"):
+    if record.answer.tolerable:
         return Step(f"keep the change, if what it saves is worth a loss that is real but tolerable{lost}")
     return Step(f"keep the change: nothing is lost{lost}")
 
@@ -123,15 +122,15 @@ def _keep(record: StudyRecord) -> Step:
 def _after_nothing(record: StudyRecord) -> tuple[Step, ...]:
     if _of_tables(record):
         return (Step("check that the two tables are of different runs, and ask again", _again(record)),)
-    change = next(iter(record.result.get("change") or []), "")
-    name = str(change).partition(":")[0]
+    change = next(iter(record.answer.change), "")
+    name = change.partition(":")[0]
     if not name.isidentifier():
         return (Step("check the value of the lever, and audit again"),)
     return (Step("check the lever's value against its card, and audit again", f"algobias levers {name}"),)
 
 
 def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
-    count = number_or_none(record.result.get("would_decide"))
+    count = record.answer.would_decide
     if _no_baseline(record):
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
@@ -139,9 +138,8 @@ def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
         settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
         return (Step(f"{settled} that is larger, declared before new runs"),)
     if _of_tables(record):
-        return (Step(f"train on to {count:.0f} seeds of each arm, and ask again", _again(record)),)
-    looks = [int(n) for n in record.result.get("looks") or [] if number_or_none(n) is not None]
-    more = ",".join(map(str, [*(n for n in looks if n < count), int(count)]))
+        return (Step(f"train on to {count} seeds of each arm, and ask again", _again(record)),)
+    more = ",".join(map(str, [*(n for n in record.answer.looks if n < count), count]))
     asked = _again(record, "--looks", more, instead=True)
     if not asked:
         return (Step(f"the same question with looks={more}; runs that are there are used again"),)
@@ -150,7 +148,7 @@ def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
 
 def _after_null(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     if verdict == "no_gap":
-        asked = _with(record, "algobias", "audit", str(record.result.get("task")))
+        asked = _with(record, "algobias", "audit", str(record.answer.task))
         what = "as it must be, nothing is found where nothing changed; audit a change"
         return (Step(what, f"{asked} --change ..."),)
     if verdict == "undecided":
@@ -159,18 +157,16 @@ def _after_null(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     return (Step(f"{what}, and ask with other seeds", _again(record, "--seed", "1000", instead=True)),)
 
 
-def _after_control(record: StudyRecord) -> tuple[Step, ...]:
-    chosen = [mapping(one) for one in record.result.get("chosen") or []]
-    good = [one for one in chosen if not one.get("undoes")]
-    audited = str(record.result["control_of"])
+def _after_control(record: StudyRecord, audited: str) -> tuple[Step, ...]:
+    good = [choice for choice in record.answer.chosen if not choice.undoes]
     for word, said in (
         ("recovered", "train with {}"),
         ("partial", "train with {}, which brings back a part"),
     ):
-        for one in good:
-            if one.get("confirmed") == word and one.get("lever"):
+        for choice in good:
+            if choice.confirmed == word and choice.lever:
                 where = "its recipe stands in the report, under What was chosen"
-                step = Step(f"{said.format(one['lever'])}: {where}")
+                step = Step(f"{said.format(choice.lever)}: {where}")
                 wider = Step("for more, a wider search", _about(record, "control", audited, "--most", "32"))
                 return (step,) if word == "recovered" else (step, wider)
     return (
@@ -179,12 +175,11 @@ def _after_control(record: StudyRecord) -> tuple[Step, ...]:
     )
 
 
-def _after_explain(record: StudyRecord) -> tuple[Step, ...]:
-    audited = str(record.result["explain_of"])
+def _after_explain(record: StudyRecord, audited: str) -> tuple[Step, ...]:
     causes = [
-        str(one.get("coordinate") or "").replace("_", " ")
-        for one in map(mapping, record.result.get("statements") or [])
-        if one.get("word") == "caused by"
+        statement.coordinate.replace("_", " ")
+        for statement in record.answer.statements
+        if statement.word == "caused by"
     ]
     aim = f"what brings it back, which should move {', '.join(causes)}" if causes else "what brings it back"
     return (Step(f"{aim} (--plan shows the cost first)", _about(record, "control", audited)),)
@@ -192,20 +187,18 @@ def _after_explain(record: StudyRecord) -> tuple[Step, ...]:
 
 def _no_baseline(record: StudyRecord) -> bool:
     """Every seed of the baseline diverged."""
-    arms = map(mapping, record.result.get("arms") or [])
-    baseline = next((arm for arm in arms if arm.get("name") == "baseline"), {})
-    seeds = baseline.get("seeds") or []
-    return bool(seeds) and number_or_none(baseline.get("diverged")) == len(seeds)
+    baseline = next((arm for arm in record.answer.arms if arm.name == "baseline"), None)
+    return baseline is not None and bool(baseline.seeds) and baseline.diverged == len(baseline.seeds)
 
 
 def _of_tables(record: StudyRecord) -> bool:
     """The runs were trained elsewhere: there is no study to go on from."""
-    return not record.result.get("study")
+    return not record.answer.study
 
 
 def _about(record: StudyRecord, verb: str, study: str | None = None, *more: str) -> str:
     """A command about a study of this record's store."""
-    name = str(record.result.get("study")) if study is None else study
+    name = str(record.answer.study) if study is None else study
     if record.command.startswith("algobias."):
         options = {"most": "32", "keep": '"none"'}
         named = [f", {key}={value}" for key, value in options.items() if f"--{key}" in more]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from algobias.report.record import Interval
+from algobias.answer.interval import Interval
 
 MINUS = "\u2212"
 MISSING = "not available"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
+from algobias.answer.readings import ReadingsSummary
 from algobias.report import (
     besides,
     controls,
@@ -19,205 +17,31 @@ from algobias.report import (
     verdicts,
     words,
 )
-from algobias.report.figures.base import Spec
-from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.glossary import GLOSSARY
 from algobias.report.next_step import next_steps
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.record import StudyRecord
 from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
-from algobias.report.words import mapping
-
-TWIN = (
-    "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
-    "sentences leave twins out."
-)
-
-AGAINST: tuple[Against, ...] = ("updates", "loss")
-
-
-@dataclass(frozen=True)
-class FigureEntry:
-    """One figure on the page.
-
-    Attributes:
-        key: Name inside the page.
-        spec: Points (and a width) -> Vega-Lite spec.
-        title: What it shows.
-        read: How to read it.
-        notes: Remarks that hold for this record only.
-    """
-
-    key: str
-    spec: Callable[..., Spec]
-    title: str
-    read: str
-    notes: tuple[str, ...] = ()
-
-
-def figure_list(points: Points) -> list[FigureEntry]:
-    """The figures that this record has data for."""
-    record = points.record
-    entries: list[FigureEntry] = []
-    gone = ", ".join(row["arm"] for row in points.off_scale if row["count"] == row["total"])
-    far = (f"Off the scale, chosen for baseline and variant: {gone}.",) if gone else ()
-    on_axis = points.level is not None and points.fit_axis.on == "train_loss"
-    if points.seeds:
-        entries += [
-            FigureEntry(
-                "seeds",
-                figures.seed_dots,
-                "Test metric of every seed at its planned end",
-                "One mark per seed. Thin lines join baseline and variant runs of one seed. The bar below "
-                "the marks is the mean with its own 95 % interval. Shaded: from the baseline\u2019s mean "
-                "down to the tolerance.",
-            ),
-            FigureEntry(
-                "loss",
-                figures.training_loss,
-                "Training loss",
-                "Thin lines are seeds, thick lines geometric means; marks are the planned end. "
-                + ("The dotted line is the matched level." if on_axis else ""),
-                _curve_notes(points),
-            ),
-            FigureEntry("metric", figures.metric_curve, "Test metric", _metric_read(points), far),
-            FigureEntry(
-                "fit", figures.metric_against_fit, "Test metric at equal training fit", _fit_read(points), far
-            ),
-        ]
-    if Interval.read(record.result.get("gap")).known:
-        fit = mapping(record.result.get("fit"))
-        entries.append(
-            FigureEntry(
-                "split",
-                figures.split,
-                "The gap and its two shares",
-                "Bars are estimates, lines 95 % intervals, small dots single seeds. The dashed line is the "
-                "tolerance.",
-                _share_notes(fit),
-            )
-        )
-    if record.result.get("controls"):
-        entries.append(
-            FigureEntry(
-                "recovery",
-                figures.recovery,
-                "Part of the gap that comes back",
-                "0: nothing recovered; 1: all of the gap. R measures against the untreated baseline, R* "
-                "against the baseline with the same control. A dashed line is an unbounded interval.",
-            )
-        )
-    if figures.returned_rows(points):
-        entries.append(
-            FigureEntry(
-                "returned",
-                figures.returned,
-                "The coordinates that moved, without and with control",
-                "0 is the baseline. Marks are the variant and the variant with each control at matched fit, "
-                "lines their intervals, wide enough for all coordinates of one arm together. An arm that "
-                "does not come down to the matched level is left out. What comes back together is not "
-                "thereby a cause.",
-            )
-        )
-    if figures.pareto_rows(points):
-        entries.append(
-            FigureEntry(
-                "pareto",
-                figures.pareto,
-                "What was tried: recovery against cost",
-                "One mark per setting on the selection seeds of its last rung; the stairs are what no "
-                "cheaper setting beats. Estimates here are of the search: the best of many looks better than "
-                "it is, and only the confirmation counts.",
-            )
-        )
-    if figures.intervention_rows(record):
-        entries.append(
-            FigureEntry(
-                "interventions",
-                figures.interventions,
-                "What each intervention does to the gap",
-                "0: the gap stays; 1: all of it is gone. A dashed line is an unbounded interval. A change "
-                "that is switched on late leaves less of the gap than one that was there from the start.",
-            )
-        )
-    if figures.dose_rows(record):
-        entries.append(
-            FigureEntry(
-                "doses",
-                figures.dose_response,
-                "Dose and response",
-                "Gap and coordinates at other sizes of the change, each as a share of what the change as "
-                "audited does: a coordinate whose line runs with that of the gap moves with it.",
-            )
-        )
-    entries += moved_figures(points)
-    if sum(Interval.read(decision.get("gap")).known for decision in record.decisions) > 1:
-        entries.append(
-            FigureEntry(
-                "looks",
-                figures.gap_by_look,
-                "The gap at each look",
-                "The estimate and its interval each time the study looked. The dashed line is the tolerance.",
-            )
-        )
-    return entries
-
-
-def moved_figures(points: Points) -> list[FigureEntry]:
-    """What moved, and the coordinates that moved most along training."""
-    if not figures.drawable(points):
-        return []
-    moved = [mapping(item) for item in points.record.result.get("moved") or []]
-    left_out = (
-        f"The {len(moved) - MOST_ROWS} smallest are only in the table.",
-    ) if len(moved) > MOST_ROWS else ()  # fmt: skip
-    entries = [
-        FigureEntry(
-            "forest",
-            figures.forest,
-            "Coordinates of the bias at matched fit",
-            "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
-            "for all coordinates together. Filled circles moved, open circles were not shown to "
-            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant."
-            + (f" {TWIN}" if any(item.get("twin") for item in moved) else ""),
-            left_out,
-        )
-    ]
-    for probe in figures.along_probes(points):
-        name = probe.replace("_", " ")
-        limit = " Dashed: stability threshold." if figures.has_threshold(points, probe) else ""
-        for against in AGAINST:
-            entries.append(
-                FigureEntry(
-                    f"along-{against}-{probe.partition(':')[0]}",
-                    partial(figures.along, probe=probe, against=against),
-                    f"{name[:1].upper()}{name[1:]} along training, against "
-                    + ("updates" if against == "updates" else "training loss"),
-                    f"Runs of two seeds of each arm, up to where they are compared.{limit}",
-                )
-            )
-    return entries
 
 
 def content(points: Points) -> dict[str, Any]:
     """Everything the template prints besides figures."""
     record = points.record
-    result = record.result
-    seconds = number_or_none(result.get("seconds"))
-    readings = mapping(result.get("readings"))
+    answer = record.answer
+    readings = answer.readings or ReadingsSummary()
     return {
         "verdict": verdicts.verdict_words(record),
         "verdict_name": verdicts.verdict_name(record),
-        "reason": str(result.get("reason") or ""),
+        "reason": answer.reason or "",
         "would_decide": would_decide(record),
         "claim": words.claim(record),
         "next_steps": next_steps(record),
         "doubts": [numerals.sentence(text) for text in verdicts.doubts(record)],
         "warnings": [numerals.sentence(text) for text in verdicts.warnings(record)],
-        "task": words.task_text(result.get("task")),
-        "study": str(result.get("study") or ""),
+        "task": words.task_text(answer.task),
+        "study": answer.study or "",
         "change": words.change_text(record),
-        "base": " then ".join(str(item) for item in result.get("base") or []),
+        "base": " then ".join(answer.base),
         "tiles": glance.tiles(record),
         "arms": arm_keys(points),
         "statistics": glance.statistics(record),
@@ -239,7 +63,7 @@ def content(points: Points) -> dict[str, Any]:
         "moved": tables.moved_table(record),
         "moved_reasons": [numerals.sentence(text) for text in tables.moved_reasons(record)],
         "moved_text": tables.moved_text(record),
-        "moved_notes": [numerals.sentence(str(note)) for note in readings.get("notes") or []],
+        "moved_notes": [numerals.sentence(note) for note in readings.notes],
         "readings": tables.readings_table(record),
         "differences": record.differences,
         "decisions": tables.decision_table(record),
@@ -249,21 +73,18 @@ def content(points: Points) -> dict[str, Any]:
         "seeds_text": tables.seeds_text(points),
         "glossary": GLOSSARY,
         "metric_name": figures.metric_title(points),
-        "seconds": numerals.duration(seconds) if seconds is not None else "",
+        "seconds": numerals.duration(answer.seconds) if answer.seconds is not None else "",
     }
 
 
 def would_decide(record: StudyRecord) -> str:
     """For an undecided study: what would decide it."""
-    if record.result.get("verdict") != "undecided":
+    if record.answer.verdict != "undecided":
         return ""
-    value = record.result.get("would_decide")
-    count = number_or_none(value)
+    count = record.answer.would_decide
     if count is not None:
-        return (
-            f"{count:.0f} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
-        )
-    return str(value or "Not more seeds of this kind alone; see the reason.")
+        return f"{count} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
+    return "Not more seeds of this kind alone; see the reason."
 
 
 def arm_keys(points: Points) -> list[dict[str, str]]:
@@ -280,65 +101,3 @@ def arm_keys(points: Points) -> list[dict[str, str]]:
             }
         )
     return keys
-
-
-def _curve_notes(points: Points) -> tuple[str, ...]:
-    gone = {
-        label: sum(run.outcome.diverged for run in points.planned_runs[arm])
-        for arm, label in points.labels.items()
-    }
-    notes = [
-        f"{count} of {len(points.planned_runs[arm])} seeds of {label} diverged: \u00d7 marks where the "
-        "loss was last finite; they are not in the mean line, and score as a predictor that knows nothing."
-        for (arm, label), count in zip(points.labels.items(), gone.values(), strict=True)
-        if count
-    ]
-    most = max((len(runs) for runs in points.drawn_runs.values()), default=0)
-    if most > points.lines_per_arm:
-        notes.append(
-            f"Lines of single seeds are drawn for the first {points.lines_per_arm} of each arm; means and "
-            "marks count all."
-        )
-    if points.by_length:
-        notes.append(
-            "The learning rate decays, so runs of other lengths are separate full-schedule runs; only the "
-            "planned length is drawn here."
-        )
-    return tuple(notes)
-
-
-def _metric_read(points: Points) -> str:
-    low, _ = figures.metric_window(points)
-    below = any(row["metric"] is not None and row["metric"] < low for row in points.curves)
-    text = "Thin lines are seeds, thick lines means; marks are the planned end."
-    return text + (
-        " The axis starts a little below where the arms end; earlier checks lie under it." if below else ""
-    )
-
-
-def _fit_read(points: Points) -> str:
-    measure = words.FIT_WORDS[points.fit_axis.on]
-    level = number_or_none(mapping(points.record.result.get("fit")).get("level"))
-    side = mapping(points.record.result.get("fit")).get("side")
-    text = f"Each arm\u2019s test metric when it has reached a given {measure}; training runs to the right. "
-    if points.by_length:
-        text += "Each mark is a run with its full schedule; a line joins the lengths of one seed. "
-    if level is None:
-        return text + "No matched level is available."
-    text += (
-        f"The dotted line is the matched level, {numerals.loss(level)}: the distance between the arms "
-        "there is the bias share."
-    )
-    if side == "upward":
-        text += (
-            " The variant does not reach the baseline\u2019s loss, so the arms are compared at the loss "
-            "that the variant ended with."
-        )
-    return text
-
-
-def _share_notes(fit: Mapping[str, Any]) -> tuple[str, ...]:
-    notes = [numerals.sentence(str(note)) for note in fit.get("notes") or []]
-    if fit.get("reason"):
-        notes.insert(0, f"The shares are {numerals.MISSING}: {fit['reason']}.")
-    return tuple(notes)

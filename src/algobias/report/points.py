@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from algobias.judge.design import Run
 from algobias.report.arms import ArmPoints
 from algobias.report.series import (
     Rows,
@@ -20,8 +18,8 @@ from algobias.report.series import (
     thinned,
     thinned_updates,
 )
-from algobias.report.words import mapping
 from algobias.runs.outcome import Outcome
+from algobias.runs.run import Run
 
 
 class Points(ArmPoints):
@@ -106,11 +104,12 @@ class Points(ArmPoints):
     @cached_property
     def fit_means(self) -> Rows:
         """Mean test metric of an arm at levels of fit that all its seeds reach: ``arm, fit, metric``."""
-        curves = {item.get("arm"): item.get("points") or [] for item in self._at_fit("curves")}
         return [
             {"arm": self.labels[arm], "fit": fit, "metric": metric}
             for arm in self.drawing_order
-            for fit, metric in curves.get(arm, [])
+            for curve in self.record.answer.fit.curves
+            if curve.arm == arm
+            for fit, metric in curve.points
         ]
 
     @cached_property
@@ -120,13 +119,10 @@ class Points(ArmPoints):
         At the matched level; in an upward match the variant is shown at its planned end, which defines it.
         """
         return [
-            {"arm": self.labels[item["arm"]], "fit": item["level"], "metric": item["mean"]}
-            for item in self._at_fit("matched_arms")
-            if item.get("arm") in self.labels
+            {"arm": self.labels[matched.arm], "fit": matched.level, "metric": matched.mean}
+            for matched in self.record.answer.fit.matched_arms
+            if matched.arm in self.labels
         ]
-
-    def _at_fit(self, key: str) -> list[Mapping[str, Any]]:
-        return [mapping(item) for item in mapping(self.record.result.get("fit")).get(key) or []]
 
     @cached_property
     def _fit_runs(self) -> dict[str, list[list[Run]]]:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from algobias.probes.reading import Cost, Reading
+from algobias.answer.reading import Cost, Reading
 from algobias.report.words import without_code
 
 KINDS = {

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from algobias.judge.recovery import UNBOUNDED
+from algobias.answer.search import TunedGap
 from algobias.report import numerals, words
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 PLACES = {"planned_end": "at the planned end", "matched": "at matched fit"}
 
@@ -19,23 +17,21 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
     """One entry for each limit: ``axes, lever, at, confirmed, meaning, undoes, doubt, over, tuned, kind,
     recipe``."""
     rows = []
-    for item in record.result.get("chosen") or []:
-        entry = mapping(item)
-        lever, confirmed = entry.get("lever"), str(entry.get("confirmed") or "")
-        kind = {True: words.GENERAL, False: words.REPAIR}.get(entry.get("general"), "")  # type: ignore[arg-type]
+    for choice in record.answer.chosen:
+        lever, confirmed = choice.lever, choice.confirmed or ""
+        kind = "" if choice.general is None else words.GENERAL if choice.general else words.REPAIR
         recipe = record.recipes.get(f"variant+{lever}", "") if lever else ""
-        unbounded = confirmed == "recovered" and str(entry.get("reason") or "").startswith(UNBOUNDED)
         rows.append(
             {
-                "axes": str(entry.get("axes") or ""),
-                "lever": str(lever or ""),
-                "at": PLACES.get(str(entry.get("at")), ""),
+                "axes": choice.axes or "",
+                "lever": lever or "",
+                "at": PLACES.get(str(choice.at), ""),
                 "confirmed": confirmed,
                 "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
-                "undoes": str(entry.get("undoes") or ""),
-                "doubt": DOUBT if unbounded else "",
-                "over": f"on these seeds it costs {entry['over_limit']}" if entry.get("over_limit") else "",
-                "tuned": _tuned(record, mapping(entry.get("tuned_gap"))),
+                "undoes": choice.undoes or "",
+                "doubt": DOUBT if choice.of_no_gap else "",
+                "over": f"on these seeds it costs {choice.over_limit}" if choice.over_limit else "",
+                "tuned": _tuned(record, choice.tuned_gap),
                 "kind": kind if confirmed in ("recovered", "partial") else "",
                 "recipe": recipe,
             }
@@ -43,20 +39,19 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
     return rows
 
 
-def _tuned(record: StudyRecord, found: Mapping[str, Any]) -> str:
+def _tuned(record: StudyRecord, gap: TunedGap | None) -> str:
     """How far the treated variant is from the best the same search found for the baseline."""
-    gap = Interval.read(found)
-    if not gap.known:
+    if gap is None or not gap.known:
         return ""
-    setting = record.result.get("tuned_baseline")
+    setting = record.answer.tuned_baseline
     best = f"The tuned baseline ({setting})" if setting else "The baseline, which no setting improved,"
     left = words.with_unit(numerals.estimate(gap, words.decimals(record), signed=True), record)
-    return f"{best} minus this variant: {left}, {PLACES.get(str(found.get('at')), '')}"
+    return f"{best} minus this variant: {left}, {PLACES.get(str(gap.at), '')}"
 
 
 def again(record: StudyRecord) -> str:
     """A remark where the audit had control studies before this one; else nothing."""
-    earlier = int(number_or_none(record.result.get("earlier_studies")) or 0)
+    earlier = record.answer.earlier_studies
     if not earlier:
         return ""
     many = "A control study" if earlier == 1 else f"{earlier} control studies"
@@ -68,45 +63,35 @@ def again(record: StudyRecord) -> str:
 
 def over_limits(record: StudyRecord) -> list[dict[str, str]]:
     """What breaks a limit, with its figures: ``name, limit, reason``; every limit that is broken once."""
-    rows = []
-    for item in record.result.get("tried") or []:
-        entry = mapping(item)
-        for broken in map(mapping, entry.get("over_limit") or []):
-            rows.append(
-                {
-                    "name": str(entry.get("lever") or ""),
-                    "limit": str(broken.get("axes") or ""),
-                    "reason": str(broken.get("reason") or ""),
-                }
-            )
-    return rows
+    return [
+        {"name": setting.lever or "", "limit": broken.axes, "reason": broken.reason}
+        for setting in record.answer.tried
+        for broken in setting.over_limit
+    ]
 
 
 def tried(record: StudyRecord) -> dict[str, Any]:
     """Every setting on its last rung: header and rows of text, most seeds and largest gain first."""
     places = words.decimals(record)
     rows = []
-    for item in record.result.get("tried") or []:
-        entry = mapping(item)
-        against = mapping(mapping(entry.get("cost_ratio")).get("variant"))
-        fate = "chosen" if entry.get("chosen") else "out early" if entry.get("dropped") else "not the best"
-        if entry.get("undoes"):
-            fate += f"; {str(entry['undoes']).partition(':')[0]}"
-        over = len(entry.get("over_limit") or [])
-        if over and not entry.get("chosen"):
-            fate += (
-                ", above every limit" if over == len(record.result.get("chosen") or []) else ", above a limit"
-            )
+    for setting in record.answer.tried:
+        against = setting.against_variant
+        fate = "chosen" if setting.chosen else "out early" if setting.dropped else "not the best"
+        if setting.undoes:
+            fate += f"; {setting.undoes.partition(':')[0]}"
+        over = len(setting.over_limit)
+        if over and not setting.chosen:
+            fate += ", above every limit" if over == len(record.answer.chosen) else ", above a limit"
         rows.append(
             {
-                "name": str(entry.get("lever") or ""),
+                "name": setting.lever or "",
                 "cells": [
-                    str(entry.get("seeds") or ""),
-                    numerals.estimate(Interval.read(entry.get("improvement")), places, signed=True),
-                    numerals.fixed(Interval.read(entry.get("recovered")).mean, 2),
-                    numerals.times(number_or_none(against.get("gradients"))) or "",
-                    numerals.times(number_or_none(against.get("updates"))) or "",
-                    numerals.fixed(number_or_none(entry.get("baseline_metric")), places),
+                    str(setting.seeds or ""),
+                    numerals.estimate(setting.improvement, places, signed=True),
+                    numerals.fixed(setting.recovered.mean, 2),
+                    numerals.times(against.gradients) or "",
+                    numerals.times(against.updates) or "",
+                    numerals.fixed(setting.baseline_metric, places),
                     fate,
                 ],
             }
@@ -125,17 +110,15 @@ def tried(record: StudyRecord) -> dict[str, Any]:
 
 def confirmation(record: StudyRecord) -> list[dict[str, str]]:
     """One row for each look of the confirmation: ``n, said``."""
-    controls = [str(mapping(one).get("lever")) for one in record.result.get("controls") or []]
+    controls = tuple(str(control.lever) for control in record.answer.controls)
     rows = []
-    for item in record.result.get("confirmation") or []:
-        entry = mapping(item)
-        said, at = entry.get("said") or [], entry.get("at") or []
-        levers = entry.get("levers") or controls
+    for look in record.answer.confirmation:
+        levers = look.levers or controls
         twice = len(set(levers)) < len(levers)
         named = [
-            f"{lever} {str(place).replace('_', ' ')}" if twice else lever
-            for lever, place in zip(levers, at or levers, strict=False)
+            f"{lever} {place.replace('_', ' ')}" if twice else lever
+            for lever, place in zip(levers, look.at or levers, strict=False)
         ]
-        text = ", ".join(f"{lever} {word}" for lever, word in zip(named, said, strict=False))
-        rows.append({"n": str(entry.get("n") or ""), "said": text})
+        text = ", ".join(f"{lever} {word}" for lever, word in zip(named, look.said, strict=False))
+        rows.append({"n": str(look.n or ""), "said": text})
     return rows

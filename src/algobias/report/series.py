@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from algobias.answer.fit import Fit, FitScale
 from algobias.report.record import number_or_none
 from algobias.runs.outcome import Floats, Outcome
 
@@ -30,12 +31,11 @@ class FitAxis:
     floor: float = 0.0
 
     @classmethod
-    def read(cls, fit: Mapping[str, Any]) -> FitAxis:
-        """The axis of a result's ``fit``."""
-        scale = fit.get("scale")
-        known = scale if isinstance(scale, Mapping) else {}
-        on = "train_metric" if fit.get("on") == "train_metric" else "train_loss"
-        return cls(on, number_or_none(known.get("best")), number_or_none(known.get("floor")) or 0.0)
+    def of_fit(cls, fit: Fit) -> FitAxis:
+        """Take the axis of an answer's ``fit``."""
+        scale = fit.scale or FitScale()
+        on = "train_metric" if fit.on == "train_metric" else "train_loss"
+        return cls(on, scale.best, scale.floor or 0.0)
 
     def of(self, loss: float, metric: float) -> float | None:
         """Where a check stands, or None where it cannot be drawn on a log axis."""

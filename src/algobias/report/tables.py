@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from algobias.answer.cost import Costs
+from algobias.answer.gap import RateOnly
+from algobias.answer.interval import Interval, Spread
+from algobias.answer.moved import MovedCoordinate
 from algobias.report import numerals, words
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.report.record import StudyRecord
 
 
 def seed_table(points: Points) -> dict[str, Any]:
@@ -43,34 +46,34 @@ def seeds_text(points: Points) -> str:
 
 def cost_table(record: StudyRecord) -> dict[str, Any]:
     """Cost vectors of all arms: one row per kind of cost, value and ratio to the baseline."""
-    arms = [mapping(arm) for arm in record.result.get("arms") or []]
+    arms = record.answer.arms
     if not arms:
         return {"labels": [], "rows": []}
-    base = next((mapping(arm.get("cost")) for arm in arms if arm.get("name") == "baseline"), {})
-    known = [key for key in numerals.COST_WORDS if any(key in mapping(arm.get("cost")) for arm in arms)]
+    base = next((arm.cost for arm in arms if arm.name == "baseline"), Costs())
+    known = [axis for axis in numerals.COST_WORDS if any(arm.cost.has(axis) for arm in arms)]
     rows = []
-    for key in known:
-        values = [number_or_none(mapping(arm.get("cost")).get(key)) for arm in arms]
-        reference = number_or_none(base.get(key))
+    for axis in known:
+        values = [arm.cost.on(axis) for arm in arms]
+        reference = base.on(axis)
         rows.append(
             {
-                "name": numerals.COST_WORDS[key][0],
+                "name": numerals.COST_WORDS[axis][0],
                 "cells": [
                     (
-                        numerals.amount(key, value),
-                        "" if arm.get("name") == "baseline" else numerals.ratio(value, reference),
+                        numerals.amount(axis, value),
+                        "" if arm.name == "baseline" else numerals.ratio(value, reference),
                     )
                     for arm, value in zip(arms, values, strict=True)
                 ],
             }
         )
-    return {"labels": [words.arm_label(str(arm.get("name")), record) for arm in arms], "rows": rows}
+    return {"labels": [words.arm_label(str(arm.name), record) for arm in arms], "rows": rows}
 
 
 def rate_only(record: StudyRecord) -> str:
     """What the arm with only the learning rate changed shows, in a sentence."""
-    found = mapping(record.result.get("rate_only"))
-    own, whole = Interval.read(found.get("gap")), Interval.read(record.result.get("gap"))
+    alone = record.answer.rate_only or RateOnly()
+    own, whole = alone.gap, record.answer.gap
     if not own.known:
         return ""
     places = words.decimals(record)
@@ -79,8 +82,7 @@ def rate_only(record: StudyRecord) -> str:
         f"{words.with_unit(numerals.estimate(own, places), record)}; with the whole change it is "
         f"{numerals.estimate(whole, places)}. "
     )
-    at = mapping(found.get("at_level"))
-    matched = Interval.read(at.get("gap") if "gap" in at else at)
+    matched = alone.at_level.there
     if matched.known:
         text += f"At the matched level it is {numerals.estimate(matched, places)}. "
     return text + "This describes, and never decides."
@@ -88,18 +90,15 @@ def rate_only(record: StudyRecord) -> str:
 
 def level_table(record: StudyRecord) -> list[dict[str, str]]:
     """The gap at further levels: ``level, gap, note``."""
-    places, rows = words.decimals(record), []
-    for item in mapping(record.result.get("fit")).get("levels") or []:
-        entry = mapping(item)
-        reached = number_or_none(entry.get("seeds_reached"))
-        rows.append(
-            {
-                "level": numerals.loss(number_or_none(entry.get("level"))),
-                "gap": numerals.estimate(Interval.read(entry.get("gap")), places),
-                "reached": str(int(reached)) if reached is not None else "",
-            }
-        )
-    return rows
+    places = words.decimals(record)
+    return [
+        {
+            "level": numerals.loss(at.level),
+            "gap": numerals.estimate(at.gap, places),
+            "reached": str(at.seeds_reached) if at.seeds_reached is not None else "",
+        }
+        for at in record.answer.fit.levels
+    ]
 
 
 def moved_table(record: StudyRecord) -> list[dict[str, str]]:
@@ -108,18 +107,17 @@ def moved_table(record: StudyRecord) -> list[dict[str, str]]:
     ``mark`` is the number of the reason below the table, or nothing.
     """
     rows, reasons = [], moved_reasons(record)
-    for item in record.result.get("moved") or []:
-        entry = mapping(item)
-        value = Interval.read({**entry, "mean": entry.get("effect")})
+    for shift in record.answer.moved:
+        effect = Interval(mean=shift.effect, low=shift.low, high=shift.high)
         rows.append(
             {
-                "probe": str(entry.get("probe") or "").replace("_", " "),
-                "effect": numerals.estimate(value, 1, signed=True),
-                "status": str(entry.get("status") or "").replace("_", " "),
-                "baseline": _mean_and_sd(entry.get("baseline")),
-                "variant": _mean_and_sd(entry.get("variant")),
-                "unit": str(entry.get("unit") or ""),
-                "mark": str(reasons.index(reason) + 1) if (reason := _reason(entry)) else "",
+                "probe": shift.name,
+                "effect": numerals.estimate(effect, 1, signed=True),
+                "status": shift.status.replace("_", " "),
+                "baseline": _mean_and_sd(shift.baseline),
+                "variant": _mean_and_sd(shift.variant),
+                "unit": shift.unit or "",
+                "mark": str(reasons.index(reason) + 1) if (reason := _reason(shift)) else "",
             }
         )
     return rows
@@ -127,50 +125,49 @@ def moved_table(record: StudyRecord) -> list[dict[str, str]]:
 
 def moved_reasons(record: StudyRecord) -> list[str]:
     """Why coordinates could not be compared, each reason once, in the order of the table."""
-    found = (_reason(mapping(item)) for item in record.result.get("moved") or [])
-    return list(dict.fromkeys(reason for reason in found if reason))
+    reasons = map(_reason, record.answer.moved)
+    return list(dict.fromkeys(reason for reason in reasons if reason))
 
 
-def _reason(entry: Mapping[str, Any]) -> str:
-    return words.without_code(str(entry.get("reason") or ""))
+def _reason(coordinate: MovedCoordinate) -> str:
+    return words.without_code(coordinate.reason or "")
 
 
-def _mean_and_sd(data: object) -> str:
-    mean, sd = (number_or_none(mapping(data).get(key)) for key in ("mean", "sd"))
-    if mean is None:
+def _mean_and_sd(values: Spread) -> str:
+    if values.mean is None:
         return ""
-    spread = "" if sd is None else f" \u00b1 {numerals.significant(sd, 2)}"
-    return numerals.significant(mean) + spread
+    spread = "" if values.sd is None else f" \u00b1 {numerals.significant(values.sd, 2)}"
+    return numerals.significant(values.mean) + spread
 
 
 def readings_table(record: StudyRecord) -> dict[str, Any]:
     """Mean of every coordinate in every arm: header and rows; only where there are more than two arms."""
-    arms = [mapping(arm) for arm in mapping(record.result.get("readings")).get("arms") or []]
-    names = dict.fromkeys(name for arm in arms for name in mapping(arm.get("values")))
+    arms = record.answer.readings.arms if record.answer.readings else ()
+    names = dict.fromkeys(name for arm in arms for name in arm.values)
     if len(arms) < 3:
         return {"labels": [], "rows": []}
     rows = [
         {
             "name": name.replace("_", " "),
-            "cells": [_mean_and_sd(mapping(arm.get("values")).get(name)) for arm in arms],
+            "cells": [_mean_and_sd(arm.values[name]) if name in arm.values else "" for arm in arms],
         }
         for name in names
     ]
     labels = []
     for arm in arms:
-        label = words.arm_label(str(arm.get("name")), record)
-        labels.append(label if arm.get("matched") else f"{label} (not at matched fit)")
-    losses = [numerals.loss(number_or_none(arm.get("train_loss"))) for arm in arms]
+        label = words.arm_label(arm.name, record)
+        labels.append(label if arm.matched else f"{label} (not at matched fit)")
+    losses = [numerals.loss(arm.train_loss) for arm in arms]
     return {"labels": labels, "rows": [{"name": "training loss there", "cells": losses}, *rows]}
 
 
 def moved_text(record: StudyRecord) -> str:
     """What moved, in a sentence; or why nothing was read."""
-    readings = mapping(record.result.get("readings"))
-    if readings.get("probes"):
-        return str(readings.get("summary") or "")
-    if "readings" in record.result:
-        why = str(readings.get("reason") or "")
+    readings = record.answer.readings
+    if readings is not None and readings.probes:
+        return readings.summary
+    if record.answer.has("readings"):
+        why = "" if readings is None else readings.reason or ""
         said = f": {why}" if why else ""
         return f"No coordinates of the bias were read{said}."
     return "No coordinates of the bias were read: only the curves of these runs are here, not their weights."
@@ -179,14 +176,13 @@ def moved_text(record: StudyRecord) -> str:
 def decision_table(record: StudyRecord) -> list[dict[str, str]]:
     """The decision log: ``n, gap, states, decided``."""
     places, rows = words.decimals(record), []
-    for decision in record.decisions:
-        states = _states(mapping(decision.get("states")))
-        decided = str(decision.get("decided") or decision.get("text") or "").replace("_", " ")
-        count = number_or_none(decision.get("n"))
+    for look in record.looks:
+        states = _states(look.states)
+        decided = look.decided.replace("_", " ")
         rows.append(
             {
-                "n": str(int(count)) if count is not None else "",
-                "gap": numerals.estimate(Interval.read(decision.get("gap")), places),
+                "n": str(look.n) if look.n is not None else "",
+                "gap": numerals.estimate(look.gap, places),
                 "states": states,
                 # The text of a look may begin with the states, which have a column of their own.
                 "decided": decided.removeprefix(f"{states}: "),
@@ -195,7 +191,7 @@ def decision_table(record: StudyRecord) -> list[dict[str, str]]:
     return rows
 
 
-def _states(states: Mapping[str, Any]) -> str:
+def _states(states: Mapping[str, str]) -> str:
     order = {"gap": 0, "bias_share": 1, "fit_share": 2}
     names = sorted(states, key=lambda name: order.get(name, len(order)))
     return ", ".join(f"{name.replace('_', ' ')} {states[name]}" for name in names)

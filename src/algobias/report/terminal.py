@@ -12,16 +12,16 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
 from algobias.report import controls, glance, page, searched, tables
 from algobias.report.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
-from algobias.report.record import StudyRecord, clean, number_or_none
+from algobias.report.record import StudyRecord, clean
 from algobias.report.verdicts import doubts, verdict_name, verdict_words, warnings
 from algobias.report.words import (
     arm_label,
     change_text,
     claim,
-    mapping,
     task_text,
 )
 
@@ -50,7 +50,7 @@ def plan_panel(plan: Mapping[str, Any]) -> RenderableType:
     Args:
         plan: What ``--plan --json`` prints.
     """
-    return _PlanPanel(clean(plan))
+    return _PlanPanel(Forecast.from_json(clean(plan), "plan"))
 
 
 @dataclass(frozen=True)
@@ -58,25 +58,25 @@ class _VerdictPanel:
     record: StudyRecord
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        record, result = self.record, self.record.result
+        record, answer = self.record, self.record.answer
         narrow = options.max_width < NARROW
         words = verdict_words(record)
         style = _STYLES.get(words.tone, "cyan")
         task = shortened(
-            ": ".join(part for part in (task_text(result.get("task")), change_text(record)) if part), 200
+            ": ".join(part for part in (task_text(answer.task), change_text(record)) if part), 200
         )
         parts: list[RenderableType] = [Text(task, style="dim", overflow="fold")]
         parts.append(Text(words.title, style="bold"))
-        if result.get("reason"):
-            parts += ["", Text(str(result["reason"]), overflow="fold")]
+        if answer.reason:
+            parts += ["", Text(answer.reason, overflow="fold")]
         if page.would_decide(record):
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
         if any(tile["state"] in ("present", "absent") for tile in glance.tiles(record)):
             parts.append(Text(STATES, style="dim", overflow="fold"))
-        for note in mapping(result.get("fit")).get("notes") or []:
-            parts.append(Text(sentence(str(note)), overflow="fold"))
-        if "readings" in result:
+        for note in answer.fit.notes:
+            parts.append(Text(sentence(note), overflow="fold"))
+        if answer.has("readings"):
             parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
@@ -85,8 +85,8 @@ class _VerdictPanel:
         for warning in warnings(record):
             parts.append(Text(f"Warning: {sentence(warning)}", style="yellow", overflow="fold"))
         parts += ["", Text(claim(record), style="dim", overflow="fold")]
-        if result.get("report"):
-            parts.append(Text(f"Report: {result['report']}", overflow="fold"))
+        if answer.report:
+            parts.append(Text(f"Report: {answer.report}", overflow="fold"))
         for doubt in doubts(record):
             yield Text(f"Is this the question? {sentence(doubt)}", style="bold yellow", overflow="fold")
         yield Panel(
@@ -127,57 +127,56 @@ class _VerdictPanel:
 
 @dataclass(frozen=True)
 class _PlanPanel:
-    plan: Mapping[str, Any]
+    plan: Forecast
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plan, narrow = self.plan, options.max_width < NARROW
-        change = " then ".join(str(item) for item in plan.get("change") or ["the baseline against itself"])
-        looks = ", ".join(str(n) for n in plan.get("looks") or [])
+        change = " then ".join(plan.change or ("the baseline against itself",))
+        looks = ", ".join(map(str, plan.looks))
         totals = [
             ("looks", f"{looks} seeds"),
-            ("processes", str(plan.get("workers") or 1)),
-            ("updates at worst", amount("updates", number_or_none(plan.get("worst_case_updates")))),
-            ("time at worst", amount("seconds", number_or_none(plan.get("worst_case_seconds")))),
-            ("disk at worst", amount("peak_memory", number_or_none(plan.get("worst_case_bytes")))),
+            ("processes", str(plan.workers or 1)),
+            ("updates at worst", amount("updates", plan.worst_case_updates)),
+            ("time at worst", amount("seconds", plan.worst_case_seconds)),
+            ("disk at worst", amount("peak_memory", plan.worst_case_bytes)),
         ]
-        if plan.get("rungs"):
-            rungs = ", ".join(str(n) for n in plan["rungs"])
-            tried = f"{len(plan.get('settings') or [])} settings, each on both arms, on {rungs} seeds"
+        if plan.rungs:
+            rungs = ", ".join(map(str, plan.rungs))
+            tried = f"{len(plan.settings)} settings, each on both arms, on {rungs} seeds"
             totals.insert(0, ("search", tried))
-        readings = mapping(plan.get("readings"))
-        if readings.get("probes"):
-            cost = number_or_none(readings.get("gradient_equivalents")) or 0.0
+        readings = plan.readings or ForecastReadings()
+        if readings.probes:
             said = (
-                f"{len(readings['probes'])} coordinates at up to {readings.get('moments')} moments, about "
-                f"{cost:.0f} gradient-equivalents each; at worst "
-                f"{amount('seconds', number_or_none(readings.get('worst_case_seconds')))}, counted below"
+                f"{len(readings.probes)} coordinates at up to {readings.moments} moments, about "
+                f"{readings.gradient_equivalents or 0.0:.0f} gradient-equivalents each; at worst "
+                f"{amount('seconds', readings.worst_case_seconds)}, counted below"
             )
             totals.insert(2, ("readings", said))
-        totals += [("learning rate", str(line)) for line in plan.get("derivations") or []]
-        totals += [("remark", str(line)) for line in plan.get("remarks") or []]
-        totals += [("replaced", str(line)) for line in plan.get("replaced") or []]
-        rows = []
-        for arm in plan.get("arms") or []:
-            seeds, updates = number_or_none(arm.get("seeds")), number_or_none(arm.get("worst_case_updates"))
-            cells = [
-                f"{seeds:.0f}" if seeds is not None else "",
-                amount("updates", updates),
-                amount("seconds", number_or_none(arm.get("worst_case_seconds"))),
-            ]
-            head, plus, control = str(arm.get("name")).partition("+")
-            label = str(arm.get("label") or head.replace("_", " ") + plus + control)
-            rows.append((label, cells))
-        yield Text(f"{plan.get('task')}: {change}", style="bold", overflow="fold")
+        totals += [("learning rate", line) for line in plan.derivations]
+        totals += [("remark", line) for line in plan.remarks]
+        totals += [("replaced", line) for line in plan.replaced]
+        yield Text(f"{plan.task}: {change}", style="bold", overflow="fold")
         usual = (
             "A study usually stops at an early look, well below these limits."
-            if len(plan.get("looks") or []) != 1
+            if len(plan.looks) != 1
             else "Most runs end as planned; the limits allow for training on to equal fit."
         )
         yield Text(f"Nothing is trained. {usual}")
         yield Text("")
-        yield _grid(["arm", "seeds", "updates each", "time"], rows, narrow)
+        yield _grid(["arm", "seeds", "updates each", "time"], [_forecast(arm) for arm in plan.arms], narrow)
         yield Text("")
         yield _facts(totals, narrow)
+
+
+def _forecast(arm: ForecastArm) -> tuple[str, list[str]]:
+    """Label and cells of an arm in the plan."""
+    cells = [
+        f"{arm.seeds:.0f}" if arm.seeds is not None else "",
+        amount("updates", arm.worst_case_updates),
+        amount("seconds", arm.worst_case_seconds),
+    ]
+    head, plus, control = arm.name.partition("+")
+    return arm.label or head.replace("_", " ") + plus + control, cells
 
 
 def _numbers(record: StudyRecord) -> list[tuple[str, str]]:
@@ -190,13 +189,13 @@ def _numbers(record: StudyRecord) -> list[tuple[str, str]]:
 
 def _costs(record: StudyRecord, narrow: bool) -> RenderableType | None:
     """Costs of baseline and variant with their ratio; kinds that cost nothing in either are left out."""
-    arms = {str(arm.get("name")): mapping(arm.get("cost")) for arm in record.result.get("arms") or []}
-    base, variant = arms.get("baseline"), arms.get("variant")
-    if not base or not variant:
+    costs = {arm.name: arm.cost for arm in record.answer.arms}
+    if "baseline" not in costs or "variant" not in costs:
         return None
+    base, variant = costs["baseline"], costs["variant"]
     rows = []
     for key, (name, _) in COST_WORDS.items():
-        one, other = number_or_none(base.get(key)), number_or_none(variant.get(key))
+        one, other = base.on(key), variant.on(key)
         if one is not None and other is not None and (one or other):
             rows.append((name, [amount(key, one), amount(key, other), ratio(other, one)]))
     labels = [arm_label(arm, record) for arm in ("baseline", "variant")]

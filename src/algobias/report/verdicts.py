@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from algobias.report.record import StudyRecord, number_or_none
-from algobias.report.words import mapping
+from algobias.answer.interval import Interval, Share
+from algobias.report.record import StudyRecord
 
 
 @dataclass(frozen=True)
@@ -123,10 +123,10 @@ HIDDEN_LOSS = VerdictWords(
 
 def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
-    name = str(record.result.get("verdict"))
-    if name == "undecided" and mapping(record.result.get("gap")).get("state") == "present":
+    name = str(record.answer.verdict)
+    if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
-    if name == "no_gap" and record.result.get("tolerable"):
+    if name == "no_gap" and record.answer.tolerable:
         return TOLERABLE
     if name == "no_gap" and hides_loss(record):
         return HIDDEN_LOSS
@@ -137,46 +137,43 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
 
 def is_better(record: StudyRecord) -> bool:
     """The variant is ahead of the baseline, by the bound that decides where the result has it."""
-    return _below_zero(record.result.get("gap"))
+    return _below_zero(record.answer.gap)
 
 
-def _below_zero(source: object) -> bool:
-    entry = mapping(source)
-    bounds = entry.get("bounds")
-    upper = number_or_none(bounds[1] if isinstance(bounds, list) and len(bounds) == 2 else entry.get("high"))
-    return upper is not None and upper < 0
+def _below_zero(estimate: Interval) -> bool:
+    return estimate.upper is not None and estimate.upper < 0
 
 
 def hides_loss(record: StudyRecord) -> bool:
     """There is no gap at the planned end, and one at matched fit: a better fit outweighs it."""
-    bias = mapping(mapping(record.result.get("fit")).get("bias_share"))
-    return record.result.get("verdict") == "no_gap" and bias.get("state") == "present"
+    bias = record.answer.fit.bias_share
+    return record.answer.verdict == "no_gap" and bias is not None and bias.state == "present"
 
 
-def state_text(name: str, source: object) -> str:
+def state_text(name: str, share: Share) -> str:
     """A state in words: what is absent because it lies on the variant's side is said to.
 
     Args:
         name: ``gap``, ``bias_share`` or ``fit_share``.
-        source: Its entry in the result.
+        share: Its entry in the answer.
     """
-    state = str(mapping(source).get("state") or "")
-    if state != "absent" or not _below_zero(source):
+    state = share.state or ""
+    if state != "absent" or not _below_zero(share):
         return state if state in ("present", "absent", "unknown") else ""
     return f"absent: the variant {'fits' if name == 'fit_share' else 'is'} better"
 
 
 def doubts(record: StudyRecord) -> list[str]:
     """Warnings that doubt the question itself: they are read before the verdict."""
-    return [str(one) for one in record.result.get("doubts") or []]
+    return list(record.answer.doubts)
 
 
 def warnings(record: StudyRecord) -> list[str]:
     """Warnings about the answer; those that doubt the question stand elsewhere."""
-    first = doubts(record)
-    return [str(one) for one in record.result.get("warnings") or [] if str(one) not in first]
+    first = record.answer.doubts
+    return [warning for warning in record.answer.warnings if warning not in first]
 
 
 def verdict_name(record: StudyRecord) -> str:
     """``no_gap`` as ``no gap``."""
-    return str(record.result.get("verdict") or "no verdict").replace("_", " ")
+    return (record.answer.verdict or "no verdict").replace("_", " ")

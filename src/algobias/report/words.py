@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from algobias.report.numerals import MISSING, estimate
-from algobias.report.record import Interval, StudyRecord, number_or_none
-from algobias.tasks.views import split_name
+from algobias.report.record import StudyRecord
+from algobias.runs.view import split_name
 
 FIT_WORDS: dict[str, str] = {
     "train_loss": "training loss",
@@ -29,7 +27,7 @@ CONTROL_VERDICTS: dict[str, str] = {
 
 def decimals(record: StudyRecord) -> int:
     """Digits after the point that the tolerance calls for: one more than its own first digit."""
-    tolerance = number_or_none(record.result.get("tolerance"))
+    tolerance = record.answer.tolerance
     if tolerance is None or tolerance <= 0:
         return 2
     return min(6, max(0, math.ceil(-math.log10(tolerance))) + 1)
@@ -37,10 +35,9 @@ def decimals(record: StudyRecord) -> int:
 
 def unit(record: StudyRecord) -> str:
     """Unit of the gap: ``points`` for metrics on 0-100, ``nats`` for likelihoods, else nothing."""
-    given = record.result.get("metric_unit")
-    if isinstance(given, str):
-        return given
-    name = str(record.result.get("metric") or "").lower()
+    if record.answer.metric_unit is not None:
+        return record.answer.metric_unit
+    name = (record.answer.metric or "").lower()
     if any(word in name for word in ("accuracy", "bleu", "chrf")):
         return "points"
     return "nats" if any(word in name for word in ("nats", "likelihood", "log_lik")) else ""
@@ -63,15 +60,15 @@ def control_index(arm: str, record: StudyRecord) -> int | None:
     name = match[2]
     if re.fullmatch(r"control(:\d+)?", name):
         return int(name.partition(":")[2] or 0)
-    levers = [_joined(mapping(control).get("lever")) for control in record.result.get("controls") or []]
+    levers = [control.lever or "" for control in record.answer.controls]
     return levers.index(name) if name in levers else None
 
 
 def control_name(index: int, record: StudyRecord) -> str:
     """``control``, numbered from 1 where there are several."""
-    found = [control_index(run.arm, record) for run in record.runs if "+" in run.arm]
+    numbers = [control_index(run.arm, record) for run in record.runs if "+" in run.arm]
     most = max(
-        [len(record.result.get("controls") or []) - 1, index, *(one for one in found if one is not None)]
+        [len(record.answer.controls) - 1, index, *(number for number in numbers if number is not None)]
     )
     return f"control {index + 1}" if most > 0 else "control"
 
@@ -89,13 +86,13 @@ def arm_note(arm: str, record: StudyRecord) -> str:
     index = control_index(arm, record)
     head, plus, lever = arm.partition("+")
     if index is not None:
-        controls = record.result.get("controls") or []
-        lever = _joined(mapping(controls[index]).get("lever")) if index < len(controls) else ""
-    if plus and head == "baseline" and lever and lever == record.result.get("tuned_baseline"):
+        controls = record.answer.controls
+        lever = (controls[index].lever or "") if index < len(controls) else ""
+    if plus and head == "baseline" and lever and lever == record.answer.tuned_baseline:
         return f"the baseline with {lever}: the tuned baseline"
     if index is not None:
         return f"the {head} with {lever or 'the control'}"
-    if arm == "variant" and record.result.get("aa"):
+    if arm == "variant" and record.answer.aa:
         return "the same recipe again, with other seeds"
     return {
         "baseline": "the recipe as it was",
@@ -107,9 +104,9 @@ def arm_note(arm: str, record: StudyRecord) -> str:
 _PARTS = {"search": "the search's test examples", "confirm": "test examples no choice has seen"}
 
 
-def task_text(name: object) -> str:
+def task_text(name: str | None) -> str:
     """A task's name; which part of its held-out examples is spelled out."""
-    head, part = split_name(str(name or ""))
+    head, part = split_name(name or "")
     return head if part is None else f"{head} ({_PARTS[part]})"
 
 
@@ -120,33 +117,22 @@ def without_code(text: str) -> str:
 
 def change_text(record: StudyRecord) -> str:
     """The change as it was typed; empty where there is none to name."""
-    if record.result.get("aa"):
+    if record.answer.aa:
         return "none: the baseline against itself (A/A)"
-    return _joined(record.result.get("change"))
-
-
-def _joined(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return " then ".join(str(item) for item in value)
-    return "" if value is None else str(value)
+    return " then ".join(record.answer.change)
 
 
 def claim(record: StudyRecord) -> str:
     """Whether the interval speaks of this test set or of the population."""
-    given = str(record.result.get("claim") or "this test set")
+    given = record.answer.claim or "this test set"
     text = given
     if given == "this test set":
         text = (
             "About this test set: the interval covers the randomness of training (seeds), not the choice of "
             "the test examples."
         )
-    wider = Interval.read(record.result.get("population"))
-    if wider.known:
+    wider = record.answer.population
+    if wider is not None and wider.known:
         shown = with_unit(estimate(wider, decimals(record)), record)
         text += f" For the population that the test examples were drawn from, the gap is {shown}."
     return text
-
-
-def mapping(value: object) -> Mapping[str, Any]:
-    """The value if it is a mapping, else an empty one."""
-    return value if isinstance(value, Mapping) else {}

@@ -24,9 +24,10 @@ from algobias.running.pool import start_executor
 from algobias.running.work import Event, Work
 from algobias.runs.outcome import Outcome
 from algobias.runs.progress import Progress
+from algobias.runs.view import split_name
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.tasks.views import split_name, view
+from algobias.tasks.views import view
 from algobias.training.network import Network
 
 NOISE = "noise"

@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from algobias.answer.result import SCHEMA, arm_summary, look_entry, outcomes_of, verdict_result
+from algobias.answer.answer import SCHEMA, Answer, Answered
+from algobias.answer.result import arm_summary, judged_answer, look_entry, outcomes_of
 from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.returned import add_readings
+from algobias.coordinates.returned import with_readings
 from algobias.judge.describe import fine_tolerance
 from algobias.judge.design import Design, Request, Run
-from algobias.judge.drawn import drawn_at_fit
 from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
@@ -35,12 +34,12 @@ from algobias.training.splits import split_doubt, sum_remark
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Answered):
     """A finished audit.
 
     Attributes:
         study: Id of the study in its store.
-        result: The object ``--json`` prints.
+        answer: What it answers.
         verdict: The planner's verdict.
         design: What was fixed before the first run.
         runs: Every run the verdict rests on.
@@ -49,7 +48,7 @@ class Audit:
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     verdict: Verdict
     design: Design
     runs: tuple[Run, ...]
@@ -99,7 +98,7 @@ def run_audit(
     arms = prepare(spec, study.options.data) if task is None else build_arms(spec, task)
     shown_task = arms.recipes["baseline"].task
     study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": shown_task})
-    probes = wanted_probes(spec.probes, earlier_result(store, study.id))
+    probes = wanted_probes(spec.probes, earlier_answer(store, study.id))
     with one_thread():
         check_networks(arms)
         not_applied, null_failed = pre_checks(arms, study.progress)
@@ -117,14 +116,12 @@ def run_audit(
         looks = Looks(design, study)
         verdict, runs = carry_out(trainer, looks.plan)
         readings = read(trainer, design, verdict, runs, probes)
-    result = assemble(study.id, arms, design, verdict, runs, why)
-    add_readings(result, readings, verdict)
-    result["warnings"] += doubts
-    if any(math.isnan(run.outcome.trivial_metric) for run in runs):
-        result["warnings"].append(UNKNOWN_TRIVIAL)
+    answer = with_readings(assemble(study.id, arms, design, verdict, runs, why), readings, verdict)
+    untrained = any(math.isnan(run.outcome.trivial_metric) for run in runs)
+    warnings = (*answer.warnings, *doubts, *([UNKNOWN_TRIVIAL] if untrained else []))
     terms = terms_of(arms, design, runs, verdict.split.resolution)
-    study.finish(result, arms, terms, trainer.places)
-    return Audit(study.id, result, verdict, design, tuple(runs), arms, tuple(looks.taken))
+    answer = study.finish(answer.changed(warnings=warnings), arms, terms, trainer.places)
+    return Audit(study.id, answer, verdict, design, tuple(runs), arms, tuple(looks.taken))
 
 
 class Looks:
@@ -149,7 +146,7 @@ class Looks:
         for look in self.taken[earlier:]:
             gap = look.split.gap
             self._study.progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
-            self._study.store.save_decision(self._study.id, look_entry(look))
+            self._study.store.save_decision(self._study.id, look_entry(look).to_json())
             if look is self.taken[0] and look.verdict is None:
                 for warning in fine_tolerance(self._design.tolerance, look.split):
                     self._study.progress.message(warning)
@@ -162,10 +159,10 @@ UNKNOWN_TRIVIAL = (
 )
 
 
-def earlier_result(store: Store, study: str) -> dict[str, Any] | None:
-    """The result object of the study if it has been answered before."""
+def earlier_answer(store: Store, study: str) -> Answer | None:
+    """Read what the study answers if it has been answered before."""
     row = store.find_study(study)
-    return None if row.result is None else read_archive(row).result
+    return None if row.result is None else read_archive(row).answer
 
 
 def check_networks(arms: Arms) -> None:
@@ -221,8 +218,8 @@ def split_doubts(arms: Arms) -> list[str]:
 
 def assemble(
     study: str, arms: Arms, design: Design, verdict: Verdict, runs: Sequence[Run], tolerance_reason: str
-) -> dict[str, Any]:
-    """The whole result object, without ``seconds``, ``store`` and ``report``."""
+) -> Answer:
+    """Make the whole answer, without ``seconds``, ``store`` and ``report``."""
     spec = arms.spec
     summaries = []
     for name, recipe in arms.recipes.items():
@@ -230,19 +227,19 @@ def assemble(
         if outcomes:
             address = arms.address(recipe)
             summaries.append(arm_summary(spoken(name, spec), outcomes, recipe.resolved(), address))
-    judged = verdict_result(design, verdict, spec.control)
-    judged["fit"] |= drawn_at_fit(design, runs)
-    judged["warnings"] = [*arms.replaced, *judged["warnings"]]
-    return {
-        "schema": SCHEMA,
-        "study": study,
-        "task": arms.recipes["baseline"].task,
-        "change": list(spec.change),
-        "base": list(spec.base),
-        "aa": spec.aa,
-        "metric": arms.task.metric_name,
-        "tolerance_reason": tolerance_reason,
-        **judged,
-        "arms": summaries,
-        "differences": difference(arms.recipes["baseline"], arms.recipes["variant"]),
-    }
+    asked = Answer(
+        schema=SCHEMA,
+        study=study,
+        task=arms.recipes["baseline"].task,
+        change=spec.change,
+        base=spec.base,
+        aa=spec.aa,
+        metric=arms.task.metric_name,
+        tolerance_reason=tolerance_reason,
+    )
+    judged = judged_answer(design, verdict, spec.control, runs)
+    return asked.merged(judged).changed(
+        warnings=(*arms.replaced, *judged.warnings),
+        arms=tuple(summaries),
+        differences=tuple(difference(arms.recipes["baseline"], arms.recipes["variant"])),
+    )

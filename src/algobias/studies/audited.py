@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
 from algobias.kept.archive import read_archive
@@ -35,8 +34,8 @@ def audit_of(store: Store, study: str) -> StudyRow:
     return row
 
 
-def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
-    """The result of an audit that found a gap, and its question.
+def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
+    """The answer of an audit that found a gap, and its question.
 
     Raises:
         BadInput: It has not finished, found no gap, or has no runs to show one: a check before them failed.
@@ -44,22 +43,29 @@ def audited_question(row: StudyRow) -> tuple[dict[str, Any], StudySpec]:
     unfit = _unfit(row)
     if unfit is not None:
         raise unfit
-    result = read_archive(row).result
+    answer = read_archive(row).answer
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
-    return result, spec_from(known)
+    return answer, spec_from(known)
+
+
+def tolerance_of(audited: Answer) -> float:
+    """Take the tolerance of an audit with runs, which has one."""
+    if audited.tolerance is None:
+        raise BadInput("study", audited.study, "an audit with a tolerance")
+    return float(audited.tolerance)
 
 
 def _unfit(row: StudyRow) -> BadInput | None:
     """Why nothing can be begun with an audit, or None."""
     if row.result is None:
         return BadInput("study", row.id, "a finished audit: run its command again to the end")
-    result = read_archive(row).result
-    shown = f"{row.id} ({result.get('verdict')})"
-    if result.get("verdict") not in GAPS or result.get("aa"):
+    answer = read_archive(row).answer
+    shown = f"{row.id} ({answer.verdict})"
+    if answer.verdict not in GAPS or answer.aa:
         allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
         return BadInput("study", shown, allowed)
-    if not result["gap"]["n"]:
-        return BadInput("study", shown, f"an audit with runs; this has none: {result.get('reason')}")
+    if not answer.gap.n:
+        return BadInput("study", shown, f"an audit with runs; this has none: {answer.reason}")
     return None
 
 

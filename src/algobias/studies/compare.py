@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from algobias.answer.result import SCHEMA, arm_summary, outcomes_of, verdict_result
+from algobias.answer.answer import SCHEMA, Answer, Answered, LeftOut
+from algobias.answer.arm import ArmSummary
+from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
-from algobias.judge.drawn import drawn_at_fit
 from algobias.judge.plan import Look, replay
 from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
@@ -25,18 +25,18 @@ from algobias.kept.tables import Terms, read_terms
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Answered):
     """A finished comparison of two tables.
 
     Attributes:
-        result: The object ``--json`` prints.
+        answer: What it answers.
         verdict: The verdict.
         design: Looks and tolerance.
         runs: Runs of both arms.
         looks: What was seen at each look.
     """
 
-    result: dict[str, Any]
+    answer: Answer
     verdict: Verdict
     design: Design
     runs: tuple[Run, ...]
@@ -135,32 +135,37 @@ def compare_tables(
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
-    found = verdict_result(design, verdict, ())
-    found["fit"] |= drawn_at_fit(design, runs)
-    result = {
-        "schema": SCHEMA,
-        "study": None,
-        "task": f"{tables['baseline'].name} against {tables['variant'].name}",
-        "change": [],
-        "base": [],
-        "aa": False,
-        "metric": terms.shown_metric,
-        "lower_is_better": terms.lower_is_better,
-        "tolerance_reason": "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline",
-        **found,
-        "arms": [
-            arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None)
+    asked = Answer(
+        schema=SCHEMA,
+        study=None,
+        task=f"{tables['baseline'].name} against {tables['variant'].name}",
+        change=(),
+        base=(),
+        aa=False,
+        metric=terms.shown_metric,
+        lower_is_better=terms.lower_is_better,
+        tolerance_reason="as given" if terms.tolerance is not None else "1.25 seed sd of the baseline",
+    )
+    judged = judged_answer(design, verdict, (), runs)
+    answer = asked.merged(judged).changed(
+        arms=tuple(
+            _of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))
             for arm in ("baseline", "variant")
-        ],
-        "differences": [],
-        "left_out": [_left_out(arm, one) for arm, those in killed.items() for one in those if not as_is],
-    }
-    for arm in result["arms"]:
-        # A table tells how many updates were made, and nothing else of what they cost.
-        arm["cost"] = {axis: value if axis == "updates" else None for axis, value in arm["cost"].items()}
-    result |= {"doubts": doubted, "warnings": [*doubted, *warnings, *result["warnings"]]}
-    result.update(store=None, report=None, seconds=time.monotonic() - started)
-    return Comparison(result, verdict, design, runs, tuple(looked))
+        ),
+        differences=(),
+        left_out=tuple(_left_out(arm, one) for arm, those in killed.items() for one in those if not as_is),
+        doubts=tuple(doubted),
+        warnings=(*doubted, *warnings, *judged.warnings),
+        store=None,
+        report=None,
+        seconds=time.monotonic() - started,
+    )
+    return Comparison(answer, verdict, design, runs, tuple(looked))
+
+
+def _of_table(arm: ArmSummary) -> ArmSummary:
+    """Leave of the costs what a table tells: how many updates were made, and nothing else."""
+    return arm.changed(cost=arm.cost.of_updates_alone())
 
 
 @dataclass(frozen=True)
@@ -245,15 +250,15 @@ def _told(name: str, killed: Sequence[Killed], as_is: bool) -> list[str]:
     return warnings
 
 
-def _left_out(arm: str, killed: Killed) -> dict[str, object]:
-    return {
-        "arm": arm,
-        "seed": killed.log.seed,
-        "length": killed.log.length,
-        "column": killed.column,
-        "end": killed.end,
-        "shared": killed.shared,
-    }
+def _left_out(arm: str, killed: Killed) -> LeftOut:
+    return LeftOut(
+        arm=arm,
+        seed=killed.log.seed,
+        length=killed.log.length,
+        column=killed.column,
+        end=killed.end,
+        shared=killed.shared,
+    )
 
 
 def _pairs(

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from algobias.answer.result import SCHEMA
+from algobias.answer.answer import SCHEMA
 from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
 from algobias.probes.measure import take

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from algobias.answer.answer import Answer
 from algobias.coordinates.readings import Readings, read_study
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
@@ -25,7 +26,7 @@ from algobias.running.trainer import Options, Trainer
 from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
 
-Answer = TypeVar("Answer")
+Settled = TypeVar("Settled")
 
 
 class Study:
@@ -98,23 +99,21 @@ class Study:
         """What trains the arms of this study."""
         return Trainer(arms, self.store, self.id, self.options, self.progress, self.started)
 
-    def finish(
-        self, result: dict[str, Any], arms: Arms, terms: Terms, places: Sequence[Place] = ()
-    ) -> dict[str, Any]:
+    def finish(self, answer: Answer, arms: Arms, terms: Terms, places: Sequence[Place] = ()) -> Answer:
         """Store the answer.
 
         Args:
-            result: The object ``--json`` prints, without ``seconds``, ``store`` and ``report``.
+            answer: The answer, without ``seconds``, ``store`` and ``report``.
             arms: The arms that were trained.
             terms: How its tables are to be compared.
             places: Its runs in the store.
 
         Returns:
-            The result object with ``seconds``.
+            The answer with ``seconds``.
         """
-        result["seconds"] = time.monotonic() - self.started
+        answer = answer.changed(seconds=time.monotonic() - self.started)
         archive = Archive(
-            result=result,
+            answer=answer,
             places=tuple(places),
             recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
             command=self.command,
@@ -122,7 +121,7 @@ class Study:
             terms=terms,
         )
         self.store.save_result(self.id, archive.stored())
-        return result
+        return answer
 
 
 def study_id(*question: Any, arms: Arms) -> str:
@@ -138,8 +137,8 @@ def study_id(*question: Any, arms: Arms) -> str:
 
 
 def carry_out(
-    trainer: Trainer, plan: Callable[[Sequence[Run]], list[Request] | Answer]
-) -> tuple[Answer, list[Run]]:
+    trainer: Trainer, plan: Callable[[Sequence[Run]], list[Request] | Settled]
+) -> tuple[Settled, list[Run]]:
     """Train what a planner asks for until it answers.
 
     Args:

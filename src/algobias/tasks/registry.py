@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from algobias.errors import BadInput, unknown_name
 from algobias.recipe import bad_input_from
+from algobias.runs.view import split_name
 from algobias.tasks import (
     books,
     cifar10,
@@ -29,7 +30,7 @@ from algobias.tasks import (
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.task import Task
 from algobias.tasks.user_file import is_user_task, load_user_task
-from algobias.tasks.views import split_name, view
+from algobias.tasks.views import view
 from algobias.untrusted import possible_path
 
 TASKS: dict[str, BuiltIn] = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.runs.view import View
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.tasks.task import Task
 from algobias.trees import map_trees
@@ -16,18 +17,8 @@ from algobias.trees import map_trees
 if TYPE_CHECKING:
     from torch import Tensor
 
-View = Literal["search", "confirm"]
 SEARCH_SHARE = 5
 """Without a validation set, one test example in so many is for the search."""
-
-
-def split_name(text: str) -> tuple[str, View | None]:
-    """``digits@search`` -> (``digits``, ``search``); a text without a view as it is."""
-    head, at, tail = text.strip().rpartition("@")
-    for known in get_args(View):
-        if at and tail == known:
-            return head, known
-    return text, None
 
 
 def search_index(examples: int) -> Tensor:

@@ -11,7 +11,7 @@ from algobias.report.figures.seeds import seed_dots
 from algobias.report.figures.shares import split
 from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.record import StudyRecord
 from algobias.report.series import Rows
 from algobias.report.verdicts import verdict_name
 from algobias.report.words import change_text, decimals, task_text, with_unit
@@ -32,7 +32,7 @@ def case_spec(record: StudyRecord) -> Spec:
             ("Every seed", seed_dots(points, _PANEL)),
             ("At equal fit", metric_against_fit(points, _PANEL)),
         ]
-    if Interval.read(record.result.get("gap")).known:
+    if record.answer.gap.known:
         drawn.append(("Shares of the gap", split(points, _PANEL)))
     panels: list[Spec] = []
     datasets: dict[str, Rows] = {}
@@ -53,11 +53,11 @@ def case_spec(record: StudyRecord) -> Spec:
 
 
 def _subtitle(record: StudyRecord) -> list[str]:
-    result, places = record.result, decimals(record)
-    asked = ": ".join(part for part in (task_text(result.get("task")), change_text(record)) if part)
-    gap, tolerance = Interval.read(result.get("gap")), number_or_none(result.get("tolerance"))
+    answer, places = record.answer, decimals(record)
+    asked = ": ".join(part for part in (task_text(answer.task), change_text(record)) if part)
+    gap, tolerance = answer.gap, answer.tolerance
     if not gap.known:
-        return [shortened(asked, 130), *textwrap.wrap(str(result.get("reason") or ""), 110)[:3]]
+        return [shortened(asked, 130), *textwrap.wrap(answer.reason or "", 110)[:3]]
     numbers = f"Gap {with_unit(estimate(gap, places), record)}"
     if tolerance is not None:
         numbers += f", tolerance {fixed(tolerance, places)}"

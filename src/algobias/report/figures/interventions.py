@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from algobias.answer.causes import Dose, DoseResponse
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import estimate
 from algobias.report.points import Points
-from algobias.report.record import Interval, StudyRecord, number_or_none
+from algobias.report.record import StudyRecord
 from algobias.report.series import Rows
-from algobias.report.words import mapping
 
 KINDS = {
     "switch_off": "switched off",
@@ -26,15 +26,14 @@ OUTER = (-0.6, 1.8)
 def intervention_rows(record: StudyRecord) -> Rows:
     """One row for each intervention: ``row, kind, mean, low, high, open``; the share is of the gap."""
     rows: Rows = []
-    for item in record.result.get("interventions") or []:
-        entry = mapping(item)
-        share = Interval.read(entry.get("recovered"))
+    for entry in record.answer.interventions:
+        share = entry.recovered
         if share.mean is None:
             continue
         rows.append(
             {
-                "row": f"{entry.get('text')}\n{estimate(share, 2)}",
-                "kind": KINDS.get(str(entry.get("kind")), ""),
+                "row": f"{entry.text}\n{estimate(share, 2)}",
+                "kind": KINDS.get(entry.kind, ""),
                 "mean": share.mean,
                 "low": share.low if share.bounded else None,
                 "high": share.high if share.bounded else None,
@@ -97,29 +96,28 @@ def interventions(points: Points, width: Width = "container") -> Spec:
 
 def dose_rows(record: StudyRecord) -> Rows:
     """Gap and the coordinates that moved most, as shares of what the change as audited does, by dose."""
-    table = mapping(record.result.get("dose_response"))
-    doses = [mapping(one) for one in table.get("doses") or []]
-    sizes = [number_or_none(one.get("dose")) for one in doses]
+    table = record.answer.dose_response or DoseResponse()
+    doses = table.doses
+    sizes = [dose.dose for dose in doses]
     if 1.0 not in sizes or len(doses) < 3:
         return []
-    gaps = [Interval.read(one.get("gap")) for one in doses]
-    whole = gaps[sizes.index(1.0)].mean
+    whole = doses[sizes.index(1.0)].gap.mean
     rows: Rows = []
     if whole:
-        for one, size, gap in zip(doses, sizes, gaps, strict=True):
+        for dose in doses:
+            gap = dose.gap
             if gap.mean is not None:
                 ends = [None if end is None else _inside(end / whole) for end in (gap.low, gap.high)]
-                rows.append(_row("the gap", one, size, gap.mean / whole, ends))
-    for item in (table.get("coordinates") or [])[:MOST_COORDINATES]:
-        entry = mapping(item)
-        means = [number_or_none(mean) for mean in entry.get("means") or []]
+                rows.append(_row("the gap", dose, gap.mean / whole, ends))
+    for coordinate in table.coordinates[:MOST_COORDINATES]:
+        means = coordinate.means
         base, full = means[0], means[sizes.index(1.0)]
         if base is None or full is None or base == full:
             continue
-        for one, size, mean in zip(doses, sizes, means, strict=True):
+        for dose, mean in zip(doses, means, strict=True):
             if mean is not None:
                 share = (mean - base) / (full - base)
-                rows.append(_row(str(entry["probe"]).replace("_", " "), one, size, share, [None, None]))
+                rows.append(_row(coordinate.probe.replace("_", " "), dose, share, [None, None]))
     return rows
 
 
@@ -127,11 +125,11 @@ def _inside(value: float) -> float:
     return min(OUTER[1], max(OUTER[0], value))
 
 
-def _row(line: str, dose: Any, size: float | None, share: float, ends: list[float | None]) -> dict[str, Any]:
+def _row(line: str, dose: Dose, share: float, ends: list[float | None]) -> dict[str, Any]:
     return {
         "line": line,
-        "dose": size,
-        "text": str(mapping(dose).get("text")),
+        "dose": dose.dose,
+        "text": dose.text,
         "share": _inside(share),
         "low": ends[0],
         "high": ends[1],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from algobias.labs.base import Axis, LabResult, Panel
+from algobias.answer.lab import Axis, LabResult, Panel
 from algobias.report.figures.base import (
     Spec,
     Width,

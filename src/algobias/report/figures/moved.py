@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
+from algobias.answer.readings import Trajectory
 from algobias.report.figures.base import (
     Spec,
     Width,
@@ -23,7 +22,7 @@ from algobias.report.numerals import significant
 from algobias.report.points import Points
 from algobias.report.record import number_or_none
 from algobias.report.series import Rows
-from algobias.report.words import arm_label, mapping
+from algobias.report.words import arm_label
 
 MOST_ROWS = 14
 """Coordinates in the picture; the table has all."""
@@ -47,23 +46,17 @@ Against = Literal["updates", "loss"]
 def forest(points: Points, width: Width = "container") -> Spec:
     """Difference of the arms in units of the seed sd, one row for each coordinate, largest first."""
     rows: Rows = []
-    for item in (points.record.result.get("moved") or [])[:MOST_ROWS]:
-        entry = mapping(item)
-        effect = number_or_none(entry.get("effect"))
-        if effect is None:
+    for shift in points.record.answer.moved[:MOST_ROWS]:
+        if shift.effect is None:
             continue
-        arms = (
-            significant(number_or_none(mapping(entry.get(arm)).get("mean")))
-            for arm in ("baseline", "variant")
-        )
-        name = str(entry.get("probe") or "").replace("_", " ")
+        arms = f"{significant(shift.baseline.mean)} to {significant(shift.variant.mean)}"
         rows.append(
             {
-                "row": f"{name}\n{' to '.join(arms)}",
-                "effect": effect,
-                "low": number_or_none(entry.get("low")),
-                "high": number_or_none(entry.get("high")),
-                "status": str(entry.get("status") or ""),
+                "row": f"{shift.name}\n{arms}",
+                "effect": shift.effect,
+                "low": shift.low,
+                "high": shift.high,
+                "status": shift.status,
             }
         )
     order = [row["row"] for row in rows]
@@ -104,10 +97,14 @@ def effect_axis(rows: Rows, title: str) -> Spec:
 
 def along_probes(points: Points) -> list[str]:
     """Probes drawn along training: those with the largest effects."""
-    readings = mapping(points.record.result.get("readings"))
-    there = dict.fromkeys(str(mapping(one).get("probe")) for one in readings.get("trajectories") or [])
-    ranked = [str(mapping(one).get("probe")) for one in points.record.result.get("moved") or []]
+    there = {trajectory.probe for trajectory in _trajectories(points)}
+    ranked = [shift.probe for shift in points.record.answer.moved]
     return [name for name in ranked if name in there][:MOST_ALONG]
+
+
+def _trajectories(points: Points) -> tuple[Trajectory, ...]:
+    readings = points.record.answer.readings
+    return () if readings is None else readings.trajectories
 
 
 def along(points: Points, width: Width = "container", *, probe: str, against: Against) -> Spec:
@@ -156,32 +153,31 @@ def _along_rows(points: Points, probe: str, against: Against) -> tuple[Rows, Row
     rows: Rows = []
     limits: dict[tuple[str, float], dict[str, Any]] = {}
     unit = ""
-    readings = mapping(points.record.result.get("readings"))
-    for item in readings.get("trajectories") or []:
-        one = mapping(item)
-        if one.get("probe") != probe:
+    for trajectory in _trajectories(points):
+        if trajectory.probe != probe:
             continue
-        unit = str(one.get("unit") or "")
-        arm = arm_label(str(one.get("arm")), points.record)
-        for point in _read_points(one):
+        unit = trajectory.unit or ""
+        arm = arm_label(trajectory.arm, points.record)
+        for point in _read_points(trajectory):
             at = point["update"] if against == "updates" else point["loss"]
             if at is None or at <= 0 or point["value"] is None:
                 continue
-            run = f"{arm}/{one.get('seed')}"
-            rows.append({"arm": arm, "run": run, "seed": one.get("seed"), "at": at, "value": point["value"]})
+            seed = trajectory.seed
+            run = f"{arm}/{seed}"
+            rows.append({"arm": arm, "run": run, "seed": seed, "at": at, "value": point["value"]})
             if point["limit"] is not None and point["limit"] > 0:
                 limits[arm, at] = {"arm": arm, "at": at, "value": point["limit"]}
     ordered = sorted(limits.values(), key=lambda row: (row["arm"], row["at"]))
     return rows, ordered, unit
 
 
-def _read_points(one: Mapping[str, Any]) -> list[dict[str, float | None]]:
+def _read_points(trajectory: Trajectory) -> list[dict[str, float | None]]:
     names = ("update", "loss", "value", "limit")
-    found = []
-    for point in one.get("points") or []:
-        if isinstance(point, list | tuple) and len(point) == len(names):
-            found.append({name: number_or_none(item) for name, item in zip(names, point, strict=True)})
-    return found
+    return [
+        {name: number_or_none(item) for name, item in zip(names, point, strict=True)}
+        for point in trajectory.points
+        if len(point) == len(names)
+    ]
 
 
 def has_threshold(points: Points, probe: str) -> bool:
@@ -191,5 +187,4 @@ def has_threshold(points: Points, probe: str) -> bool:
 
 def drawable(points: Points) -> bool:
     """Whether there is anything to draw a forest of."""
-    effects = (number_or_none(mapping(one).get("effect")) for one in points.record.result.get("moved") or [])
-    return any(effect is not None and math.isfinite(effect) for effect in effects)
+    return any(shift.effect is not None for shift in points.record.answer.moved)

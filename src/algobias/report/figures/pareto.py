@@ -6,11 +6,8 @@ import math
 
 from algobias.report.figures.base import Spec, Width, field, frame, layer, log_axis, tip
 from algobias.report.points import Points
-from algobias.report.record import Interval, number_or_none
 from algobias.report.series import Rows
-from algobias.report.words import mapping
 
-AXIS = "gradients"
 HIGHEST, LOWEST = 2.0, -1.0
 """Recovered parts beyond these are drawn at the edge, and the table has their numbers."""
 
@@ -21,20 +18,18 @@ def pareto_rows(points: Points) -> Rows:
     ``cost`` is in multiples of the gradient evaluations of the variant as audited.
     """
     rows: Rows = []
-    for item in points.record.result.get("tried") or []:
-        entry = mapping(item)
-        recovered = Interval.read(entry.get("recovered"))
-        cost = number_or_none(mapping(mapping(entry.get("cost_ratio")).get("variant")).get(AXIS))
-        if recovered.mean is None or cost is None or not cost > 0 or not math.isfinite(cost):
+    for setting in points.record.answer.tried:
+        recovered, cost = setting.recovered, setting.against_variant.gradients
+        if recovered.mean is None or cost is None or not cost > 0:
             continue
-        state = "chosen" if entry.get("chosen") else "above a limit" if entry.get("over_limit") else "tried"
+        state = "chosen" if setting.chosen else "above a limit" if setting.over_limit else "tried"
         rows.append(
             {
-                "lever": str(entry.get("lever") or ""),
+                "lever": setting.lever or "",
                 "cost": cost,
                 "recovered": recovered.mean,
                 "shown": min(HIGHEST, max(LOWEST, recovered.mean)),
-                "seeds": number_or_none(entry.get("seeds")),
+                "seeds": None if setting.seeds is None else float(setting.seeds),
                 "state": state,
             }
         )

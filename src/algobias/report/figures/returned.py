@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from algobias.answer.moved import Effect
 from algobias.report.figures.base import (
     Spec,
     Width,
@@ -16,9 +17,8 @@ from algobias.report.figures.base import (
 from algobias.report.figures.moved import MOST_ROWS, effect_axis
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.points import Points
-from algobias.report.record import number_or_none
 from algobias.report.series import Rows
-from algobias.report.words import arm_label, mapping
+from algobias.report.words import arm_label
 from algobias.runs.arm_name import under_control
 
 APART = 9
@@ -31,22 +31,19 @@ def returned_rows(points: Points) -> Rows:
     Nothing where no control could be compared.
     """
     record = points.record
-    every = [mapping(one) for one in record.result.get("moved") or []]
-    moved = [one for one in every if one.get("status") == "moved"][:MOST_ROWS]
-    arms = {"variant": {str(one.get("probe")): one for one in moved}}
-    for index, control in enumerate(map(mapping, record.result.get("controls") or [])):
-        after = [mapping(one) for one in control.get("coordinates") or []]
-        arms[under_control("variant", index)] = {str(one.get("probe")): one for one in after}
+    moved = [shift for shift in record.answer.moved if shift.status == "moved"][:MOST_ROWS]
+    arms: dict[str, dict[str, Effect]] = {"variant": {shift.probe: shift for shift in moved}}
+    for index, control in enumerate(record.answer.controls):
+        after = control.coordinates or ()
+        arms[under_control("variant", index)] = {coordinate.probe: coordinate for coordinate in after}
     rows: Rows = []
-    for arm, entries in arms.items():
+    for arm, effects in arms.items():
         label = arm_label(arm, record)
-        for one in moved:
-            entry = mapping(entries.get(str(one.get("probe"))))
-            effect = number_or_none(entry.get("effect"))
-            if effect is not None and label in points.labels.values():
-                ends = {key: number_or_none(entry.get(key)) for key in ("low", "high")}
-                name = str(one.get("probe")).replace("_", " ")
-                rows.append({"row": name, "arm": label, "effect": effect, **ends})
+        for shift in moved:
+            there = effects[shift.probe] if shift.probe in effects else Effect()
+            if there.effect is not None and label in points.labels.values():
+                ends = {"low": there.low, "high": there.high}
+                rows.append({"row": shift.name, "arm": label, "effect": there.effect, **ends})
     return rows if len({row["arm"] for row in rows}) > 1 else []
 
 

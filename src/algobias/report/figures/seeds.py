@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from algobias.answer.interval import Interval
 from algobias.report.figures.base import (
     Spec,
     Width,
@@ -18,7 +19,6 @@ from algobias.report.figures.base import (
 )
 from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.points import Points
-from algobias.report.record import Interval, number_or_none
 from algobias.report.series import Rows
 from algobias.report.words import decimals, unit
 
@@ -28,7 +28,7 @@ _PAIR = ("baseline", "variant")
 
 def metric_title(points: Points) -> str:
     """``Test accuracy``, with the unit where it is more than 0 to 100 and the name does not say it."""
-    name = shortened(str(points.record.result.get("metric") or "metric").replace("_", " "), 40)
+    name = shortened((points.record.answer.metric or "metric").replace("_", " "), 40)
     kind = unit(points.record)
     return f"Test {name}" + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
 
@@ -178,11 +178,10 @@ def gap_by_look(points: Points, width: Width = "container") -> Spec:
     """The gap and its interval at each look, with the tolerance."""
     record = points.record
     rows: Rows = []
-    for decision in record.decisions:
-        gap, count = Interval.read(decision.get("gap")), number_or_none(decision.get("n"))
-        if count is not None and gap.known:
-            rows.append({"n": int(count), "mean": gap.mean, "low": gap.low, "high": gap.high})
-    rules = tolerance_rules(record.result.get("tolerance"))
+    for look in record.looks:
+        if look.n is not None and look.gap.known:
+            rows.append({"n": look.n, "mean": look.gap.mean, "low": look.gap.low, "high": look.gap.high})
+    rules = tolerance_rules(record.answer.tolerance)
     places = decimals(record)
     title = "Gap" + (f" ({unit(record)})" if unit(record) else "")
     x = field("n", "ordinal", title="Seeds at the look", axis={"labelAngle": 0})
@@ -203,7 +202,8 @@ def gap_by_look(points: Points, width: Width = "container") -> Spec:
         ),
     ]
     said = "; ".join(
-        f"{row['n']} seeds {estimate(Interval(row['mean'], row['low'], row['high']), places)}" for row in rows
+        f"{row['n']} seeds {estimate(Interval(mean=row['mean'], low=row['low'], high=row['high']), places)}"
+        for row in rows
     )
     return frame(
         layers,
@@ -214,10 +214,9 @@ def gap_by_look(points: Points, width: Width = "container") -> Spec:
     )
 
 
-def tolerance_rules(tolerance: object) -> dict[str, Rows]:
+def tolerance_rules(tolerance: float | None) -> dict[str, Rows]:
     """Datasets of the zero line and of the tolerance line."""
-    value = number_or_none(tolerance)
-    return {"zero": [{"value": 0}], "tolerance": [] if value is None else [{"value": value}]}
+    return {"zero": [{"value": 0}], "tolerance": [] if tolerance is None else [{"value": tolerance}]}
 
 
 def _row_axis() -> dict[str, Any]:

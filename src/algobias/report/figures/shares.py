@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from algobias.answer.interval import Interval
 from algobias.report.controls import as_chosen
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
 from algobias.report.figures.seeds import tolerance_rules
 from algobias.report.numerals import estimate
 from algobias.report.points import Points
-from algobias.report.record import Interval
 from algobias.report.series import Rows
-from algobias.report.words import arm_label, decimals, mapping, unit
+from algobias.report.words import arm_label, decimals, unit
 from algobias.runs.arm_name import under_control
 
 ROW_AXIS = {
@@ -32,11 +32,11 @@ SHORT = {"matched": "matched", "planned_end": "planned end"}
 def split(points: Points, width: Width = "container") -> Spec:
     """Gap, fit share and bias share as bars with their intervals, against the tolerance."""
     record, places = points.record, decimals(points.record)
-    fit = mapping(record.result.get("fit"))
+    fit = record.answer.fit
     named = [
-        ("gap at the planned end", Interval.read(record.result.get("gap"))),
-        ("fit share", Interval.read(fit.get("fit_share"))),
-        ("bias share", Interval.read(fit.get("bias_share"))),
+        ("gap at the planned end", record.answer.gap),
+        ("fit share", fit.fit_share or Interval()),
+        ("bias share", fit.bias_share or Interval()),
     ]
     rows: Rows = [
         {
@@ -79,7 +79,7 @@ def split(points: Points, width: Width = "container") -> Spec:
         {
             "shares": [row for row in rows if row["mean"] is not None],
             **seeds,
-            **tolerance_rules(record.result.get("tolerance")),
+            **tolerance_rules(record.answer.tolerance),
         },
         width=width,
         height={"step": 56},
@@ -109,13 +109,13 @@ def recovery(points: Points, width: Width = "container") -> Spec:
     """
     record = points.record
     rows: Rows = []
-    found = as_chosen(record)
-    apart = len({str(control.get("at")) for control in found}) > 1
-    for index, control in enumerate(found):
+    controls = as_chosen(record)
+    apart = len({control.at for control in controls}) > 1
+    for index, control in enumerate(controls):
         name = arm_label(under_control("variant", index), record).removeprefix("variant + ")
-        name += f", {SHORT.get(str(control.get('at')), '')}" if apart else ""
-        for letter, key in (("R", "recovered"), ("R*", "recovered_against_treated_baseline")):
-            value = Interval.read(control.get(key))
+        name += f", {SHORT.get(str(control.at), '')}" if apart else ""
+        recovered = {"R": control.recovered, "R*": control.recovered_against_treated_baseline}
+        for letter, value in recovered.items():
             rows.append(
                 {
                     "row": f"{letter}, {name}\n{estimate(value, 2)}",

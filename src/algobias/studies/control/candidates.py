@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from algobias.answer.moved import MovedCoordinate
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.base import Lever
@@ -52,7 +52,7 @@ class Setting:
 def candidates(
     changes: Sequence[Lever],
     recipes: Mapping[str, Recipe],
-    moved: Iterable[Mapping[str, Any]],
+    moved: Iterable[MovedCoordinate],
     *,
     given: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -72,7 +72,7 @@ def candidates(
     Args:
         changes: The levers of the change.
         recipes: ``baseline`` and ``variant``.
-        moved: What moved, as in a study's result.
+        moved: What moved, as a study answers it.
         given: Settings the user adds.
         only: Where given, nothing but these is tried.
         forbid: Names of levers that must not be pulled.
@@ -96,7 +96,7 @@ def candidates(
     chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
     proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
-    names = {str(entry.get("probe")).removesuffix(TWIN) for entry in moved if entry.get("status") == "moved"}
+    names = {shift.probe.removesuffix(TWIN) for shift in moved if shift.status == "moved"}
     parsed = {text: parse_many(text) for text, _ in proposed}
     ranked = sorted(proposed, key=lambda pair: -_worth(parsed[pair[0]], names))
     for text, why in ranked:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
+from algobias.answer.arm import ArmSummary
 from algobias.errors import BadInput, unknown_name
 from algobias.judge.costs import AXES, ratios
 from algobias.judge.recovery import Place, Recovery
-from algobias.runs.cost import Cost
 
 Reference = Literal["variant_at_matched_fit", "variant"]
 
@@ -86,9 +86,9 @@ class Limits:
         return f"{', '.join(self.keep) or 'nothing'} at most {ALLOWED} times the variant {named}{below}"
 
 
-def against_baseline(arms: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """Cost of the variant over the baseline's at their planned ends, per axis, from a result's ``arms``."""
-    costs = {arm["name"]: Cost(**arm["cost"]) for arm in arms if arm["name"] in ("baseline", "variant")}
+def against_baseline(arms: Iterable[ArmSummary]) -> dict[str, float]:
+    """Cost of the variant over the baseline's at their planned ends, per axis, from an answer's ``arms``."""
+    costs = {arm.name: arm.cost.vector() for arm in arms if arm.name in ("baseline", "variant")}
     return ratios(costs["variant"], costs["baseline"]) if len(costs) == 2 else {}
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+from algobias.answer.answer import Answer, Answered
+from algobias.answer.search import StudySeeds
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import Readings
-from algobias.coordinates.returned import add_readings
+from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
@@ -35,12 +36,12 @@ from algobias.training.device import one_thread
 
 
 @dataclass(frozen=True)
-class Control:
+class Control(Answered):
     """A finished control study.
 
     Attributes:
         study: Its id in the store.
-        result: The object ``--json`` prints: that of an audit on the fresh seeds, with ``chosen`` and
+        answer: What it answers: that of an audit on the fresh seeds, with ``chosen`` and
             ``tried``.
         selection: What the search chose.
         confirmation: What the confirmation found, or None where nothing was chosen.
@@ -48,7 +49,7 @@ class Control:
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     selection: Selection
     confirmation: Confirmation | None
     settings: tuple[Setting, ...]
@@ -104,7 +105,7 @@ def run_control(
             "earlier_studies": fresh.earlier,
         },
     )
-    with study.at_work(question, question.task, spec.rungs[0], audited["tolerance"]):
+    with study.at_work(question, question.task, spec.rungs[0], audited.tolerance):
         searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
         settings = searcher.with_proposals(fixed)
         if not settings:
@@ -134,32 +135,32 @@ def run_control(
     best = selection.tuned_baseline
     if trained is None:
         found = tuned = None
-        result = {**audited, "study": id, "controls": []}
-        terms = terms_of(arms, design, (), audited.get("resolution"))
+        answer = audited.changed(study=id, controls=())
+        terms = terms_of(arms, design, (), audited.resolution)
     else:
         found, runs = trained.found, trained.runs
         judged = replace(design, only_look=found.look)
-        result = assemble(id, arms, judged, found.verdict, runs, "that of the audit")
-        add_readings(result, trained.readings, found.verdict)
+        answer = assemble(id, arms, judged, found.verdict, runs, "that of the audit")
+        answer = with_readings(answer, trained.readings, found.verdict)
         terms = terms_of(arms, design, runs, found.verdict.split.resolution)
         of_baseline = None if best is None else picked.index(best)
         tuned = partial(tuned_gap, design, runs, found, tuned=of_baseline)
-    result |= {
-        "control_of": row.id,
-        "chosen": chosen_entries(
-            selection, settings, limits, picked, at, found, tuned, against_baseline(result["arms"])
+    answer = answer.changed(
+        control_of=row.id,
+        chosen=chosen_entries(
+            selection, settings, limits, picked, at, found, tuned, against_baseline(answer.arms)
         ),
-        "tried": tried_entries(selection, settings, limits, at, spec.rungs),
-        "tuned_baseline": None if best is None else settings[best].text,
-        "confirmation": [] if found is None else confirmation_entries(found, places, confirmed),
-        "seeds": {
-            "search": [first_seed, spec.rungs[-1]],
-            "confirmation": [fresh.first, 0 if found is None else found.look],
-        },
-        "earlier_studies": fresh.earlier,
-    }
-    study.finish(result, arms, terms, () if trained is None else trained.places)
-    return Control(id, result, selection, found, settings)
+        tried=tried_entries(selection, settings, limits, at, spec.rungs),
+        tuned_baseline=None if best is None else settings[best].text,
+        confirmation=() if found is None else confirmation_entries(found, places, confirmed),
+        seeds=StudySeeds(
+            search=(first_seed, spec.rungs[-1]),
+            confirmation=(fresh.first, 0 if found is None else found.look),
+        ),
+        earlier_studies=fresh.earlier,
+    )
+    answer = study.finish(answer, arms, terms, () if trained is None else trained.places)
+    return Control(id, answer, selection, found, settings)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+from algobias.answer.answer import Answer
 from algobias.judge.design import Design
 from algobias.judge.recovery import Place
 from algobias.judge.verdict import MATCHED_GAPS
@@ -16,6 +16,7 @@ from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
+from algobias.studies.audited import tolerance_of
 from algobias.studies.control.candidates import FIXED, Setting, candidates, fixed_alone
 from algobias.studies.control.fixed import Held
 from algobias.studies.control.limits import Limits, against_baseline, saved_axes
@@ -31,7 +32,7 @@ PROPOSED = "proposed by optuna within a range of the user's"
 
 def arms_of_part(
     question: StudySpec,
-    audited: dict[str, Any],
+    audited: Answer,
     part: str,
     settings: Sequence[Setting],
     spec: ControlSpec,
@@ -42,7 +43,7 @@ def arms_of_part(
 
     Args:
         question: The audit's question.
-        audited: Its result, for the tolerance.
+        audited: What it answered, for the tolerance.
         part: ``search`` or ``confirm``.
         settings: The controls.
         spec: What is wanted.
@@ -56,20 +57,20 @@ def arms_of_part(
             "control": tuple(setting.text for setting in settings),
             "seed": seed,
             "looks": looks,
-            "tolerance": float(audited["tolerance"]),
+            "tolerance": tolerance_of(audited),
         }
     )
     arms = build_arms(asked, options.load(asked.task), [setting.levers for setting in settings])
     arms = arms.without(["rate_only"])  # the audit has told what the rate alone does
-    return arms, arms.design(float(audited["tolerance"]))
+    return arms, arms.design(tolerance_of(audited))
 
 
-def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> tuple[Setting, ...]:
+def asked_settings(plain: Arms, audited: Answer, spec: ControlSpec) -> tuple[Setting, ...]:
     """Every setting that needs no proposals by optuna.
 
     Args:
         plain: The arms of the audit.
-        audited: Its result, for what moved.
+        audited: What it answered, for what moved.
         spec: What is wanted.
     """
     given, only = expanded(spec.candidates, spec.trials), expanded(spec.only, spec.trials)
@@ -78,7 +79,7 @@ def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> t
     return candidates(
         plain.changes,
         plain.recipes,
-        audited.get("moved") or [],
+        audited.moved,
         given=given,
         only=(*only, *given) if spec.only else (),
         forbid=spec.forbid,
@@ -88,17 +89,17 @@ def asked_settings(plain: Arms, audited: dict[str, Any], spec: ControlSpec) -> t
     )
 
 
-def place_of(audited: dict[str, Any]) -> Place:
+def place_of(audited: Answer) -> Place:
     """Where an audit's verdict compares controls."""
-    return "matched" if audited["verdict"] in MATCHED_GAPS else "planned_end"
+    return "matched" if audited.verdict in MATCHED_GAPS else "planned_end"
 
 
-def limits_of(spec: ControlSpec, audited: dict[str, Any]) -> tuple[Limits, ...]:
+def limits_of(spec: ControlSpec, audited: Answer) -> tuple[Limits, ...]:
     """Both answers: within the cost of the variant at matched fit, and of the variant as audited.
 
     Where nothing has to be kept, what the change saves need not be kept either.
     """
-    saved = saved_axes(against_baseline(audited["arms"])) if spec.keep else ()
+    saved = saved_axes(against_baseline(audited.arms)) if spec.keep else ()
     as_audited = Limits(spec.keep, "variant", saved)
     at_fit = Limits(spec.keep, saved=saved)
     return (at_fit, as_audited) if place_of(audited) == "matched" else (as_audited,)
@@ -110,7 +111,7 @@ class Searcher:
 
     Attributes:
         question: The audit's question.
-        audited: Its result.
+        audited: What it answered.
         spec: What is wanted.
         study: The control study.
         at: Where the audit's verdict compares controls.
@@ -119,7 +120,7 @@ class Searcher:
     """
 
     question: StudySpec
-    audited: dict[str, Any]
+    audited: Answer
     spec: ControlSpec
     study: Study
     at: Place

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
-from algobias.answer.result import control_result, interval, number
+from algobias.answer.cost import Costs
+from algobias.answer.interval import interval, number
+from algobias.answer.result import control_result
+from algobias.answer.search import Chosen, ConfirmationLook, OverLimit, Tried, TunedGap
 from algobias.judge.recovery import Place, Recovery
+from algobias.studies.control import tuned as tuned_baseline
 from algobias.studies.control.candidates import Setting
 from algobias.studies.control.confirm import Confirmation
 from algobias.studies.control.limits import Limits
 from algobias.studies.control.search import Score, Selection
-from algobias.studies.control.tuned import TunedGap
 
 
 def tried_entries(
@@ -21,7 +23,7 @@ def tried_entries(
     limits: Sequence[Limits],
     at: Place,
     rungs: Sequence[int],
-) -> list[dict[str, Any]]:
+) -> tuple[Tried, ...]:
     """One entry for each setting: its last rung's figures, and why it was dropped.
 
     ``lever, why, undoes, seeds, baseline_metric, over_limit[], chosen, dropped``, and what a control's entry
@@ -34,25 +36,25 @@ def tried_entries(
     for number_, setting in enumerate(settings):
         score = last[number_]
         found = score.matched if at == "matched" and score.matched is not None else score.planned
-        entry: dict[str, Any] = {
-            "lever": setting.text,
-            "why": setting.why,
-            "undoes": setting.undoes,
-            "seeds": score.seeds,
-            "baseline_metric": number(score.baseline_metric),
-            "baseline_cost": {axis: number(value) for axis, value in score.baseline_cost.items()},
-            "over_limit": [
-                {"axes": str(limit), "reason": reason}
+        entry = Tried(
+            lever=setting.text,
+            why=setting.why,
+            undoes=setting.undoes,
+            seeds=score.seeds,
+            baseline_metric=number(score.baseline_metric),
+            baseline_cost=Costs(**{axis: number(value) for axis, value in score.baseline_cost.items()}),
+            over_limit=tuple(
+                OverLimit(axes=str(limit), reason=reason)
                 for limit in limits
                 if (reason := score.over(limit, at)) is not None
-            ],
-            "chosen": number_ in selection.chosen,
-            "dropped": _dropped(score, limits, at, rungs[-1]),
-        }
+            ),
+            chosen=number_ in selection.chosen,
+            dropped=_dropped(score, limits, at, rungs[-1]),
+        )
         if found is not None:
-            entry |= control_result(found, setting.text, undoes=setting.undoes)
-        entries.append(entry)
-    return sorted(entries, key=lambda entry: (-entry["seeds"], -_gain(entry)))
+            entry = entry.merged(control_result(found, setting.text, undoes=setting.undoes))
+        entries.append((score.seeds, entry))
+    return tuple(entry for _, entry in sorted(entries, key=lambda each: (-each[0], -_gain(each[1]))))
 
 
 def chosen_entries(
@@ -62,9 +64,9 @@ def chosen_entries(
     picked: Sequence[int],
     at: Place,
     found: Confirmation | None,
-    tuned: Callable[[Recovery], TunedGap] | None = None,
+    tuned: Callable[[Recovery], tuned_baseline.TunedGap] | None = None,
     variant_cost: Mapping[str, float] | None = None,
-) -> list[dict[str, Any]]:
+) -> tuple[Chosen, ...]:
     """One entry for each of the limits: ``axes, lever, undoes, at, confirmed, general, reason, over_limit,
     tuned_gap``; no ``lever``: none helps.
 
@@ -82,41 +84,52 @@ def chosen_entries(
         tuned: Tells how far a treated variant is from the tuned baseline.
         variant_cost: Cost of the variant over the baseline's on the fresh seeds, per axis.
     """
-    entries: list[dict[str, Any]] = []
+    entries: list[Chosen] = []
     for limit, setting in zip(limits, selection.chosen, strict=True):
-        entry: dict[str, Any] = dict.fromkeys(
-            ("axes", "lever", "undoes", "at", "confirmed", "general", "reason", "over_limit", "tuned_gap")
-        )
-        entry["axes"] = str(limit)
+        entry = NOTHING.changed(axes=str(limit))
         if setting is not None:
-            entry["lever"], entry["undoes"] = settings[setting].text, settings[setting].undoes
-            entry["at"] = limit.place(at)
+            chosen = settings[setting]
+            entry = entry.changed(lever=chosen.text, undoes=chosen.undoes, at=limit.place(at))
             control = list(picked).index(setting)
             judged = None if found is None else found.judged(control, limit.place(at))
             if judged is not None:
-                entry |= {
-                    "at": judged.at,
-                    "confirmed": judged.verdict,
-                    "general": judged.general,
-                    "reason": judged.reason,
-                    "over_limit": limit.broken_by(judged, variant_cost or {}),
-                }
+                entry = entry.changed(
+                    at=judged.at,
+                    confirmed=judged.verdict,
+                    general=judged.general,
+                    reason=judged.reason,
+                    over_limit=limit.broken_by(judged, variant_cost or {}),
+                )
                 if tuned is not None:
                     left = tuned(judged)
-                    entry["tuned_gap"] = {**interval(left.gap), "at": left.at}
+                    entry = entry.changed(tuned_gap=TunedGap().merged(interval(left.gap)).changed(at=left.at))
         entries.append(entry)
-    return entries
+    return tuple(entries)
+
+
+NOTHING = Chosen(
+    axes=None,
+    lever=None,
+    undoes=None,
+    at=None,
+    confirmed=None,
+    general=None,
+    reason=None,
+    over_limit=None,
+    tuned_gap=None,
+)
+"""A choice of which nothing is known yet."""
 
 
 def confirmation_entries(
     found: Confirmation, places: Sequence[tuple[int, Place]], confirmed: Sequence[Setting]
-) -> list[dict[str, Any]]:
+) -> tuple[ConfirmationLook, ...]:
     """One entry for each look: ``n``, and what was ``said`` of each of ``levers``."""
-    levers = [confirmed[control].text for control, _ in places]
-    return [
-        {"n": n, "said": list(said), "levers": levers, "at": [place for _, place in places]}
+    levers = tuple(confirmed[control].text for control, _ in places)
+    return tuple(
+        ConfirmationLook(n=n, said=said, levers=levers, at=tuple(place for _, place in places))
         for n, said in found.log
-    ]
+    )
 
 
 def _dropped(score: Score, limits: Sequence[Limits], at: Place, last: int) -> str | None:
@@ -129,6 +142,6 @@ def _dropped(score: Score, limits: Sequence[Limits], at: Place, last: int) -> st
     return f"after {score.seeds} seeds: others gained more within the limits"
 
 
-def _gain(entry: dict[str, Any]) -> float:
-    mean = (entry.get("improvement") or {}).get("mean")
-    return -math.inf if mean is None else float(mean)
+def _gain(entry: Tried) -> float:
+    mean = entry.improvement.mean
+    return -math.inf if mean is None else mean

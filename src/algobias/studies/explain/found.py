@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from algobias.answer.result import interval
+from algobias.answer.answer import Answer
+from algobias.answer.causes import (
+    CoordinateSlope,
+    Dose,
+    DoseResponse,
+    ForcedCoordinate,
+    InterventionEntry,
+    StatementEntry,
+)
+from algobias.answer.interval import Interval, interval
 from algobias.coordinates.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.coordinates.readings import Readings, per_replicate
 from algobias.coordinates.returned import returned_under
@@ -32,31 +40,31 @@ def _by_number(verdict: Verdict) -> dict[int, Recovery]:
 
 def intervention_entries(
     interventions: Sequence[Intervention], verdict: Verdict, readings: Readings
-) -> list[dict[str, Any]]:
-    """``interventions`` of the result: what was done, the gap it leaves, R, coordinates that came back."""
+) -> list[InterventionEntry]:
+    """``interventions`` of the answer: what was done, the gap it leaves, R, coordinates that came back."""
     found, errors = _by_number(verdict), verdict.split.errors
     entries = []
     for number, one in enumerate(interventions):
         recovery = found.get(number)
-        entry: dict[str, Any] = {
-            "kind": one.kind,
-            "text": one.text,
-            "at": one.at,
-            "restart": one.restart,
-            "dose": one.dose,
-            "members": sorted(one.members),
-            "undoes": one.undoes,
-            "place": None if recovery is None else recovery.at,
-            "reason": None if recovery is None else recovery.reason,
-            "gap": interval(None if recovery is None else recovery.treated_gap),
-            "recovered": interval(None if recovery is None else recovery.recovered),
-            "against_treated_baseline": interval(
+        entry = InterventionEntry(
+            kind=one.kind,
+            text=one.text,
+            at=one.at,
+            restart=one.restart,
+            dose=one.dose,
+            members=tuple(sorted(one.members)),
+            undoes=one.undoes,
+            place=None if recovery is None else recovery.at,
+            reason=None if recovery is None else recovery.reason,
+            gap=interval(None if recovery is None else recovery.treated_gap),
+            recovered=interval(None if recovery is None else recovery.recovered),
+            against_treated_baseline=interval(
                 None if recovery is None or not one.members else recovery.against_treated_baseline
             ),
-            "returned": {
+            returned={
                 name: interval(returned_under(readings, number, name, errors)) for name in _moved(readings)
             },
-        }
+        )
         entries.append(entry)
     return entries
 
@@ -69,7 +77,7 @@ def statements_of(
     interventions: Sequence[Intervention],
     verdict: Verdict,
     readings: Readings,
-    audited: Mapping[str, Any],
+    audited: Answer,
 ) -> list[Statement]:
     """The rule applied to every coordinate that moved, and to those that the audit saw and that did not."""
     found = _by_number(verdict)
@@ -86,32 +94,31 @@ def statements_of(
             forced.append(Forced(one.text, one.members, back, recovery.recovered, repair, against))
         statements.append(judge(name, forced, moved=True))
     known = {one.coordinate for one in statements}
-    for entry in audited.get("moved") or []:
-        if entry["status"] == "not_moved" and entry["probe"] not in known:
-            ends = [entry.get("low"), entry.get("high")]
-            still = all(end is not None and abs(end) <= STILL for end in ends)
-            statements.append(judge(str(entry["probe"]), (), moved=False, still=still))
+    for shift in audited.moved:
+        if shift.status == "not_moved" and shift.probe not in known:
+            still = all(end is not None and abs(end) <= STILL for end in (shift.low, shift.high))
+            statements.append(judge(shift.probe, (), moved=False, still=still))
     return statements
 
 
-def statement_entry(one: Statement) -> dict[str, Any]:
-    """One entry of ``statements``."""
-    return {
-        "coordinate": one.coordinate,
-        "word": one.word,
-        "because": one.because,
-        "forced": [
-            {
-                "lever": each.lever,
-                "members": sorted(each.members),
-                "returned": interval(each.returned),
-                "recovered": interval(each.recovered),
-                "against_treated_baseline": interval(each.against),
-                "repair": each.repair,
-            }
-            for each in one.forced
-        ],
-    }
+def statement_entry(statement: Statement) -> StatementEntry:
+    """Make one entry of ``statements``."""
+    return StatementEntry(
+        coordinate=statement.coordinate,
+        word=statement.word,
+        because=statement.because,
+        forced=tuple(
+            ForcedCoordinate(
+                lever=each.lever,
+                members=tuple(sorted(each.members)),
+                returned=interval(each.returned),
+                recovered=interval(each.recovered),
+                against_treated_baseline=interval(each.against),
+                repair=each.repair,
+            )
+            for each in statement.forced
+        ),
+    )
 
 
 def dose_response(
@@ -121,12 +128,12 @@ def dose_response(
     verdict: Verdict,
     runs: Sequence[Run],
     readings: Readings,
-) -> dict[str, Any]:
+) -> DoseResponse:
     """Gap and coordinates against the size of the change, with slopes over seeds; empty without doses."""
     there = _by_number(verdict)
     numbers = [n for n, one in enumerate(interventions) if one.dose is not None and n in there]
     if not numbers:
-        return {}
+        return DoseResponse()
     book = Book(design, runs)
     scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
     split, error = verdict.split, verdict.split.errors.printed
@@ -157,31 +164,26 @@ def dose_response(
     rungs.append((1.0, "variant", "as audited", whole))
     rungs.sort(key=lambda each: each[0])
     sizes = [dose for dose, *_ in rungs]
-    table: dict[str, Any] = {
-        "doses": [
-            {
-                "dose": dose,
-                "arm": spoken(arm, arms.spec),
-                "text": text,
-                "gap": _mean(value, error),
-            }
-            for dose, arm, text, value in rungs
-        ],
-        "place": "matched" if matched else "planned_end",
-        "gap_slope": interval(slope(sizes, [value for *_, value in rungs], error)),
-        "coordinates": [],
-    }
     replicates = sorted(per_replicate(readings, "baseline", _moved(readings)[0])) if _moved(readings) else []
+    coordinates = []
     for name in _moved(readings):
         values = [per_replicate(readings, arm, name) for _, arm, *_ in rungs]
         rows = [np.array([value.get(i, math.nan) for i in replicates]) for value in values]
         means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
-        table["coordinates"].append(
-            {"probe": name, "means": means, "slope": interval(slope(sizes, rows, error))}
+        coordinates.append(
+            CoordinateSlope(probe=name, means=tuple(means), slope=interval(slope(sizes, rows, error)))
         )
-    return table
+    return DoseResponse(
+        doses=tuple(
+            Dose(dose=dose, arm=spoken(arm, arms.spec), text=text, gap=_mean(value, error))
+            for dose, arm, text, value in rungs
+        ),
+        place="matched" if matched else "planned_end",
+        gap_slope=interval(slope(sizes, [value for *_, value in rungs], error)),
+        coordinates=tuple(coordinates),
+    )
 
 
-def _mean(values: Floats, error: float) -> dict[str, Any]:
+def _mean(values: Floats, error: float) -> Interval:
     known = values[np.isfinite(values)]
     return interval(paired(known).interval(error) if len(known) > 1 else None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from algobias.answer.doses import dose_left_out
+from algobias.answer.answer import Answer
+from algobias.answer.causes import DoseLeftOut
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.judge.design import Design
@@ -17,7 +18,7 @@ from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import NO_PROBES, StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
-from algobias.studies.audited import audited_question
+from algobias.studies.audited import audited_question, tolerance_of
 from algobias.studies.control.candidates import candidates
 from algobias.studies.explain.interventions import Intervention, doses, forces, switches
 from algobias.studies.explain.spec import ExplainSpec
@@ -46,7 +47,7 @@ class Prepared:
 
     study: str
     audit: str
-    audited: Mapping[str, Any]
+    audited: Answer
     question: StudySpec
     spec: ExplainSpec
     interventions: tuple[Intervention, ...]
@@ -55,15 +56,15 @@ class Prepared:
     left_out: tuple[tuple[float | None, str], ...] = ()
 
     @property
-    def doses_left_out(self) -> list[dict[str, Any]]:
-        """``dose, reason`` of the doses that are not made."""
-        return [{"dose": dose, "reason": reason} for dose, reason in self.left_out]
+    def doses_left_out(self) -> tuple[DoseLeftOut, ...]:
+        """The doses that are not made, and why."""
+        return tuple(DoseLeftOut(dose=dose, reason=reason) for dose, reason in self.left_out)
 
     @property
     def design(self) -> Design:
         """What the planner needs to know."""
         return replace(
-            self.arms.design(float(self.audited["tolerance"])),
+            self.arms.design(tolerance_of(self.audited)),
             controls=len(self.interventions),
             control_alters_loss=tuple(one.alters_loss for one in self.interventions),
             undoing=tuple(one.undoes for one in self.interventions),
@@ -74,11 +75,7 @@ class Prepared:
     @property
     def probes(self) -> str:
         """The probes of the coordinates that moved; the cheap ones where none were read."""
-        names = [
-            str(entry["probe"]).removesuffix(TWIN)
-            for entry in self.audited.get("moved") or []
-            if entry.get("status") == "moved"
-        ]
+        names = [shift.probe.removesuffix(TWIN) for shift in self.audited.moved if shift.status == "moved"]
         if names:
             return ",".join(dict.fromkeys(names))
         return "cheap" if self.question.probes == NO_PROBES else self.question.probes
@@ -91,7 +88,7 @@ class Prepared:
         asked = self.arms.spec.model_copy(
             update={
                 "looks": (self.look,),
-                "tolerance": float(self.audited["tolerance"]),
+                "tolerance": tolerance_of(self.audited),
                 "probes": self.probes,
             }
         )
@@ -99,12 +96,12 @@ class Prepared:
         for name, recipe in self.arms.recipes.items():
             if recipe not in recipes.values():
                 recipes[name] = recipe
-        longer = self.audited["verdict"] not in PLANNED_END_GAPS or self.look < int(self.audited["gap"]["n"])
+        longer = self.audited.verdict not in PLANNED_END_GAPS or self.look < self.audited.gap.n
         arms = replace(self.arms, spec=asked, recipes=recipes)
         found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
         remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]
-        remarks += [dose_left_out(dose, reason) for dose, reason in self.left_out]
-        left_out = self.doses_left_out
+        remarks += [str(dose) for dose in self.doses_left_out]
+        left_out = [dose.to_json() for dose in self.doses_left_out]
         return {**found, "explain_of": self.audit, "remarks": remarks, "doses_left_out": left_out}
 
 
@@ -124,14 +121,14 @@ def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
         plain = build_arms(question, options.load(question.task))
         interventions, left_out = plan_interventions(plain, audited, spec)
         arms = _with(plain, interventions)
-    seen = int(audited["gap"]["n"])
+    seen = audited.gap.n
     look = seen if spec.seeds is None else min(spec.seeds, seen)
     study = study_id("explain", row.id, spec.model_dump(mode="json"), look, arms=arms)
     return Prepared(study, row.id, audited, question, spec, tuple(interventions), arms, look, left_out)
 
 
 def plan_interventions(
-    plain: Arms, audited: Mapping[str, Any], spec: ExplainSpec
+    plain: Arms, audited: Answer, spec: ExplainSpec
 ) -> tuple[list[Intervention], tuple[tuple[float | None, str], ...]]:
     """Everything that will be done, fixed before any of it is trained, and the doses that will not.
 
@@ -140,15 +137,15 @@ def plan_interventions(
     """
     found: list[Intervention] = []
     planned = {
-        arm["name"]: max(2, round(arm["cost"]["updates"]))
-        for arm in audited["arms"]
-        if arm["name"] in ("baseline", "variant")
+        str(arm.name): max(2, round(arm.cost.vector().updates))
+        for arm in audited.arms
+        if arm.name in ("baseline", "variant")
     }
-    if audited["verdict"] != "broken":
+    if audited.verdict != "broken":
         found += switches(plain.recipes, planned, spec.at)
     sizes = doses(plain.changes, plain.recipes["baseline"], spec.doses)
     found += sizes.made
-    moved = audited.get("moved") or []
+    moved = audited.moved
     try:
         settings = candidates(
             plain.changes, plain.recipes, moved, given=spec.force, only=spec.only, most=EVERY_CANDIDATE
@@ -158,7 +155,7 @@ def plan_interventions(
             raise
         field = "only" if spec.only else "force"
         raise BadInput(field, error.value, error.allowed.replace("a control", "a lever")) from error
-    names = {str(one["probe"]).removesuffix(TWIN) for one in moved if one.get("status") == "moved"}
+    names = {shift.probe.removesuffix(TWIN) for shift in moved if shift.status == "moved"}
     found += forces(settings, plain.recipes["variant"], names, spec.most)
     return found, sizes.left_out
 

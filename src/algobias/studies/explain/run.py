@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from algobias.answer.doses import dose_left_out
+from algobias.answer.answer import Answer, Answered
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
@@ -23,18 +22,18 @@ from algobias.studies.study import Study, carry_out, read, spoken, terms_of
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Answered):
     """A finished explanation.
 
     Attributes:
         study: Its id in the store.
-        result: The object ``--json`` prints.
+        answer: What it answers.
         interventions: What was done.
         statements: What it supports.
     """
 
     study: str
-    result: dict[str, Any]
+    answer: Answer
     interventions: tuple[Intervention, ...]
     statements: tuple[Statement, ...]
 
@@ -73,39 +72,34 @@ def run_explain(
         ready.study,
         {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")},
     )
-    with study.at_work(question, question.task, look, audited["tolerance"]):
+    with study.at_work(question, question.task, look, audited.tolerance):
         for intervention in interventions:
             if intervention.undoes is not None:
                 study.progress.message(f"{intervention.text}: {intervention.undoes}")
-        for dose, reason in ready.left_out:
-            study.progress.message(dose_left_out(dose, reason))
+        for dose in ready.doses_left_out:
+            study.progress.message(str(dose))
         study.progress.message(f"{len(interventions)} interventions on {look} seeds of the audit")
         with study.trainer(arms) as trainer:
             verdict, runs = carry_out(trainer, partial(plan, design))
             readings = read(trainer, design, verdict, runs, wanted_probes(ready.probes, None))
     statements = statements_of(interventions, verdict, readings, audited)
-    result = assemble(study.id, arms, design, verdict, runs, "that of the audit")
-    entries = intervention_entries(interventions, verdict, readings)
-    for number, entry in enumerate(entries):
-        entry["arm"] = next(
-            (
-                arm
-                for arm in result["arms"]
-                if arm["name"] == spoken(under_control("variant", number), arms.spec)
-            ),
-            None,
-        )
-    result |= {
-        "arms": [arm for arm in result["arms"] if arm["name"] in ("baseline", "variant")],
-        "controls": [],
-        "moved": readings.moved(),
-        "readings": readings.summary(),
-        "explain_of": row.id,
-        "interventions": entries,
-        "dose_response": dose_response(interventions, arms, design, verdict, runs, readings),
-        "doses_left_out": ready.doses_left_out,
-        "statements": [statement_entry(statement) for statement in statements],
-    }
+    answer = assemble(study.id, arms, design, verdict, runs, "that of the audit")
+    summaries = {arm.name: arm for arm in reversed(answer.arms)}
+    entries = tuple(
+        entry.changed(arm=summaries.get(spoken(under_control("variant", number), arms.spec)))
+        for number, entry in enumerate(intervention_entries(interventions, verdict, readings))
+    )
+    answer = answer.changed(
+        arms=tuple(arm for arm in answer.arms if arm.name in ("baseline", "variant")),
+        controls=(),
+        moved=readings.moved(),
+        readings=readings.summary(),
+        explain_of=row.id,
+        interventions=entries,
+        dose_response=dose_response(interventions, arms, design, verdict, runs, readings),
+        doses_left_out=ready.doses_left_out,
+        statements=tuple(statement_entry(statement) for statement in statements),
+    )
     places = [place for place in trainer.places if place.arm in ("baseline", "variant")]
-    study.finish(result, arms, terms_of(arms, design, runs, verdict.split.resolution), places)
-    return Explanation(study.id, result, interventions, tuple(statements))
+    answer = study.finish(answer, arms, terms_of(arms, design, runs, verdict.split.resolution), places)
+    return Explanation(study.id, answer, interventions, tuple(statements))

@@ -1,4 +1,4 @@
-"""From a stored study to the record that the report and the panel show."""
+"""From a stored study to its record and its report, and reports as files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from algobias.answer.lab import LabResult
 from algobias.kept.archive import read_archive, stored_runs
 from algobias.kept.inside import MALFORMED, inside, make_inside
 from algobias.kept.store import Store
 from algobias.kept.studies import REPORTS, damaged_study
-from algobias.report.html import render, write
+from algobias.report.figures.lab import lab_svg
+from algobias.report.html import render
+from algobias.report.lab import output_kind, render_lab
 from algobias.report.record import StudyRecord
-from algobias.training.checkpoints import PRIVATE_FOLDER, disk, write_whole
+from algobias.training.checkpoints import PRIVATE_FOLDER, disk, replace_file, write_whole
+
+PUBLIC_FILE = 0o666
+"""A report that is written where its reader asked for it is as private as the reader's other files."""
+
+
+def write(record: StudyRecord, path: Path) -> Path:
+    """Write the report to ``path``, whole or not at all, and return the path.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    return _put(path, render(record))
+
+
+def write_lab(result: LabResult, path: Path) -> Path:
+    """Write a lab's page or picture, whole or not at all; which one follows from the name.
+
+    Raises:
+        BadInput: Neither .html nor .svg.
+        OSError: The file cannot be written.
+    """
+    return _put(path, render_lab(result) if output_kind(path) == ".html" else lab_svg(result))
+
+
+def _put(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, text.encode(), PUBLIC_FILE)
+    return path
 
 
 def record_of(store: Store, study: str) -> StudyRecord:
@@ -28,9 +59,9 @@ def record_of(store: Store, study: str) -> StudyRecord:
     row = store.find_study(study)
     archive = read_archive(row)
     return StudyRecord(
-        result=archive.result,
+        result=archive.answer.to_json(),
         runs=stored_runs(store, archive.places),
-        differences=archive.result.get("differences", []),
+        differences=list(archive.answer.differences),
         recipes=archive.recipes,
         command=archive.command,
         environment=archive.environment,
@@ -49,7 +80,7 @@ def write_report(store: Store, study: str) -> Path:
         BadInput: No such study, not finished, damaged, runs missing; the report cannot be written.
     """
     record = record_of(store, study)
-    name = str(record.result["study"])
+    name = str(record.answer.study)
     if store.writable:
         return write_inside(store.path, name, record)
     path = Path.cwd() / f"{name}.html"

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from algobias.report import build
+from algobias.studies import reports
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "kills.json"
@@ -356,12 +356,12 @@ def prepared() -> Iterator[None]:
     from algobias.studies.explain import run as explaining  # noqa: F401
 
     torch.set_num_threads(1)
-    drawn = build.render
-    build.render = lambda record: "a report"
+    drawn = reports.render
+    reports.render = lambda record: "a report"
     try:
         yield
     finally:
-        build.render = drawn
+        reports.render = drawn
 
 
 def measure_all(share: float) -> dict[str, Any]:

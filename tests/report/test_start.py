@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from made_studies import case
 
+from algobias.answer.answer import Answer
 from algobias.kept.archive import Archive, Place
 from algobias.kept.store import Store
 from algobias.kept.tables import Terms
@@ -66,7 +67,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             store.put(address, run.outcome.seed, run.outcome, recipe, "digits")
             places.append(Place(run.arm, run.replicate, run.length, address, run.outcome.seed))
         archive = Archive(
-            {**study.result, "study": ID, "warnings": []},
+            Answer.from_json({**study.result, "study": ID, "warnings": []}),
             tuple(places),
             {},
             "algobias audit digits",

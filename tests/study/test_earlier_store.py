@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from algobias.report.build import write_report
 
 from algobias.kept.store import Store
 from algobias.running.spec import spec_from
@@ -27,6 +26,7 @@ from algobias.studies.control.run import run_control
 from algobias.studies.control.spec import control_spec
 from algobias.studies.explain.run import run_explain
 from algobias.studies.explain.spec import explain_spec
+from algobias.studies.reports import write_report
 
 DATABASE = Path(__file__).with_name("earlier_store.sqlite.gz")
 AUDIT_ID, EXPLAIN_ID, CONTROL_ID = "505fab9b85a1", "8432610a3764", "9a4836976e1e"

@@ -15,7 +15,8 @@ from torch import nn
 from algobias.components.local_sgd import LocalSGD
 from algobias.errors import BadInput
 from algobias.levers import local_sgd, schedule
-from algobias.levers.local_sgd import LocalUpdates, class_shards
+from algobias.levers.class_shards import class_shards
+from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part, parse
 from algobias.recipe import Recipe
 from algobias.tasks.classification import accuracy, classification_loss

@@ -214,6 +214,15 @@ def test_a_share_of_a_lever_divides_what_the_others_leave(name: str) -> None:
     check_portions(half.apply(recipe), name)
 
 
+def test_what_a_recipe_leaves_out_counts_as_its_default() -> None:
+    """Four workers, which a recipe written by hand need not spell out, share out a batch of 16."""
+    part = {"name": "local_sgd", "revision": LEVERS["local_sgd"].revision, "options": {"every": 2}}
+    recipe = TASK.recipe().edit(parts=[part])
+    assert portion(recipe, "workers") == 4
+    with pytest.raises(BadInput, match=r"local_sgd.workers: 4 .* the batch of 6"):
+        check_portions(recipe.edit(batch=6))
+
+
 def test_real_processes_share_out_what_other_parts_leave() -> None:
     """Eight micro-batches in each of four workers, of 16 examples."""
     workers = made("workers:4").parts[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,17 @@ def draws() -> tuple[float, float, float]:
 def test_all_states_are_put_back_also_after_an_exception() -> None:
     before, own = GlobalStates.now().comparable(), torch.Generator().manual_seed(1)
     first = own.get_state()
-    with suppress(ZeroDivisionError), own_randomness(own):
-        draws(), torch.rand((), generator=own)
-        assert GlobalStates.now().comparable() != before
-        raise ZeroDivisionError
+    moved = []
+
+    def draw_and_fail() -> None:
+        with own_randomness(own):
+            draws(), torch.rand((), generator=own)
+            moved.append(GlobalStates.now().comparable() != before)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        draw_and_fail()
+    assert moved == [True]
     assert GlobalStates.now().comparable() == before
     assert torch.equal(own.get_state(), first)
 

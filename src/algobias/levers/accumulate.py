@@ -9,6 +9,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.division import Division
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
@@ -62,6 +63,15 @@ class Accumulate(Part):
         """Geometric in the micro-batches; the nearest number that divides the examples there are for them."""
         now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
         return self.with_options(count=divisor(now, self.count, fraction, of=examples))
+
+    @property
+    def wants_one_gradient(self) -> bool:
+        """It shares the work out itself."""
+        return True
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The gradient's work."""
+        return (Division(self.name, self.name, self.count),)
 
     def splits(self, recipe: Recipe) -> bool:
         """Micro-batches."""

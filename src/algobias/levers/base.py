@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
-from algobias.levers.order import placed
-from algobias.levers.portions import check_portions
+from algobias.errors import BadInput
+from algobias.levers.card import Card, Place
+from algobias.levers.division import Division
 from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import PartSpec, Recipe
@@ -16,59 +17,11 @@ from algobias.spelling import Spelled, validate_options
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
-"""Where a lever acts itself (everything downstream of it then differs as well).
-
-``init``: the untrained network. ``data``: which examples an update draws, or their inputs. ``labels``: the
-labels of the same examples.
-``gradients``: the gradient at the same weights on the same batch. ``statistics``: the buffers after the
-same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
-evaluated, where those that are trained stay the same. ``budget``: the planned end.
-"""
-
-
 Stage = Literal["examples", "copies", "content", "weights"]
 """What a part does to a batch, in the order in which it is done: draw other examples, add copies of them,
 change what they hold, weigh them. In another order a later part would undo an earlier one."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a user should know before pulling a lever.
-
-    Attributes:
-        summary: One sentence: what it does.
-        saves: What it makes cheaper, or "nothing".
-        costs: What it makes dearer, or "nothing".
-        acts_on: The places where it acts itself, over all its settings (the activity check looks there).
-        moves: Coordinates of the bias it is known to move.
-        not_when: When it is known not to help, or to hurt.
-        references: Paper and year.
-        examples: Spellings for the command line; the first is the working setting of the tests. Together
-            they act in every place of ``acts_on``.
-        gradients: Gradient evaluations per example drawn, at the first example; 1 changes nothing.
-        alters_data: It removes training examples: a gap at matched fit is then ``data``.
-        alters_loss: It makes the training loss incomparable: arms are matched on the training metric.
-        needs: What a task must have for it to act: ``batch_norm`` layers, ``images`` as inputs.
-        controls: Settings worth trying against it, where it is a change and not a control; in the spelling
-            of ``--control``.
-    """
-
-    summary: str
-    saves: str
-    costs: str
-    acts_on: tuple[Place, ...]
-    moves: tuple[str, ...]
-    not_when: str
-    references: tuple[str, ...]
-    examples: tuple[str, ...]
-    gradients: float = 1.0
-    alters_data: bool = False
-    alters_loss: bool = False
-    needs: tuple[Literal["batch_norm", "images"], ...] = ()
-    controls: tuple[str, ...] = ()
 
 
 class Lever(Spelled):
@@ -182,6 +135,10 @@ class Part(Lever):
         Raises:
             BadInput: It does not go with one of the others, or cannot divide the examples that they leave it.
         """
+        # These know all parts, which are made from what is defined here.
+        from algobias.levers.order import placed
+        from algobias.levers.portions import check_portions
+
         kept = tuple(part for part in recipe.parts if part.name != self.name)
         edited = recipe.edit(parts=[part.model_dump() for part in placed(kept, self.spec())])
         check_portions(edited, self.name)
@@ -215,6 +172,38 @@ class Part(Lever):
     def splits(self, recipe: Recipe) -> bool:
         """Whether the gradient of a batch of ``recipe`` is joined from those of pieces of it, as a mean."""
         return False
+
+    @property
+    def one_gradient_each(self) -> bool:
+        """Whether it hands on a gradient for each worker, not their mean."""
+        return False
+
+    @property
+    def wants_one_gradient(self) -> bool:
+        """Whether it works on one gradient, which no earlier part has shared out among workers."""
+        return False
+
+    def cannot_follow(self, earlier: Part) -> bool:
+        """Whether it has no place after another part of a recipe."""
+        return earlier.one_gradient_each and self.wants_one_gradient
+
+    @property
+    def shards_examples(self) -> bool:
+        """Whether every worker has examples of its own, from which alone it may draw."""
+        return False
+
+    @property
+    def draws_from_all(self) -> bool:
+        """Whether it draws other examples, from all there are."""
+        return False
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """Equal parts that it makes of its examples in a recipe with this batch."""
+        return ()
+
+    def multiplied(self, factor: int) -> int:
+        """By what a batch is multiplied after this part, where it was multiplied by ``factor`` before."""
+        return factor
 
     def spec(self) -> PartSpec:
         """This part as pure data."""
@@ -259,6 +248,26 @@ class Part(Lever):
         return 0.0
 
 
+def part_from(spec: PartSpec) -> Part | None:
+    """Make the part that a recipe names, of whatever revision.
+
+    Returns:
+        The part; None where no part has this name or these options, which is refused where it is built.
+    """
+    kind = next((cls for cls in Part.__subclasses__() if cls.name == spec.name), None)
+    if kind is None:
+        return None
+    try:
+        return validate_options(kind, dict(spec.options))
+    except BadInput:
+        return None
+
+
+def known_parts(specs: Iterable[PartSpec]) -> list[Part]:
+    """Make the parts that a recipe names, as far as there are such."""
+    return [part for part in map(part_from, specs) if part is not None]
+
+
 @dataclass(frozen=True)
 class Context:
     """What a part may know about the run it acts in.
@@ -286,4 +295,15 @@ class Context:
     gather: Any = None
 
 
-__all__ = ["STAGES", "Card", "Context", "Lever", "Part", "Place", "Stage", "Statistics"]
+__all__ = [
+    "STAGES",
+    "Card",
+    "Context",
+    "Lever",
+    "Part",
+    "Place",
+    "Stage",
+    "Statistics",
+    "known_parts",
+    "part_from",
+]

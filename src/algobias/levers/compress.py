@@ -10,6 +10,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.division import Division
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
@@ -88,6 +89,19 @@ class Compress(Part):
         if self.kind == now.kind == "powersgd":
             return self.with_options(rank=whole_between(now.rank, self.rank, fraction))
         raise NoShare(f"{self.kind} is a kind of compression, of which there is no part")
+
+    @property
+    def one_gradient_each(self) -> bool:
+        """Each worker compresses its own."""
+        return True
+
+    def cannot_follow(self, earlier: Part) -> bool:
+        """Workers that go their own way send weights, not gradients."""
+        return earlier.name == "local_sgd"
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The gradient's work."""
+        return (Division(self.name, "compress.workers", self.workers),) if self.kind != "none" else ()
 
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""

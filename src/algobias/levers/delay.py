@@ -109,6 +109,10 @@ class Delay(Part):
         """Fresh gradients, and the momentum is the optimizer's own."""
         return self.tau == 0 and self.momentum != "shifted"
 
+    def cannot_follow(self, earlier: Part) -> bool:
+        """Workers that go their own way have no common weights to be old."""
+        return earlier.name == "local_sgd"
+
     def apply(self, recipe: Recipe) -> Recipe:
         """Append this part; momentum and learning rate as asked for.
 

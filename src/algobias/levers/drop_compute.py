@@ -13,6 +13,7 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.division import Division
 from algobias.levers.size import NoShare, between, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
@@ -131,6 +132,14 @@ class Dropped(Part):
         if (self.p is None) == (self.threshold is None):
             raise BadInput("drop_compute", self.spelling(), "one of p=... and a threshold")
         return super().apply(recipe)
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """All examples of an update: into workers, and their micro-batches where times are modelled."""
+        field = "drop_compute.workers"
+        if self.threshold is not None:
+            parts, written = self.workers * self.micro, f"{self.workers} x {self.micro}"
+            return (Division(self.name, field, parts, "drawn", written),)
+        return (Division(self.name, field, self.workers, "drawn"),) if self.scale == "worker" else ()
 
     def splits(self, recipe: Recipe) -> bool:
         """What is left of the batch stands for all of it."""

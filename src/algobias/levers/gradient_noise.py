@@ -11,6 +11,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.division import Division
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
 from algobias.levers.workers import mean_buffers, spread, worker_gradients
@@ -82,6 +83,17 @@ class GradientNoise(Part):
     def idle(self, recipe: Recipe) -> bool:
         """The recipe's own batch is as noisy already."""
         return not self.missing(recipe.batch)
+
+    @property
+    def wants_one_gradient(self) -> bool:
+        """Additive noise is made of chunks of one batch."""
+        return self.kind == "additive"
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The gradient's work, into chunks."""
+        if self.kind != "additive" or self.like >= batch:
+            return ()
+        return (Division(self.name, "gradient_noise.chunks", self.chunks),)
 
     def splits(self, recipe: Recipe) -> bool:
         """Chunks."""

@@ -106,6 +106,17 @@ class ImageSize(Part):
         """The full size, always."""
         return cls(scales="1")
 
+    @property
+    def draws_from_all(self) -> bool:
+        """Where smaller images are traded for more of them."""
+        return self.mode == "batch"
+
+    def multiplied(self, factor: int) -> int:
+        """As many more images as the sizes allow: what divides the number of each size."""
+        if self.mode == "constant":
+            return factor
+        return factor * math.gcd(*map(more_images, numbers_in(self.scales)))
+
     def part_of(self, fraction: float, recipe: Recipe) -> ImageSize:
         """Linear in the share of the updates that have other images than the full ones.
 

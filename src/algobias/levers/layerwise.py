@@ -124,6 +124,11 @@ class LayerWise(Part):
             raise BadInput("layerwise", f"{self.kind} with {recipe.optimizer.name}", wanted)
         return super().apply(recipe)
 
+    @property
+    def wants_one_gradient(self) -> bool:
+        """Its ratios are of the gradient that is stepped with."""
+        return True
+
     def update(self, transform: Transform, context: Context) -> Transform:
         """Scale gradients before the optimizer (lars), or its step afterwards (lamb)."""
         if self.kind == "none":

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import Field
 
-from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.class_shards import from_class_shards
+from algobias.levers.division import Division
 from algobias.levers.schedule import rate, warmup_updates
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
@@ -24,7 +24,6 @@ from algobias.levers.workers import (
     worker_gradients,
 )
 from algobias.recipe import Recipe
-from algobias.seeding.streams import generator
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,6 +118,31 @@ class LocalUpdates(Part):
         """A single worker, of whose memory nothing is lost and whose moves nobody rescales."""
         return self == type(self).neutral(recipe)
 
+    @property
+    def one_gradient_each(self) -> bool:
+        """Each worker steps with its own."""
+        return True
+
+    @property
+    def wants_one_gradient(self) -> bool:
+        """It shares the work out itself."""
+        return True
+
+    def cannot_follow(self, earlier: Part) -> bool:
+        """Other ways to share the work out do not go with it; an average would be reset with the memory."""
+        reset = earlier.name == "ema" and self.momentum == "reset"
+        return reset or earlier.name in ("workers", "delay") or super().cannot_follow(earlier)
+
+    @property
+    def shards_examples(self) -> bool:
+        """Where examples are shared out by class."""
+        return self.shards != "shared"
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The gradient's work; the batch itself where each worker draws from its own shard."""
+        own = Division(self.name, "local_sgd.workers", self.workers)
+        return (own, replace(own, of="batch")) if self.shards_examples else (own,)
+
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""
         return self.workers > 1
@@ -168,42 +192,7 @@ class LocalUpdates(Part):
         """
         if self.shards == "shared" or self.workers == 1:
             return sampler
-        if context.all_labels is None:
-            raise BadInput("local_sgd.shards", "classes", "shared, where the task's labels are not classes")
-        size = context.recipe.batch // self.workers
-        parts = class_shards(context.used, context.all_labels[context.used], self.workers)
-        smallest = min(len(part) for part in parts)
-        if smallest < size:
-            raise BadInput("local_sgd.workers", self.workers, f"shards of at least {size} examples")
-        per_epoch = smallest // size
-        kept: dict[int, tuple[int, list[Tensor]]] = {}
-
-        def shuffled(seed: int, epoch: int) -> list[Tensor]:
-            found = kept.get(seed)
-            if found is None or found[0] != epoch:
-                orders = [
-                    generator(seed, f"shard {k}", epoch).permutation(len(p)) for k, p in enumerate(parts)
-                ]
-                kept[seed] = (
-                    epoch,
-                    [
-                        part[torch.from_numpy(np.ascontiguousarray(order))]
-                        for part, order in zip(parts, orders, strict=True)
-                    ],
-                )
-            return kept[seed][1]
-
-        def draw(update: int, seeds: tuple[int, ...]) -> tuple[Batch, Key]:
-            _, key = sampler(update, seeds)
-            epoch, place = divmod(update, per_epoch)
-            rows = slice(place * size, (place + 1) * size)
-            drawn = [torch.cat([part[rows] for part in shuffled(seed, epoch)]) for seed in seeds]
-            index = torch.stack(drawn) if key.index.dim() > 1 else drawn[0]
-            return context.gather(index, seeds, epoch), replace(
-                key, epoch=epoch, index=index, slices=self.workers
-            )
-
-        return draw
+        return from_class_shards(sampler, context, self.workers)
 
     def gradient(self, grad: GradFn, context: Context) -> GradFn:
         """Every worker's gradient on its part of the batch."""
@@ -291,9 +280,3 @@ class LocalUpdates(Part):
 def _tensors(recipe: Recipe) -> int:
     """Tensors of the size of the weights that the optimizer remembers."""
     return 2 if recipe.optimizer.name in ("adam", "adamw") else int(recipe.optimizer.momentum > 0)
-
-
-def class_shards(used: Tensor, labels: Tensor, workers: int) -> list[Tensor]:
-    """Examples sorted by class and cut into ``workers`` shards of equal size, up to one."""
-    order = used[torch.argsort(labels, stable=True)]
-    return [part.sort().values for part in torch.tensor_split(order, workers)]

@@ -9,86 +9,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from algobias.errors import BadInput
-from algobias.levers.size import more_images, numbers_in
+from algobias.levers.base import known_parts
+from algobias.levers.division import Division
 from algobias.recipe import PartSpec, Recipe
-
-
-@dataclass(frozen=True)
-class Division:
-    """Equal parts that a part of a recipe makes of its examples.
-
-    Attributes:
-        part: Its name.
-        field: The option that says how many.
-        count: How many.
-        of: What it divides: ``gradient``, what other parts of this kind leave; ``drawn``, all examples of an
-            update; ``batch``, the recipe's batch.
-        value: What multiplies to ``count``, where it is several options.
-    """
-
-    part: str
-    field: str
-    count: int
-    of: Literal["gradient", "drawn", "batch"] = "gradient"
-    value: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.field}={self.value or self.count}"
 
 
 def divisions(parts: Iterable[PartSpec], batch: int) -> list[Division]:
     """Every division that parts make of a batch, in their order."""
-    return [division for part in parts for division in _made_by(part, batch) if division.count > 1]
-
-
-def _made_by(part: PartSpec, batch: int) -> list[Division]:
-    name, options = part.name, part.options
-
-    def whole(option: str) -> int:
-        return int(options.get(option) or 1)
-
-    if name == "workers":
-        of: Literal["drawn", "gradient"] = "drawn" if options.get("norm") == "synchronous" else "gradient"
-        return [Division(name, name, whole("count"), of)]
-    if name == "accumulate":
-        return [Division(name, name, whole("count"))]
-    if name == "compress" and options.get("kind") != "none":
-        return [Division(name, "compress.workers", whole("workers"))]
-    if name == "local_sgd":
-        shards = [Division(name, "local_sgd.workers", whole("workers"), "batch")]
-        made = [Division(name, "local_sgd.workers", whole("workers"))]
-        return made + shards * (options.get("shards", "shared") != "shared")
-    if name == "gradient_noise" and options.get("kind") == "additive" and whole("like") < batch:
-        return [Division(name, "gradient_noise.chunks", whole("chunks"))]
-    if name == "repeat" and options.get("keep") == "batch":
-        return [Division(name, name, whole("copies"), "batch")]
-    if name == "drop_compute" and options.get("threshold") is not None:
-        workers, micro = whole("workers"), whole("micro")
-        written = f"{workers} x {micro}"
-        return [Division(name, "drop_compute.workers", workers * micro, "drawn", written)]
-    if name == "drop_compute" and options.get("scale") == "worker":
-        return [Division(name, "drop_compute.workers", whole("workers"), "drawn")]
-    return []
+    made = [division for part in known_parts(parts) for division in part.divisions(batch)]
+    return [division for division in made if division.count > 1]
 
 
 def multiplied(parts: Iterable[PartSpec]) -> int:
-    """By what parts multiply the batch before it is shared out.
+    """Give the factor by which parts multiply the batch before it is shared out.
 
     Where that differs from update to update: what divides all of the factors.
     """
     factor = 1
-    for part in parts:
-        options = part.options
-        if part.name == "repeat":
-            # With keep=batch all examples are drawn anew.
-            copies = int(options.get("copies") or 1)
-            factor = 1 if options.get("keep") == "batch" and copies > 1 else factor * copies
-        elif part.name == "image_size" and options.get("mode", "constant") != "constant":
-            factor *= math.gcd(*map(more_images, numbers_in(str(options["scales"]))))
+    for part in known_parts(parts):
+        factor = part.multiplied(factor)
     return factor
 
 

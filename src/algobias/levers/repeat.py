@@ -10,6 +10,7 @@ from pydantic import Field
 
 from algobias.lazy import attributes_from, torch
 from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.division import Division
 from algobias.levers.size import divisor, whole_between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
@@ -73,6 +74,19 @@ class Repeat(Part):
         if self.keep == "batch":
             return self.with_options(copies=divisor(now, self.copies, fraction, of=recipe.batch))
         return self.with_options(copies=whole_between(now, self.copies, fraction))
+
+    @property
+    def draws_from_all(self) -> bool:
+        """Where the batch keeps its size and holds fewer distinct examples."""
+        return self.keep == "batch"
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The batch, into copies, where it keeps its size."""
+        return (Division(self.name, self.name, self.copies, "batch"),) if self.keep == "batch" else ()
+
+    def multiplied(self, factor: int) -> int:
+        """M times, or anew: with ``keep=batch`` all examples are drawn anew."""
+        return 1 if self.keep == "batch" and self.copies > 1 else factor * self.copies
 
     def gradients_per_example(self) -> float:
         """M where all examples of the batch are kept."""

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.levers.base import Card, Context, Part
+from algobias.levers.division import Division
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
@@ -178,6 +179,16 @@ class Workers(Part):
         """Geometric in the workers; the nearest number that divides the examples there are for them."""
         now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
         return self.with_options(count=divisor(now, self.count, fraction, of=examples))
+
+    @property
+    def wants_one_gradient(self) -> bool:
+        """It shares the work out itself."""
+        return True
+
+    def divisions(self, batch: int) -> tuple[Division, ...]:
+        """The gradient's work; all examples where statistics are of the whole batch."""
+        of: Literal["drawn", "gradient"] = "drawn" if self.norm == "synchronous" else "gradient"
+        return (Division(self.name, self.name, self.count, of),)
 
     def splits(self, recipe: Recipe) -> bool:
         """Each worker has a part of the batch."""

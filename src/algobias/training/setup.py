@@ -44,8 +44,7 @@ class Setup:
         check_order(recipe.parts)
         self.recipe, self.task = recipe, task
         parts: list[Part] = [build_part(spec) for spec in recipe.parts]
-        # With every option spelled out, which a recipe written by hand may leave out.
-        check_portions(recipe.edit(parts=[part.spec().model_dump() for part in parts]))
+        check_portions(recipe)
         used = task.used_index(recipe.data)
         source = task.train.to(device)
         context = Context(

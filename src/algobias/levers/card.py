@@ -1,0 +1,53 @@
+"""What a user should know of a lever before pulling it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
+"""Where a lever acts itself (everything downstream of it then differs as well).
+
+``init``: the untrained network. ``data``: which examples an update draws, or their inputs. ``labels``: the
+labels of the same examples.
+``gradients``: the gradient at the same weights on the same batch. ``statistics``: the buffers after the
+same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
+evaluated, where those that are trained stay the same. ``budget``: the planned end.
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user should know before pulling a lever.
+
+    Attributes:
+        summary: One sentence: what it does.
+        saves: What it makes cheaper, or "nothing".
+        costs: What it makes dearer, or "nothing".
+        acts_on: The places where it acts itself, over all its settings (the activity check looks there).
+        moves: Coordinates of the bias it is known to move.
+        not_when: When it is known not to help, or to hurt.
+        references: Paper and year.
+        examples: Spellings for the command line; the first is the working setting of the tests. Together
+            they act in every place of ``acts_on``.
+        gradients: Gradient evaluations per example drawn, at the first example; 1 changes nothing.
+        alters_data: It removes training examples: a gap at matched fit is then ``data``.
+        alters_loss: It makes the training loss incomparable: arms are matched on the training metric.
+        needs: What a task must have for it to act: ``batch_norm`` layers, ``images`` as inputs.
+        controls: Settings worth trying against it, where it is a change and not a control; in the spelling
+            of ``--control``.
+    """
+
+    summary: str
+    saves: str
+    costs: str
+    acts_on: tuple[Place, ...]
+    moves: tuple[str, ...]
+    not_when: str
+    references: tuple[str, ...]
+    examples: tuple[str, ...]
+    gradients: float = 1.0
+    alters_data: bool = False
+    alters_loss: bool = False
+    needs: tuple[Literal["batch_norm", "images"], ...] = ()
+    controls: tuple[str, ...] = ()

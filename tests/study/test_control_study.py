@@ -128,7 +128,7 @@ def test_an_audit_that_failed_before_its_runs_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is called broken, and there is nothing that could be compared with a control."""
-    monkeypatch.setattr("algobias.studies.audit.null_check", lambda *_: "sam:0 leads to other weights")
+    monkeypatch.setattr("algobias.running.prechecks.null_check", lambda *_: "sam:0 leads to other weights")
     with Store(tmp_path) as store:
         spec = spec_from({"task": "digits", "change": ["sam:0.1"], "tolerance": 1.0, "probes": "none"})
         audit = run_audit(spec, store, Options(workers=0))

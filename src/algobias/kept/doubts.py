@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from algobias.errors import BadInput
 from algobias.judge.design import Run
 from algobias.kept.csvfile import Row
-from algobias.kept.logged import Log, killed_among
+from algobias.kept.logged import Killed, Log, killed_among
 from algobias.kept.tables import Terms
 
 _LOSSES = {"loss", "error", "err", "nll", "perplexity", "ppl", "mse", "rmse", "mae", "wer", "cer", "bpc"}
@@ -75,6 +76,49 @@ def near_nothing(runs: Sequence[Run], lowest: float, terms: Terms) -> list[str]:
         "predictor that knows nothing scores, ask again with --trivial, and a change that broke training is "
         "called so"
     ]
+
+
+def killed_warnings(name: str, killed: Sequence[Killed], as_is: bool) -> list[str]:
+    """Warn of killed runs, once for each length and column.
+
+    Args:
+        name: The table.
+        killed: Its killed runs.
+        as_is: They are judged nevertheless.
+    """
+    warnings = []
+    for column, length in dict.fromkeys((one.column, one.log.length) for one in killed):
+        those = [one for one in killed if (one.column, one.log.length) == (column, length)]
+        seeds = ", ".join(str(one.log.seed) for one in those[:10]) + (", ..." if len(those) > 10 else "")
+        who = f"seed {seeds}" if len(those) == 1 else f"seeds {seeds}"
+        ends = [one.end for one in those if one.end is not None]
+        where = f"at update {min(ends)}" if ends and min(ends) == max(ends) else "early"
+        if ends and min(ends) < max(ends):
+            where = f"at updates {min(ends)} to {max(ends)}"
+        run = f" at length {length:g}" if length != 1 else ""
+        done = "kept as they are" if as_is else "left out as killed (--as-is keeps them)"
+        warnings.append(
+            f"the {column} of {who}{run} in {name} ends {where}, and at least half of the seeds there have "
+            f"update {those[0].shared}: {done}; a run that diverged ends with nan"
+        )
+    return warnings
+
+
+def worst_metric(logs: Sequence[Log], terms: Terms) -> float:
+    """Find the worst test metric: what a diverged run scores where nobody says what that is.
+
+    Raises:
+        BadInput: There is no finite one.
+    """
+    seen = [
+        terms.sign * row.test_metric
+        for log in logs
+        for row in log.rows
+        if row.test_metric is not None and math.isfinite(row.test_metric)
+    ]
+    if not seen:
+        raise BadInput("test_metric", "no finite number", "at least one finite test metric in the two tables")
+    return min(seen)
 
 
 def _seen(lowest: float, terms: Terms) -> str:

@@ -14,7 +14,7 @@ from algobias.recipe import Extension, Recipe
 from algobias.running.replaced import replaced
 from algobias.running.sameness import alike, undoing
 from algobias.running.spec import StudySpec
-from algobias.runs.arm_name import under_control
+from algobias.runs.arm_name import ArmName, under_control
 from algobias.tasks.task import Task
 from algobias.training.loop import LOOP_REVISION
 
@@ -169,6 +169,12 @@ def build_arms(spec: StudySpec, task: Task, controls: Sequence[tuple[Lever, ...]
     for levers in controls:
         lines += replaced(baseline, changes, levers)
     return Arms(spec, task, recipes, changes, controls, told, undone, tuple(dict.fromkeys(lines)))
+
+
+def spoken(arm: str, spec: StudySpec) -> str:
+    """An arm's name as people read it: a control by its lever instead of its number."""
+    name = ArmName.parse(arm)
+    return arm if name.control is None else f"{name.kind}+{spec.control[name.control]}"
 
 
 def _comparable(recipes: dict[str, Recipe]) -> None:

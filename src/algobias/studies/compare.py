@@ -19,7 +19,14 @@ from algobias.judge.plan import Look, replay
 from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
 from algobias.kept.csvfile import read_table
-from algobias.kept.doubts import doubts, near_nothing, oddities, scored_diverged
+from algobias.kept.doubts import (
+    doubts,
+    killed_warnings,
+    near_nothing,
+    oddities,
+    scored_diverged,
+    worst_metric,
+)
 from algobias.kept.logged import Killed, Log, killed_among, logs_of, outcome_of
 from algobias.kept.tables import Terms, read_terms
 
@@ -84,11 +91,11 @@ def compare_tables(
         decays = len({log.length for table in tables.values() for log in table.logs}) > 1
     killed = {arm: killed_among(table.logs) for arm, table in tables.items()}
     for arm, those in killed.items():
-        warnings += _told(tables[arm].name, those, as_is)
+        warnings += killed_warnings(tables[arm].name, those, as_is)
     if not as_is:
         tables = {arm: table.without(killed[arm]) for arm, table in tables.items()}
     trivial = None if terms.trivial is None else terms.sign * terms.trivial
-    lowest = _lowest(tables.values(), terms)
+    lowest = worst_metric([log for table in tables.values() for log in table.logs], terms)
     made = {
         arm: {
             (log.seed, log.length): outcome_of(table.name, log, trivial, lowest, terms.sign)
@@ -197,20 +204,6 @@ class _Table:
         return sorted(kept, key=lambda pair: pair[0])
 
 
-def _lowest(tables: Iterable[_Table], terms: Terms) -> float:
-    """The worst test metric that was seen: what a diverged run scores where nobody says what that is."""
-    seen = [
-        terms.sign * row.test_metric
-        for table in tables
-        for log in table.logs
-        for row in log.rows
-        if row.test_metric is not None and math.isfinite(row.test_metric)
-    ]
-    if not seen:
-        raise BadInput("test_metric", "no finite number", "at least one finite test metric in the two tables")
-    return min(seen)
-
-
 def _resolution(tables: Iterable[_Table], runs: Sequence[Run]) -> float:
     """Smallest step between two test metrics that are judged; of a constant one its last written digit."""
     values = np.concatenate([run.outcome.curve.test_metric for run in runs])
@@ -228,26 +221,6 @@ def _suggested(metrics: Sequence[float]) -> float:
     if not math.isfinite(sd):
         raise BadInput("tolerance", "none given", "a number: the baseline's seeds have no finite sd")
     return float(f"{1.25 * sd:.3g}") or 1e-9
-
-
-def _told(name: str, killed: Sequence[Killed], as_is: bool) -> list[str]:
-    """What a reader is told of killed runs, one warning for each length and column."""
-    warnings = []
-    for column, length in dict.fromkeys((one.column, one.log.length) for one in killed):
-        those = [one for one in killed if (one.column, one.log.length) == (column, length)]
-        seeds = ", ".join(str(one.log.seed) for one in those[:10]) + (", ..." if len(those) > 10 else "")
-        who = f"seed {seeds}" if len(those) == 1 else f"seeds {seeds}"
-        ends = [one.end for one in those if one.end is not None]
-        where = f"at update {min(ends)}" if ends and min(ends) == max(ends) else "early"
-        if ends and min(ends) < max(ends):
-            where = f"at updates {min(ends)} to {max(ends)}"
-        run = f" at length {length:g}" if length != 1 else ""
-        done = "kept as they are" if as_is else "left out as killed (--as-is keeps them)"
-        warnings.append(
-            f"the {column} of {who}{run} in {name} ends {where}, and at least half of the seeds there have "
-            f"update {those[0].shared}: {done}; a run that diverged ends with nan"
-        )
-    return warnings
 
 
 def _left_out(arm: str, killed: Killed) -> LeftOut:

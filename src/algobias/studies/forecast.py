@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,14 +12,13 @@ from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
 from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
-from algobias.recipe import Recipe
-from algobias.running.arms import NOISE_SEEDS, Arms
+from algobias.running.arms import NOISE_SEEDS, Arms, spoken
 from algobias.running.processes import available_cores
 from algobias.running.spec import NO_PROBES
+from algobias.running.timing import measure_update
 from algobias.runs.arm_name import ArmName
 from algobias.seeding.states import own_randomness
-from algobias.studies.study import spoken
-from algobias.training.device import exact_arithmetic, one_thread, wait_for
+from algobias.training.device import exact_arithmetic, one_thread
 from algobias.training.setup import Setup
 from algobias.training.subjects import subject_of
 
@@ -93,7 +90,7 @@ def arm_rows(
         if factor == 0:
             continue
         updates = recipe.planned_end
-        seconds, size, stacked = _measure(arms, recipe, known)
+        seconds, size, stacked = measure_update(arms, recipe, known)
         rows.append(
             {
                 "name": name,
@@ -144,42 +141,3 @@ def _factor(name: str, decays: bool) -> float:
     if decays:
         return (1 + SHORTER) if name.startswith("baseline") else (LONGER + SHORTER)
     return 1.0 if name == "baseline" else EXTENSION
-
-
-def _measure(
-    arms: Arms, recipe: Recipe, known: dict[str, tuple[float, int, bool]]
-) -> tuple[float, int, bool]:
-    """Seconds of one update of one run, bytes of its weights, and whether seeds are stacked.
-
-    Args:
-        arms: Recipes by arm.
-        recipe: The run's; updates of its origin cost what that recipe's do.
-        known: What has been measured: recipes that differ in their length alone are the same here.
-    """
-    key = recipe.model_dump_json(exclude={"budget", "origin"})
-    if key not in known:
-        setup = Setup(recipe, arms.task, torch.device(arms.spec.device))
-        with one_thread():
-            known[key] = _timed(setup, arms.spec.seed)
-    seconds, size, stacked = known[key]
-    if recipe.origin is not None:
-        before = recipe.origin.updates / recipe.planned_end
-        seconds += before * (_measure(arms, recipe.origin.recipe, known)[0] - seconds)
-    return seconds, size, stacked
-
-
-def _timed(setup: Setup, seed: int) -> tuple[float, int, bool]:
-    with own_randomness(), exact_arithmetic(setup.network.device):
-        state = setup.initial((seed,))
-        memory = setup.transform.init(state)
-        times = []
-        for update in range(6):
-            started = time.perf_counter()
-            batch, key = setup.sampler(update, (seed,))
-            grads, after = setup.grad(setup.transform.at(state, memory, key), batch, key)
-            setup.transform.update(grads, memory, replace(state, buffers=after.buffers))
-            wait_for(setup.network.device)
-            times.append(time.perf_counter() - started)
-    size = state.params.nbytes + sum(buffer.nbytes for buffer in state.buffers.values())
-    # The first is slower than the rest; the median of the others is what an update takes.
-    return sorted(times[1:])[2], size, setup.network.stacked

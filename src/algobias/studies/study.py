@@ -20,10 +20,9 @@ from algobias.kept.archive import Archive, Place, environment
 from algobias.kept.store import Store
 from algobias.kept.tables import Terms
 from algobias.probes.base import Probe
-from algobias.running.arms import Arms
+from algobias.running.arms import Arms, spoken
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options, Trainer
-from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
 
 Settled = TypeVar("Settled")
@@ -164,12 +163,6 @@ def read(
     """Read coordinates of the runs that a verdict rests on, at the error level that is printed."""
     spec, error = trainer.arms.spec, verdict.split.errors.printed
     return read_study(trainer, design, verdict, runs, probes, error, lambda arm: spoken(arm, spec))
-
-
-def spoken(arm: str, spec: StudySpec) -> str:
-    """An arm's name as people read it: a control by its lever instead of its number."""
-    name = ArmName.parse(arm)
-    return arm if name.control is None else f"{name.kind}+{spec.control[name.control]}"
 
 
 def terms_of(arms: Arms, design: Design, runs: Sequence[Run], resolution: float | None) -> Terms:

@@ -28,10 +28,9 @@ from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import paired
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
-from algobias.running.arms import Arms
+from algobias.running.arms import Arms, spoken
 from algobias.runs.arm_name import under_control
 from algobias.studies.explain.interventions import Intervention
-from algobias.studies.study import spoken
 
 
 def _by_number(verdict: Verdict) -> dict[int, Recovery]:

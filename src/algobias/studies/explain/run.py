@@ -10,6 +10,7 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
+from algobias.running.arms import spoken
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
@@ -18,7 +19,7 @@ from algobias.studies.explain.found import dose_response, intervention_entries, 
 from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
-from algobias.studies.study import Study, carry_out, read, spoken, terms_of
+from algobias.studies.study import Study, carry_out, read, terms_of
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,9 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from algobias.probes.guard import fingerprint
-from algobias.probes.matrices.lanczos import extreme, tridiagonal
+from algobias.probes.matrices.lanczos import extreme
 from algobias.probes.matrices.operator import hessian
+from algobias.probes.matrices.quadrature import tridiagonal
 from algobias.probes.measure import measure
 from algobias.probes.subject import Subject
 from curvature_peers import PEERS, Found, curvlinops, eigenthings, pyhessian, ritz

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algobias.errors import BadInput, unknown_name
-from algobias.recipe import Budget, Extension, PartSpec, Recipe, difference, recipe_from
+from algobias.recipe import Recipe, recipe_from
+from algobias.recipe_difference import difference
+from algobias.recipe_fields import Budget, Extension, PartSpec
 
 
 def recipe(**changes):

@@ -11,7 +11,7 @@ import pytest
 
 from algobias.errors import MOST_SHOWN, BadInput, shown, unknown_name
 from algobias.kept.tables import Terms
-from algobias.recipe import Budget, OptimizerSpec
+from algobias.recipe_fields import Budget, OptimizerSpec
 from algobias.running.spec import StudySpec, read_spec, spec_from
 from algobias.untrusted import (
     DEEPEST,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 from pydantic import BeforeValidator, ValidationError
 
 from algobias.errors import BadInput, unknown_name
-from algobias.recipe import Frozen, bad_input_from
+from algobias.frozen import Frozen, bad_input_from
 
 
 def number(value: float) -> str:

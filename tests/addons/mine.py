@@ -11,7 +11,8 @@ from pydantic import Field
 
 from algobias.labs.base import Axis, Column, Lab, LabResult, Panel, series, worst
 from algobias.levers.base import Card as LeverCard
-from algobias.levers.base import Context, Lever, Part
+from algobias.levers.base import Lever, Part
+from algobias.levers.context import Context
 from algobias.levers.step import State, Transform
 from algobias.probes import Card, Probe, Reading, Subject
 from algobias.recipe import Recipe

@@ -12,7 +12,8 @@ from torch import nn
 
 from algobias.addons import from_file
 from algobias.labs.base import Lab, LabResult
-from algobias.levers.base import Context, Lever, Part
+from algobias.levers.base import Lever, Part
+from algobias.levers.context import Context
 from algobias.levers.step import State, Transform
 from algobias.probes import Probe, Reading, Subject
 from algobias.tasks.registry import load_task

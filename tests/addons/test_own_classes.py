@@ -13,7 +13,8 @@ from algobias.errors import BadInput
 from algobias.labs.registry import parse as parse_lab
 from algobias.levers.registry import build_part, parse, parse_many
 from algobias.probes.registry import parse_many as parse_probes
-from algobias.recipe import PartSpec, Recipe, recipe_from
+from algobias.recipe import Recipe, recipe_from
+from algobias.recipe_fields import PartSpec
 
 HERE = Path(__file__).parent
 TASK = f"{HERE.parent / 'product_task.py'}:task"

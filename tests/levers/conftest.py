@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from algobias.recipe import Budget, OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Budget, OptimizerSpec
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from algobias.levers.base import Card, Context, Lever, Part
+from algobias.levers.base import Card, Lever, Part
+from algobias.levers.context import Context
 from algobias.levers.registry import LEVERS, parse
 from algobias.levers.step import State, Transform
 from algobias.recipe import Recipe

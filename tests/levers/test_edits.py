@@ -11,7 +11,9 @@ import torch
 from algobias.errors import BadInput
 from algobias.levers.registry import LEVERS, parse, parse_many
 from algobias.levers.schedule import rate, warmup_updates
-from algobias.recipe import MOST_UPDATES, Budget, DataSpec, Extension, Recipe, difference, recipe_from
+from algobias.recipe import Recipe, recipe_from
+from algobias.recipe_difference import difference
+from algobias.recipe_fields import MOST_UPDATES, Budget, DataSpec, Extension
 from algobias.tasks.registry import load_task
 
 

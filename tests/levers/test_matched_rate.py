@@ -14,8 +14,9 @@ from algobias.errors import BadInput
 from algobias.levers.batch import noise_gain, stable_gain
 from algobias.levers.match_stability import MatchStability, algorithm_of
 from algobias.levers.registry import parse, parse_many
-from algobias.probes.families.curvature import stable_product
-from algobias.recipe import Recipe, difference
+from algobias.probes.families.eigen_solver import stable_product
+from algobias.recipe import Recipe
+from algobias.recipe_difference import difference
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.theory.stability import Algorithm, mean_square_threshold

@@ -13,7 +13,8 @@ from algobias.errors import BadInput
 from algobias.levers.optimizer import build_transform
 from algobias.levers.registry import parse
 from algobias.levers.step import State
-from algobias.recipe import OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import OptimizerSpec
 
 P, STEPS = 7, 300
 

@@ -14,7 +14,7 @@ from algobias.models.mlp import mlp
 from algobias.models.norm import norm_layer
 from algobias.models.registry import build, summaries
 from algobias.models.resnet import resnet
-from algobias.recipe import ModelSpec
+from algobias.recipe_fields import ModelSpec
 
 
 def count(net: nn.Module) -> int:

@@ -12,7 +12,7 @@ from scipy import stats
 from tests.probes.patterns import PATTERNS, cross_entropy
 from torch import Tensor, nn
 
-from algobias.probes.families.curvature import COLD_EVERY
+from algobias.probes.families.eigen_solver import COLD_EVERY
 from algobias.probes.families.sharpness import AverageSharpness
 from algobias.probes.families.spectrum import ratio_interval, smoothed
 from algobias.probes.families.traces import deflated_trace

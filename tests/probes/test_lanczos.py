@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from algobias.probes.matrices.lanczos import Asymmetric, Krylov, extreme, quadrature, tridiagonal
+from algobias.probes.matrices.lanczos import Asymmetric, Krylov, extreme
 from algobias.probes.matrices.operator import explicit
+from algobias.probes.matrices.quadrature import quadrature, tridiagonal
 from algobias.probes.reading import Unavailable
 
 

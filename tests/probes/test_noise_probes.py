@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from algobias.probes.families.noise import alignment
+from algobias.probes.families.noise_covariance import alignment
 from algobias.probes.matrices.linear import explicit
 from algobias.probes.matrices.moments import Covariance, moments
 from algobias.probes.measure import measure, take

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from algobias.errors import BadInput
 from algobias.kept.store import Store
-from algobias.recipe import Extension, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Extension
 from algobias.running.executor import Executor, InternalError, OutOfTime, WorkerDied
 from algobias.running.job import Job
 from algobias.running.pool import start_executor

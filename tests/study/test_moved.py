@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from algobias.coordinates.moved import Coordinate, comparability, plain_words, shifts
-from algobias.recipe import ModelSpec
+from algobias.recipe_fields import ModelSpec
 from algobias.tasks.registry import load_task
 
 ONE_LOOK = 0.025

@@ -20,7 +20,8 @@ from algobias.errors import BadInput, StoreError
 from algobias.kept.outcomes import outcome_from, outcome_json
 from algobias.kept.runfiles import RunFiles
 from algobias.kept.store import Store
-from algobias.recipe import Budget, OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Budget, OptimizerSpec
 from algobias.runs.cost import Cost
 from algobias.runs.observer import Check, Snapshot
 from algobias.runs.outcome import Curve, Outcome

@@ -69,7 +69,7 @@ def test_a_mistaken_preset_is_told(entry: BuiltIn, text: str, told: str) -> None
 def test_weight_decay_of_matrices_only() -> None:
     from algobias.levers.optimizer import build_transform
     from algobias.levers.step import Layout, State
-    from algobias.recipe import OptimizerSpec
+    from algobias.recipe_fields import OptimizerSpec
 
     layout = Layout(("weight", "bias"), (torch.Size([2, 2]), torch.Size([2])), (0, 4, 6))
     state, still = State(torch.ones(6), {}, layout), torch.zeros(6)
@@ -94,7 +94,7 @@ def test_weight_decay_of_matrices_only() -> None:
 
 
 def test_the_usual_decay_leaves_addresses_as_they_were() -> None:
-    from algobias.recipe import OptimizerSpec
+    from algobias.recipe_fields import OptimizerSpec
 
     assert "decay" not in OptimizerSpec(lr=0.1).model_dump(mode="json")
     assert OptimizerSpec(lr=0.1, decay="matrices").model_dump(mode="json")["decay"] == "matrices"

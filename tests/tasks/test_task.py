@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset, Subset
 
 from algobias.errors import BadInput
-from algobias.recipe import DataSpec, ModelSpec
+from algobias.recipe_fields import DataSpec, ModelSpec
 from algobias.tasks import Task
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.labels import label_key, stratified, with_labels

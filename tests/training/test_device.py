@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from algobias.levers.registry import parse
-from algobias.recipe import Budget
+from algobias.recipe_fields import Budget
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic, one_thread

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.recipe import Extension
+from algobias.recipe_fields import Extension
 from algobias.runs.observer import Interrupted
 from algobias.seeding.states import seeded
 from algobias.seeding.streams import generator

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from algobias.probes.cadence import Cadence
 from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
-from algobias.recipe import Budget
+from algobias.recipe_fields import Budget
 from algobias.runs.observer import Interrupted
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task

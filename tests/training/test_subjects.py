@@ -11,7 +11,7 @@ from algobias.errors import BadInput
 from algobias.levers.registry import parse
 from algobias.probes.measure import take
 from algobias.probes.registry import parse as probe
-from algobias.recipe import Budget
+from algobias.recipe_fields import Budget
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train

@@ -100,7 +100,7 @@ def compare(
     from algobias.report.terminal import verdict_panel
     from algobias.studies.compare import compare_tables
     from algobias.studies.reports import write, write_inside
-    from algobias.training.checkpoints import disk
+    from algobias.training.whole_files import disk
 
     failing = verdicts(fail_on)
     given: dict[str, Any] = {

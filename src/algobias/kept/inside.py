@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 
 from algobias.errors import StoreError
-from algobias.training.checkpoints import PRIVATE_FOLDER, disk
+from algobias.training.whole_files import PRIVATE_FOLDER, disk
 
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 """What reading content of the wrong shape may raise."""

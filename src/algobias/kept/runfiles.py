@@ -28,14 +28,8 @@ from algobias.kept.outcomes import (
 )
 from algobias.runs.observer import Check, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
-from algobias.training.checkpoints import (
-    PRIVATE_FILE,
-    disk,
-    load_snapshot,
-    save_snapshot,
-    save_weights,
-    write_whole,
-)
+from algobias.training.checkpoints import load_snapshot, save_snapshot, save_weights
+from algobias.training.whole_files import PRIVATE_FILE, disk, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,7 +29,7 @@ from algobias.kept.studies import Studies, StudyRow, plain_object
 from algobias.recipe import Recipe
 from algobias.runs.observer import Snapshot
 from algobias.runs.outcome import Outcome
-from algobias.training.checkpoints import PRIVATE_FOLDER, disk, replace_file
+from algobias.training.whole_files import PRIVATE_FOLDER, disk, replace_file
 from algobias.untrusted import possible_path
 
 DEFAULT_FOLDER = ".algobias"

@@ -18,7 +18,7 @@ from algobias.errors import BadInput, StoreError
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_study_id, make_inside
 from algobias.kept.shape import check_question
-from algobias.training.checkpoints import PRIVATE_FILE, disk
+from algobias.training.whole_files import PRIVATE_FILE, disk
 
 LOCKS, REPORTS = "locks", "reports"
 STATUSES = ("running", "interrupted", "finished")

@@ -10,9 +10,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from algobias.errors import BadInput
+from algobias.frozen import Frozen, bad_input_from
 from algobias.judge.design import Run
 from algobias.kept.csvfile import NEEDED, OPTIONAL
-from algobias.recipe import Frozen, bad_input_from
 from algobias.runs.outcome import MOST_METRIC
 from algobias.untrusted import parse_yaml, read_text
 

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 from algobias.lazy import attributes_from
 from algobias.levers.amount import Amount
-from algobias.levers.base import Card, Context, Lever, Part
+from algobias.levers.base import Card, Lever, Part
+from algobias.levers.context import Context
 from algobias.levers.registry import LEVERS, build_part, catalogue, parse, parse_many
 
 if TYPE_CHECKING:

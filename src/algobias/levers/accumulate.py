@@ -8,7 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor

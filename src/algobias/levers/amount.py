@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from pydantic import model_validator
 
-from algobias.recipe import Frozen
+from algobias.frozen import Frozen
 from algobias.spelling import number
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from algobias.errors import BadInput
 from algobias.levers.card import Card, Place
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
-from algobias.recipe import PartSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import PartSpec
 from algobias.spelling import Spelled, validate_options
 
 if TYPE_CHECKING:
@@ -266,33 +267,6 @@ def part_from(spec: PartSpec) -> Part | None:
 def known_parts(specs: Iterable[PartSpec]) -> list[Part]:
     """Make the parts that a recipe names, as far as there are such."""
     return [part for part in map(part_from, specs) if part is not None]
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a part may know about the run it acts in.
-
-    Attributes:
-        recipe: The run's recipe.
-        examples: Number of training examples in use.
-        classes: Number of classes, or None where the labels are not classes.
-        replace_labels: (batch, labels) -> batch with other labels; None where the task has no labels.
-        labels: batch -> its labels, [..., B]; None where the task has no labels.
-        weight: batch -> how much each example counts in the loss's mean, [B]; None: all alike.
-        used: Training examples in use, [n].
-        all_labels: Labels of all training examples, or None.
-        gather: (index [..., B], seeds, epoch) -> the batch of these examples.
-    """
-
-    recipe: Recipe
-    examples: int
-    classes: int | None = None
-    labels: Any = None
-    replace_labels: Any = None
-    weight: Any = None
-    used: Any = None
-    all_labels: Any = None
-    gather: Any = None
 
 
 __all__ = [

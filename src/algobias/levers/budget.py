@@ -10,7 +10,8 @@ from algobias.errors import BadInput
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between, whole_between
-from algobias.recipe import MOST_UPDATES, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import MOST_UPDATES
 from algobias.spelling import Whole, number
 
 DEFAULT_MAX = 10

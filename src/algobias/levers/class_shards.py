@@ -9,7 +9,7 @@ import numpy as np
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Context
+from algobias.levers.context import Context
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.seeding.streams import generator
 

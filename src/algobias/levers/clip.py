@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from algobias.lazy import attributes_from, torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, State, Transform, Tree
 from algobias.recipe import Recipe

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree

@@ -9,7 +9,8 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between
-from algobias.recipe import DataSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import DataSpec
 
 
 class DataFraction(Lever):

@@ -10,10 +10,12 @@ from pydantic import Field, field_validator
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.size import whole_between
 from algobias.levers.step import Grads, Key, Layout, State, Transform, Tree
-from algobias.recipe import OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import OptimizerSpec
 from algobias.seeding.streams import generator
 from algobias.theory.stability import Algorithm, matched_rate
 

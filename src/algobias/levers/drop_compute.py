@@ -12,7 +12,8 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.base import Card, Part, Stage
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import NoShare, between, rounded
 from algobias.levers.step import Batch, Key, Sampler

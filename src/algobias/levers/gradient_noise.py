@@ -10,7 +10,8 @@ import numpy as np
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.base import Card, Part, Stage
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State

@@ -10,7 +10,8 @@ from pydantic import field_validator, model_validator
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.base import Card, Part, Stage
+from algobias.levers.context import Context
 from algobias.levers.repeat import COPY_EPOCHS
 from algobias.levers.shift import first_changed
 from algobias.levers.size import NoShare, more_images, numbers_in, rounded

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.schedule import rate
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, Layout, State, Transform, Tree

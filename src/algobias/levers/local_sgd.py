@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.base import Card, Part, Stage
 from algobias.levers.class_shards import from_class_shards
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.schedule import rate, warmup_updates
 from algobias.levers.size import whole_between

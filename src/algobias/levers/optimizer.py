@@ -13,7 +13,8 @@ from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever
 from algobias.levers.size import NoShare, between, kept
 from algobias.levers.step import Grads, State, Transform, Tree
-from algobias.recipe import OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import OptimizerSpec
 from algobias.spelling import validate_options
 
 if TYPE_CHECKING:

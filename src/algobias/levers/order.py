@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algobias.errors import BadInput
 from algobias.levers.base import part_from
-from algobias.recipe import PartSpec
+from algobias.recipe_fields import PartSpec
 
 
 def placed(parts: tuple[PartSpec, ...], new: PartSpec) -> tuple[PartSpec, ...]:

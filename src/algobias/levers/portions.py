@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from algobias.errors import BadInput
 from algobias.levers.base import known_parts
 from algobias.levers.division import Division
-from algobias.recipe import PartSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import PartSpec
 
 
 def divisions(parts: Iterable[PartSpec], batch: int) -> list[Division]:

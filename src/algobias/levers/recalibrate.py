@@ -8,7 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part, Statistics
+from algobias.levers.base import Card, Part, Statistics
+from algobias.levers.context import Context
 from algobias.levers.step import State
 from algobias.recipe import Recipe
 from algobias.seeding.streams import generator

@@ -36,7 +36,7 @@ from algobias.levers.schedule import ScheduleName, Warmup
 from algobias.levers.shift import Shift
 from algobias.levers.weight_decay import WeightDecay
 from algobias.levers.workers import Workers
-from algobias.recipe import PartSpec
+from algobias.recipe_fields import PartSpec
 from algobias.spelling import parse_options, validate_options
 
 LEVERS: dict[str, type[Lever]] = {

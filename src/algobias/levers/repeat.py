@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from algobias.lazy import attributes_from, torch
-from algobias.levers.base import Card, Context, Part, Stage
+from algobias.levers.base import Card, Part, Stage
+from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import divisor, whole_between
 from algobias.levers.step import Batch, Key, Sampler

@@ -9,7 +9,8 @@ from pydantic import Field
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Context, Part
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe

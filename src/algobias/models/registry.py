@@ -12,11 +12,12 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from algobias.errors import BadInput, unknown_name
+from algobias.frozen import Frozen, bad_input_from
 from algobias.models.choices import Norm, Shortcut
 from algobias.models.convnet import convnet
 from algobias.models.mlp import mlp
 from algobias.models.resnet import resnet
-from algobias.recipe import Frozen, ModelSpec, bad_input_from
+from algobias.recipe_fields import ModelSpec
 
 
 class Options(Frozen):

@@ -34,14 +34,8 @@ from algobias.probes.families.margins import (
     MarginRaw,
     MarginSpectral,
 )
-from algobias.probes.families.noise import (
-    GradientNoiseScale,
-    GradientNorm,
-    GradientSnr,
-    GradientVariance,
-    NoiseCurvatureAlignment,
-    NoiseTopEigenvalue,
-)
+from algobias.probes.families.noise import GradientNoiseScale, GradientNorm, GradientSnr, GradientVariance
+from algobias.probes.families.noise_covariance import NoiseCurvatureAlignment, NoiseTopEigenvalue
 from algobias.probes.families.norms import (
     DistanceFromInit,
     DistanceSlope,

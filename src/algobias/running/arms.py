@@ -10,7 +10,8 @@ from algobias.errors import BadInput
 from algobias.judge.design import Design, Request
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
-from algobias.recipe import Extension, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Extension
 from algobias.running.replaced import replaced
 from algobias.running.sameness import alike, undoing
 from algobias.running.spec import StudySpec

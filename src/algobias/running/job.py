@@ -15,9 +15,9 @@ from algobias.running.distributed.launch import run_processes
 from algobias.running.work import Event, Workplace
 from algobias.runs.observer import Check, Interrupted, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
-from algobias.training.checkpoints import disk
 from algobias.training.horizon import Horizon
 from algobias.training.processes.parts import divided, over_processes
+from algobias.training.whole_files import disk
 
 POLL_SECONDS = 0.2
 

@@ -11,7 +11,8 @@ from algobias.errors import BadInput
 from algobias.levers.base import STAGES, Lever, Part
 from algobias.levers.registry import build_part
 from algobias.levers.schedule import warmup_updates
-from algobias.recipe import OptimizerSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import OptimizerSpec
 
 ROUNDING = 1e-6
 """Relative difference up to which two numbers are the same: x0.1 and then x10 is not exactly 1."""

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from algobias.errors import BadInput
+from algobias.frozen import Frozen, bad_input_from
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.levers.registry import absolute as absolute_levers
 from algobias.probes.registry import absolute as absolute_probes
 from algobias.probes.registry import parse_many
-from algobias.recipe import Frozen, bad_input_from
 from algobias.runs.outcome import MOST_METRIC
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text

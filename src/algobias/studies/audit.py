@@ -17,7 +17,7 @@ from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
-from algobias.recipe import difference
+from algobias.recipe_difference import difference
 from algobias.running.arms import Arms, build_arms, spoken
 from algobias.running.prechecks import check_networks, pre_checks, split_doubts
 from algobias.running.spec import StudySpec

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from algobias.recipe import Frozen
+from algobias.frozen import Frozen
 from algobias.tasks.task import Task
 
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from algobias.errors import BadInput, unknown_name
-from algobias.recipe import bad_input_from
+from algobias.frozen import bad_input_from
 from algobias.runs.view import split_name
 from algobias.tasks import (
     books,

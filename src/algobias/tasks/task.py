@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import numbers
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.recipe import DataSpec, ModelSpec, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import DataSpec, ModelSpec
 from algobias.seeding.states import own_randomness
 from algobias.tasks import fingerprint
+from algobias.tasks.all_labels import labels_of
 from algobias.tasks.checks import check_finite, check_labels, check_module, first_batch
-from algobias.tasks.labels import known_targets, label_key, stratified, with_labels
-from algobias.tasks.source import ItemSource, Source, TensorSource, source_from
+from algobias.tasks.labels import label_key, stratified, with_labels
+from algobias.tasks.numbers_given import finite_number, whole_number
+from algobias.tasks.source import Source, source_from
 from algobias.tasks.words import recipe_from_words
 from algobias.trees import tensors_in
 from algobias.user_code import guarded, of_user
@@ -33,29 +32,6 @@ READ_LABELS = 2000
 """Labels of a dataset up to this size are read by loading its items once."""
 
 FIT_SEED, SUBSET_SEED = 20_001, 20_002
-
-
-def _number(field: str, value: Any, above: float = -math.inf) -> float | None:
-    """A finite number that a user gave as a number, not as text or a truth value; None stays None."""
-    if value is None:
-        return None
-    if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0:
-        value = value.item()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
-        raise BadInput(field, value, "a finite number, or None")
-    if value <= above:
-        raise BadInput(field, value, f"a number above {above:g}, or None")
-    return float(value)
-
-
-def _whole(field: str, value: Any, least: int, most: int | None = None) -> int:
-    allowed = f"a whole number from {least}" + ("" if most is None else f" to {most}")
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise BadInput(field, value, allowed)
-    number = int(value)
-    if number < least or (most is not None and number > most):
-        raise BadInput(field, value, allowed)
-    return number
 
 
 class Task:
@@ -154,10 +130,10 @@ class Task:
         self.weight = None if weight is None else of_user("weight", weight)
         self.sample = None if sample is None else of_user("sample", sample)
         self.also = {key: of_user(f"also[{key!r}]", function) for key, function in (also or {}).items()}
-        self.trivial = _number("trivial", trivial)
-        self.habit = _number("habit", habit, above=0.0)
-        self.revision = _whole("revision", revision, 0)
-        self.fit_examples = _whole("fit_examples", fit_examples, 1, FIT_EXAMPLES)
+        self.trivial = finite_number("trivial", trivial)
+        self.habit = finite_number("habit", habit, above=0.0)
+        self.revision = whole_number("revision", revision, 0)
+        self.fit_examples = whole_number("fit_examples", fit_examples, 1, FIT_EXAMPLES)
         self.train: Source = source_from(train, "train", collate)
         self.test: Source = source_from(test, "test", collate)
         self.validation: Source | None = (
@@ -167,7 +143,7 @@ class Task:
             check_finite(source, part)
         self._label_key = label_key(first_batch(self.train))
         self._labels: dict[str, Tensor | None] = {}
-        self._classes = None if classes is None else _whole("classes", classes, 2)
+        self._classes = None if classes is None else whole_number("classes", classes, 2)
         if classes is not None and self._label_key is None:
             raise BadInput("classes", classes, "nothing, where a batch has no integer class labels")
         known = {part: self.all_labels(part, read=False) for part in self.sources()}
@@ -268,24 +244,8 @@ class Task:
         if self._label_key is None:
             return None
         if self._labels.get(part) is None:
-            self._labels[part] = self._find_labels(source, read)
+            self._labels[part] = labels_of(source, self._label_key, READ_LABELS if read else 0)
         return self._labels[part]
-
-    def _find_labels(self, source: Source, read: bool) -> Tensor | None:
-        key = self._label_key
-        if label_key(first_batch(source)) != key:
-            return None  # test examples without labels, say
-        if isinstance(source, TensorSource):
-            found: Tensor = source.data[key]
-            return found.long().cpu()
-        if isinstance(source, ItemSource) and source.collate is torch.utils.data.default_collate:
-            kept = known_targets(source.dataset)
-            some = first_batch(source)[key].long().cpu()
-            if kept is not None and torch.equal(kept[: len(some)], some):
-                return kept
-        if read and len(source) <= READ_LABELS:
-            return torch.cat([batch[key].long().cpu() for batch in source.batches(256)])
-        return None
 
     def fit_index(self, used: Tensor | None = None) -> Tensor:
         """Training examples on which loss and metric are taken for matched fit, sorted.

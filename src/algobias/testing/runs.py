@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algobias.recipe import Budget, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Budget
 from algobias.runs.observer import Interrupted, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.tasks.task import Task

@@ -13,8 +13,6 @@ gradient and label noise   :mod:`algobias.theory.noise`
 
 from algobias.theory.deterministic import (
     Algorithm,
-    adam_threshold_sharpness,
-    batch_sharpness_plateaus,
     delayed_heavy_ball_product,
     delayed_product,
     delayed_shifted_product,
@@ -22,6 +20,7 @@ from algobias.theory.deterministic import (
     matched_rate,
     threshold_sharpness,
 )
+from algobias.theory.edge import adam_threshold_sharpness, batch_sharpness_plateaus
 from algobias.theory.mean_square import (
     MeanSquareThreshold,
     mean_square_threshold,

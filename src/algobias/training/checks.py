@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from algobias.levers.base import Lever
-from algobias.recipe import Budget, Recipe
+from algobias.recipe import Recipe
+from algobias.recipe_fields import Budget
 from algobias.runs.observer import Check, SilentObserver, Snapshot
 from algobias.tasks.task import Task
 from algobias.training.loop import train

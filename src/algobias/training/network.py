@@ -19,8 +19,9 @@ from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
 from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
-from algobias.training.engines import Engine, Function, Looped, Stacked, layout_of, state_of
+from algobias.training.engines import Engine, Function, Looped, Stacked
 from algobias.training.evaluation import EvaluationSet
+from algobias.training.layouts import layout_of, state_of
 from algobias.training.remember import alike, together, tried
 from algobias.training.stacking import can_stack, displaced
 from algobias.training.weighable import ALLOWED, EXAMPLES, weighing_fault

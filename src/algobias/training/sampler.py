@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from algobias.levers.base import STAGES, Context, Part
+from algobias.levers.base import STAGES, Part
+from algobias.levers.context import Context
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe
 from algobias.seeding.streams import generator

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 
 from algobias.errors import BadInput
-from algobias.levers.base import Context, Part
+from algobias.levers.base import Part
+from algobias.levers.context import Context
 from algobias.levers.optimizer import build_transform
 from algobias.levers.order import check_order
 from algobias.levers.portions import check_portions

@@ -10,8 +10,9 @@ import scipy
 from pydantic import Field
 
 from algobias.probes.base import Card, Probe
-from algobias.probes.matrices.lanczos import quadrature, random_start, stepping_down
+from algobias.probes.matrices.lanczos import random_start, stepping_down
 from algobias.probes.matrices.operator import hessian
+from algobias.probes.matrices.quadrature import quadrature
 from algobias.probes.passes.samples import LEVEL, Floats, mean_bounds
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject

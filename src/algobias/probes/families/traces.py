@@ -10,7 +10,7 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.probes.base import Card, Probe
-from algobias.probes.families.curvature import times_norm
+from algobias.probes.families.eigen_solver import times_norm
 from algobias.probes.matrices.lanczos import Krylov, random_start, stepping_down
 from algobias.probes.matrices.operator import Operator, hessian
 from algobias.probes.passes.samples import mean_bounds, mean_interval, skewed, subset

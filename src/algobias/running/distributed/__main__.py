@@ -21,9 +21,9 @@ from algobias.running.distributed.launch import BAD_INPUT, ORPHANED, STOPPED
 from algobias.runs.observer import Interrupted
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.training.checkpoints import replace_file, write_whole
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
+from algobias.training.whole_files import replace_file, write_whole
 from algobias.user_code import told_as_bad_input
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from algobias.errors import BadInput
 from algobias.levers.base import Lever
 from algobias.levers.registry import parse_many
-from algobias.recipe import Recipe, difference
+from algobias.recipe import Recipe
+from algobias.recipe_difference import difference
 from algobias.running.sameness import alike, undoing
 
 

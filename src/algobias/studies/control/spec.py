@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from algobias.errors import BadInput
+from algobias.frozen import Frozen
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.recipe import Frozen
 from algobias.running.spec import (
     MOST_SEED,
     StudySpec,

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from algobias.errors import BadInput
+from algobias.frozen import Frozen
 from algobias.levers.registry import parse_many
-from algobias.recipe import Frozen
 from algobias.running.spec import validated
 
 AT = (0.25, 0.5, 0.75)

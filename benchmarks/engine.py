@@ -17,7 +17,7 @@ them. Few updates are enough for timing. BatchNorm in train mode cannot be stack
     python benchmarks/engine.py NAME...    # some of the networks or ``widths`` only, merged into the results
 
 Writes ``benchmarks/results/engine.json``. ``widths`` finds the size of MLP up to which stacking pays: that is
-``STACK_PARAMETERS`` in ``src/algobias/training/stacking.py``.
+``STACK_PARAMETERS`` in ``src/algobias/training/engine/stacking.py``.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from algobias.seeding.streams import generator
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
+from algobias.training.engine.stacking import STACK_PARAMETERS
 from algobias.training.setup import Setup
-from algobias.training.stacking import STACK_PARAMETERS
 from machine import machine
 
 RESULTS = Path(__file__).parent / "results" / "engine.json"

@@ -29,9 +29,9 @@ from algobias.levers.step import State
 from algobias.probes.measure import measure
 from algobias.seeding.states import own_randomness, reseed, seeded
 from algobias.tasks.task import Task
+from algobias.training.before.soundness import check_network
+from algobias.training.engine.stacking import displaced
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_network
-from algobias.training.stacking import displaced
 from foreign_networks import CLASSES, REAL, TOKENS, TOKENS_LONG, VOCABULARY, WIDTH
 from machine import machine
 

@@ -15,7 +15,7 @@ from algobias.levers.local_sgd import LocalUpdates
 from algobias.levers.registry import LEVERS
 from algobias.running.spec import spec_from
 from algobias.tasks.registry import load_task
-from algobias.training.checks import null_check
+from algobias.training.before.checks import null_check
 
 ROOT = Path(__file__).parents[2]
 FIELDS = {

@@ -20,7 +20,7 @@ from algobias.testing import LEVER_CHECKS, PART_CHECKS, lever_task
 from algobias.testing.levers import cost_declared_is_cost_measured
 from algobias.testing.runs import Watcher, goes_on_exactly, same_curve
 from algobias.training import train
-from algobias.training.checks import activity_check, null_check
+from algobias.training.before.checks import activity_check, null_check
 from algobias.training.setup import Setup
 
 PARTS = [name for name, cls in LEVERS.items() if issubclass(cls, Part)]

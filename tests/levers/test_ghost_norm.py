@@ -9,7 +9,7 @@ from torch import nn
 from algobias.levers.registry import parse
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.training.checks import activity_check
+from algobias.training.before.checks import activity_check
 from algobias.training.loop import train
 
 

@@ -8,7 +8,7 @@ from made_studies import case
 
 from algobias.report import html
 from algobias.report.besides import further_metrics, samples
-from algobias.report.points import Points
+from algobias.report.figures.points import Points
 from algobias.report.record import StudyRecord
 
 

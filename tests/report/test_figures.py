@@ -16,10 +16,10 @@ from algobias.answer.interval import own_interval
 from algobias.judge.design import Run
 from algobias.report import figures
 from algobias.report.figures.base import Spec, decades, window
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import thinned
 from algobias.report.figures.shares import piled
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.report.series import thinned
 from algobias.report.words import arm_label
 from algobias.runs.outcome import Curve, Outcome
 

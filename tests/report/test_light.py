@@ -7,8 +7,8 @@ import sys
 
 LOADED = """
 import sys
-import algobias.report.html, algobias.report.lab, algobias.report.lab_terminal
-import algobias.report.readings, algobias.report.terminal
+import algobias.report.html, algobias.report.lab, algobias.report.console.lab
+import algobias.report.readings, algobias.report.console.terminal
 print("\\n".join(sys.modules))
 """
 

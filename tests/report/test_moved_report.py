@@ -9,12 +9,13 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.report import figure_entries, figures, html, tables
+from algobias.report import figures, html, tables
+from algobias.report.console.terminal import verdict_panel
+from algobias.report.figures import entries as figure_entries
 from algobias.report.figures.moved import MOST_ROWS
+from algobias.report.figures.points import Points
 from algobias.report.numerals import significant
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.report.terminal import verdict_panel
 
 
 def changed(**result) -> StudyRecord:

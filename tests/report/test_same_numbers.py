@@ -13,9 +13,9 @@ from algobias.judge.design import Run
 from algobias.kept.shape import read_answer
 from algobias.kept.tables import Terms
 from algobias.report.figures.curves import metric_against_fit
+from algobias.report.figures.points import Points
 from algobias.report.figures.seeds import seed_dots
 from algobias.report.figures.shares import split
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
 from algobias.studies.compare import Comparison, compare_tables
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 import algobias
 from algobias.levers.registry import parse_many
 from algobias.tasks.task import Task
-from algobias.training.splits import split_doubt
+from algobias.training.before.splits import split_doubt
 
 WEIGHT = torch.tensor([1.0, 4.0, 2.0])
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from algobias.errors import BadInput
-from algobias.tasks.lines import read_lines, read_text
-from algobias.tasks.npz import read_npz
-from algobias.tasks.wav import read_wav
+from algobias.tasks.readers.lines import read_lines, read_text
+from algobias.tasks.readers.npz import read_npz
+from algobias.tasks.readers.wav import read_wav
 
 WANTED = {"x": ("u", 2), "y": ("f", 1)}
 

@@ -12,7 +12,7 @@ import torch
 
 from algobias.errors import BadInput
 from algobias.probes.measure import measure
-from algobias.tasks.files import data_folders
+from algobias.tasks.readers.files import data_folders
 from algobias.tasks.registry import load_task
 from algobias.tasks.steering import BalancedAccuracy, classes_of
 from algobias.tasks.task import Task

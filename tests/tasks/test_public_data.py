@@ -9,8 +9,8 @@ import torch
 
 from algobias.tasks import Task, load_task
 from algobias.tasks.cifar10 import TRAIN_FILES
-from algobias.tasks.cifar_pickle import read_batch
-from algobias.tasks.files import data_folders
+from algobias.tasks.readers.cifar_pickle import read_batch
+from algobias.tasks.readers.files import data_folders
 from algobias.tasks.rehearsal import rehearse
 
 pytestmark = [

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from algobias.errors import BadInput
-from algobias.tasks.cifar_pickle import read_batch
-from algobias.tasks.files import data_folders, find_files
-from algobias.tasks.idx import read_idx
 from algobias.tasks.images import first_examples, standardised
+from algobias.tasks.readers.cifar_pickle import read_batch
+from algobias.tasks.readers.files import data_folders, find_files
+from algobias.tasks.readers.idx import read_idx
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (7, 5, 4), dtype=np.uint8)

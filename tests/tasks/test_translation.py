@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from algobias.tasks.multi30k import unigram, words_of
+from algobias.tasks.readers.vocabulary import byte_pairs, characters
 from algobias.tasks.translation import Decoder, beam_search, target_loss, target_nats, target_tokens
-from algobias.tasks.vocabulary import byte_pairs, characters
 
 START, END, WORDS = 1, 2, (3, 4)
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from algobias import Task
 from algobias.levers.step import State
-from algobias.training.alone import SMALL, Alone, twice, twins_of
-from algobias.training.layouts import layout_of, state_of
+from algobias.training.engine.alone import SMALL, Alone, twice, twins_of
+from algobias.training.engine.layouts import layout_of, state_of
 from algobias.training.loop import train
 from algobias.training.setup import Setup
 from algobias.trees import map_trees

@@ -21,9 +21,9 @@ from algobias.seeding.states import own_randomness, reseed
 from algobias.studies.audit import run_audit
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
-from algobias.training.network import Network
+from algobias.training.before.soundness import check_network
+from algobias.training.engine.network import Network
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_network
 
 CPU = torch.device("cpu")
 

@@ -17,9 +17,9 @@ from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
 from algobias.seeding.states import own_randomness, reseed
 from algobias.tasks.task import Task
+from algobias.training.before.soundness import check_network
 from algobias.training.loop import train
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_network
 
 CPU = torch.device("cpu")
 drawn: list[tuple[float, float, float]] = []

@@ -16,12 +16,12 @@ from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
+from algobias.training.before.soundness import check_parts
+from algobias.training.before.sums import is_sum
 from algobias.training.loop import train
 from algobias.training.processes.rank import train_rank
 from algobias.training.processes.strategies import Parallel
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_parts
-from algobias.training.sums import is_sum
 
 DRAWN = torch.Generator().manual_seed(0)
 X, Y = torch.randn(80, 6, generator=DRAWN), torch.randint(3, (80,), generator=DRAWN)

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 import algobias
 from algobias import Task
+from algobias.training.before.trivial import starts_trained, trivial_metrics
 from algobias.training.setup import Setup
-from algobias.training.trivial import starts_trained, trivial_metrics
 
 
 def examples(n: int, seed: int, classes: int = 2) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,9 +17,9 @@ from algobias.levers.registry import parse_many
 from algobias.levers.step import Key
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.training.before.soundness import check_parts
 from algobias.training.loop import train
 from algobias.training.setup import Setup
-from algobias.training.soundness import check_parts
 
 DRAWN = torch.Generator().manual_seed(0)
 X = torch.randn(80, 6, generator=DRAWN)

@@ -96,8 +96,8 @@ def compare(
     """
     from algobias.answer.result import look_entry
     from algobias.kept.tables import terms_from
+    from algobias.report.console.terminal import verdict_panel
     from algobias.report.record import StudyRecord
-    from algobias.report.terminal import verdict_panel
     from algobias.studies.compare import compare_tables
     from algobias.studies.reports import write, write_inside
     from algobias.training.whole_files import disk

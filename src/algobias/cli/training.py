@@ -83,7 +83,7 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
     Raises:
         SystemExit: The time is over.
     """
-    from algobias.report.terminal import LiveView
+    from algobias.report.console.terminal import LiveView
     from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
     from algobias.studies.reports import record_of, write_report
@@ -149,6 +149,6 @@ def print_plan(expected: dict[str, Any], *, json: bool) -> None:
     if json:
         print_json(expected)
         return
-    from algobias.report.terminal import plan_panel
+    from algobias.report.console.terminal import plan_panel
 
     messages().print(plan_panel(expected))

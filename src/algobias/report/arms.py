@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from algobias.report.figures.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.record import StudyRecord
-from algobias.report.series import FitAxis, Rows, exact_seed, planned_metric
 from algobias.report.words import arm_label
 from algobias.runs.arm_name import ArmName
 from algobias.runs.run import Run

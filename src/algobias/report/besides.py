@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from algobias.report import numerals
-from algobias.report.points import Points
+from algobias.report.figures.points import Points
 
 SHOWN = 2
 """Samples of so many arms are shown: the baseline's and the variant's."""

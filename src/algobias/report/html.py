@@ -11,12 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from algobias.report import figures, page
-from algobias.report.figure_entries import figure_list
 from algobias.report.figures.base import Spec
-from algobias.report.points import Points
+from algobias.report.figures.entries import figure_list
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
+from algobias.report.figures.theme import vega_config
 from algobias.report.record import StudyRecord
-from algobias.report.series import Rows
-from algobias.report.theme import vega_config
 
 # Static twins of the figures are for paper and for readers without scripts: fewer points do.
 _STATIC_BUDGET = 1_500

@@ -15,9 +15,9 @@ from algobias.answer.lab import Cell, LabResult
 from algobias.errors import BadInput
 from algobias.report import figures
 from algobias.report.figures.lab import groups, lab_panel, marks_in_words, scientific
+from algobias.report.figures.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
 from algobias.report.html import embedded, pack
 from algobias.report.numerals import MINUS
-from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
 
 KINDS = (".html", ".svg")
 

@@ -17,11 +17,11 @@ from algobias.report import (
     verdicts,
     words,
 )
+from algobias.report.figures.points import Points
+from algobias.report.figures.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 from algobias.report.glossary import GLOSSARY
 from algobias.report.next_step import next_steps
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.report.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
 
 
 def content(points: Points) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from algobias.answer.gap import RateOnly
 from algobias.answer.interval import Interval, Spread
 from algobias.answer.moved import MovedCoordinate
 from algobias.report import numerals, words
-from algobias.report.points import Points
+from algobias.report.figures.points import Points
 from algobias.report.record import StudyRecord
 
 

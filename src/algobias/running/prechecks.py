@@ -7,9 +7,9 @@ from algobias.levers.registry import build_part
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, spoken
 from algobias.runs.progress import Progress
-from algobias.training.checks import activity_check, null_check
-from algobias.training.soundness import check_network, check_parts
-from algobias.training.splits import split_doubt
+from algobias.training.before.checks import activity_check, null_check
+from algobias.training.before.soundness import check_network, check_parts
+from algobias.training.before.splits import split_doubt
 
 
 def check_networks(arms: Arms) -> None:

@@ -28,7 +28,7 @@ from algobias.runs.view import split_name
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.tasks.views import view
-from algobias.training.network import Network
+from algobias.training.engine.network import Network
 
 NOISE = "noise"
 

@@ -26,8 +26,8 @@ from algobias.runs.progress import Progress
 from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
+from algobias.training.before.splits import sum_remark
 from algobias.training.device import one_thread
-from algobias.training.splits import sum_remark
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from algobias.seeding.states import own_randomness
 from algobias.tasks.augment import ShiftAndFlip
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
-from algobias.tasks.cifar_pickle import read_batch
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_files
 from algobias.tasks.images import first_examples, standardised
+from algobias.tasks.readers.cifar_pickle import read_batch
+from algobias.tasks.readers.files import find_files
 from algobias.tasks.source import TensorSource
 from algobias.tasks.task import Task
 

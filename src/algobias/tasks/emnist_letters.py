@@ -3,7 +3,7 @@
 The files number the classes from 1 and store every image transposed; both are undone in reading.
 """
 
-from algobias.tasks.idx_images import IdxSet
+from algobias.tasks.readers.idx_images import IdxSet
 
 ENTRY = IdxSet(
     name="emnist_letters",

@@ -1,6 +1,6 @@
 """``fashion_mnist``: 28x28 images of clothing (Xiao, Rasul and Vollgraf 2017)."""
 
-from algobias.tasks.idx_images import IdxSet
+from algobias.tasks.readers.idx_images import IdxSet
 
 ENTRY = IdxSet(
     name="fashion_mnist",

@@ -15,10 +15,10 @@ from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_either, find_files
 from algobias.tasks.images import standardised
-from algobias.tasks.npz import read_npz
-from algobias.tasks.sign_folders import LAYOUT, find_signs, read_signs
+from algobias.tasks.readers.files import find_either, find_files
+from algobias.tasks.readers.npz import read_npz
+from algobias.tasks.readers.sign_folders import LAYOUT, find_signs, read_signs
 from algobias.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """``mnist``: 28x28 handwritten digits (LeCun, Bottou, Bengio and Haffner 1998)."""
 
-from algobias.tasks.idx_images import IdxSet
+from algobias.tasks.readers.idx_images import IdxSet
 
 ENTRY = IdxSet(
     name="mnist",

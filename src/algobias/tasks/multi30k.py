@@ -13,12 +13,12 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
-from algobias.tasks.files import find_files
-from algobias.tasks.lines import read_lines
+from algobias.tasks.readers.files import find_files
+from algobias.tasks.readers.lines import read_lines
+from algobias.tasks.readers.texts import SMALL
+from algobias.tasks.readers.vocabulary import byte_pairs
 from algobias.tasks.task import Task
-from algobias.tasks.texts import SMALL
 from algobias.tasks.translation import PAD, Decoder, Examples, target_loss, target_nats, target_tokens
-from algobias.tasks.vocabulary import byte_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor

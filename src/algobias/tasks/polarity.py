@@ -13,8 +13,8 @@ from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_files
-from algobias.tasks.lines import read_lines
+from algobias.tasks.readers.files import find_files
+from algobias.tasks.readers.lines import read_lines
 from algobias.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from algobias.tasks.builtin import BuiltIn
-from algobias.tasks.files import find_files
-from algobias.tasks.lines import read_text
+from algobias.tasks.readers.files import find_files
+from algobias.tasks.readers.lines import read_text
+from algobias.tasks.readers.texts import FULL_OPTIONS, SMALL, TextOptions, text_task
 from algobias.tasks.task import Task
-from algobias.tasks.texts import FULL_OPTIONS, SMALL, TextOptions, text_task
 
 FILE = "tinyshakespeare/input.txt"
 SOURCE = "github.com/karpathy/char-rnn (data/tinyshakespeare/input.txt)"

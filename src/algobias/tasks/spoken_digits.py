@@ -16,9 +16,9 @@ from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_files
+from algobias.tasks.readers.files import find_files
+from algobias.tasks.readers.wav import read_wav
 from algobias.tasks.task import Task
-from algobias.tasks.wav import read_wav
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

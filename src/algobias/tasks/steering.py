@@ -14,10 +14,10 @@ from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import classification_loss
-from algobias.tasks.drive_log import LAYOUT, find_drive, read_drive
-from algobias.tasks.files import find_either, find_files
 from algobias.tasks.images import standardised
-from algobias.tasks.npz import read_npz
+from algobias.tasks.readers.drive_log import LAYOUT, find_drive, read_drive
+from algobias.tasks.readers.files import find_either, find_files
+from algobias.tasks.readers.npz import read_npz
 from algobias.tasks.task import Task
 
 if TYPE_CHECKING:

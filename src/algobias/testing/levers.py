@@ -20,7 +20,7 @@ from algobias.tasks.source import TensorSource
 from algobias.tasks.task import Task
 from algobias.testing.expect import expect
 from algobias.testing.runs import UPDATES, goes_on_exactly, same_curve, shortened
-from algobias.training.checks import activity_check, null_check
+from algobias.training.before.checks import activity_check, null_check
 from algobias.training.loop import train
 
 LeverCheck = Callable[[type[Lever], Task], None]

@@ -11,8 +11,8 @@ from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.testing.expect import expect
 from algobias.testing.runs import goes_on_exactly, same_curve, shortened
+from algobias.training.before.soundness import check_network
 from algobias.training.loop import train
-from algobias.training.soundness import check_network
 
 TaskCheck = Callable[[Task], None]
 

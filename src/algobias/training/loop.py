@@ -14,12 +14,12 @@ from algobias.runs.observer import Interrupted, Observer, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
+from algobias.training.before.trivial import trivial_metrics
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import select
 from algobias.training.origin import begin
 from algobias.training.records import Record, check, outcome_of, restore, save, tensors_of
 from algobias.training.setup import Setup
-from algobias.training.trivial import trivial_metrics
 
 LOOP_REVISION = 1
 """Raised by hand when the loop leads to other results; part of every run's address."""

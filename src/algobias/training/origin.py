@@ -11,7 +11,7 @@ from algobias.errors import BadInput
 from algobias.levers.step import Layout, State
 from algobias.runs.observer import Observer, SilentObserver
 from algobias.runs.outcome import Outcome
-from algobias.training.network import stack
+from algobias.training.engine.network import stack
 from algobias.training.records import Record
 from algobias.training.setup import Setup
 

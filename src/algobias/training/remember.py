@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from algobias.training.forwards import Forward, changed_forward
+from algobias.training.before.forwards import Forward, changed_forward
 
 ROUNDING = 1e-5
 """Relative difference up to which two values are the same."""

@@ -17,12 +17,12 @@ from algobias.levers.schedule import rate
 from algobias.levers.step import GradFn, Sampler, State, Transform
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.training.before.sums import require_mean
 from algobias.training.cost import StepCost, measure_step
+from algobias.training.engine.network import Network, stack
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.horizon import Horizon
-from algobias.training.network import Network, stack
 from algobias.training.sampler import build_sampler
-from algobias.training.sums import require_mean
 
 
 class Setup:

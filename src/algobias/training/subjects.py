@@ -18,7 +18,7 @@ from algobias.recipe import Recipe
 from algobias.tasks.labels import stratified
 from algobias.tasks.task import Task
 from algobias.training.checkpoints import load_into
-from algobias.training.network import Network
+from algobias.training.engine.network import Network
 
 MEASURED_BATCH = 500
 """Examples of a batch; readings do not depend on it beyond rounding."""

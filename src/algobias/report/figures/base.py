@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-from algobias.report.series import Rows
+from algobias.report.figures.series import Rows
 
 Spec = dict[str, Any]
 Width = int | Literal["container"]

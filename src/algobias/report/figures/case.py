@@ -6,13 +6,13 @@ import textwrap
 
 from algobias.report.figures.base import Spec
 from algobias.report.figures.curves import metric_against_fit
+from algobias.report.figures.points import Points
 from algobias.report.figures.render import svg
 from algobias.report.figures.seeds import seed_dots
+from algobias.report.figures.series import Rows
 from algobias.report.figures.shares import split
 from algobias.report.numerals import estimate, fixed, shortened
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.report.series import Rows
 from algobias.report.verdicts import verdict_name
 from algobias.report.words import change_text, decimals, task_text, with_unit
 

@@ -17,10 +17,10 @@ from algobias.report.figures.base import (
     tip,
     window,
 )
+from algobias.report.figures.points import Points
 from algobias.report.figures.seeds import metric_title
+from algobias.report.figures.series import Rows
 from algobias.report.numerals import loss
-from algobias.report.points import Points
-from algobias.report.series import Rows
 from algobias.report.words import FIT_WORDS, decimals
 
 HEIGHT = 290

@@ -6,11 +6,11 @@ from typing import Any
 
 from algobias.answer.causes import Dose, DoseResponse
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import estimate
-from algobias.report.points import Points
 from algobias.report.record import StudyRecord
-from algobias.report.series import Rows
 
 KINDS = {
     "switch_off": "switched off",

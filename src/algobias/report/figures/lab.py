@@ -18,8 +18,8 @@ from algobias.report.figures.base import (
     tip,
 )
 from algobias.report.figures.render import svg
-from algobias.report.series import Rows
-from algobias.report.theme import Scheme
+from algobias.report.figures.series import Rows
+from algobias.report.figures.theme import Scheme
 
 HEIGHT = 320
 _STATIC_WIDTH = 470

@@ -17,11 +17,11 @@ from algobias.report.figures.base import (
     log_axis,
     tip,
 )
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import significant
-from algobias.report.points import Points
 from algobias.report.record import number_or_none
-from algobias.report.series import Rows
 from algobias.report.words import arm_label
 
 MOST_ROWS = 14

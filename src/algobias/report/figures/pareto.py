@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from algobias.report.figures.base import Spec, Width, field, frame, layer, log_axis, tip
-from algobias.report.points import Points
-from algobias.report.series import Rows
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
 
 HIGHEST, LOWEST = 2.0, -1.0
 """Recovered parts beyond these are drawn at the edge, and the table has their numbers."""

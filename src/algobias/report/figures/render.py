@@ -8,8 +8,8 @@ from functools import cache
 import vl_convert as vlc
 
 from algobias.report.figures.base import Spec
+from algobias.report.figures.theme import STATIC_FONT, SURFACE, Scheme, vega_config
 from algobias.report.record import clean
-from algobias.report.theme import STATIC_FONT, SURFACE, Scheme, vega_config
 
 _PATH = re.compile(r' (?:d="|transform="translate\()[^"]*"')
 _CLIP = re.compile(r'<clipPath id="([^"]+)">(.*?)</clipPath>')

@@ -15,9 +15,9 @@ from algobias.report.figures.base import (
     tip,
 )
 from algobias.report.figures.moved import MOST_ROWS, effect_axis
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
 from algobias.report.figures.shares import ROW_AXIS
-from algobias.report.points import Points
-from algobias.report.series import Rows
 from algobias.report.words import arm_label
 from algobias.runs.arm_name import under_control
 

@@ -17,9 +17,9 @@ from algobias.report.figures.base import (
     layer,
     tip,
 )
+from algobias.report.figures.points import Points
+from algobias.report.figures.series import Rows
 from algobias.report.numerals import estimate, fixed, shortened
-from algobias.report.points import Points
-from algobias.report.series import Rows
 from algobias.report.words import decimals, unit
 
 ROW = 64

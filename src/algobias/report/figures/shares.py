@@ -5,10 +5,10 @@ from __future__ import annotations
 from algobias.answer.interval import Interval
 from algobias.report.controls import as_chosen
 from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.points import Points
 from algobias.report.figures.seeds import tolerance_rules
+from algobias.report.figures.series import Rows
 from algobias.report.numerals import estimate
-from algobias.report.points import Points
-from algobias.report.series import Rows
 from algobias.report.words import arm_label, decimals, unit
 from algobias.runs.arm_name import under_control
 

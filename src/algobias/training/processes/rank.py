@@ -16,14 +16,14 @@ from algobias.runs.observer import Interrupted, Observer, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
+from algobias.training.before.sums import require_mean
+from algobias.training.before.trivial import trivial_metrics
 from algobias.training.checkpoints import load_snapshot, save_snapshot
 from algobias.training.device import exact_arithmetic
 from algobias.training.memory import pack, unpack
 from algobias.training.processes.strategies import KINDS, Parallel, put_back, state_and_memory
 from algobias.training.records import Record, check, outcome_of
 from algobias.training.setup import Setup
-from algobias.training.sums import require_mean
-from algobias.training.trivial import trivial_metrics
 
 JOINING = {"synchronous": "workers", "local": "local_sgd"}
 """Parts whose workers each have a piece of the batch, by how they share out the work."""

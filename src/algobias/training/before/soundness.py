@@ -15,10 +15,10 @@ from algobias.recipe import Recipe
 from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
 from algobias.training.device import exact_arithmetic
-from algobias.training.engines import Looped, unconnected
-from algobias.training.network import Network, stack
+from algobias.training.engine.engines import Looped, unconnected
+from algobias.training.engine.network import Network, stack
+from algobias.training.engine.stacking import agreement, apart, displaced, row_of, same_buffers
 from algobias.training.setup import Setup
-from algobias.training.stacking import agreement, apart, displaced, row_of, same_buffers
 from algobias.user_code import guarded, where_and_what
 
 SEEDS = (1, 2)
@@ -84,8 +84,9 @@ def check_parts(recipe: Recipe, task: Task, device: str = "cpu") -> None:
     """Refuse a recipe whose parts cut batches into pieces, or weigh their examples, where that is not exact.
 
     Pieces are joined as means: not those of a loss that is a sum. Where examples cannot be weighed
-    (:mod:`~algobias.training.weighable`), some recipes still can be trained: examples that are only left out
-    are no part of the batch when runs are looped over. So the gradients of the first updates are asked for.
+    (:mod:`~algobias.training.before.weighable`), some recipes still can be trained: examples that are only
+    left out are no part of the batch when runs are looped over. So the gradients of the first updates are
+    asked for.
     Cost: nothing where no part does such things; else three forward passes and seven gradients of a few
     examples, and where those show a fault a few gradients of a batch.
 

@@ -13,7 +13,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from algobias.errors import BadInput
 from algobias.levers.step import Batch
-from algobias.training.forwards import Forward, changed_forward
+from algobias.training.before.forwards import Forward, changed_forward
 from algobias.trees import map_trees
 
 
@@ -21,8 +21,8 @@ def weighted(model: nn.Module, weights: Tensor | None) -> AbstractContextManager
     """Multiply the gradients of row i of the model's outputs by ``weights[i]``, within a block.
 
     The outputs stay what they are. A loss has the model itself before it, parameters and members included:
-    only what comes out of calling it is weighed (:mod:`~algobias.training.weighable` finds out whether that
-    is all that the loss uses).
+    only what comes out of calling it is weighed (:mod:`~algobias.training.before.weighable` finds out whether
+    that is all that the loss uses).
 
     Args:
         model: Its forward pass is replaced, and put back.

@@ -8,8 +8,8 @@ import torch
 
 from algobias.errors import BadInput
 from algobias.seeding.states import own_randomness
-from algobias.training.network import Network
-from algobias.training.stacking import agreement
+from algobias.training.engine.network import Network
+from algobias.training.engine.stacking import agreement
 from algobias.trees import map_trees, to_device
 
 EXAMPLES = 4

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
-from algobias.tasks.lines import read_lines
 from algobias.tasks.pictures import read_pictures
+from algobias.tasks.readers.lines import read_lines
 
 SIDE = 32
 FRAMES = slice(2, None, 3)

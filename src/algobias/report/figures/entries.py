@@ -10,7 +10,7 @@ from algobias.answer.fit import Fit
 from algobias.report import figures, numerals, words
 from algobias.report.figures.base import Spec
 from algobias.report.figures.moved import MOST_ROWS, Against
-from algobias.report.points import Points
+from algobias.report.figures.points import Points
 
 TWIN = (
     "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "

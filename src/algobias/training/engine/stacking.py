@@ -15,8 +15,8 @@ from algobias.levers.step import Key, State
 from algobias.seeding.states import GlobalStates, own_randomness
 from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
-from algobias.training.engines import Looped, Stacked
-from algobias.training.layouts import layout_of, state_of
+from algobias.training.engine.engines import Looped, Stacked
+from algobias.training.engine.layouts import layout_of, state_of
 from algobias.trees import map_trees, to_device
 
 STACK_PARAMETERS = 400_000

@@ -17,9 +17,9 @@ from algobias.tasks.language import (
     token_loss,
     unigram_nats,
 )
+from algobias.tasks.readers.vocabulary import Vocabulary, byte_pairs, characters
+from algobias.tasks.readers.windows import Windows, random_starts
 from algobias.tasks.task import Task
-from algobias.tasks.vocabulary import Vocabulary, byte_pairs, characters
-from algobias.tasks.windows import Windows, random_starts
 
 if TYPE_CHECKING:
     import torch

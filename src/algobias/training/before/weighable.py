@@ -11,9 +11,9 @@ from algobias.components.ghost_norm import GhostBatchNorm
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, State
 from algobias.seeding.states import own_randomness
-from algobias.training.engines import Function, Looped
-from algobias.training.layouts import layout_of, state_of
-from algobias.training.stacking import agreement, apart, displaced
+from algobias.training.engine.engines import Function, Looped
+from algobias.training.engine.layouts import layout_of, state_of
+from algobias.training.engine.stacking import agreement, apart, displaced
 from algobias.trees import map_trees
 from algobias.user_code import where_and_what
 

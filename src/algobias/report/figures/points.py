@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from algobias.report.arms import ArmPoints
-from algobias.report.series import (
+from algobias.report.figures.series import (
     Rows,
     above_zero,
     along,

@@ -16,9 +16,9 @@ from algobias.lazy import torch
 from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.calibration import calibration_error
 from algobias.tasks.classification import accuracy, classification_loss
-from algobias.tasks.files import find_files
-from algobias.tasks.idx import read_idx
 from algobias.tasks.images import Pixels, first_examples, standardised
+from algobias.tasks.readers.files import find_files
+from algobias.tasks.readers.idx import read_idx
 from algobias.tasks.task import Task
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
 from algobias.report import controls, glance, page, searched, tables
-from algobias.report.live import LiveView
+from algobias.report.console.live import LiveView
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean
 from algobias.report.verdicts import doubts, verdict_name, verdict_words, warnings

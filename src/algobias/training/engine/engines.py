@@ -21,8 +21,8 @@ from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, Layout, State, stream_of
 from algobias.models.attributes import PlainNumbers
 from algobias.seeding.states import reseed, seeded
-from algobias.training.alone import Alone, shapes_of, twice, twins_of
-from algobias.training.weighting import weighted
+from algobias.training.engine.alone import Alone, shapes_of, twice, twins_of
+from algobias.training.engine.weighting import weighted
 from algobias.trees import map_trees
 
 Function = Callable[[nn.Module, Any], Any]

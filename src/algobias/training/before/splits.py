@@ -11,10 +11,10 @@ from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Unavailable
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
+from algobias.training.before.sums import is_sum
+from algobias.training.engine.network import Network
 from algobias.training.evaluation import EVALUATION_BATCH
-from algobias.training.network import Network
 from algobias.training.subjects import subject_of
-from algobias.training.sums import is_sum
 
 TRIED = 64
 """Training examples on which the loss is tried."""

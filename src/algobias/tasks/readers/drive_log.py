@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from algobias.errors import BadInput
-from algobias.tasks.lines import read_lines
 from algobias.tasks.pictures import read_pictures
+from algobias.tasks.readers.lines import read_lines
 
 LOG, FRAMES = "driving_sim/driving_log.csv", "driving_sim/IMG"
 LAYOUT = f"{LOG} and {FRAMES}/center_*.jpg"

@@ -19,13 +19,13 @@ from algobias.models.attributes import PlainNumbers
 from algobias.recipe import Recipe
 from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
-from algobias.training.engines import Engine, Function, Looped, Stacked
+from algobias.training.before.weighable import ALLOWED, EXAMPLES, weighing_fault
+from algobias.training.engine.engines import Engine, Function, Looped, Stacked
+from algobias.training.engine.layouts import layout_of, state_of
+from algobias.training.engine.stacking import can_stack, displaced
+from algobias.training.engine.weighting import kept_only, row_weights
 from algobias.training.evaluation import EvaluationSet
-from algobias.training.layouts import layout_of, state_of
 from algobias.training.remember import alike, together, tried
-from algobias.training.stacking import can_stack, displaced
-from algobias.training.weighable import ALLOWED, EXAMPLES, weighing_fault
-from algobias.training.weighting import kept_only, row_weights
 from algobias.trees import to_device
 from algobias.user_code import UserFunction, raised_in
 

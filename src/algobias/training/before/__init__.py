@@ -1,0 +1,1 @@
+"""What is tried out before anything is trained for real."""

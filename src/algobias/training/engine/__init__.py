@@ -1,0 +1,1 @@
+"""How the gradient of one step is computed, for seeds one by one or stacked."""

@@ -174,3 +174,23 @@ def test_its_card_is_shown_like_any_other(folder: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert "Multiplies every gradient by a factor" in shown
     assert "mean over trained parameters" in shown
+
+
+def test_a_part_of_ones_own_says_what_it_divides(folder: Path, recipe: Recipe) -> None:
+    """In the version that the recipe names."""
+    text = (
+        "from mine import Shrink\n"
+        "from algobias.levers.division import Division\n"
+        "class Pieces(Shrink):\n"
+        "    name = 'pieces'\n"
+        "    def divisions(self, batch):\n"
+        "        return (Division('pieces', 'pieces', COUNT),)\n"
+    )
+    for count, possible in ((4, True), (3, False), (8, True)):
+        (folder / "pieces.py").write_text(text.replace("COUNT", str(count)))
+        lever = parse("pieces.py:Pieces:0.5")
+        if possible:
+            lever.apply(recipe)
+        else:
+            with pytest.raises(BadInput, match="pieces: 3 is not possible"):
+                lever.apply(recipe)

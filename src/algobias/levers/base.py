@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from algobias.errors import BadInput
@@ -255,13 +255,22 @@ def part_from(spec: PartSpec) -> Part | None:
     Returns:
         The part; None where no part has this name or these options, which is refused where it is built.
     """
-    kind = next((cls for cls in Part.__subclasses__() if cls.name == spec.name), None)
+    named = (cls for cls in _kinds(Part) if getattr(cls, "name", None) == spec.name)
+    # of a user's file there may be several versions
+    kind = next((cls for cls in named if spec.source is None or cls.revision == spec.revision), None)
     if kind is None:
         return None
     try:
         return validate_options(kind, dict(spec.options))
     except BadInput:
         return None
+
+
+def _kinds(cls: type[Part]) -> Iterator[type[Part]]:
+    """All classes of parts, those made of others too."""
+    for kind in cls.__subclasses__():
+        yield kind
+        yield from _kinds(kind)
 
 
 def known_parts(specs: Iterable[PartSpec]) -> list[Part]:

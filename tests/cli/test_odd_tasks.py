@@ -66,12 +66,12 @@ def test_arms_with_no_common_measure_are_refused_before_anything_is_trained(refu
 def test_checks_before_training_use_one_thread(run, monkeypatch):
     import torch
 
-    from algobias.studies import audit
+    from algobias.running import prechecks
 
     seen = []
-    check = audit.activity_check
+    check = prechecks.activity_check
     monkeypatch.setattr(
-        audit, "activity_check", lambda *given: seen.append(torch.get_num_threads()) or check(*given)
+        prechecks, "activity_check", lambda *given: seen.append(torch.get_num_threads()) or check(*given)
     )
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -85,12 +85,14 @@ def template(folder: Path) -> None:
 
     from algobias.cli import app, audit  # noqa: F401
     from algobias.kept import runfiles
-    from algobias.report import build
     from algobias.running import pool
     from algobias.studies import audit as _audit  # noqa: F401
+    from algobias.studies import reports
 
     torch.set_num_threads(1)
-    build.write_report = lambda store, study: store.path  # comes after the result; takes longer than the rest
+    reports.write_report = lambda store, study: (
+        store.path
+    )  # comes after the result; takes longer than the rest
     pool.available_cores = lambda: 0  # train in the process itself
     runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
     chance = random.Random(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ from algobias.training.processes.rank import _decided, train_rank
 
 ROUNDING = 2e-5
 """What docs/parallel.md promises at every check."""
+
+PRELOADED = [
+    "torch",
+    "torch.distributed",
+    "torch._dynamo",
+    "sklearn.datasets",
+    "algobias.training.processes.rank",
+]
+"""What every process needs: imported once."""
 
 
 def conv() -> nn.Module:
@@ -105,7 +115,9 @@ def agree(task: str, count: int, cases: list[str], folder: Path, carried: str = 
     """Every process of every case has the simulation's checks, and its losses to rounding."""
     (folder / "meeting").unlink(missing_ok=True)
     arguments = (count, task, cases, str(folder), carried)
-    spawn.spawn(process, arguments, nprocs=count)
+    # copies of a process that has imported everything: starting would take longer than training
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    spawn.start_processes(process, arguments, nprocs=count, start_method="forkserver")
     told = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
     for number, levers in enumerate(cases):
         (simulated,) = train(recipe(task, levers), TASKS[task](), (3,))

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as spawn
 
 from algobias.errors import BadInput
 from algobias.levers.local_sgd import LocalUpdates
@@ -27,6 +26,7 @@ from algobias.training.loop import train
 from algobias.training.processes.rank import train_rank
 from algobias.training.processes.strategies import Parallel
 from algobias.training.setup import Setup
+from real_processes import start
 
 UPDATES = 24
 
@@ -65,7 +65,7 @@ def run(made: Recipe, parallel: Parallel, folder: Path, stop: int = 0) -> list[d
     count = parallel.processes
     with tempfile.TemporaryDirectory() as private:
         arguments = (count, f"{private}/meeting", made, parallel, str(folder), stop)
-        spawn.spawn(process, arguments, nprocs=count)
+        start(process, arguments, count)
     paths = [folder / f"outcome{rank}.json" for rank in range(count)]
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 

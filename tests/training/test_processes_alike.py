@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as spawn
 from torch import nn
 
 from algobias.components.drop_compute import DropCompute
@@ -27,18 +25,10 @@ from algobias.tasks.task import Task
 from algobias.training.loop import train
 from algobias.training.processes.parts import divided
 from algobias.training.processes.rank import _decided, train_rank
+from real_processes import start
 
 ROUNDING = 2e-5
 """What docs/parallel.md promises at every check."""
-
-PRELOADED = [
-    "torch",
-    "torch.distributed",
-    "torch._dynamo",
-    "sklearn.datasets",
-    "algobias.training.processes.rank",
-]
-"""What every process needs: imported once."""
 
 
 def conv() -> nn.Module:
@@ -115,9 +105,7 @@ def agree(task: str, count: int, cases: list[str], folder: Path, carried: str = 
     """Every process of every case has the simulation's checks, and its losses to rounding."""
     (folder / "meeting").unlink(missing_ok=True)
     arguments = (count, task, cases, str(folder), carried)
-    # copies of a process that has imported everything: starting would take longer than training
-    multiprocessing.set_forkserver_preload(PRELOADED)
-    spawn.start_processes(process, arguments, nprocs=count, start_method="forkserver")
+    start(process, arguments, count)
     told = [json.loads((folder / f"{rank}.json").read_text()) for rank in range(count)]
     for number, levers in enumerate(cases):
         (simulated,) = train(recipe(task, levers), TASKS[task](), (3,))

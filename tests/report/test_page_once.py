@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from algobias.report.glossary import GLOSSARY
 from made_studies import case
 
 from algobias.report import numerals, tables, words
-from algobias.report.glossary import GLOSSARY
 from algobias.report.html import arms_in, render, with_rows
 
 REASON = "replay differs: the same training does not give the stored loss"

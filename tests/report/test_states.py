@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from algobias.report.glossary import GLOSSARY
 from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
 from algobias.report.console.terminal import verdict_panel
 from algobias.report.glance import tiles
-from algobias.report.glossary import GLOSSARY
 from algobias.report.html import render
 from algobias.report.record import StudyRecord
 from algobias.report.verdicts import state_text, verdict_words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from algobias.answer.next_step import next_steps
 from algobias.answer.readings import ReadingsSummary
 from algobias.report import (
     besides,
@@ -17,8 +18,6 @@ from algobias.report import (
 )
 from algobias.report.figures.points import Points
 from algobias.report.figures.theme import paint
-from algobias.report.glossary import GLOSSARY
-from algobias.report.next_step import next_steps
 from algobias.report.record import StudyRecord
 
 
@@ -69,7 +68,6 @@ def content(points: Points) -> dict[str, object]:
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
         "seeds_text": tables.seeds_text(points),
-        "glossary": GLOSSARY,
         "metric_name": figures.metric_title(points),
         "seconds": numerals.duration(answer.seconds) if answer.seconds is not None else "",
     }

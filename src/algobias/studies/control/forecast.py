@@ -9,6 +9,7 @@ from dataclasses import replace
 from algobias.answer.forecast import Forecast
 from algobias.kept.store import StudyRow
 from algobias.running.arms import build_arms
+from algobias.running.costs import ArmCost, arm_costs, study_costs
 from algobias.running.processes import available_cores
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -18,7 +19,7 @@ from algobias.studies.control.ranges import split
 from algobias.studies.control.searching import arms_of_part, asked_settings, limits_of
 from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
-from algobias.studies.forecast import ArmCost, arm_costs, forecast_of, study_costs
+from algobias.studies.forecast import forecast_of
 from algobias.training.device import one_thread
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from synthetic import VERDICTS, hostile, record
 
+from algobias.answer.next_step import next_steps, next_text
 from algobias.report.html import render
-from algobias.report.next_step import next_steps, next_text
 from algobias.report.record import StudyRecord
 
 ID = "a3f9c2d17b"

@@ -13,7 +13,6 @@ from synthetic import record
 from algobias.answer.gap import Gap
 from algobias.report.console.terminal import verdict_panel
 from algobias.report.glance import tiles
-from algobias.report.glossary import GLOSSARY
 from algobias.report.html import render
 from algobias.report.record import StudyRecord
 from algobias.report.verdicts import state_text, verdict_words
@@ -71,7 +70,7 @@ def test_states_are_explained_where_they_are_printed() -> None:
     made = changed("no_gap", gap=share("absent", -0.3, -0.1))
     assert "absent: the variant is better" in printed(made)
     assert "present: clear of 0; absent: below the tolerance" in printed(made)
-    assert "present, absent, unknown" in dict(GLOSSARY)
+    assert "<dt>present, absent, unknown</dt>" in render(made)
     assert "absent: the variant is better</span>" in render(made)
     assert next(tile["state"] for tile in tiles(made)) == "absent", "it picks a colour"
 

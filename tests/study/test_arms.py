@@ -30,7 +30,7 @@ def test_rules_say_what_they_set(capsys) -> None:
         "match_stability: lr = 0.5 x 0.184537 / 2 = 0.0461342 (critical products)",
         "delay:8,lr=rule,momentum=0: lr = 0.5 x sin(pi / 34) = 0.0461342",
     )
-    plan = forecast(made, workers=1)
+    plan = forecast(made, workers=1).to_json()
     assert plan["derivations"] == list(made.derivations)
     Console(width=120).print(plan_panel(plan))
     assert "sin(pi / 34)" in capsys.readouterr().out
@@ -79,7 +79,7 @@ def test_what_is_replaced_is_said_in_the_plan_and_with_the_answer(tmp_path, caps
     asked = {"task": "digits", "base": ["budget:updates=30"], "change": ["compress:sign", "compress:topk"]}
     spec = spec_from({**asked, "tolerance": 40.0, "looks": [2], "probes": "none"})
     line = "compress:topk replaces compress:sign"
-    plan = forecast(build_arms(spec, load_task("digits")), workers=1)
+    plan = forecast(build_arms(spec, load_task("digits")), workers=1).to_json()
     assert plan["replaced"] == [line]
     Console(width=120).print(plan_panel(plan))
     assert line in capsys.readouterr().out

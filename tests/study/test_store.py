@@ -25,7 +25,6 @@ from algobias.recipe_fields import Budget, OptimizerSpec
 from algobias.runs.cost import Cost
 from algobias.runs.observer import Check, Snapshot
 from algobias.runs.outcome import Curve, Outcome
-from algobias.training import checkpoints
 from algobias.training.checkpoints import load_into, load_snapshot, load_weights, save_snapshot, save_weights
 
 RECIPE = Recipe(
@@ -204,7 +203,7 @@ def test_a_full_disk_keeps_the_earlier_snapshot(tmp_path: Path, monkeypatch: pyt
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError, match="No space left on device"):
         save_snapshot(path, Snapshot(6, {}, {}, ()), address=ADDRESS, seed=3)
     monkeypatch.undo()

@@ -147,6 +147,12 @@ class Answer(Form):
     store: str | None = None
     report: str | None = None
 
+    @property
+    def hides_loss(self) -> bool:
+        """Whether no gap is at the planned end, but one at matched fit, which a better fit outweighs."""
+        bias = self.fit.bias_share
+        return self.verdict == "no_gap" and bias is not None and bias.state == "present"
+
 
 class Answered:
     """A finished study.

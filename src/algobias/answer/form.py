@@ -10,13 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Self, TypeAlias, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    JsonValue,
     ModelWrapValidatorHandler,
     PlainValidator,
     PrivateAttr,
@@ -25,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-JsonObject: TypeAlias = dict[str, JsonValue]
+from algobias.json_values import JsonObject as JsonObject
+from algobias.json_values import JsonValue
 
 T = TypeVar("T")
 Many = Annotated[tuple[T, ...], Strict(False)]

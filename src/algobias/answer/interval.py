@@ -41,6 +41,11 @@ class Interval(Form):
         """The upper bound by which it is decided."""
         return self.high
 
+    @property
+    def below_zero(self) -> bool:
+        """Whether it lies on the variant's side, by the bound that decides."""
+        return self.upper is not None and self.upper < 0
+
 
 class Share(Interval):
     """A share of the gap.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from algobias.json_values import JsonObject
 
 Kind = Literal["theory", "training", "second training", "limit"]
 """How a series is drawn: a line; filled marks; rings around them; a dashed level."""
@@ -117,7 +119,7 @@ class LabResult:
     name: str
     title: str
     spelling: str
-    options: dict[str, Any]
+    options: JsonObject
     seed: int
     shown: str
     theory: str
@@ -134,7 +136,7 @@ class LabResult:
         """Whether training agrees with theory in every check."""
         return "agrees" if all(check.agrees for check in self.checks) else "disagrees"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         """The result as one JSON object (schema 1), without NaN.
 
         ``schema, lab, seed, options, verdict, checks[{name, largest, tolerance, where, agrees}],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
+
+from algobias.json_values import JsonObject, JsonValue
 
 Status = Literal["ok", "not_converged", "unavailable"]
 
@@ -121,7 +123,7 @@ class Reading:
     reference: str = ""
     twin: Twin | None = None
     parts: Mapping[str, float] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
     @property
@@ -142,63 +144,85 @@ class Reading:
         return value + sum((one.low if side == "low" else one.high) - value for one in kinds)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Reading:
+    def from_json(cls, data: JsonObject) -> Reading:
         """Read what :meth:`to_json` wrote; errors and twins that were not finite are NaN.
 
         Raises:
             LookupError, TypeError, ValueError: It has another shape.
         """
-        status: Status | None = next(
-            (word for word in get_args(Status) if data["status"].partition(":")[0] == word), None
-        )
+        said = str(data["status"]).partition(":")[0]
+        status: Status | None = next((word for word in get_args(Status) if word == said), None)
         if status is None:
             raise ValueError(f"status of reading is {data['status']!r}")
-        passes = ("forwards", "gradients", "products", "seconds")
+        cost = _object(data["cost"])
         return cls(
             probe=str(data["probe"]),
             value=None if data["value"] is None else _number(data["value"]),
             unit=str(data["unit"]),
             status=status,
-            reason=data["reason"],
+            reason=_text(data["reason"]),
             numerical=_interval(data["numerical"]),
             monte_carlo=_interval(data["monte_carlo"]),
             subset=_interval(data["subset"]),
-            no_interval=data["no_interval"],
-            cost=Cost(*(_number(data["cost"][name]) for name in passes)),
+            no_interval=_text(data["no_interval"]),
+            cost=Cost(*(_number(cost[key]) for key in ("forwards", "gradients", "products", "seconds"))),
             definition=str(data["definition"]),
             reference=str(data["reference"]),
             twin=_twin(data["twin"]),
-            parts=dict(data["parts"]),
-            details=dict(data["details"]),
-            warnings=tuple(data["warnings"]),
+            parts={name: _number(part) for name, part in _object(data["parts"]).items()},
+            details=_object(data["details"]),
+            warnings=tuple(map(str, _list(data["warnings"]))),
         )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """JSON types only; numbers that are not finite become None."""
         data = asdict(self)
         data["low"], data["high"] = self.low, self.high
         data["cost"]["gradient_equivalents"] = self.cost.gradient_equivalents
         if self.status == "unavailable" and self.reason:
             data["status"] = f"unavailable: {self.reason}"
-        plain: dict[str, Any] = _finite(data)
-        return plain
+        return {key: _finite(value) for key, value in data.items()}
 
 
-def _interval(data: Mapping[str, Any] | None) -> Interval | None:
-    if data is None:
+def _interval(value: JsonValue) -> Interval | None:
+    if value is None:
         return None
+    data = _object(value)
     low, high = _number(data["low"]), _number(data["high"])
-    return Interval(low, high, data["level"], str(data["condition"]))
+    return Interval(low, high, _bound(data["level"]), str(data["condition"]))
 
 
-def _twin(data: Mapping[str, Any] | None) -> Twin | None:
-    if data is None:
+def _twin(value: JsonValue) -> Twin | None:
+    if value is None:
         return None
-    value = _number(data["value"])
-    return Twin(str(data["name"]), value, data["low"], data["high"], str(data["invariance"]))
+    data = _object(value)
+    ends = _bound(data["low"]), _bound(data["high"])
+    return Twin(str(data["name"]), _number(data["value"]), *ends, str(data["invariance"]))
 
 
-def _number(value: Any) -> float:
+def _object(value: JsonValue) -> JsonObject:
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} where an object was stored")
+    return value
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} where a list was stored")
+    return value
+
+
+def _text(value: JsonValue) -> str | None:
+    if not isinstance(value, str | None):
+        raise TypeError(f"{value!r} where a text was stored")
+    return value
+
+
+def _bound(value: JsonValue) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _number(value: JsonValue) -> float:
     """Take a number of JSON, which has null where it was not finite."""
     if value is None:
         return math.nan
@@ -207,11 +231,12 @@ def _number(value: Any) -> float:
     return value
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> JsonValue:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
+    assert value is None or isinstance(value, str | int), f"{value!r} is no value of JSON"
     return value

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from algobias.answer.answer import Answer
+    from algobias.answer.forecast import Forecast
     from algobias.kept.store import Store, StudyRow
     from algobias.report.record import StudyRecord
     from algobias.runs.progress import Progress
@@ -106,7 +107,7 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
 def begin_with_audit(
     study: str,
     run: Callable[[StudyRow, Store, Progress, str], Finished],
-    forecast: Callable[[StudyRow], dict[str, Any]],
+    forecast: Callable[[StudyRow], Forecast],
     panel: Callable[[StudyRecord], RenderableType],
     *,
     store: Path,
@@ -144,11 +145,11 @@ def begin_with_audit(
     finished.show(panel, json=json, quiet=quiet)
 
 
-def print_plan(expected: dict[str, Any], *, json: bool) -> None:
+def print_plan(expected: Forecast, *, json: bool) -> None:
     """Print what a study may cost."""
     if json:
-        print_json(expected)
+        print_json(expected.to_json())
         return
     from algobias.report.console.terminal import plan_panel
 
-    messages().print(plan_panel(expected))
+    messages().print(plan_panel(expected.to_json()))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -179,9 +178,13 @@ def _recovery(
         no_repair=no_repair,
     )
     # What leaves nothing of the change repairs nothing, whatever R* is.
-    same: dict[str, Any] = {"on": own.on} | ({"general": None} if design.undone_by(number) else {})
-    other = None if found.other is None else replace(found.other, **same)
-    return replace(found, other=other, **same)
+    undone = design.undone_by(number)
+
+    def described(one: Recovery) -> Recovery:
+        other = None if one.other is None else described(one.other)
+        return replace(one, other=other, on=own.on, general=None if undone else one.general)
+
+    return described(found)
 
 
 def _to_level(design: Design, book: Book, verdict: Verdict, arm: str, scale: FitScale) -> list[Request]:

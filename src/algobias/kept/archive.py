@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
-from typing import Any
 
 from algobias.answer.answer import Answer
 from algobias.errors import BadInput, StoreError
+from algobias.json_values import JsonObject, JsonValue
 from algobias.judge.design import Run
-from algobias.kept.inside import MALFORMED
-from algobias.kept.shape import check_places, check_texts, read_answer
+from algobias.kept.inside import MALFORMED, is_run
+from algobias.kept.shape import is_count, is_number, is_text, read_answer, texts_by_name
 from algobias.kept.store import Store, StudyRow
 from algobias.kept.studies import damaged_study
 from algobias.kept.tables import Terms
@@ -51,14 +52,14 @@ class Archive:
     environment: dict[str, str]
     terms: Terms
 
-    def stored(self) -> dict[str, Any]:
+    def stored(self) -> JsonObject:
         """JSON types only."""
         return {
             "result": self.answer.to_json(),
             "places": [asdict(place) for place in self.places],
-            "recipes": self.recipes,
+            "recipes": {**self.recipes},
             "command": self.command,
-            "environment": self.environment,
+            "environment": {**self.environment},
             "terms": self.terms.model_dump(mode="json"),
         }
 
@@ -83,21 +84,38 @@ def read_archive(row: StudyRow) -> Archive:
     data = row.result
     try:
         answer = read_answer(data["result"])
-        check_places(data["places"])
-        check_texts(data["recipes"], "recipes")
-        check_texts(data["environment"], "environment")
-        if answer.study != row.id or not isinstance(data["command"], str):
+        places, command = data["places"], data["command"]
+        if not isinstance(places, list):
+            raise ValueError("places is no list")
+        if answer.study != row.id or not isinstance(command, str):
             raise ValueError("of another study")
         return Archive(
             answer=answer,
-            places=tuple(Place(**place) for place in data["places"]),
-            recipes=data["recipes"],
-            command=data["command"],
-            environment=data["environment"],
+            places=tuple(map(_place, places)),
+            recipes=texts_by_name(data["recipes"], "recipes"),
+            command=command,
+            environment=texts_by_name(data["environment"], "environment"),
             terms=Terms.model_validate(data["terms"]),
         )
     except MALFORMED as error:
         raise damaged_study(row.id, error) from error
+
+
+def _place(value: JsonValue) -> Place:
+    """Read where a study says that one of its runs is."""
+    if not isinstance(value, dict) or value.keys() != {field.name for field in fields(Place)}:
+        raise ValueError(f"a run's place is {value!r}")
+    arm, replicate, length = value["arm"], value["replicate"], value["length"]
+    address, seed = value["address"], value["seed"]
+    if not is_text(arm):
+        raise ValueError(f"arm of a run is {arm!r}")
+    if not is_count(replicate):
+        raise ValueError(f"replicate of a run is {replicate!r}")
+    if not is_number(length) or not 0 < length < math.inf:
+        raise ValueError(f"length of a run is {length!r}")
+    if not is_text(address) or not is_count(seed) or not is_run(address, seed):
+        raise ValueError(f"address of a run is {address!r}")
+    return Place(arm, replicate, length, address, seed)
 
 
 def stored_runs(store: Store, places: Sequence[Place]) -> list[Run]:

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 from filelock import FileLock
 
@@ -29,6 +29,9 @@ READINGS = (
 
 MIGRATIONS = {1: (READINGS,)}
 """Schema -> statements that make the next one of it; they only ever add."""
+
+Cell: TypeAlias = str | bytes | int | float | None
+"""What SQLite keeps."""
 
 SCHEMA = (
     "CREATE TABLE studies (id TEXT PRIMARY KEY, created REAL, used REAL, status TEXT, spec TEXT, "
@@ -129,12 +132,12 @@ class Database:
         """Close the connection."""
         self._connection.close()
 
-    def execute(self, statement: str, values: Iterable[Any] = ()) -> int:
+    def execute(self, statement: str, values: Iterable[Cell] = ()) -> int:
         """Run one statement; returns the number of rows it changed."""
         with self._guard():
             return self._connection.execute(statement, tuple(values)).rowcount
 
-    def rows(self, statement: str, values: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+    def rows(self, statement: str, values: Iterable[Cell] = ()) -> list[tuple[Cell, ...]]:
         """All rows of a query."""
         with self._guard():
             return self._connection.execute(statement, tuple(values)).fetchall()
@@ -208,7 +211,9 @@ class Database:
                 self.execute(f"PRAGMA user_version = {version + 1}")
 
     def _pragma(self, name: str) -> int:
-        return int(self.rows(f"PRAGMA {name}")[0][0])
+        value = self.rows(f"PRAGMA {name}")[0][0]
+        assert isinstance(value, int)
+        return value
 
     def _foreign(self) -> StoreError:
         return StoreError(str(self.path), "a database of algobias; this is another program's")

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 from pathlib import Path
+from typing import TypeGuard
 
 from algobias.errors import StoreError
 from algobias.training.whole_files import PRIVATE_FOLDER, disk
@@ -22,7 +23,7 @@ MOST = 2**63
 """Whole numbers of the database are below this."""
 
 
-def is_study_id(value: object) -> bool:
+def is_study_id(value: object) -> TypeGuard[str]:
     """Whether a value can be the id of a study: 12 hexadecimal digits."""
     return isinstance(value, str) and STUDY_ID.fullmatch(value) is not None
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -107,7 +106,7 @@ def logs_of(name: str, rows: Iterable[Row]) -> list[Log]:
 
 def _joined(name: str, first: Row, second: Row) -> Row:
     """Two rows of one update: a logger may write training and validation into rows of their own."""
-    values: dict[str, Any] = {}
+    values: dict[str, float | None] = {}
     for column in VALUES:
         one, other = first.value(column), second.value(column)
         if one is not None and other is not None and not _same(one, other):
@@ -119,7 +118,14 @@ def _joined(name: str, first: Row, second: Row) -> Row:
             )
         values[column] = other if one is None else one
     last_digit = second.last_digit if first.test_metric is None else first.last_digit
-    return replace(first, **values, planned=first.planned or second.planned, last_digit=last_digit)
+    return replace(
+        first,
+        train_loss=values["train_loss"],
+        test_metric=values["test_metric"],
+        train_metric=values["train_metric"],
+        planned=first.planned or second.planned,
+        last_digit=last_digit,
+    )
 
 
 def _same(one: float, other: float) -> bool:

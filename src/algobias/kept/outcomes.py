@@ -6,13 +6,12 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.json_values import JsonObject, JsonValue
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
 
@@ -25,10 +24,10 @@ def plain(value: float) -> float | str:
     return value if math.isfinite(value) else repr(value)
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(outcome: Outcome) -> JsonObject:
     """An outcome without its per-example metrics, as plain JSON data."""
     curve = outcome.curve
-    shown: dict[str, Any] = {}
+    shown: JsonObject = {}
     if outcome.also:
         shown["also"] = {name: plain(value) for name, value in outcome.also.items()}
     if outcome.sample is not None:
@@ -49,41 +48,56 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def outcome_from(data: Mapping[str, Any], per_example: NDArray[np.float32] | None) -> Outcome:
+def outcome_from(data: JsonValue, per_example: NDArray[np.float32] | None) -> Outcome:
     """The inverse of :func:`outcome_json`.
 
     Raises:
         AttributeError, ArithmeticError, LookupError, ValueError, TypeError: Not such data.
     """
-    rows = data["curve"]
-    if not all(
-        type(data[key]) is kind for key, kind in (("seed", int), ("planned", int), ("diverged", bool))
-    ):
+    data = _object(data)
+    rows, seed, planned, diverged = _object(data["curve"]), data["seed"], data["planned"], data["diverged"]
+    if type(seed) is not int or type(planned) is not int or not isinstance(diverged, bool):
         raise ValueError("seed, planned or diverged of another type")
     curve = Curve(
         np.array(rows["update"], dtype=np.int64),
-        *(np.array([float(v) for v in rows[key]]) for key in ("train_loss", "train_metric", "test_metric")),
+        *(np.array(_numbers(rows[key])) for key in ("train_loss", "train_metric", "test_metric")),
     )
-    if (
-        not 0
-        <= data["planned"]
-        < len(curve)
-        == len(curve.train_loss)
-        == len(curve.train_metric)
-        == len(curve.test_metric)
-    ):
+    columns = (curve.train_loss, curve.train_metric, curve.test_metric)
+    if not 0 <= planned < len(curve) or any(len(column) != len(curve) for column in columns):
         raise ValueError("columns of different lengths")
+    sample = data.get("sample")
+    if not isinstance(sample, str | None):
+        raise TypeError("a sample that is no text")
     return Outcome(
-        seed=data["seed"],
+        seed=seed,
         curve=curve,
-        planned=data["planned"],
-        diverged=data["diverged"],
-        trivial_metric=float(data["trivial_metric"]),
-        cost=Cost(**{key: float(value) for key, value in data["cost"].items()}),
+        planned=planned,
+        diverged=diverged,
+        trivial_metric=_number(data["trivial_metric"]),
+        cost=Cost(**{key: _number(value) for key, value in _object(data["cost"]).items()}),
         per_example=per_example,
-        also={name: float(value) for name, value in data.get("also", {}).items()},
-        sample=data.get("sample"),
+        also={name: _number(value) for name, value in _object(data.get("also", {})).items()},
+        sample=sample,
     )
+
+
+def _object(value: JsonValue) -> JsonObject:
+    if not isinstance(value, dict):
+        raise TypeError(f"{type(value).__name__} where an object was stored")
+    return value
+
+
+def _numbers(value: JsonValue) -> list[float]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} where a list was stored")
+    return [_number(item) for item in value]
+
+
+def _number(value: JsonValue) -> float:
+    """The inverse of :func:`plain`."""
+    if not isinstance(value, str | int | float):
+        raise TypeError(f"{type(value).__name__} where a number was stored")
+    return float(value)
 
 
 def array_bytes(array: NDArray[np.float32]) -> bytes:
@@ -110,7 +124,7 @@ def array_from(data: bytes) -> NDArray[np.float32]:
     return np.frombuffer(data, np.float32, offset=stream.tell()).reshape(shape).copy()
 
 
-def _crc(record: Mapping[str, Any], per_example: NDArray[np.float32] | None) -> int:
+def _crc(record: JsonObject, per_example: NDArray[np.float32] | None) -> int:
     """Checksum of an outcome's record and of the file beside it."""
     text = json.dumps(record, sort_keys=True, allow_nan=False).encode()
     return zlib.crc32(b"" if per_example is None else array_bytes(per_example), zlib.crc32(text))

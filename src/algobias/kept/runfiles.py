@@ -13,9 +13,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from algobias.errors import StoreError
+from algobias.json_values import JsonObject, JsonValue
 from algobias.kept.inside import MALFORMED, make_inside
 from algobias.kept.outcomes import (
     OUTCOME_VERSION,
@@ -82,7 +83,7 @@ class RunFolder:
         """
         make_inside(self.path.parents[3], *self.path.parts[-4:])
 
-    def write_outcome(self, outcome: Outcome, recipe: Mapping[str, Any], task: str) -> None:
+    def write_outcome(self, outcome: Outcome, recipe: Mapping[str, JsonValue], task: str) -> None:
         """Store an outcome with all that is needed to index the run again.
 
         Raises:
@@ -91,7 +92,7 @@ class RunFolder:
         self.make()
         if outcome.per_example is not None:
             write_whole(self.per_example_path, array_bytes(outcome.per_example))
-        record = {
+        record: JsonObject = {
             "version": OUTCOME_VERSION,
             "address": self.address,
             "task": task,
@@ -102,7 +103,7 @@ class RunFolder:
         record["crc"] = _crc(record, outcome.per_example)
         write_whole(self.outcome_path, json.dumps(record, allow_nan=False).encode())
 
-    def read_outcome(self) -> tuple[Outcome, dict[str, Any], str] | None:
+    def read_outcome(self) -> tuple[Outcome, JsonObject, str] | None:
         """Outcome, recipe and task of a finished run; None where the run is not finished.
 
         Raises:

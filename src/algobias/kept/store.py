@@ -15,12 +15,13 @@ import shutil
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 from filelock import FileLock
 
 from algobias.answer.reading import Reading
 from algobias.errors import BadInput, StoreError
+from algobias.json_values import JsonValue
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
 from algobias.kept.outcomes import array_bytes, array_from, outcome_from, outcome_json
@@ -93,7 +94,7 @@ class Store(Studies):
             return _index(self._db, self.folder(address, seed))
         text, blob, crc = rows[0]
         try:
-            if _crc(text, blob) != crc:
+            if not isinstance(text, str) or not isinstance(blob, bytes | None) or _crc(text, blob) != crc:
                 raise ValueError("its checksum is wrong")
             outcome = outcome_from(json.loads(text), None if blob is None else array_from(blob))
             if outcome.seed != seed:
@@ -203,10 +204,12 @@ class Store(Studies):
                 "AND other.address = mine.address AND other.seed = mine.seed)",
                 (id,),
             )
+            runs: list[tuple[str, int]] = []
             for address, seed in orphans:
-                if not is_run(address, seed):
+                if not isinstance(address, str) or not isinstance(seed, int) or not is_run(address, seed):
                     raise self._db.damaged(f"study {id} uses a run that cannot be one")
-            removed = sum(self._remove_run(address, seed) for address, seed in orphans)
+                runs.append((address, seed))
+            removed = sum(self._remove_run(address, seed) for address, seed in runs)
             report = self.report_path(id)
             with disk(report):
                 report.unlink(missing_ok=True)
@@ -263,7 +266,9 @@ class Store(Studies):
         return True
 
 
-def _insert(database: Database, address: str, outcome: Outcome, recipe: Mapping[str, Any], task: str) -> None:
+def _insert(
+    database: Database, address: str, outcome: Outcome, recipe: Mapping[str, JsonValue], task: str
+) -> None:
     status = "diverged" if outcome.diverged else "finished"
     text = json.dumps(outcome_json(outcome), allow_nan=False)
     blob = None if outcome.per_example is None else array_bytes(outcome.per_example)

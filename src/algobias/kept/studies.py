@@ -10,14 +10,14 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
 
 from algobias.errors import BadInput, StoreError
+from algobias.json_values import JsonObject, JsonValue
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_study_id, make_inside
-from algobias.kept.shape import check_question
+from algobias.kept.shape import check_question, is_number
 from algobias.training.whole_files import PRIVATE_FILE, disk
 
 LOCKS, REPORTS = "locks", "reports"
@@ -44,9 +44,9 @@ class StudyRow:
     created: float
     used: float
     status: str
-    spec: dict[str, Any]
-    result: dict[str, Any] | None = None
-    decisions: tuple[dict[str, Any], ...] = ()
+    spec: JsonObject
+    result: JsonObject | None = None
+    decisions: tuple[JsonObject, ...] = ()
 
 
 class Studies:
@@ -72,7 +72,7 @@ class Studies:
         """All studies, oldest first."""
         return [self._study(id) for id in self._ids("created, rowid")]
 
-    def save_study(self, id: str, spec: Mapping[str, Any], status: str = "running") -> None:
+    def save_study(self, id: str, spec: Mapping[str, JsonValue], status: str = "running") -> None:
         """Store or update a study's question; its decisions, result and date of creation are kept.
 
         Args:
@@ -89,7 +89,7 @@ class Studies:
             (id, now, now, status, json.dumps(dict(spec))),
         )
 
-    def begin(self, id: str, spec: Mapping[str, Any]) -> None:
+    def begin(self, id: str, spec: Mapping[str, JsonValue]) -> None:
         """Store a study's question; it is running, and nobody can remove it, until it has a result.
 
         Work that ends without one ends with :meth:`interrupted`; at the latest closing the store, or the end
@@ -136,14 +136,14 @@ class Studies:
             lock.release()
         return False
 
-    def save_result(self, id: str, result: Mapping[str, Any]) -> None:
+    def save_result(self, id: str, result: Mapping[str, JsonValue]) -> None:
         """Store the answer to a study; its status becomes ``finished``."""
         statement = "UPDATE studies SET result = ?, status = 'finished' WHERE id = ?"
         if not self._db.execute(statement, (json.dumps(dict(result), allow_nan=False), id)):
             raise ValueError(f"no study {id!r}: save_study comes first")
         self._let_go(id)
 
-    def save_decision(self, id: str, look: Mapping[str, Any]) -> None:
+    def save_decision(self, id: str, look: Mapping[str, JsonValue]) -> None:
         """Add a look to a study's decisions; one that is there already is not added twice."""
         self._db.execute(
             "INSERT OR IGNORE INTO decisions "
@@ -186,10 +186,11 @@ class Studies:
         raise BadInput("study", prefix_or_last, allowed, near[0] if near else None)
 
     def _ids(self, order: str) -> list[str]:
-        ids = [row[0] for row in self._db.rows(f"SELECT id FROM studies ORDER BY {order}")]
-        for id in ids:
+        ids: list[str] = []
+        for (id,) in self._db.rows(f"SELECT id FROM studies ORDER BY {order}"):
             if not is_study_id(id):
                 raise self._db.damaged(f"the id {id!r} is not 12 hexadecimal digits")
+            ids.append(id)
         return ids
 
     def report_path(self, id: str) -> Path:
@@ -214,7 +215,13 @@ class Studies:
         name, created, used, status, spec, result = found[0]
         looks = self._db.rows("SELECT look FROM decisions WHERE study = ? ORDER BY place", (id,))
         try:
-            if status not in STATUSES or not all(0 <= moment < LAST_SECOND for moment in (created, used)):
+            if (
+                not is_study_id(name)
+                or not (is_number(created) and 0 <= created < LAST_SECOND)
+                or not (is_number(used) and 0 <= used < LAST_SECOND)
+                or not isinstance(status, str)
+                or status not in STATUSES
+            ):
                 raise ValueError(f"status {status!r}, made at {created!r}, used at {used!r}")
             if status == "running" and self.writable and not self.in_use(id):
                 status = "interrupted"  # by a kill, which leaves no time to say so
@@ -236,16 +243,18 @@ def damaged_study(id: str, error: BaseException) -> StoreError:
     return StoreError(f"study {id}", allowed)
 
 
-def plain_object(text: Any) -> dict[str, Any]:
+def plain_object(text: object) -> JsonObject:
     """An object of JSON, which has no NaN and no infinity.
 
     Raises:
         ValueError, TypeError, RecursionError: It is none.
     """
-    found = json.loads(text, parse_constant=_no_number)
-    if not isinstance(found, dict):
-        raise ValueError(f"{type(found).__name__} where an object was stored")
-    return found
+    if not isinstance(text, str | bytes):
+        raise TypeError(f"{type(text).__name__} where a text was stored")
+    value = json.loads(text, parse_constant=_no_number)
+    if not isinstance(value, dict):
+        raise ValueError(f"{type(value).__name__} where an object was stored")
+    return value
 
 
 def _no_number(name: str) -> float:

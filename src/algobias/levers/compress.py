@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Part
+from algobias.levers.base import Arranged, Card, Part
 from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.size import NoShare, between, whole_between
@@ -96,7 +96,7 @@ class Compress(Part):
         """Each worker compresses its own."""
         return True
 
-    def cannot_follow(self, earlier: Part) -> bool:
+    def cannot_follow(self, earlier: Arranged) -> bool:
         """Workers that go their own way send weights, not gradients."""
         return earlier.name == "local_sgd"
 

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.base import Card, Part
+from algobias.levers.base import Arranged, Card, Part
 from algobias.levers.context import Context
 from algobias.levers.size import whole_between
 from algobias.levers.step import Grads, Key, Layout, State, Transform, Tree
@@ -111,7 +111,7 @@ class Delay(Part):
         """Fresh gradients, and the momentum is the optimizer's own."""
         return self.tau == 0 and self.momentum != "shifted"
 
-    def cannot_follow(self, earlier: Part) -> bool:
+    def cannot_follow(self, earlier: Arranged) -> bool:
         """Workers that go their own way have no common weights to be old."""
         return earlier.name == "local_sgd"
 

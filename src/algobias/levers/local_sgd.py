@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from algobias.lazy import torch
-from algobias.levers.base import Card, Part, Stage
+from algobias.levers.base import Arranged, Card, Part, Stage
 from algobias.levers.class_shards import from_class_shards
 from algobias.levers.context import Context
 from algobias.levers.division import Division
@@ -129,7 +129,7 @@ class LocalUpdates(Part):
         """It shares the work out itself."""
         return True
 
-    def cannot_follow(self, earlier: Part) -> bool:
+    def cannot_follow(self, earlier: Arranged) -> bool:
         """Other ways to share the work out do not go with it; an average would be reset with the memory."""
         reset = earlier.name == "ema" and self.momentum == "reset"
         return reset or earlier.name in ("workers", "delay") or super().cannot_follow(earlier)

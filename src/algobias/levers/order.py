@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from algobias.errors import BadInput
-from algobias.levers.base import part_from
+from algobias.levers.arranged import part_from
 from algobias.recipe_fields import PartSpec
 
 

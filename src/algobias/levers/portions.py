@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from algobias.errors import BadInput
-from algobias.levers.base import known_parts
+from algobias.levers.arranged import known_parts
 from algobias.levers.division import Division
 from algobias.recipe import Recipe
 from algobias.recipe_fields import PartSpec

@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from algobias.report.figures.series import FitAxis, Rows, exact_seed, planned_metric
+from algobias.report.figures.series import FitAxis, Row, Rows, exact_seed, numbers, planned_metric
 from algobias.report.record import StudyRecord
 from algobias.report.words import arm_label
 from algobias.runs.arm_name import ArmName
@@ -79,7 +78,7 @@ class ArmPoints:
     @cached_property
     def planned_runs(self) -> dict[str, list[Run]]:
         """Arm -> for each replicate the run of the planned length, which its score is taken from."""
-        return self._choose(lambda run: -abs(math.log(run.length)) if run.length > 0 else -math.inf)
+        return self._choose(lambda run: (-abs(math.log(run.length)) if run.length > 0 else -math.inf, 0))
 
     @cached_property
     def drawn_runs(self) -> dict[str, list[Run]]:
@@ -159,21 +158,11 @@ class ArmPoints:
         means = {row["arm"]: row["mean"] for row in self.arm_means}
         rows: Rows = []
         for label in self.labels.values():
-            values = [
-                one["metric"] for one in self.seeds if one["arm"] == label and one["metric"] is not None
-            ]
+            values = numbers([row for row in self.seeds if row["arm"] == label], "metric")
             outside = [value for value in values if not low <= value <= high]
             if outside:
-                side = float(np.mean(outside)) < low
-                rows.append(
-                    {
-                        "arm": label,
-                        "count": len(outside),
-                        "total": len(values),
-                        "mean": means.get(label),
-                        "below": side,
-                    }
-                )
+                counts: Row = {"arm": label, "count": len(outside), "total": len(values)}
+                rows.append({**counts, "mean": means.get(label), "below": float(np.mean(outside)) < low})
         return rows
 
     @cached_property
@@ -202,7 +191,7 @@ class ArmPoints:
         """Number of seeds of an arm that are drawn as lines of their own, from the first."""
         return max(2, self.lines // max(1, len(self.arms)))
 
-    def _choose(self, worth: Callable[[Run], Any]) -> dict[str, list[Run]]:
+    def _choose(self, worth: Callable[[Run], tuple[float, int]]) -> dict[str, list[Run]]:
         best: dict[tuple[str, int], Run] = {}
         for run in self.record.runs:
             key = (run.arm, run.replicate)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from algobias.report import numerals
 from algobias.report.figures.points import Points
+from algobias.report.text_table import TextTable, text_table
 
 SHOWN = 2
 """Samples of so many arms are shown: the baseline's and the variant's."""
 
 
-def further_metrics(points: Points) -> dict[str, Any]:
+def further_metrics(points: Points) -> TextTable[tuple[str, str]]:
     """Mean and sd over seeds of each further metric at the planned end: header and rows of text.
 
     A seed that diverged has none.
@@ -23,14 +22,16 @@ def further_metrics(points: Points) -> dict[str, Any]:
         for arm, runs in points.planned_runs.items()
     }
     names = dict.fromkeys(name for rows in found.values() for row in rows for name in row)
-    rows = [
-        {
-            "name": name.replace("_", " "),
-            "cells": [_spread([row[name] for row in rows if name in row]) for rows in found.values()],
-        }
-        for name in names
-    ]
-    return {"labels": list(found) if rows else [], "rows": rows}
+    return text_table(
+        found,
+        (
+            (
+                name.replace("_", " "),
+                [_spread([row[name] for row in rows if name in row]) for rows in found.values()],
+            )
+            for name in names
+        ),
+    )
 
 
 def samples(points: Points) -> list[dict[str, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
 from algobias.answer.moved import ReturnedCoordinate
 from algobias.report import numerals, words
 from algobias.report.record import StudyRecord
+from algobias.report.text_table import TextTable, text_table
 
 STATUSES = {
     "came_back": "came back",
@@ -30,6 +31,18 @@ NAMED = 3
 """So many coordinates of a kind are named in a sentence; the picture and the JSON have all."""
 
 
+class ControlCard(TypedDict):
+    """What is shown of one control."""
+
+    name: str
+    lever: str
+    at: str
+    verdict: str
+    meaning: str
+    facts: list[tuple[str, str]]
+    costs: TextTable[str]
+
+
 def as_chosen(record: StudyRecord) -> list[ControlEntry]:
     """The controls, each first at the place where it was chosen, where a search chose it; the other within.
 
@@ -42,9 +55,9 @@ def as_chosen(record: StudyRecord) -> list[ControlEntry]:
     return [control.seen_at(places.get(control.lever, set())) for control in record.answer.controls]
 
 
-def control_cards(record: StudyRecord) -> list[dict[str, Any]]:
+def control_cards(record: StudyRecord) -> list[ControlCard]:
     """One card per control: what it is, R and R*, verdict in words, costs against both references."""
-    cards = []
+    cards: list[ControlCard] = []
     places = words.decimals(record)
     for index, control in enumerate(as_chosen(record)):
         verdict, general, undoes = control.verdict, control.general, control.undoes
@@ -133,20 +146,17 @@ REFERENCES = {
 }
 
 
-def control_costs(control: ControlEntry) -> dict[str, Any]:
+def control_costs(control: ControlEntry) -> TextTable[str]:
     """Cost ratios of a control: one column per reference."""
     ratios = control.cost_ratio
     axes = [axis for axis in numerals.COST_WORDS if any(costs.has(axis) for costs in ratios.values())]
-    return {
-        "labels": [REFERENCES.get(name, name.replace("_", " ")) for name in ratios],
-        "rows": [
-            {
-                "name": numerals.COST_WORDS[axis][0],
-                "cells": [_multiple(costs, axis) for costs in ratios.values()],
-            }
+    return text_table(
+        [REFERENCES.get(name, name.replace("_", " ")) for name in ratios],
+        (
+            (numerals.COST_WORDS[axis][0], [_multiple(costs, axis) for costs in ratios.values()])
             for axis in axes
-        ],
-    }
+        ),
+    )
 
 
 def _multiple(ratios: Costs, axis: str) -> str:

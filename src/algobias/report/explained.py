@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -14,6 +13,7 @@ from algobias.answer.causes import DoseResponse, InterventionEntry
 from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
 from algobias.report.record import StudyRecord
+from algobias.report.text_table import TextTable, text_table
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
@@ -75,28 +75,24 @@ def _switched(entries: Sequence[InterventionEntry], *, made: bool) -> str:
     return ", ".join(said)
 
 
-def table(record: StudyRecord) -> dict[str, Any]:
+def table(record: StudyRecord) -> TextTable[str]:
     """Every intervention: header and rows of text."""
     places = words.decimals(record)
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
     entries = record.answer.interventions
     matched = any(entry.place == "matched" for entry in entries)
     for entry in entries:
         apart = ", at the planned end" if matched and entry.place == "planned_end" else ""
         against = entry.against_treated_baseline
         apart += f"; {entry.undoes}" if entry.undoes else ""
-        rows.append(
-            {
-                "name": entry.text + apart,
-                "cells": [
-                    KINDS.get(entry.kind, ""),
-                    numerals.estimate(entry.gap, places, signed=True),
-                    numerals.estimate(entry.recovered, 2),
-                    numerals.estimate(against, 2) if against.known else "",
-                ],
-            }
-        )
-    return {"labels": ["What", "Gap that is left", "Part that is gone", "R*"] if rows else [], "rows": rows}
+        cells = [
+            KINDS.get(entry.kind, ""),
+            numerals.estimate(entry.gap, places, signed=True),
+            numerals.estimate(entry.recovered, 2),
+            numerals.estimate(against, 2) if against.known else "",
+        ]
+        rows.append((entry.text + apart, cells))
+    return text_table(["What", "Gap that is left", "Part that is gone", "R*"], rows)
 
 
 def panel(record: StudyRecord) -> RenderableType:
@@ -104,8 +100,8 @@ def panel(record: StudyRecord) -> RenderableType:
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     for label in ("Intervention", "Part of the gap that is gone"):
         grid.add_column(label, overflow="fold")
-    for row in table(record)["rows"]:
-        grid.add_row(Text(row["name"]), Text(row["cells"][2]))
+    for entry in table(record)["rows"]:
+        grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     said += [Text(""), grid, Text("")]
     alike: dict[tuple[str, str], list[str]] = {}

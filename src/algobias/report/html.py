@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from algobias.report import figures, page
-from algobias.report.figures.base import Spec
+from algobias.report.figures.base import Figure, Spec
 from algobias.report.figures.entries import figure_list
 from algobias.report.figures.points import Points
 from algobias.report.figures.series import Rows
@@ -35,18 +35,10 @@ def render(record: StudyRecord) -> str:
     static = Points(record, budget=_STATIC_BUDGET, lines=_STATIC_LINES)
     shown = figure_list(points)
     specs = {item.key: with_rows(item.spec(points)) for item in shown}
-    tables: dict[str, Any] = {}
-    packed = {key: pack(spec, tables) for key, spec in specs.items()}
-    content = page.content(points)
-    environment = Environment(
-        loader=PackageLoader("algobias.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
-        **content,
+    return filled(
+        "report.html.j2",
+        specs,
+        **page.content(points),
         drawn=lambda keys: {arm for key in keys for arm in arms_in(specs[key])},
         along_figures=[key for key in specs if key.startswith("along-")],
         figures={
@@ -55,35 +47,47 @@ def render(record: StudyRecord) -> str:
                 "read": item.read,
                 "notes": item.notes,
                 "label": specs[item.key]["description"],
-                "static": _data_url(figures.svg(item.spec(static, _STATIC_WIDTH))),
+                "static": data_url(figures.svg(item.spec(static, _STATIC_WIDTH))),
             }
             for item in shown
         },
-        css=_asset("report.css"),
-        script=_asset("report.js"),
-        bundle=Markup(figures.bundle()),
-        data=embedded(
-            {
-                "configs": {"light": vega_config("light"), "dark": vega_config("dark")},
-                "tables": tables,
-                "specs": packed,
-            }
-        ),
     )
 
 
-def with_rows(spec: Spec) -> Spec:
+def filled(template: str, specs: Mapping[str, Figure], **content: object) -> str:
+    """A template of ours with its content, styles, scripts, and the figures with their data."""
+    tables: dict[str, Spec] = {}
+    packed = {key: pack(spec, tables) for key, spec in specs.items()}
+    environment = Environment(
+        loader=PackageLoader("algobias.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    configs = {"light": vega_config("light"), "dark": vega_config("dark")}
+    return environment.get_template(template).render(
+        **content,
+        css=_asset("report.css"),
+        script=_asset("report.js"),
+        bundle=Markup(figures.bundle()),
+        data=embedded({"configs": configs, "tables": tables, "specs": packed}),
+    )
+
+
+def with_rows(spec: Figure) -> Figure:
     """A spec without layers that have no rows: they add an axis without an extent, of which Vega warns."""
     kept = [one for one in spec["layer"] if spec["datasets"].get(one["data"]["name"])]
     return {**spec, "layer": kept} if len(kept) > 1 else spec
 
 
-def arms_in(spec: Spec) -> set[str]:
+def arms_in(spec: Figure) -> set[str]:
     """Labels of the arms that a figure has data of."""
-    return {row["arm"] for rows in spec["datasets"].values() for row in rows if row.get("arm") is not None}
+    arms = (row.get("arm") for rows in spec["datasets"].values() for row in rows)
+    return {arm for arm in arms if isinstance(arm, str)}
 
 
-def pack(spec: Spec, tables: dict[str, Any]) -> Spec:
+def pack(spec: Figure, tables: dict[str, Spec]) -> Spec:
     """Move the datasets of a spec into ``tables``, column by column, each different table once.
 
     Args:
@@ -102,7 +106,7 @@ def pack(spec: Spec, tables: dict[str, Any]) -> Spec:
     return {**spec, "datasets": names}
 
 
-def embedded(value: Any) -> Markup:
+def embedded(value: object) -> Markup:
     """JSON that is safe inside a ``<script>`` element: no ``<``, no ``&``, no NaN."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     for char in "<>&":
@@ -110,7 +114,7 @@ def embedded(value: Any) -> Markup:
     return Markup(text)
 
 
-def _columns(rows: Rows) -> dict[str, Any]:
+def _columns(rows: Rows) -> Spec:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     places = {
         key: {text: place for place, text in enumerate(dict.fromkeys(row[key] for row in rows))}
@@ -130,5 +134,6 @@ def _asset(name: str) -> Markup:
     return Markup((files("algobias.report") / name).read_text(encoding="utf-8"))
 
 
-def _data_url(svg: str) -> str:
+def data_url(svg: str) -> str:
+    """An SVG as the address of a picture."""
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

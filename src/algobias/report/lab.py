@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import shlex
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from algobias.answer.lab import Cell, LabResult
 from algobias.errors import BadInput
 from algobias.report import figures
 from algobias.report.figures.lab import groups, lab_panel, marks_in_words, scientific
-from algobias.report.figures.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS, vega_config
-from algobias.report.html import embedded, pack
+from algobias.report.figures.theme import paint
+from algobias.report.html import data_url, filled
 from algobias.report.numerals import MINUS
 
 KINDS = (".html", ".svg")
@@ -39,16 +33,9 @@ def render_lab(result: LabResult) -> str:
     Size: about 1 MB, of which the figure library is 0.9 MB. Cost: about 2 s once per process.
     """
     specs = {f"panel{index}": lab_panel(result, panel) for index, panel in enumerate(result.panels)}
-    tables: dict[str, Any] = {}
-    packed = {key: pack(spec, tables) for key, spec in specs.items()}
-    environment = Environment(
-        loader=PackageLoader("algobias.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("lab.html.j2").render(
+    return filled(
+        "lab.html.j2",
+        specs,
         result=result,
         command=f"algobias lab {shlex.quote(result.spelling)} --seed {result.seed}",
         agrees=result.verdict == "agrees",
@@ -56,15 +43,7 @@ def render_lab(result: LabResult) -> str:
             {"name": check.name, "said": check_in_words(check.largest, check.tolerance, check.where)}
             for check in result.checks
         ],
-        legend=[
-            {
-                "label": name,
-                "path": SHAPE_PATHS[ARM_SHAPES[place % len(ARM_SHAPES)]],
-                "light": ARM_COLORS["light"][place % len(ARM_COLORS["light"])],
-                "dark": ARM_COLORS["dark"][place % len(ARM_COLORS["dark"])],
-            }
-            for place, name in enumerate(groups(result))
-        ],
+        legend=[{"label": name, **paint(place)} for place, name in enumerate(groups(result))],
         marks=marks_in_words(result),
         panels=[
             {
@@ -72,21 +51,11 @@ def render_lab(result: LabResult) -> str:
                 "title": panel.title,
                 "read": panel.read,
                 "label": specs[f"panel{index}"]["description"],
-                "static": _data_url(figures.svg(lab_panel(result, panel, 640, legend=True))),
+                "static": data_url(figures.svg(lab_panel(result, panel, 640, legend=True))),
             }
             for index, panel in enumerate(result.panels)
         ],
         rows=[[cell(row.get(column.name)) for column in result.columns] for row in result.rows],
-        css=_asset("report.css"),
-        script=_asset("report.js"),
-        bundle=Markup(figures.bundle()),
-        data=embedded(
-            {
-                "configs": {"light": vega_config("light"), "dark": vega_config("dark")},
-                "tables": tables,
-                "specs": packed,
-            }
-        ),
     )
 
 
@@ -107,11 +76,3 @@ def cell(value: Cell) -> str:
     small = value != 0 and not 1e-3 <= abs(value) < 1e6
     text = scientific(value) if small else f"{value:.5g}"
     return text.replace("-", MINUS) if not small else text
-
-
-def _asset(name: str) -> Markup:
-    return Markup((files("algobias.report") / name).read_text(encoding="utf-8"))
-
-
-def _data_url(picture: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(picture.encode()).decode()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from algobias.answer.next_step import next_steps
 from algobias.answer.readings import ReadingsSummary
 from algobias.report import (
     besides,
@@ -18,13 +17,11 @@ from algobias.report import (
     words,
 )
 from algobias.report.figures.points import Points
-from algobias.report.figures.theme import ARM_COLORS, ARM_SHAPES, SHAPE_PATHS
-from algobias.report.glossary import GLOSSARY
-from algobias.report.next_step import next_steps
+from algobias.report.figures.theme import paint
 from algobias.report.record import StudyRecord
 
 
-def content(points: Points) -> dict[str, Any]:
+def content(points: Points) -> dict[str, object]:
     """Everything the template prints besides figures."""
     record = points.record
     answer = record.answer
@@ -71,7 +68,6 @@ def content(points: Points) -> dict[str, Any]:
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
         "seeds_text": tables.seeds_text(points),
-        "glossary": GLOSSARY,
         "metric_name": figures.metric_title(points),
         "seconds": numerals.duration(answer.seconds) if answer.seconds is not None else "",
     }
@@ -89,15 +85,7 @@ def would_decide(record: StudyRecord) -> str:
 
 def arm_keys(points: Points) -> list[dict[str, str]]:
     """The legend: label, colour in both schemes, shape and meaning of each arm that has runs."""
-    keys = []
-    for index, (arm, label) in enumerate(points.labels.items()):
-        keys.append(
-            {
-                "label": label,
-                "note": words.arm_note(arm, points.record),
-                "light": ARM_COLORS["light"][index % len(ARM_COLORS["light"])],
-                "dark": ARM_COLORS["dark"][index % len(ARM_COLORS["dark"])],
-                "path": SHAPE_PATHS[ARM_SHAPES[index % len(ARM_SHAPES)]],
-            }
-        )
-    return keys
+    return [
+        {"label": label, "note": words.arm_note(arm, points.record), **paint(place)}
+        for place, (arm, label) in enumerate(points.labels.items())
+    ]

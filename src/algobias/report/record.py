@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from algobias.answer.answer import Answer
 from algobias.answer.look import LookEntry
 from algobias.errors import clean_text as clean_text
+from algobias.json_values import JsonObject
 from algobias.runs.run import Run
 
 
@@ -36,13 +36,13 @@ class StudyRecord:
         ValueError: The result or a look is not of their shape; names what is missing or misshapen.
     """
 
-    result: dict[str, Any]
+    result: JsonObject
     runs: Sequence[Run] = ()
     differences: list[str] = field(default_factory=list)
     recipes: dict[str, str] = field(default_factory=dict)
     command: str = ""
     environment: dict[str, str] = field(default_factory=dict)
-    decisions: list[dict[str, Any]] = field(default_factory=list)
+    decisions: list[JsonObject] = field(default_factory=list)
     answer: Answer = field(init=False)
     looks: tuple[LookEntry, ...] = field(init=False)
 
@@ -63,12 +63,17 @@ def number_or_none(value: object) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def clean(value: Any) -> Any:
+def clean_object(data: Mapping[str, object]) -> dict[str, object]:
+    """:func:`clean` of an object."""
+    return {clean_text(str(key)): clean(item) for key, item in data.items()}
+
+
+def clean(value: object) -> object:
     """Copy plain data with non-finite numbers as None and unprintable characters as U+FFFD."""
     if isinstance(value, str):
         return clean_text(value)
     if isinstance(value, Mapping):
-        return {clean_text(str(key)): clean(item) for key, item in value.items()}
+        return clean_object(value)
     if isinstance(value, list | tuple):
         return [clean(item) for item in value]
     if hasattr(value, "tolist"):  # numpy scalars and arrays

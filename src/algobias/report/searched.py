@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from algobias.answer.search import TunedGap
 from algobias.report import numerals, words
 from algobias.report.record import StudyRecord
+from algobias.report.text_table import TextTable, text_table
 
 PLACES = {"planned_end": "at the planned end", "matched": "at matched fit"}
+
+TRIED = ("Seeds", "Gain of the variant", "R", "Gradients", "Updates", "Baseline with it", "What became of it")
+"""Headings of the settings that were tried."""
 
 DOUBT = "on these seeds the gap itself is not clear of 0, which says little of the control"
 
@@ -70,10 +72,10 @@ def over_limits(record: StudyRecord) -> list[dict[str, str]]:
     ]
 
 
-def tried(record: StudyRecord) -> dict[str, Any]:
+def tried(record: StudyRecord) -> TextTable[str]:
     """Every setting on its last rung: header and rows of text, most seeds and largest gain first."""
     places = words.decimals(record)
-    rows = []
+    rows: list[tuple[str, list[str]]] = []
     for setting in record.answer.tried:
         against = setting.against_variant
         fate = "chosen" if setting.chosen else "out early" if setting.dropped else "not the best"
@@ -82,30 +84,17 @@ def tried(record: StudyRecord) -> dict[str, Any]:
         over = len(setting.over_limit)
         if over and not setting.chosen:
             fate += ", above every limit" if over == len(record.answer.chosen) else ", above a limit"
-        rows.append(
-            {
-                "name": setting.lever or "",
-                "cells": [
-                    str(setting.seeds or ""),
-                    numerals.estimate(setting.improvement, places, signed=True),
-                    numerals.fixed(setting.recovered.mean, 2),
-                    numerals.times(against.gradients) or "",
-                    numerals.times(against.updates) or "",
-                    numerals.fixed(setting.baseline_metric, places),
-                    fate,
-                ],
-            }
-        )
-    labels = [
-        "Seeds",
-        "Gain of the variant",
-        "R",
-        "Gradients",
-        "Updates",
-        "Baseline with it",
-        "What became of it",
-    ]
-    return {"labels": labels if rows else [], "rows": rows}
+        cells = [
+            str(setting.seeds or ""),
+            numerals.estimate(setting.improvement, places, signed=True),
+            numerals.fixed(setting.recovered.mean, 2),
+            numerals.times(against.gradients),
+            numerals.times(against.updates),
+            numerals.fixed(setting.baseline_metric, places),
+            fate,
+        ]
+        rows.append((setting.lever or "", cells))
+    return text_table(TRIED, rows)
 
 
 def confirmation(record: StudyRecord) -> list[dict[str, str]]:

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from algobias.answer.arm import ArmSummary
 from algobias.answer.cost import Costs
 from algobias.answer.gap import RateOnly
 from algobias.answer.interval import Interval, Spread
 from algobias.answer.moved import MovedCoordinate
 from algobias.report import numerals, words
 from algobias.report.figures.points import Points
+from algobias.report.figures.series import planned_metric
 from algobias.report.record import StudyRecord
+from algobias.report.text_table import TextTable, text_table
+from algobias.runs.outcome import Outcome
 
 
-def seed_table(points: Points) -> dict[str, Any]:
+def seed_table(points: Points) -> TextTable[str]:
     """Test metric of every seed at the planned end: header and rows of text."""
     places = words.decimals(points.record)
-    labels = list(points.labels.values())
-    rows = []
-    for replicate in sorted({row["replicate"] for row in points.seeds}):
-        found = {row["arm"]: row for row in points.seeds if row["replicate"] == replicate}
-        cells = []
-        for label in labels:
-            row = found.get(label)
-            text = "" if row is None else numerals.fixed(row["metric"], places)
-            cells.append(text + (" (diverged)" if row is not None and row["diverged"] else ""))
-        named = sorted({row["seed"] for row in found.values()}, key=int)
-        rows.append({"seed": ", ".join(str(seed) for seed in named), "cells": cells})
-    return {"labels": labels, "rows": rows}
+    rows: dict[int, dict[str, Outcome]] = {}
+    for arm, runs in points.planned_runs.items():
+        for run in runs:
+            rows.setdefault(run.replicate, {})[arm] = run.outcome
+
+    def cell(outcome: Outcome | None) -> str:
+        if outcome is None:
+            return ""
+        text = numerals.fixed(planned_metric(outcome), places)
+        return text + (" (diverged)" if outcome.diverged else "")
+
+    named = (
+        (
+            ", ".join(map(str, sorted({outcome.seed for outcome in row.values()}))),
+            [cell(row.get(arm)) for arm in points.arms],
+        )
+        for _, row in sorted(rows.items())
+    )
+    return text_table(points.labels.values(), named)
 
 
 def seeds_text(points: Points) -> str:
@@ -44,30 +54,24 @@ def seeds_text(points: Points) -> str:
     return "; ".join(f"{text} ({', '.join(labels)})" for text, labels in groups.items())
 
 
-def cost_table(record: StudyRecord) -> dict[str, Any]:
+def cost_table(record: StudyRecord) -> TextTable[tuple[str, str]]:
     """Cost vectors of all arms: one row per kind of cost, value and ratio to the baseline."""
     arms = record.answer.arms
-    if not arms:
-        return {"labels": [], "rows": []}
     base = next((arm.cost for arm in arms if arm.name == "baseline"), Costs())
-    known = [axis for axis in numerals.COST_WORDS if any(arm.cost.has(axis) for arm in arms)]
-    rows = []
-    for axis in known:
-        values = [arm.cost.on(axis) for arm in arms]
-        reference = base.on(axis)
-        rows.append(
-            {
-                "name": numerals.COST_WORDS[axis][0],
-                "cells": [
-                    (
-                        numerals.amount(axis, value),
-                        "" if arm.name == "baseline" else numerals.ratio(value, reference),
-                    )
-                    for arm, value in zip(arms, values, strict=True)
-                ],
-            }
-        )
-    return {"labels": [words.arm_label(str(arm.name), record) for arm in arms], "rows": rows}
+
+    def cell(axis: str, arm: ArmSummary) -> tuple[str, str]:
+        value = arm.cost.on(axis)
+        ratio = "" if arm.name == "baseline" else numerals.ratio(value, base.on(axis))
+        return numerals.amount(axis, value), ratio
+
+    return text_table(
+        [words.arm_label(str(arm.name), record) for arm in arms],
+        (
+            (name, [cell(axis, arm) for arm in arms])
+            for axis, (name, _) in numerals.COST_WORDS.items()
+            if any(arm.cost.has(axis) for arm in arms)
+        ),
+    )
 
 
 def rate_only(record: StudyRecord) -> str:
@@ -140,25 +144,19 @@ def _mean_and_sd(values: Spread) -> str:
     return numerals.significant(values.mean) + spread
 
 
-def readings_table(record: StudyRecord) -> dict[str, Any]:
+def readings_table(record: StudyRecord) -> TextTable[str]:
     """Mean of every coordinate in every arm: header and rows; only where there are more than two arms."""
     arms = record.answer.readings.arms if record.answer.readings else ()
     names = dict.fromkeys(name for arm in arms for name in arm.values)
     if len(arms) < 3:
-        return {"labels": [], "rows": []}
-    rows = [
-        {
-            "name": name.replace("_", " "),
-            "cells": [_mean_and_sd(arm.values[name]) if name in arm.values else "" for arm in arms],
-        }
-        for name in names
-    ]
-    labels = []
-    for arm in arms:
-        label = words.arm_label(arm.name, record)
-        labels.append(label if arm.matched else f"{label} (not at matched fit)")
-    losses = [numerals.loss(arm.train_loss) for arm in arms]
-    return {"labels": labels, "rows": [{"name": "training loss there", "cells": losses}, *rows]}
+        return text_table([], [])
+    rows = [("training loss there", [numerals.loss(arm.train_loss) for arm in arms])]
+    for name in names:
+        cells = [_mean_and_sd(arm.values[name]) if name in arm.values else "" for arm in arms]
+        rows.append((name.replace("_", " "), cells))
+    apart = ("" if arm.matched else " (not at matched fit)" for arm in arms)
+    labels = (words.arm_label(arm.name, record) + text for arm, text in zip(arms, apart, strict=True))
+    return text_table(labels, rows)
 
 
 def moved_text(record: StudyRecord) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from algobias.answer.interval import Interval, Share
+from algobias.answer.interval import Share
 from algobias.report.record import StudyRecord
 
 
@@ -128,26 +128,11 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
         return OPEN_SHARES
     if name == "no_gap" and record.answer.tolerable:
         return TOLERABLE
-    if name == "no_gap" and hides_loss(record):
+    if name == "no_gap" and record.answer.hides_loss:
         return HIDDEN_LOSS
-    if name == "no_gap" and is_better(record):
+    if name == "no_gap" and record.answer.gap.below_zero:
         return BETTER
     return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
-
-
-def is_better(record: StudyRecord) -> bool:
-    """The variant is ahead of the baseline, by the bound that decides where the result has it."""
-    return _below_zero(record.answer.gap)
-
-
-def _below_zero(estimate: Interval) -> bool:
-    return estimate.upper is not None and estimate.upper < 0
-
-
-def hides_loss(record: StudyRecord) -> bool:
-    """There is no gap at the planned end, and one at matched fit: a better fit outweighs it."""
-    bias = record.answer.fit.bias_share
-    return record.answer.verdict == "no_gap" and bias is not None and bias.state == "present"
 
 
 def state_text(name: str, share: Share) -> str:
@@ -158,7 +143,7 @@ def state_text(name: str, share: Share) -> str:
         share: Its entry in the answer.
     """
     state = share.state or ""
-    if state != "absent" or not _below_zero(share):
+    if state != "absent" or not share.below_zero:
         return state if state in ("present", "absent", "unknown") else ""
     return f"absent: the variant {'fits' if name == 'fit_share' else 'is'} better"
 

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What is done at a signal, as Python's ``signal`` has it."""
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -50,7 +52,7 @@ def asked_to_end() -> Iterator[Pressed]:
     if threading.current_thread() is not threading.main_thread():
         yield pressed
         return
-    before: dict[int, Any] = {}
+    before: dict[int, Handler] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
         if pressed.why is not None:
@@ -89,7 +91,7 @@ def clean_start() -> Iterator[None]:
     """Inside, new processes have one thread, are deaf to Ctrl-C at once and import no main program."""
     kept: dict[str, str | None] = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     main = sys.modules["__main__"]
-    handler: Any = None
+    handler: Handler = None
     in_main_thread = threading.current_thread() is threading.main_thread()
     try:
         os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))

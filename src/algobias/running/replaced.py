@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from algobias.errors import BadInput
 from algobias.levers.base import Lever
 from algobias.recipe import Recipe
 
-Fields = dict[str, Any]
+Fields = dict[str, object]
 
 
 def replaced(recipe: Recipe, levers: Sequence[Lever], follow: Sequence[Lever] = ()) -> tuple[str, ...]:
@@ -65,7 +64,7 @@ def _flat(recipe: Recipe) -> Fields:
     return {**dict(_leaves("", resolved)), **parts}
 
 
-def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+def _leaves(path: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _leaves(f"{path}.{key}" if path else key, inner)

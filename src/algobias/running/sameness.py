@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from typing import Any
 
 from algobias.errors import BadInput
 from algobias.levers.base import STAGES, Lever, Part
@@ -24,7 +23,7 @@ MOST_MEMBERS = 6
 """Controls of more levers are looked at as a whole only: there are 2^n ways to take some of n."""
 
 
-def traits(recipe: Recipe) -> dict[str, Any]:
+def traits(recipe: Recipe) -> dict[str, object]:
     """Everything in a recipe that makes a difference to its runs, by name, each in one spelling.
 
     A budget and a warm-up count in updates; numbers that the optimizer does not use, parts at a setting where
@@ -36,7 +35,7 @@ def traits(recipe: Recipe) -> dict[str, Any]:
         >>> a == b, traits(a) == traits(b)
         (False, True)
     """
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         "task": recipe.task,
         "examples": recipe.examples,
         "model": recipe.model.model_dump(),
@@ -73,7 +72,7 @@ def _warmup(recipe: Recipe) -> float:
         return recipe.schedule.warmup
 
 
-def _optimizer(spec: OptimizerSpec) -> dict[str, Any]:
+def _optimizer(spec: OptimizerSpec) -> dict[str, object]:
     unused = _HEAVY if spec.name in ("adam", "adamw") else _ADAPTIVE
     found = {key: value for key, value in spec.model_dump().items() if key not in unused}
     if spec.weight_decay == 0:
@@ -88,14 +87,14 @@ def _meets(part: Part, hook: str) -> bool:
     return hook != "update" or part.card.acts_on != ("readout",)
 
 
-def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+def differing(a: Mapping[str, object], b: Mapping[str, object]) -> Iterator[str]:
     """Names of the traits that differ by more than rounding."""
     for key in dict.fromkeys((*a, *b)):
         if key not in a or key not in b or not _equal(a[key], b[key]):
             yield key
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _equal(a: object, b: object) -> bool:
     if isinstance(a, float) and isinstance(b, float):
         return math.isclose(a, b, rel_tol=ROUNDING)
     if isinstance(a, dict) and isinstance(b, dict):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -64,12 +65,12 @@ class StudySpec(Frozen):
 
     @field_validator("base", "change", "control", mode="before")
     @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
+    def _one_or_many(cls, value: object) -> object:
         return one_or_many(value)
 
     @field_validator("probes", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
+    def _names(cls, value: object) -> object:
         names = ",".join(str(name) for name in value) if isinstance(value, list | tuple) else value
         return absolute_probes(names) if isinstance(names, str) else names
 
@@ -89,7 +90,7 @@ class StudySpec(Frozen):
 
     @field_validator("looks", mode="before")
     @classmethod
-    def _number_or_list(cls, value: Any) -> Any:
+    def _number_or_list(cls, value: object) -> object:
         return number_or_list(value)
 
     @field_validator("looks")
@@ -122,7 +123,7 @@ class StudySpec(Frozen):
         return "baseline against itself" if self.aa else " then ".join(self.change)
 
 
-def one_or_many(value: Any) -> Any:
+def one_or_many(value: object) -> object:
     """A field that holds several levers, given as one; paths of files among them are made absolute."""
     texts = (value,) if isinstance(value, str) else value
     if isinstance(texts, list | tuple):
@@ -130,7 +131,7 @@ def one_or_many(value: Any) -> Any:
     return texts
 
 
-def number_or_list(value: Any) -> Any:
+def number_or_list(value: object) -> object:
     """A field that holds several numbers, given as one or as text with commas."""
     if isinstance(value, str):
         value = [part for part in value.replace(" ", "").split(",") if part]
@@ -150,7 +151,7 @@ def increasing_seeds(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
-def spec_from(data: dict[str, Any]) -> StudySpec:
+def spec_from(data: Mapping[str, object]) -> StudySpec:
     """Validate plain data into a specification.
 
     Raises:
@@ -159,7 +160,7 @@ def spec_from(data: dict[str, Any]) -> StudySpec:
     return validated(StudySpec, data, "spec")
 
 
-def validated(model: type[Asked], data: dict[str, Any], prefix: str = "") -> Asked:
+def validated(model: type[Asked], data: Mapping[str, object], prefix: str = "") -> Asked:
     """Validate plain data into what a user asks of a study.
 
     Args:
@@ -189,7 +190,7 @@ def read_spec(path: Path) -> StudySpec:
     return spec_from({key: _located(key, value, path.parent) for key, value in data.items()})
 
 
-def _located(key: str, value: Any, folder: Path) -> Any:
+def _located(key: str, value: object, folder: Path) -> object:
     """A field of a specification with the paths of files in it taken relative to its folder."""
     ways = {"task": absolute_path, "probes": absolute_probes}
     ways |= dict.fromkeys(("base", "change", "control"), absolute_levers)

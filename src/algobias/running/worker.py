@@ -10,7 +10,7 @@ import traceback
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Literal, TypeAlias
 
 import torch
 
@@ -21,6 +21,14 @@ from algobias.running.distributed.launch import ProcessLost
 from algobias.running.work import Load, Train, Work, Workplace
 from algobias.runs.observer import Interrupted
 from algobias.user_code import told_as_bad_input
+
+Reply: TypeAlias = (
+    tuple[Literal["done", "stopped"]]
+    | tuple[Literal["lost"], str]
+    | tuple[Literal["bad_input"], dict[str, str | None]]
+    | tuple[Literal["error"], str, str]
+)
+"""How a piece of work has ended."""
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a process that has ended in order after SIGTERM."""
@@ -74,7 +82,7 @@ def serve(
     threading.Thread(target=listen, daemon=True).start()
     place: Workplace | None = None
     while (work := waiting.get()) is not None:
-        reply: tuple[Any, ...]
+        reply: Reply
         try:
             place = place or Workplace(Store(store), data_dir, train, load)
             with told_as_bad_input():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from algobias.json_values import JsonObject
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Snapshot:
 
     update: int
     tensors: dict[str, Tensor]
-    numbers: dict[str, Any]
+    numbers: JsonObject
     checks: tuple[Check, ...]
 
 

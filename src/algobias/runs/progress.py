@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 
 class Progress:
     """A watcher that does nothing with what it is told; the live terminal view is another."""
 
-    def start(self, plan: Mapping[str, Any]) -> None:
+    def start(self, plan: Mapping[str, object]) -> None:
         """The study begins: ``task``, ``change``, ``first_look_seeds`` and ``tolerance``, where given."""
 
     def update(

@@ -8,12 +8,13 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from algobias.answer.answer import Answer
 from algobias.coordinates.readings import Readings, read_study
+from algobias.json_values import JsonValue
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import Archive, Place, environment
@@ -58,7 +59,7 @@ class Study:
         self.started = time.monotonic()
         self.id = ""
 
-    def begin(self, id: str, question: Mapping[str, Any]) -> None:
+    def begin(self, id: str, question: Mapping[str, JsonValue]) -> None:
         """Store the question; nobody can remove the study from here on.
 
         Args:
@@ -123,7 +124,7 @@ class Study:
         return answer
 
 
-def study_id(*question: Any, arms: Arms) -> str:
+def study_id(*question: JsonValue, arms: Arms) -> str:
     """Id of a study: the same question about the same data has the same id, and so is resumed.
 
     Args:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import safetensors
 
@@ -70,7 +70,7 @@ def load_snapshot(path: Path, *, address: str, seed: int) -> Snapshot:
     _same(path, about, expected)
     try:
         checks = tuple(Check(**row) for row in json.loads(about["checks"]))
-        numbers: dict[str, Any] = json.loads(about["numbers"])
+        numbers = json.loads(about["numbers"])
         if not isinstance(numbers, dict) or not all(_is_check(check) for check in checks):
             raise ValueError("checks or numbers of another type")
         return Snapshot(int(about["update"]), tensors, numbers, checks)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -130,7 +130,9 @@ def measure_step(
     return StepCost(counter.get_total_flops() / evaluations, float(peak))
 
 
-def cost_of(step: StepCost, recipe: Recipe, layout: Layout, *, updates: int, numbers: dict[str, Any]) -> Cost:
+def cost_of(
+    step: StepCost, recipe: Recipe, layout: Layout, *, updates: int, gradients: int, seconds: float
+) -> Cost:
     """Cost vector after ``updates`` updates, those of an origin included.
 
     Args:
@@ -138,7 +140,8 @@ def cost_of(step: StepCost, recipe: Recipe, layout: Layout, *, updates: int, num
         recipe: Whose batch counts, and whose parts know what one worker has sent to others.
         layout: Of the network's parameters.
         updates: Serial updates made.
-        numbers: ``gradients`` (evaluations, in examples) and ``seconds`` counted along the way.
+        gradients: Evaluations, in examples, counted along the way.
+        seconds: Time, counted along the way.
     """
     examples, bytes_sent = 0, 0.0
     for one, made in _legs(recipe, updates):
@@ -147,12 +150,12 @@ def cost_of(step: StepCost, recipe: Recipe, layout: Layout, *, updates: int, num
     return Cost(
         updates=updates,
         examples=examples,
-        gradients=numbers["gradients"],
-        flops=numbers["gradients"] * step.flops_per_gradient,
+        gradients=gradients,
+        flops=gradients * step.flops_per_gradient,
         bytes_sent=float(bytes_sent),
         peak_memory=step.peak_memory,
         bits=32.0,
-        seconds=numbers["seconds"],
+        seconds=seconds,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +51,7 @@ class EvaluationSet:
 
     @classmethod
     def of(
-        cls, source: Source, index: Tensor | None, weight: Callable[[Any], Tensor] | None
+        cls, source: Source, index: Tensor | None, weight: Callable[[Batch], Tensor] | None
     ) -> EvaluationSet:
         """Examples of a source.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from algobias.errors import BadInput
+from algobias.json_values import JsonObject
 from algobias.levers.step import State, Tree
 from algobias.runs.observer import Snapshot
 
@@ -21,14 +21,14 @@ def select(state: State, memory: Tree, rows: Sequence[int], stacked: bool) -> tu
         return state, memory
     index = torch.tensor(list(rows), device=state.params.device)
 
-    def take(leaf: Any) -> Any:
+    def take(leaf: Tree) -> Tree:
         return leaf.index_select(0, index) if isinstance(leaf, Tensor) else leaf
 
     buffers = {name: take(buffer) for name, buffer in state.buffers.items()}
     return replace(state, params=take(state.params), buffers=buffers), tree_map(take, memory)
 
 
-def pack(state: State, memory: Tree) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def pack(state: State, memory: Tree) -> tuple[dict[str, Tensor], JsonObject]:
     """One run's state and memory as named tensors and plain numbers.
 
     Args:
@@ -43,7 +43,7 @@ def pack(state: State, memory: Tree) -> tuple[dict[str, Tensor], dict[str, Any]]
 
     tensors = {"params": one(state.params)}
     tensors |= {f"buffer.{name}": one(buffer) for name, buffer in state.buffers.items()}
-    numbers: dict[str, Any] = {}
+    numbers: JsonObject = {}
     for place, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
             tensors[f"memory.{place}"] = one(leaf)
@@ -74,7 +74,7 @@ def unpack(snapshots: Sequence[Snapshot], state: State, memory: Tree, stacked: b
     params = like("params", state.params)
     buffers = {name: like(f"buffer.{name}", buffer) for name, buffer in state.buffers.items()}
     leaves, shape = tree_flatten(memory)
-    filled = []
+    filled: list[Tree] = []
     for place, leaf in enumerate(leaves):
         if isinstance(leaf, Tensor):
             filled.append(like(f"memory.{place}", leaf))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.json_values import JsonObject, JsonValue
 from algobias.levers.step import State, Tree
 from algobias.runs.observer import Check, Observer, Snapshot
 from algobias.runs.outcome import Curve, Outcome
@@ -33,27 +33,35 @@ class Record:
     also: dict[str, float] = field(default_factory=dict)
     sample: str | None = None
 
-    def numbers(self) -> dict[str, Any]:
+    def numbers(self) -> JsonObject:
         """What a snapshot keeps of it besides tensors and checks, JSON types only."""
         return {
             "kept_at": self.kept_at,
             "trivial": self.trivial,
             "gradients": self.gradients,
             "seconds": self.seconds,
-            "also": self.also,
+            "also": {**self.also},
             "sample": self.sample,
         }
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take over what a snapshot knows."""
+        numbers = snapshot.numbers
+        gradients, also, sample = numbers["gradients"], numbers.get("also", {}), numbers.get("sample")
+        if type(gradients) is not int or not isinstance(also, dict) or not isinstance(sample, str | None):
+            raise TypeError("gradients, also or sample of another type")
         self.checks = list(snapshot.checks)
-        self.kept_at = snapshot.numbers["kept_at"]
-        self.trivial = snapshot.numbers["trivial"]
-        self.gradients = snapshot.numbers["gradients"]
-        self.seconds = snapshot.numbers["seconds"]
+        self.kept_at, self.trivial = _number(numbers["kept_at"]), _number(numbers["trivial"])
+        self.gradients, self.seconds = gradients, _number(numbers["seconds"])
         self.per_example = snapshot.tensors.get("per_example")
-        self.also = dict(snapshot.numbers.get("also", {}))
-        self.sample = snapshot.numbers.get("sample")
+        self.also = {name: _number(value) for name, value in also.items()}
+        self.sample = sample
+
+
+def _number(value: JsonValue) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} where a number was saved")
+    return value
 
 
 def check(
@@ -143,7 +151,14 @@ def outcome_of(setup: Setup, step_cost: StepCost, record: Record) -> Outcome:
     )
     planned = next((row for row, check in enumerate(checks) if check.planned), len(checks) - 1)
     updates = checks[-1].update
-    cost = cost_of(step_cost, setup.recipe, setup.network.layout, updates=updates, numbers=record.numbers())
+    cost = cost_of(
+        step_cost,
+        setup.recipe,
+        setup.network.layout,
+        updates=updates,
+        gradients=record.gradients,
+        seconds=record.seconds,
+    )
     return Outcome(
         seed=record.seed,
         curve=curve,

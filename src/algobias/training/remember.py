@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from algobias.levers.step import Batch
 from algobias.training.before.forwards import Forward, changed_forward
+from algobias.training.engine.engines import Function
 
 ROUNDING = 1e-5
 """Relative difference up to which two values are the same."""
-
-Function = Callable[[nn.Module, Any], Any]
 
 
 def together(loss: Function, metric: Function) -> Function:
@@ -30,7 +27,7 @@ def together(loss: Function, metric: Function) -> Function:
         (model, batch) -> (loss, metric).
     """
 
-    def both(model: nn.Module, batch: Any) -> tuple[Any, Any]:
+    def both(model: nn.Module, batch: Batch) -> tuple[object, object]:
         last = _LastCall()
         with changed_forward(model, last.noted):
             value = loss(model, batch)
@@ -50,7 +47,7 @@ def tried(loss: Function, metric: Function) -> Function:
         (model, batch) -> (loss, metric, whether all outputs were the same).
     """
 
-    def both(model: nn.Module, batch: Any) -> tuple[Any, Any, Tensor]:
+    def both(model: nn.Module, batch: Batch) -> tuple[object, object, Tensor]:
         last = _LastCall()
         with changed_forward(model, last.noted):
             value = loss(model, batch)
@@ -75,15 +72,15 @@ class _LastCall:
     """The last call of a model that was noted: inputs, outputs, and how often each had been written to."""
 
     def __init__(self) -> None:
-        self._inputs: tuple[Any, ...] | None = None
-        self._output: Any = None
+        self._inputs: tuple[object, ...] | None = None
+        self._output: object = None
         self._versions: list[int] = []
         self.same: list[Tensor] = []
 
     def noted(self, own: Forward) -> Forward:
         """Run the forward pass and note the call."""
 
-        def forward(*given: Any, **named: Any) -> Any:
+        def forward(*given: object, **named: object) -> object:
             result = own(*given, **named)
             self._inputs, self._output = (None if named else given), result
             self._versions = _versions((given, result))
@@ -94,7 +91,7 @@ class _LastCall:
     def recalled(self, own: Forward) -> Forward:
         """Hand out the outputs of the noted call where the inputs are its own."""
 
-        def forward(*given: Any, **named: Any) -> Any:
+        def forward(*given: object, **named: object) -> object:
             return self._output if self._knows(given, named) else own(*given, **named)
 
         return forward
@@ -102,7 +99,7 @@ class _LastCall:
     def compared(self, own: Forward) -> Forward:
         """Run the forward pass, and compare where :meth:`recalled` would not run it."""
 
-        def forward(*given: Any, **named: Any) -> Any:
+        def forward(*given: object, **named: object) -> object:
             known, kept = self._knows(given, named), self._output
             result = own(*given, **named)
             if known:
@@ -112,7 +109,7 @@ class _LastCall:
 
         return forward
 
-    def _knows(self, given: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    def _knows(self, given: tuple[object, ...], named: dict[str, object]) -> bool:
         return (
             not named
             and self._inputs is not None
@@ -122,7 +119,7 @@ class _LastCall:
         )
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     """The same tensor, or two views of the same numbers; anything else only if it is the same object."""
     if a is b:
         return True
@@ -135,6 +132,6 @@ def _same(a: Any, b: Any) -> bool:
     return place and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
 
 
-def _versions(tree: Any) -> list[int]:
+def _versions(tree: object) -> list[int]:
     """How often each tensor has been written to."""
     return [leaf._version for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

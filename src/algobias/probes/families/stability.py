@@ -70,7 +70,7 @@ class StabilityMargin(Probe):
             raise Unavailable("no threshold is known for Adam with stale gradients")
         found = EffectiveSharpness(tolerance=self.tolerance, most=self.most).read(subject)
         edge = found.details.get("threshold")
-        if edge is None:
+        if not isinstance(edge, int | float):
             raise Unavailable(f"no threshold is known for {training.name} with these settings")
         decay = least = 0.0
         if not adaptive:

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -86,7 +85,7 @@ class LiveView(Progress):
     def __exit__(self, *error: object) -> None:
         self.stop()
 
-    def start(self, plan: Mapping[str, Any]) -> None:
+    def start(self, plan: Mapping[str, object]) -> None:
         """The study begins.
 
         Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -44,7 +43,7 @@ def verdict_panel(record: StudyRecord) -> RenderableType:
     return _VerdictPanel(record)
 
 
-def plan_panel(plan: Mapping[str, Any]) -> RenderableType:
+def plan_panel(plan: Mapping[str, object]) -> RenderableType:
     """What a study may cost at worst, before anything is trained.
 
     Args:

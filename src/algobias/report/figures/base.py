@@ -3,21 +3,53 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NotRequired, TypedDict
 
 from algobias.report.figures.series import Rows
 
-Spec = dict[str, Any]
+Spec = dict[str, object]
+"""A part of a Vega-Lite spec."""
+
 Width = int | Literal["container"]
 """``container`` makes a figure that follows its place on the page and reacts to the pointer."""
 
-METRIC = "metric"
+
+class DataName(TypedDict):
+    """The dataset that a layer draws."""
+
+    name: str
+
+
+class Layer(TypedDict):
+    """A layer of a Vega-Lite spec."""
+
+    data: DataName
+    mark: Mapping[str, object]
+    encoding: Spec
+
+
+class Figure(TypedDict):
+    """A layered Vega-Lite spec with its data."""
+
+    description: str
+    width: Width
+    height: int | Spec
+    datasets: dict[str, Rows]
+    layer: list[Layer]
+    params: list[Spec]
+    padding: Spec
+    autosize: NotRequired[Spec]
 
 
 def frame(
-    layers: Sequence[Spec], datasets: dict[str, Rows], *, width: Width, height: Any, description: str
-) -> Spec:
+    layers: Sequence[Layer],
+    datasets: dict[str, Rows],
+    *,
+    width: Width,
+    height: int | Spec,
+    description: str,
+) -> Figure:
     """A layered spec with its data inside.
 
     Args:
@@ -27,7 +59,7 @@ def frame(
         height: Pixels, or ``{"step": pixels per row}``.
         description: What the figure shows, for those who cannot see it.
     """
-    spec: Spec = {
+    figure: Figure = {
         "description": description,
         "width": width,
         "height": height,
@@ -38,11 +70,28 @@ def frame(
         "padding": {"left": 4 if width == "container" else 22, "right": 10, "top": 6, "bottom": 4},
     }
     if width == "container":
-        spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return spec
+        figure["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return figure
 
 
-def layer(name: str, mark: Spec, **encoding: Any) -> Spec:
+def side_by_side(
+    figures: Sequence[tuple[str, Figure]], width: int, height: int
+) -> tuple[list[Spec], dict[str, Rows]]:
+    """Make panels with titles of figures; they use one name for different tables, so names are made unique.
+
+    Returns:
+        The panels, and the tables of all of them.
+    """
+    panels: list[Spec] = []
+    datasets: dict[str, Rows] = {}
+    for index, (title, figure) in enumerate(figures):
+        datasets |= {f"{name}{index}": rows for name, rows in figure["datasets"].items()}
+        layers = [{**one, "data": {"name": f"{one['data']['name']}{index}"}} for one in figure["layer"]]
+        panels.append({"title": title, "width": width, "height": height, "layer": layers})
+    return panels, datasets
+
+
+def layer(name: str, mark: Mapping[str, object], **encoding: object) -> Layer:
     """One layer drawing dataset ``name``."""
     return {
         "data": {"name": name},
@@ -51,18 +100,37 @@ def layer(name: str, mark: Spec, **encoding: Any) -> Spec:
     }
 
 
-def arm_color(labels: Iterable[str], legend: bool = False) -> Spec:
-    """Colour by arm: position in the full list of arms, so that an arm has one colour in every figure."""
-    spec: Spec = {"field": "arm", "type": "nominal", "scale": {"domain": list(labels), "range": "category"}}
-    spec["legend"] = {"title": None, "orient": "bottom", "columns": 3} if legend else None
-    return spec
+def rule(name: str, style: str, **encoding: object) -> Layer:
+    """One layer of lines across the figure."""
+    return layer(name, {"type": "rule", "style": style}, **encoding)
 
 
-def arm_shape(labels: Iterable[str], legend: bool = False) -> Spec:
+def interval(name: str, style: str, *, clip: bool = True, **encoding: object) -> Layer:
+    """One layer of lines along x, from the column ``low`` to ``high``."""
+    mark: Spec = {"type": "rule", "style": style, "clip": True} if clip else {"type": "rule", "style": style}
+    return layer(name, mark, x=field("low"), x2={"field": "high"}, **encoding)
+
+
+def legend_below(columns: int | None = None) -> Spec:
+    """A legend without title below the figure."""
+    return {"title": None, "orient": "bottom", **({} if columns is None else {"columns": columns})}
+
+
+def arm_color(labels: Iterable[str], legend: Sequence[str] = (), kind: str = "category") -> Spec:
+    """Colour by arm: position in the full list of arms, so that an arm has one colour in every figure.
+
+    Args:
+        labels: All arms.
+        legend: Those that a legend below the figure names.
+        kind: Range of the scale.
+    """
+    below = {**legend_below(3), "values": legend} if legend else None
+    return field("arm", "nominal", scale={"domain": list(labels), "range": kind}, legend=below)
+
+
+def arm_shape(labels: Iterable[str], legend: Sequence[str] = ()) -> Spec:
     """Mark shape by arm, so that colour never stands alone."""
-    spec = arm_color(labels, legend)
-    spec["scale"]["range"] = "symbol"
-    return spec
+    return arm_color(labels, legend, "symbol")
 
 
 def focus_opacity(normal: float) -> Spec:
@@ -73,7 +141,7 @@ def focus_opacity(normal: float) -> Spec:
     }
 
 
-def field(name: str, kind: str = "quantitative", **options: Any) -> Spec:
+def field(name: str, kind: str = "quantitative", /, **options: object) -> Spec:
     """Encoding of one column."""
     return {"field": name, "type": kind, **options}
 

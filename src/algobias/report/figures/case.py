@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import textwrap
 
-from algobias.report.figures.base import Spec
+from algobias.report.figures.base import Figure, Spec, side_by_side
 from algobias.report.figures.curves import metric_against_fit
 from algobias.report.figures.points import Points
 from algobias.report.figures.render import svg
 from algobias.report.figures.seeds import seed_dots
-from algobias.report.figures.series import Rows
 from algobias.report.figures.shares import split
 from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.record import StudyRecord
@@ -26,7 +25,7 @@ def case_spec(record: StudyRecord) -> Spec:
     A panel without data is left out; a study without runs shows its reason.
     """
     points = Points(_two_arms(record), budget=900)
-    drawn: list[tuple[str, Spec]] = []
+    drawn: list[tuple[str, Figure]] = []
     if points.seeds:
         drawn += [
             ("Every seed", seed_dots(points, _PANEL)),
@@ -34,13 +33,7 @@ def case_spec(record: StudyRecord) -> Spec:
         ]
     if record.answer.gap.known:
         drawn.append(("Shares of the gap", split(points, _PANEL)))
-    panels: list[Spec] = []
-    datasets: dict[str, Rows] = {}
-    for index, (title, spec) in enumerate(drawn):
-        # Panels use one name for different tables: the names are made unique.
-        datasets |= {f"{name}{index}": rows for name, rows in spec["datasets"].items()}
-        layers = [{**one, "data": {"name": f"{one['data']['name']}{index}"}} for one in spec["layer"]]
-        panels.append({"title": title, "width": _PANEL, "height": _HEIGHT, "layer": layers})
+    panels, datasets = side_by_side(drawn, _PANEL, _HEIGHT)
     return {
         "title": {"text": f"Verdict: {verdict_name(record)}", "subtitle": _subtitle(record), "fontSize": 16},
         "params": [{"name": "focus", "value": ""}],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 from algobias.report.figures.base import (
+    Figure,
+    Layer,
     Spec,
     Width,
     arm_color,
@@ -14,12 +16,13 @@ from algobias.report.figures.base import (
     frame,
     layer,
     log_axis,
+    rule,
     tip,
     window,
 )
 from algobias.report.figures.points import Points
 from algobias.report.figures.seeds import metric_title
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Cell, Rows, number, numbers
 from algobias.report.numerals import loss
 from algobias.report.words import FIT_WORDS, decimals
 
@@ -28,12 +31,12 @@ _SEED = 0.2
 """Opacity of the line of one seed."""
 
 
-def training_loss(points: Points, width: Width = "container") -> Spec:
+def training_loss(points: Points, width: Width = "container") -> Figure:
     """Training loss against updates, both logarithmic: thin lines are seeds, thick ones geometric means."""
     curves = [row for row in points.curves if row["loss"] is not None]
-    y = field("loss", **log_axis([row["loss"] for row in curves], "Training loss", grid=True))
+    y = field("loss", **log_axis(numbers(curves, "loss"), "Training loss", grid=True))
     on_loss = points.fit_axis.on == "train_loss"
-    level = layer("level", {"type": "rule", "style": "level-rule"}, y={**y, "field": "level"})
+    level = rule("level", "level-rule", y={**y, "field": "level"})
     return frame(
         [level, *_lines(points, "loss", y, ".2~e", width)],
         {"level": _level(points) if on_loss else [], **_tables(points, curves, "loss")},
@@ -43,7 +46,7 @@ def training_loss(points: Points, width: Width = "container") -> Spec:
     )
 
 
-def metric_curve(points: Points, width: Width = "container") -> Spec:
+def metric_curve(points: Points, width: Width = "container") -> Figure:
     """Test metric against log updates; the axis starts a little below where the arms end."""
     curves = [row for row in points.curves if row["metric"] is not None]
     return frame(
@@ -58,11 +61,10 @@ def metric_curve(points: Points, width: Width = "container") -> Spec:
 def metric_window(points: Points, drawn: Rows | None = None) -> tuple[float, float]:
     """Range of the test metric in which rows (by default the learning curves) are drawn."""
     shown = points.curves if drawn is None else drawn
-    everything = [row["metric"] for row in shown if row["metric"] is not None]
-    return window(points.scale_range, everything, points.tolerance)
+    return window(points.scale_range, numbers(shown, "metric"), points.tolerance)
 
 
-def metric_against_fit(points: Points, width: Width = "container") -> Spec:
+def metric_against_fit(points: Points, width: Width = "container") -> Figure:
     """Test metric against the training loss, with the matched level: the gap there is the bias share.
 
     Training runs to the right (the loss falls). Recipes whose learning rate decays have one point per run
@@ -72,7 +74,8 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
     measure = FIT_WORDS[points.fit_axis.on]
     level = _level(points)
     # What lies below the window of the metric needs no room to the left either.
-    span = [row["fit"] for row in points.fits if row["metric"] >= low] + [row["level"] for row in level]
+    span = numbers([row for row in points.fits if number(row, "metric") >= low], "fit")
+    span += numbers(level, "level")
     x = field("fit", **log_axis(span, f"{measure.capitalize()} (falls to the right)", reverse=True))
     y = _metric_axis(points, points.fits)
     labels = list(points.labels.values())
@@ -84,7 +87,7 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
         ("arm", "Arm", ""), ("fit", measure.capitalize(), ".2~e"), ("metric", "Test metric", f".{places}f")
     )
     layers = [
-        layer("level", {"type": "rule", "style": "level-rule"}, x={**x, "field": "level"}),
+        rule("level", "level-rule", x={**x, "field": "level"}),
         layer("fits", thin, x=x, y=y, color=color, detail=run, order=order, opacity=focus_opacity(_SEED)),
     ]
     if points.by_length:
@@ -115,10 +118,10 @@ def metric_against_fit(points: Points, width: Width = "container") -> Spec:
 _MEAN_MARK: Spec = {"type": "point", "filled": True, "size": 120, "style": "outline", "opacity": 1}
 
 
-def _lines(points: Points, value: str, y: Spec, number: str, width: Width) -> list[Spec]:
+def _lines(points: Points, value: str, y: Spec, number: str, width: Width) -> list[Layer]:
     labels = list(points.labels.values())
     color, shape = arm_color(labels), arm_shape(labels)
-    x = field("update", **log_axis([row["update"] for row in points.curves], "Updates", number="~s"))
+    x = field("update", **log_axis(numbers(points.curves, "update"), "Updates", number="~s"))
     thin = {"type": "line", "strokeWidth": 1, "clip": True}
     thick = {"type": "line", "strokeWidth": 2.5, "clip": True}
     cross = {
@@ -162,11 +165,11 @@ def _tables(points: Points, curves: Rows, value: str) -> dict[str, Rows]:
     }
 
 
-def _inside(value: float | None, low: float, high: float) -> bool:
-    return value is not None and low <= value <= high
+def _inside(value: Cell, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and low <= value <= high
 
 
-def _pointer_targets(x: Spec, y: Spec, tooltip: list[Spec]) -> Spec:
+def _pointer_targets(x: Spec, y: Spec, tooltip: list[Spec]) -> Layer:
     """Invisible points on the mean lines that carry the tooltip."""
     mark = {"type": "point", "filled": True, "size": 120, "opacity": 0, "clip": True}
     return layer("means", mark, x=x, y=y, tooltip=tooltip)

@@ -8,9 +8,10 @@ from functools import partial
 
 from algobias.answer.fit import Fit
 from algobias.report import figures, numerals, words
-from algobias.report.figures.base import Spec
+from algobias.report.figures.base import Figure
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.figures.points import Points
+from algobias.report.figures.series import numbers
 
 TWIN = (
     "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
@@ -33,7 +34,7 @@ class FigureEntry:
     """
 
     key: str
-    spec: Callable[..., Spec]
+    spec: Callable[..., Figure]
     title: str
     read: str
     notes: tuple[str, ...] = ()
@@ -43,7 +44,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
     """The figures that this record has data for."""
     record = points.record
     entries: list[FigureEntry] = []
-    gone = ", ".join(row["arm"] for row in points.off_scale if row["count"] == row["total"])
+    gone = ", ".join(str(row["arm"]) for row in points.off_scale if row["count"] == row["total"])
     far = (f"Off the scale, chosen for baseline and variant: {gone}.",) if gone else ()
     on_axis = points.level is not None and points.fit_axis.on == "train_loss"
     if points.seeds:
@@ -209,7 +210,7 @@ def _curve_notes(points: Points) -> tuple[str, ...]:
 
 def _metric_read(points: Points) -> str:
     low, _ = figures.metric_window(points)
-    below = any(row["metric"] is not None and row["metric"] < low for row in points.curves)
+    below = any(metric < low for metric in numbers(points.curves, "metric"))
     text = "Thin lines are seeds, thick lines means; marks are the planned end."
     return text + (
         " The axis starts a little below where the arms end; earlier checks lie under it." if below else ""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from algobias.answer.causes import Dose, DoseResponse
-from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.base import (
+    Figure,
+    Width,
+    field,
+    frame,
+    interval,
+    layer,
+    legend_below,
+    rule,
+    tip,
+)
 from algobias.report.figures.points import Points
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Row, Rows, numbers
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import estimate
 from algobias.report.record import StudyRecord
@@ -43,37 +51,25 @@ def intervention_rows(record: StudyRecord) -> Rows:
     return rows
 
 
-def interventions(points: Points, width: Width = "container") -> Spec:
+def interventions(points: Points, width: Width = "container") -> Figure:
     """Part of the gap that is gone under every intervention; 0: none, 1: all of it."""
     rows = intervention_rows(points.record)
-    known = [row[key] for row in rows for key in ("mean", "low", "high") if row[key] is not None]
+    known = numbers(rows, "mean", "low", "high")
     domain = [max(-1.5, min([-0.25, *known])), min(2.5, max([1.25, *known]))]
     order = [row["row"] for row in rows]
     kinds = list(KINDS.values())
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     scale = {"domain": kinds, "range": "category"}
-    color = field("kind", "nominal", scale=scale, legend={"title": None, "orient": "bottom", "columns": 2})
+    color = field("kind", "nominal", scale=scale, legend=legend_below(2))
     shape = field("kind", "nominal", scale={"domain": kinds, "range": "symbol"})
     about = tip(
         ("mean", "Part of the gap that is gone", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f")
     )
     open_rows = [{**row, "low": domain[0], "high": domain[1]} for row in rows if row["open"]]
     layers = [
-        layer("rules", {"type": "rule", "style": "zero-rule"}, x=field("value")),
-        layer(
-            "open",
-            {"type": "rule", "style": "tolerance-rule"},
-            x=field("low"),
-            x2={"field": "high"},
-            y=y,
-        ),
-        layer(
-            "arms",
-            {"type": "rule", "style": "interval", "clip": True},
-            x=field("low"),
-            x2={"field": "high"},
-            y=y,
-        ),
+        rule("rules", "zero-rule", x=field("value")),
+        interval("open", "tolerance-rule", clip=False, y=y),
+        interval("arms", "interval", y=y),
         layer(
             "arms",
             {"type": "point", "filled": True, "size": 80, "clip": True},
@@ -84,7 +80,7 @@ def interventions(points: Points, width: Width = "container") -> Spec:
             tooltip=about,
         ),
     ]
-    said = "; ".join(row["row"].replace("\n", " ") for row in rows)
+    said = "; ".join(str(row["row"]).replace("\n", " ") for row in rows)
     return frame(
         layers,
         {"rules": [{"value": 0}, {"value": 1}], "open": open_rows, "arms": rows},
@@ -125,7 +121,7 @@ def _inside(value: float) -> float:
     return min(OUTER[1], max(OUTER[0], value))
 
 
-def _row(line: str, dose: Dose, share: float, ends: list[float | None]) -> dict[str, Any]:
+def _row(line: str, dose: Dose, share: float, ends: list[float | None]) -> Row:
     return {
         "line": line,
         "dose": dose.dose,
@@ -136,30 +132,29 @@ def _row(line: str, dose: Dose, share: float, ends: list[float | None]) -> dict[
     }
 
 
-def dose_response(points: Points, width: Width = "container") -> Spec:
+def dose_response(points: Points, width: Width = "container") -> Figure:
     """Gap and coordinates against the size of the change, as shares of what it does as audited."""
     rows = dose_rows(points.record)
     lines = list(dict.fromkeys(row["line"] for row in rows))
-    names = {row["dose"]: row["text"] for row in rows}
-    sizes = sorted(names)
+    sizes = sorted(set(numbers(rows, "dose")))
     x = field(
         "dose",
         title="Size of the change (0: baseline, 1: as audited)",
         scale={"domain": [0, max(sizes, default=1)], "nice": False, "padding": 12},
         axis={"values": sizes, "format": ".3~f", "grid": False},
     )
-    ends = [row[key] for row in rows for key in ("share", "low", "high") if row[key] is not None]
+    ends = numbers(rows, "share", "low", "high")
     domain = [min([-0.1, *ends]), max([1.2, *ends])]
     y = field("share", title="Share of what the change does", scale={"domain": domain, "nice": False})
-    legend = {"title": None, "orient": "bottom", "columns": 3}
+    legend = legend_below(3)
     color = field("line", "nominal", scale={"domain": lines, "range": "category"}, legend=legend)
     shape = field("line", "nominal", scale={"domain": lines, "range": "symbol"})
     about = tip(("line", "What", ""), ("text", "Change", ""), ("share", "Share", ".2f"))
     layers = [
-        layer("rules", {"type": "rule", "style": "zero-rule"}, y=field("value")),
-        layer(
+        rule("rules", "zero-rule", y=field("value")),
+        rule(
             "gaps",
-            {"type": "rule", "style": "interval"},
+            "interval",
             x=x,
             y=field("low"),
             y2={"field": "high"},

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from algobias.answer.lab import Axis, LabResult, Panel
 from algobias.report.figures.base import (
+    Figure,
     Spec,
     Width,
     arm_color,
@@ -15,10 +14,12 @@ from algobias.report.figures.base import (
     frame,
     layer,
     log_axis,
+    rule,
+    side_by_side,
     tip,
 )
 from algobias.report.figures.render import svg
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Rows, numbers
 from algobias.report.figures.theme import Scheme
 
 HEIGHT = 320
@@ -33,7 +34,7 @@ def groups(result: LabResult) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def lab_panel(result: LabResult, panel: Panel, width: Width = "container", *, legend: bool = False) -> Spec:
+def lab_panel(result: LabResult, panel: Panel, width: Width = "container", *, legend: bool = False) -> Figure:
     """One picture of a lab as a Vega-Lite spec.
 
     Args:
@@ -46,21 +47,18 @@ def lab_panel(result: LabResult, panel: Panel, width: Width = "container", *, le
     for one in panel.series:
         tables[_KINDS[one.kind]] += [{"arm": one.group, "x": x, "y": y} for x, y in one.points]
     every = [row for rows in tables.values() for row in rows]
-    x = field("x", **_axis(panel.x, [row["x"] for row in every], grid=False))
-    y = field("y", **_axis(panel.y, [row["y"] for row in every], grid=True))
+    x = field("x", **_axis(panel.x, numbers(every, "x"), grid=False))
+    y = field("y", **_axis(panel.y, numbers(every, "y"), grid=True))
     labels = groups(result)
-    here = [name for name in labels if any(one.group == name for one in panel.series)]
-    color, shape = arm_color(labels, legend), arm_shape(labels, legend)
-    if legend:
-        color["legend"] = {**color["legend"], "values": here}
-        shape["legend"] = {**shape["legend"], "values": here}
+    here = [name for name in labels if legend and any(one.group == name for one in panel.series)]
+    color, shape = arm_color(labels, here), arm_shape(labels, here)
     tooltip = tip(("arm", "", ""), ("x", panel.x.title, ".4~g"), ("y", panel.y.title, ".4~g"))
     line = {"type": "line", "strokeWidth": 2}
     ring = {"type": "point", "filled": False, "size": 170, "strokeWidth": 1.5, "shape": "circle"}
     mark = {"type": "point", "filled": True, "size": 80, "style": "outline", "opacity": 1}
     note = {"type": "text", "style": "note", "align": "left", "baseline": "bottom", "dx": 3, "dy": -4}
     layers = [
-        layer("limits", {"type": "rule", "style": "tolerance-rule"}, y=y),
+        rule("limits", "tolerance-rule", y=y),
         layer("limits", note, x={"value": 0}, y=y, text={"field": "arm", "type": "nominal"}),
         layer("theory", line, x=x, y=y, color=color, opacity=focus_opacity(0.9)),
         layer("second", ring, x=x, y=y, color=arm_color(labels), opacity=focus_opacity(0.8)),
@@ -77,13 +75,8 @@ def lab_panel(result: LabResult, panel: Panel, width: Width = "container", *, le
 
 def lab_spec(result: LabResult) -> Spec:
     """All pictures of a lab side by side, with the verdict as title: one figure that stands alone."""
-    panels: list[Spec] = []
-    datasets: dict[str, Rows] = {}
-    for index, panel in enumerate(result.panels):
-        spec = lab_panel(result, panel, _STATIC_WIDTH, legend=True)
-        datasets |= {f"{name}{index}": rows for name, rows in spec["datasets"].items()}
-        layers = [{**one, "data": {"name": f"{one['data']['name']}{index}"}} for one in spec["layer"]]
-        panels.append({"title": panel.title, "width": _STATIC_WIDTH, "height": HEIGHT, "layer": layers})
+    drawn = [(panel.title, lab_panel(result, panel, _STATIC_WIDTH, legend=True)) for panel in result.panels]
+    panels, datasets = side_by_side(drawn, _STATIC_WIDTH, HEIGHT)
     said = "; ".join(
         f"{check.name}: off by at most {scientific(check.largest)}, tolerance {scientific(check.tolerance)}"
         for check in result.checks
@@ -119,7 +112,7 @@ def scientific(value: float) -> str:
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if exponent else mantissa
 
 
-def _axis(axis: Axis, values: list[float], grid: bool) -> dict[str, Any]:
+def _axis(axis: Axis, values: list[float], grid: bool) -> Spec:
     if axis.log:
         return log_axis(values, axis.title, grid=grid)
     return {

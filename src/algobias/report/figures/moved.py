@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from algobias.answer.readings import Trajectory
 from algobias.report.figures.base import (
+    Figure,
     Spec,
     Width,
     arm_color,
@@ -15,10 +16,11 @@ from algobias.report.figures.base import (
     frame,
     layer,
     log_axis,
+    rule,
     tip,
 )
 from algobias.report.figures.points import Points
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Row, Rows, number, numbers
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import significant
 from algobias.report.record import number_or_none
@@ -43,12 +45,11 @@ MARKS: dict[str, Spec] = {
 Against = Literal["updates", "loss"]
 
 
-def forest(points: Points, width: Width = "container") -> Spec:
+def forest(points: Points, width: Width = "container") -> Figure:
     """Difference of the arms in units of the seed sd, one row for each coordinate, largest first."""
     rows: Rows = []
-    for shift in points.record.answer.moved[:MOST_ROWS]:
-        if shift.effect is None:
-            continue
+    drawn = [shift for shift in points.record.answer.moved[:MOST_ROWS] if shift.effect is not None]
+    for shift in drawn:
         arms = f"{significant(shift.baseline.mean)} to {significant(shift.variant.mean)}"
         rows.append(
             {
@@ -63,7 +64,7 @@ def forest(points: Points, width: Width = "container") -> Spec:
     x = effect_axis(rows, "Variant minus baseline, in seed sd")
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     tooltip = tip(("effect", "Effect", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f"))
-    layers = [layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value"))]
+    layers = [rule("zero", "zero-rule", x=field("value"))]
     for status, mark in MARKS.items():
         style = mark["style"]
         interval = {"type": "rule", "style": f"{style}-interval", "clip": True}
@@ -72,8 +73,8 @@ def forest(points: Points, width: Width = "container") -> Spec:
             layer(status, {**mark, "clip": True}, x=x, y=y, tooltip=tooltip),
         ]
     said = "; ".join(
-        f"{row['row'].partition(chr(10))[0]} {row['effect']:.1f} ({row['status'].replace('_', ' ')})"
-        for row in rows
+        f"{shift.name.partition(chr(10))[0]} {shift.effect:.1f} ({shift.status.replace('_', ' ')})"
+        for shift in drawn
     )
     return frame(
         layers,
@@ -89,8 +90,8 @@ def forest(points: Points, width: Width = "container") -> Spec:
 
 def effect_axis(rows: Rows, title: str) -> Spec:
     """Effects along x; a hopelessly long interval is cut instead of stretching the axis."""
-    reach = max([LEAST_RANGE, *(REACH * abs(row["effect"]) for row in rows)])
-    ends = [row[side] for row in rows for side in ("low", "high") if row[side] is not None]
+    reach = max([LEAST_RANGE, *(REACH * abs(effect) for effect in numbers(rows, "effect"))])
+    ends = numbers(rows, "low", "high")
     domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
     return field("effect", title=title, scale={"domain": domain, "nice": False})
 
@@ -107,12 +108,12 @@ def _trajectories(points: Points) -> tuple[Trajectory, ...]:
     return () if readings is None else readings.trajectories
 
 
-def along(points: Points, width: Width = "container", *, probe: str, against: Against) -> Spec:
+def along(points: Points, width: Width = "container", *, probe: str, against: Against) -> Figure:
     """One coordinate along training, a line for each run, with the stability threshold where there is one."""
     rows, limits, unit = _along_rows(points, probe, against)
     labels = list(points.labels.values())
     color, shape, bright = arm_color(labels), arm_shape(labels), focus_opacity(1)
-    values = [row["value"] for row in rows] + [row["value"] for row in limits]
+    values = numbers([*rows, *limits], "value")
     name = probe.replace("_", " ")
     positive = min(values, default=1.0) > 0
     y = (
@@ -120,7 +121,7 @@ def along(points: Points, width: Width = "container", *, probe: str, against: Ag
         if positive
         else field("value", axis={"title": name, "tickCount": 5, "grid": True})
     )
-    where = [row["at"] for row in rows]
+    where = numbers(rows, "at")
     if against == "updates":
         x = field("at", **log_axis(where, "Updates", number="~s"))
     else:
@@ -139,7 +140,7 @@ def along(points: Points, width: Width = "container", *, probe: str, against: Ag
     ]
     ends = {}
     for row in rows:
-        ends[row["run"]] = f"{row['arm']}, seed {row['seed']}, ends at {significant(row['value'])}"
+        ends[row["run"]] = f"{row['arm']}, seed {row['seed']}, ends at {significant(number(row, 'value'))}"
     return frame(
         layers,
         {"along": rows, "limits": limits},
@@ -151,7 +152,7 @@ def along(points: Points, width: Width = "container", *, probe: str, against: Ag
 
 def _along_rows(points: Points, probe: str, against: Against) -> tuple[Rows, Rows, str]:
     rows: Rows = []
-    limits: dict[tuple[str, float], dict[str, Any]] = {}
+    limits: dict[tuple[str, float], Row] = {}
     unit = ""
     for trajectory in _trajectories(points):
         if trajectory.probe != probe:
@@ -167,8 +168,7 @@ def _along_rows(points: Points, probe: str, against: Against) -> tuple[Rows, Row
             rows.append({"arm": arm, "run": run, "seed": seed, "at": at, "value": point["value"]})
             if point["limit"] is not None and point["limit"] > 0:
                 limits[arm, at] = {"arm": arm, "at": at, "value": point["limit"]}
-    ordered = sorted(limits.values(), key=lambda row: (row["arm"], row["at"]))
-    return rows, ordered, unit
+    return rows, [limits[key] for key in sorted(limits)], unit
 
 
 def _read_points(trajectory: Trajectory) -> list[dict[str, float | None]]:

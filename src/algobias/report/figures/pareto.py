@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import math
 
-from algobias.report.figures.base import Spec, Width, field, frame, layer, log_axis, tip
+from algobias.report.figures.base import (
+    Figure,
+    Width,
+    field,
+    frame,
+    layer,
+    legend_below,
+    log_axis,
+    rule,
+    tip,
+)
 from algobias.report.figures.points import Points
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Rows, number, numbers
 
 HIGHEST, LOWEST = 2.0, -1.0
 """Recovered parts beyond these are drawn at the edge, and the table has their numbers."""
@@ -33,7 +43,7 @@ def pareto_rows(points: Points) -> Rows:
                 "state": state,
             }
         )
-    return sorted(rows, key=lambda row: (row["cost"], -row["recovered"]))
+    return sorted(rows, key=lambda row: (number(row, "cost"), -number(row, "recovered")))
 
 
 def front(rows: Rows) -> Rows:
@@ -41,41 +51,32 @@ def front(rows: Rows) -> Rows:
     corners: Rows = []
     best = -math.inf
     for row in rows:
-        if row["recovered"] > best:
-            best = row["recovered"]
+        if number(row, "recovered") > best:
+            best = number(row, "recovered")
             corners.append({"cost": row["cost"], "shown": row["shown"]})
-    if corners and rows[-1]["cost"] > corners[-1]["cost"]:
+    if corners and number(rows[-1], "cost") > number(corners[-1], "cost"):
         corners.append({"cost": rows[-1]["cost"], "shown": corners[-1]["shown"]})
     return corners
 
 
-def pareto(points: Points, width: Width = "container") -> Spec:
+def pareto(points: Points, width: Width = "container") -> Figure:
     """Part of the gap recovered on the selection seeds against gradient evaluations, with the front."""
     rows = pareto_rows(points)
-    costs = [row["cost"] for row in rows]
-    axis = log_axis(costs, "Gradient evaluations, multiple of the variant as audited", number="~g")
-    x = field("cost", **axis)
-    low = min([-0.1, *(row["shown"] for row in rows)])
-    high = max([1.1, *(row["shown"] for row in rows)])
-    y = field(
-        "shown", title="Part of the gap recovered", scale={"domain": [low, high], "nice": False, "padding": 6}
-    )
+    title = "Gradient evaluations, multiple of the variant as audited"
+    x = field("cost", **log_axis(numbers(rows, "cost"), title, number="~g"))
+    shown = numbers(rows, "shown")
+    scale = {"domain": [min([-0.1, *shown]), max([1.1, *shown])], "nice": False, "padding": 6}
+    y = field("shown", title="Part of the gap recovered", scale=scale)
     states = ["chosen", "tried", "above a limit"]
     look = {
-        "color": field(
+        channel: field(
             "state",
             "nominal",
             sort=states,
-            scale={"domain": states, "range": "category"},
-            legend={"title": None, "orient": "bottom"},
-        ),
-        "shape": field(
-            "state",
-            "nominal",
-            sort=states,
-            scale={"domain": states, "range": "symbol"},
-            legend={"title": None, "orient": "bottom"},
-        ),
+            scale={"domain": states, "range": marks},
+            legend=legend_below(),
+        )
+        for channel, marks in (("color", "category"), ("shape", "symbol"))
     }
     about = tip(
         ("lever", "Control", ""),
@@ -85,7 +86,7 @@ def pareto(points: Points, width: Width = "container") -> Spec:
     )
     chosen = [row for row in rows if row["state"] == "chosen"]
     layers = [
-        layer("rules", {"type": "rule", "style": "zero-rule"}, y=field("value")),
+        rule("rules", "zero-rule", y=field("value")),
         layer(
             "front",
             {"type": "line", "interpolate": "step-after", "style": "mean-line", "opacity": 0.5},

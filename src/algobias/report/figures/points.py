@@ -9,6 +9,7 @@ import numpy as np
 
 from algobias.report.arms import ArmPoints
 from algobias.report.figures.series import (
+    Row,
     Rows,
     above_zero,
     along,
@@ -73,13 +74,8 @@ class Points(ArmPoints):
             for run in runs:
                 seen = rows_of(run.outcome, range(len(run.outcome.curve)), self.fit_axis)
                 if run.outcome.diverged and seen:
-                    rows.append(
-                        {
-                            "arm": self.labels[arm],
-                            "seed": exact_seed(run.outcome.seed),
-                            **_without(seen[-1], "fit"),
-                        }
-                    )
+                    who: Row = {"arm": self.labels[arm], "seed": exact_seed(run.outcome.seed)}
+                    rows.append({**who, **_without(seen[-1], "fit")})
         return rows
 
     @cached_property
@@ -163,5 +159,5 @@ class Points(ArmPoints):
         ]
 
 
-def _without(row: dict[str, object], key: str) -> dict[str, object]:
+def _without(row: Row, key: str) -> Row:
     return {name: value for name, value in row.items() if name != key}

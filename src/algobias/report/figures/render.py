@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 
 import vl_convert as vlc
 
-from algobias.report.figures.base import Spec
 from algobias.report.figures.theme import STATIC_FONT, SURFACE, Scheme, vega_config
-from algobias.report.record import clean
+from algobias.report.record import clean_object
 
 _PATH = re.compile(r' (?:d="|transform="translate\()[^"]*"')
 _CLIP = re.compile(r'<clipPath id="([^"]+)">(.*?)</clipPath>')
@@ -19,14 +19,14 @@ _HIDDEN = re.compile(r'<path class="foreground" aria-hidden="true" d="" display=
 _FRACTION = re.compile(r"(\.\d)\d+")
 
 
-def svg(spec: Spec, scheme: Scheme = "light") -> str:
+def svg(spec: Mapping[str, object], scheme: Scheme = "light") -> str:
     """Static SVG of a spec, with the background of the scheme; paths to a tenth of a pixel.
 
     Cost: tens of milliseconds.
     """
     config = {**vega_config(scheme), "background": SURFACE[scheme]["background"], "font": STATIC_FONT}
     # The renderer measures text as XML and ends the whole process on a character that XML forbids.
-    drawn = str(vlc.vegalite_to_svg(clean(spec), config=config, allowed_base_urls=[]))
+    drawn = str(vlc.vegalite_to_svg(clean_object(spec), config=config, allowed_base_urls=[]))
     return slim(drawn)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.moved import Effect
 from algobias.report.figures.base import (
-    Spec,
+    Figure,
     Width,
     arm_color,
     arm_shape,
@@ -12,6 +12,7 @@ from algobias.report.figures.base import (
     focus_opacity,
     frame,
     layer,
+    rule,
     tip,
 )
 from algobias.report.figures.moved import MOST_ROWS, effect_axis
@@ -47,7 +48,7 @@ def returned_rows(points: Points) -> Rows:
     return rows if len({row["arm"] for row in rows}) > 1 else []
 
 
-def returned(points: Points, width: Width = "container") -> Spec:
+def returned(points: Points, width: Width = "container") -> Figure:
     """Each coordinate that moved, in the variant and under each control, from the baseline, in seed sd."""
     rows = returned_rows(points)
     labels = list(points.labels.values())
@@ -63,7 +64,7 @@ def returned(points: Points, width: Width = "container") -> Spec:
         ("low", "From", ".2f"),
         ("high", "To", ".2f"),
     )
-    layers = [layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value"))]
+    layers = [rule("zero", "zero-rule", x=field("value"))]
     for place, label in enumerate(there):
         offset = APART * (place - (len(there) - 1) / 2)
         interval = {"type": "rule", "strokeWidth": 1.5, "yOffset": offset, "y2Offset": offset, "clip": True}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
-from algobias.answer.interval import Interval
 from algobias.report.figures.base import (
+    Figure,
     Spec,
     Width,
     arm_color,
@@ -15,10 +14,11 @@ from algobias.report.figures.base import (
     focus_opacity,
     frame,
     layer,
+    rule,
     tip,
 )
 from algobias.report.figures.points import Points
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Row, Rows, number, numbers
 from algobias.report.numerals import estimate, fixed, shortened
 from algobias.report.words import decimals, unit
 
@@ -33,7 +33,7 @@ def metric_title(points: Points) -> str:
     return f"Test {name}" + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
 
 
-def seed_dots(points: Points, width: Width = "container") -> Spec:
+def seed_dots(points: Points, width: Width = "container") -> Figure:
     """Test metric of every seed at the planned end, one row per arm.
 
     Seeds of baseline and variant are joined by a line (they share initialisation and data order); below
@@ -41,17 +41,18 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     the tolerance.
     """
     labels = list(points.labels.values())
-    total = max([row["replicate"] for row in points.seeds], default=0) + 1
+    total = max(numbers(points.seeds, "replicate"), default=0) + 1
     # Dots take the upper 60 % of a row, in order of seeds; the mean stands below them.
     dots: Rows = [
-        {**row, "offset": -0.75 + 0.95 * (row["replicate"] + 0.5) / total}
+        {**row, "offset": -0.75 + 0.95 * (number(row, "replicate") + 0.5) / total}
         for row in points.seeds
         if row["metric"] is not None
     ]
     means: Rows = [{**row, "offset": 0.55} for row in points.arm_means]
     both = [{row["seed"]: row for row in dots if row["arm"] == points.labels.get(arm)} for arm in _PAIR]
     pairs: Rows = [one[seed] for seed in both[0] if points.paired and seed in both[1] for one in both]
-    base = next((row["mean"] for row in means if row["arm"] == points.labels.get("baseline")), None)
+    label = points.labels.get("baseline")
+    base = next((number(row, "mean") for row in means if row["arm"] == label), None)
     band: Rows = []
     if points.tolerance > 0 and base is not None:
         band = [{"low": base - points.tolerance, "high": base}]
@@ -70,14 +71,14 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
     y = field("arm", "nominal", sort=labels, scale={"domain": labels, "paddingInner": 0.1}, axis=_row_axis())
     offset = field("offset", scale={"domain": [-1, 1]})
     x = field("metric", title=metric_title(points), scale={"domain": domain, "zero": False})
-    number = f".{places}f"
+    digits = f".{places}f"
     color, shape = arm_color(labels), arm_shape(labels)
     # A mark outside the axis is cut, but still stretches the picture.
     tables: dict[str, Rows] = {
         "band": band,
         "pairs": pairs,
-        "dots": [row for row in dots if domain[0] <= row["metric"] <= domain[1]],
-        "means": [row for row in means if domain[0] <= row["mean"] <= domain[1]],
+        "dots": [row for row in dots if domain[0] <= number(row, "metric") <= domain[1]],
+        "means": [row for row in means if domain[0] <= number(row, "mean") <= domain[1]],
     }
     layers = [
         layer(
@@ -86,7 +87,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             x=field("low", title=x["title"]),
             x2={"field": "high"},
         ),
-        layer("band", {"type": "rule", "style": "tolerance-rule"}, x=field("low")),
+        rule("band", "tolerance-rule", x=field("low")),
         layer(
             "pairs",
             {"type": "line", "style": "pair", "clip": True},
@@ -104,7 +105,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             color=color,
             shape=shape,
             opacity=focus_opacity(0.85),
-            tooltip=tip(("arm", "Arm", ""), ("seed", "Seed", ""), ("metric", "Test metric", number)),
+            tooltip=tip(("arm", "Arm", ""), ("seed", "Seed", ""), ("metric", "Test metric", digits)),
         ),
         layer(
             "means",
@@ -126,9 +127,9 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
             opacity=focus_opacity(1),
             tooltip=tip(
                 ("arm", "Arm", ""),
-                ("mean", "Mean", number),
-                ("low", "95 % from", number),
-                ("high", "to", number),
+                ("mean", "Mean", digits),
+                ("low", "95 % from", digits),
+                ("high", "to", digits),
             ),
         ),
     ]
@@ -145,7 +146,7 @@ def seed_dots(points: Points, width: Width = "container") -> Spec:
         edge = {"value": 0 if below else "width"}
         layers.append(layer(name, mark, x=edge, y=y, text=field("text", "nominal")))
         tables[name] = [row for row in outside if (row["below"], row["whole"]) == (below, whole)]
-    parts = [f"{row['arm']} {fixed(row['mean'], places)} over {row['n']} seeds" for row in means]
+    parts = [f"{row['arm']} {fixed(number(row, 'mean'), places)} over {row['n']} seeds" for row in means]
     return frame(
         layers,
         tables,
@@ -159,52 +160,48 @@ def _domain(points: Points, band: Rows) -> list[float]:
     """Range of the axis: planned ends, the tolerance, and the intervals of the arms that are in range."""
     low, high = points.scale_range
     room = max(high - low, points.tolerance, 1e-9)
-    bounds = [row[key] for row in points.arm_means for key in ("low", "high") if row[key] is not None]
+    bounds = numbers(points.arm_means, "low", "high")
     near = [value for value in bounds if low - room / 2 <= value <= high + room / 2]
-    every = [low, high, *near, *(row["low"] for row in band)]
+    every = [low, high, *near, *numbers(band, "low")]
     return [min(every) - 0.04 * room, max(every) + 0.04 * room]
 
 
-def _off_scale(row: dict[str, Any], places: int) -> str:
+def _off_scale(row: Row, places: int) -> str:
     """``\u25c2 6 seeds off the scale, mean 24.59``."""
     who = "all seeds" if row["count"] == row["total"] else f"{row['count']} of {row['total']} seeds"
     text = f"{who} off the scale"
-    if row["mean"] is not None:
-        text += f", mean {fixed(row['mean'], places)}"
+    text += "".join(f", mean {fixed(mean, places)}" for mean in numbers([row], "mean"))
     return f"\u25c2 {text}" if row["below"] else f"{text} \u25b8"
 
 
-def gap_by_look(points: Points, width: Width = "container") -> Spec:
+def gap_by_look(points: Points, width: Width = "container") -> Figure:
     """The gap and its interval at each look, with the tolerance."""
     record = points.record
-    rows: Rows = []
-    for look in record.looks:
-        if look.n is not None and look.gap.known:
-            rows.append({"n": look.n, "mean": look.gap.mean, "low": look.gap.low, "high": look.gap.high})
+    looks = [look for look in record.looks if look.n is not None and look.gap.known]
+    rows: Rows = [
+        {"n": look.n, "mean": look.gap.mean, "low": look.gap.low, "high": look.gap.high} for look in looks
+    ]
     rules = tolerance_rules(record.answer.tolerance)
     places = decimals(record)
     title = "Gap" + (f" ({unit(record)})" if unit(record) else "")
     x = field("n", "ordinal", title="Seeds at the look", axis={"labelAngle": 0})
     y = field("mean", title=title, scale={"zero": True}, axis={"tickCount": 5})
-    number = f".{places}f"
+    digits = f".{places}f"
     layers = [
-        layer("zero", {"type": "rule", "style": "zero-rule"}, y=field("value", title=title)),
-        layer("tolerance", {"type": "rule", "style": "tolerance-rule"}, y=field("value")),
-        layer("looks", {"type": "rule", "style": "interval"}, x=x, y=field("low"), y2={"field": "high"}),
+        rule("zero", "zero-rule", y=field("value", title=title)),
+        rule("tolerance", "tolerance-rule", y=field("value")),
+        rule("looks", "interval", x=x, y=field("low"), y2={"field": "high"}),
         layer(
             "looks",
             {"type": "point", "filled": True, "style": "estimate"},
             x=x,
             y=y,
             tooltip=tip(
-                ("n", "Seeds", ""), ("mean", "Gap", number), ("low", "from", number), ("high", "to", number)
+                ("n", "Seeds", ""), ("mean", "Gap", digits), ("low", "from", digits), ("high", "to", digits)
             ),
         ),
     ]
-    said = "; ".join(
-        f"{row['n']} seeds {estimate(Interval(mean=row['mean'], low=row['low'], high=row['high']), places)}"
-        for row in rows
-    )
+    said = "; ".join(f"{look.n} seeds {estimate(look.gap, places)}" for look in looks)
     return frame(
         layers,
         {**rules, "looks": rows},
@@ -219,7 +216,7 @@ def tolerance_rules(tolerance: float | None) -> dict[str, Rows]:
     return {"zero": [{"value": 0}], "tolerance": [] if tolerance is None else [{"value": tolerance}]}
 
 
-def _row_axis() -> dict[str, Any]:
+def _row_axis() -> Spec:
     # A label "variant + control 2" breaks at the plus sign: a phone has no room for it on one line.
     return {
         "title": None,

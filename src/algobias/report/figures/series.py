@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,22 @@ from algobias.answer.fit import Fit, FitScale
 from algobias.report.record import number_or_none
 from algobias.runs.outcome import Floats, Outcome
 
-Rows = list[dict[str, Any]]
+Cell: TypeAlias = str | float | None
+Row: TypeAlias = dict[str, Cell]
+Rows: TypeAlias = list[Row]
+
+
+def numbers(rows: Iterable[Row], *columns: str) -> list[float]:
+    """Take the numbers in some columns, row by row; what is missing is left out."""
+    cells = (row[column] for row in rows for column in columns)
+    return [cell for cell in cells if isinstance(cell, int | float)]
+
+
+def number(row: Row, column: str) -> float:
+    """Take the number in a column that every row has a number in."""
+    value = row[column]
+    assert isinstance(value, int | float)
+    return value
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from algobias.answer.interval import Interval
 from algobias.report.controls import as_chosen
-from algobias.report.figures.base import Spec, Width, field, frame, layer, tip
+from algobias.report.figures.base import Figure, Layer, Spec, Width, field, frame, interval, layer, rule, tip
 from algobias.report.figures.points import Points
 from algobias.report.figures.seeds import tolerance_rules
-from algobias.report.figures.series import Rows
+from algobias.report.figures.series import Rows, number, numbers
 from algobias.report.numerals import estimate
 from algobias.report.words import arm_label, decimals, unit
 from algobias.runs.arm_name import under_control
@@ -29,7 +29,7 @@ _DEEPEST = 4
 SHORT = {"matched": "matched", "planned_end": "planned end"}
 
 
-def split(points: Points, width: Width = "container") -> Spec:
+def split(points: Points, width: Width = "container") -> Figure:
     """Gap, fit share and bias share as bars with their intervals, against the tolerance."""
     record, places = points.record, decimals(points.record)
     fit = record.answer.fit
@@ -59,8 +59,8 @@ def split(points: Points, width: Width = "container") -> Spec:
         layer(
             "shares", {"type": "bar", "style": "bar"}, x=field("mean", title=title, scale={"zero": True}), y=y
         ),
-        layer("zero", {"type": "rule", "style": "zero-rule"}, x=field("value")),
-        layer("tolerance", {"type": "rule", "style": "tolerance-rule"}, x=field("value")),
+        rule("zero", "zero-rule", x=field("value")),
+        rule("tolerance", "tolerance-rule", x=field("value")),
         *(
             layer(
                 f"seeds{depth}",
@@ -90,19 +90,20 @@ def split(points: Points, width: Width = "container") -> Spec:
 def piled(rows: Rows) -> list[Rows]:
     """Seed gaps in layers, at most four: equal ones (accuracies come in steps) stand under each other."""
     layers: list[Rows] = [[] for _ in range(_DEEPEST)]
-    ordered = sorted(rows, key=lambda row: (row["value"], row["replicate"]))
+    ordered = sorted(rows, key=lambda row: (number(row, "value"), number(row, "replicate")))
     if not ordered:
         return layers
-    near = 0.012 * (ordered[-1]["value"] - ordered[0]["value"])
-    start, depth = ordered[0]["value"], -1
-    for row in ordered:
-        depth = depth + 1 if row["value"] - start <= near else 0
-        start = row["value"] if depth == 0 else start
+    values = numbers(ordered, "value")
+    near = 0.012 * (values[-1] - values[0])
+    start, depth = values[0], -1
+    for row, value in zip(ordered, values, strict=True):
+        depth = depth + 1 if value - start <= near else 0
+        start = value if depth == 0 else start
         layers[min(depth, _DEEPEST - 1)].append(row)
     return layers
 
 
-def recovery(points: Points, width: Width = "container") -> Spec:
+def recovery(points: Points, width: Width = "container") -> Figure:
     """R and R* of each control with their intervals; 0 is no recovery and 1 is all of the gap.
 
     An unbounded interval (Fieller) is drawn as a dashed line across the whole figure.
@@ -126,23 +127,17 @@ def recovery(points: Points, width: Width = "container") -> Spec:
                 }
             )
     order = [row["row"] for row in rows]
-    known = [row[key] for row in rows for key in ("mean", "low", "high") if row[key] is not None]
+    known = numbers(rows, "mean", "low", "high")
     domain = [max(-2.0, min([-0.25, *known])), min(3.0, max([1.25, *known]))]
     x = field("mean", title="Part of the gap recovered", scale={"domain": domain, "nice": False})
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     open_ends = [{"row": row["row"], "low": domain[0], "high": domain[1]} for row in rows if row["unbounded"]]
     layers = [
-        layer("rules", {"type": "rule", "style": "zero-rule"}, x=field("value")),
-        layer(
-            "unbounded",
-            {"type": "rule", "style": "tolerance-rule"},
-            x=field("low"),
-            x2={"field": "high"},
-            y=y,
-        ),
+        rule("rules", "zero-rule", x=field("value")),
+        interval("unbounded", "tolerance-rule", clip=False, y=y),
         *_intervals("recoveries", y, ".2f", x),
     ]
-    said = "; ".join(row["row"].replace("\n", " ") for row in rows)
+    said = "; ".join(str(row["row"]).replace("\n", " ") for row in rows)
     return frame(
         layers,
         {
@@ -156,16 +151,10 @@ def recovery(points: Points, width: Width = "container") -> Spec:
     )
 
 
-def _intervals(name: str, y: Spec, number: str, x: Spec | None = None) -> list[Spec]:
+def _intervals(name: str, y: Spec, number: str, x: Spec | None = None) -> list[Layer]:
     tooltip = tip(("mean", "Estimate", number), ("low", "95 % from", number), ("high", "to", number))
     return [
-        layer(
-            name,
-            {"type": "rule", "style": "interval", "clip": True},
-            x=field("low"),
-            x2={"field": "high"},
-            y=y,
-        ),
+        interval(name, "interval", y=y),
         layer(
             name,
             {"type": "point", "filled": True, "style": "estimate", "clip": True},

@@ -6,7 +6,7 @@ least 3:1 on its background; every arm also has its own mark shape, so no reader
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 Scheme = Literal["light", "dark"]
 
@@ -73,14 +73,20 @@ SURFACE: dict[Scheme, dict[str, str]] = {
 }
 
 
-def vega_config(scheme: Scheme) -> dict[str, Any]:
+def paint(place: int) -> dict[str, str]:
+    """Colour in both schemes and shape of the arm at a place, for the legend of the page."""
+    colors = {str(scheme): hues[place % len(hues)] for scheme, hues in ARM_COLORS.items()}
+    return {**colors, "path": SHAPE_PATHS[ARM_SHAPES[place % len(ARM_SHAPES)]]}
+
+
+def vega_config(scheme: Scheme) -> dict[str, object]:
     """Vega-Lite configuration of one colour scheme.
 
     Specs name no colours: arms take theirs from ``range.category`` by position, everything else from a
     style below, so that a figure is redrawn in the other scheme by exchanging this object only.
     """
-    paint = SURFACE[scheme]
-    text = {"labelColor": paint["muted"], "titleColor": paint["ink"]}
+    surface = SURFACE[scheme]
+    text = {"labelColor": surface["muted"], "titleColor": surface["ink"]}
     return {
         "background": "transparent",
         # The page gives each figure one description; marks read out one by one would drown it.
@@ -95,9 +101,9 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
             "titleFontWeight": "normal",
             "titlePadding": 8,
             "labelPadding": 5,
-            "gridColor": paint["grid"],
-            "domainColor": paint["band"],
-            "tickColor": paint["band"],
+            "gridColor": surface["grid"],
+            "domainColor": surface["band"],
+            "tickColor": surface["band"],
             "tickSize": 4,
             "labelOverlap": "greedy",
             "labelSeparation": 8,
@@ -107,8 +113,8 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
         "axisX": {"titleAnchor": "end"},
         "legend": {**text, "labelFontSize": 12, "titleFontSize": 12, "labelLimit": 260, "symbolSize": 70},
         "title": {
-            "color": paint["ink"],
-            "subtitleColor": paint["muted"],
+            "color": surface["ink"],
+            "subtitleColor": surface["muted"],
             "anchor": "start",
             "fontSize": 13,
             "fontWeight": 600,
@@ -117,28 +123,28 @@ def vega_config(scheme: Scheme) -> dict[str, Any]:
         },
         "header": {**text},
         "style": {
-            "tolerance-band": {"color": paint["band"], "opacity": 0.16},
-            "tolerance-rule": {"color": paint["rule"], "strokeWidth": 1.5, "strokeDash": [5, 4]},
-            "level-rule": {"color": paint["ink"], "strokeWidth": 1.5, "strokeDash": [2, 3]},
-            "zero-rule": {"color": paint["rule"], "strokeWidth": 1},
-            "pair": {"color": paint["band"], "strokeWidth": 1, "opacity": 0.55},
-            "bar": {"color": paint["accent"], "opacity": 0.45},
-            "interval": {"color": paint["ink"], "strokeWidth": 2},
+            "tolerance-band": {"color": surface["band"], "opacity": 0.16},
+            "tolerance-rule": {"color": surface["rule"], "strokeWidth": 1.5, "strokeDash": [5, 4]},
+            "level-rule": {"color": surface["ink"], "strokeWidth": 1.5, "strokeDash": [2, 3]},
+            "zero-rule": {"color": surface["rule"], "strokeWidth": 1},
+            "pair": {"color": surface["band"], "strokeWidth": 1, "opacity": 0.55},
+            "bar": {"color": surface["accent"], "opacity": 0.45},
+            "interval": {"color": surface["ink"], "strokeWidth": 2},
             "estimate": {
-                "color": paint["ink"],
-                "stroke": paint["background"],
+                "color": surface["ink"],
+                "stroke": surface["background"],
                 "strokeWidth": 1.5,
                 "size": 90,
             },
             "moved": {"color": ARM_COLORS[scheme][3], "size": 110, "opacity": 1},
             "moved-interval": {"color": ARM_COLORS[scheme][3], "strokeWidth": 2.5},
-            "not-moved": {"color": paint["ink"], "strokeWidth": 1.5, "size": 90, "opacity": 1},
-            "not-moved-interval": {"color": paint["ink"], "strokeWidth": 1.2},
-            "not-comparable": {"color": paint["muted"], "strokeWidth": 1.5, "size": 90, "opacity": 1},
-            "not-comparable-interval": {"color": paint["muted"], "strokeWidth": 1.2, "strokeDash": [3, 3]},
-            "seed": {"color": paint["accent"], "opacity": 0.55, "size": 36},
-            "note": {"color": paint["muted"], "fontSize": 12},
-            "value": {"color": paint["ink"], "fontSize": 12, "fontWeight": 600},
-            "outline": {"stroke": paint["background"], "strokeWidth": 1},
+            "not-moved": {"color": surface["ink"], "strokeWidth": 1.5, "size": 90, "opacity": 1},
+            "not-moved-interval": {"color": surface["ink"], "strokeWidth": 1.2},
+            "not-comparable": {"color": surface["muted"], "strokeWidth": 1.5, "size": 90, "opacity": 1},
+            "not-comparable-interval": {"color": surface["muted"], "strokeWidth": 1.2, "strokeDash": [3, 3]},
+            "seed": {"color": surface["accent"], "opacity": 0.55, "size": 36},
+            "note": {"color": surface["muted"], "fontSize": 12},
+            "value": {"color": surface["ink"], "fontSize": 12, "fontWeight": 600},
+            "outline": {"stroke": surface["background"], "strokeWidth": 1},
         },
     }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from algobias.answer.forecast import Forecast
 from algobias.kept.store import StudyRow
 from algobias.running.arms import build_arms
+from algobias.running.costs import ArmCost, arm_costs, study_costs
 from algobias.running.processes import available_cores
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -17,13 +19,11 @@ from algobias.studies.control.ranges import split
 from algobias.studies.control.searching import arms_of_part, asked_settings, limits_of
 from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
-from algobias.studies.forecast import arm_rows, forecast
+from algobias.studies.forecast import forecast_of
 from algobias.training.device import one_thread
 
-Rows = list[dict[str, Any]]
 
-
-def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict[str, Any]:
+def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Forecast:
     """Settings, seeds, worst-case updates, time and disk of a control study.
 
     At worst the dearest settings stay to the last rung and are those that are confirmed, at the last look,
@@ -51,48 +51,50 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> dict
             stand_ins = candidates(plain.changes, plain.recipes, (), only=grid, fix=spec.fix, points=grid)
         every = (*settings, *stand_ins)
         arms, _ = arms_of_part(question, audited, "search", every, spec, options, seed)
-        known = {entry["name"]: entry for entry in arm_rows(arms, workers)}
+        known = {row.name: row for row in arm_costs(arms, workers)}
         pairs = [_pair(known, number, one.text) for number, one in enumerate(every)]
         limits = len(limits_of(spec, audited))
         search = [_labelled(known[name], f"search: {name}") for name in ("baseline", "variant")]
         search += _search(pairs[: len(settings)], pairs[len(settings) :], spec, limits)
-        dearest = sorted(range(len(every)), key=lambda number: -pairs[number]["worst_case_seconds"])
+        dearest = sorted(range(len(every)), key=lambda number: -pairs[number].worst_case_seconds)
         chosen = [every[number] for number in dearest[: limits + 1]]
         arms, _ = arms_of_part(question, audited, "confirm", chosen, spec, options, seed)
         # The last of them stands for the tuned baseline's, which the variant is not given.
-        confirmation = forecast(arms.without([under_control("variant", limits)]), workers)
-    confirm = [
-        _labelled(entry, f"confirmation: {entry['name'].replace('+', ' with ', 1)}")
-        for entry in confirmation["arms"]
+        arms = arms.without([under_control("variant", limits)])
+        confirm = study_costs(arms, workers)
+        confirmation = forecast_of(arms, confirm, workers)
+    rows = [
+        *search,
+        *(_labelled(one, f"confirmation: {one.name.replace('+', ' with ', 1)}") for one in confirm),
     ]
-    rows: Rows = [*search, *confirm]
-    return {
-        **confirmation,
-        "task": question.task,
-        "control_of": row.id,
-        "settings": [one.text for one in settings],
-        "remarks": [f"{one.text}: {one.undoes}" for one in settings if one.undoes is not None],
-        "trials": spec.trials,
-        "rungs": list(spec.rungs),
-        "arms": rows,
-        "worst_case_updates": sum(one["worst_case_updates"] * one["seeds"] for one in rows),
-        "worst_case_seconds": sum(one["worst_case_seconds"] for one in search)
-        + confirmation["worst_case_seconds"],
-        "worst_case_bytes": sum(one["worst_case_bytes"] for one in rows),
-    }
+    return confirmation.changed(
+        task=question.task,
+        control_of=row.id,
+        settings=tuple(one.text for one in settings),
+        remarks=tuple(f"{one.text}: {one.undoes}" for one in settings if one.undoes is not None),
+        trials=spec.trials,
+        rungs=spec.rungs,
+        arms=tuple(one.entry() for one in rows),
+        worst_case_updates=sum(one.worst_case_updates * one.seeds for one in rows),
+        worst_case_seconds=sum(one.worst_case_seconds for one in search)
+        + (confirmation.worst_case_seconds or 0.0),
+        worst_case_bytes=sum(one.worst_case_bytes for one in rows),
+    )
 
 
-def _search(pairs: Rows, proposed: Rows, spec: ControlSpec, limits: int) -> Rows:
+def _search(
+    pairs: Sequence[ArmCost], proposed: Sequence[ArmCost], spec: ControlSpec, limits: int
+) -> list[ArmCost]:
     """The settings with the seeds that each may get, dearest first: those stay longest at worst."""
     alive = [*pairs]
-    rows: Rows = []
+    rows: list[ArmCost] = []
     if spec.trials and proposed:
-        dearest = max(proposed, key=lambda one: one["worst_case_seconds"])
+        dearest = max(proposed, key=lambda one: one.worst_case_seconds)
         half = math.ceil(spec.trials / 2)
         label = f"search: {spec.trials} settings that optuna proposes"
-        rows.append(_seeded({**dearest, "label": label}, spec.rungs[0] * spec.trials, spec.rungs[-1]))
-        alive += [{**dearest, "label": f"search: proposal {number + 1}"} for number in range(half)]
-    ranked = sorted(alive, key=lambda one: -one["worst_case_seconds"])
+        rows.append(_seeded(replace(dearest, label=label), spec.rungs[0] * spec.trials, spec.rungs[-1]))
+        alive += [replace(dearest, label=f"search: proposal {number + 1}") for number in range(half)]
+    ranked = sorted(alive, key=lambda one: -one.worst_case_seconds)
     survivors = staying(len(ranked), len(spec.rungs), limits)
     for place, one in enumerate(ranked):
         last = max(rung for rung, count in enumerate(survivors) if place < count)
@@ -110,25 +112,26 @@ def staying(settings: int, rungs: int, limits: int) -> Sequence[int]:
     return counts
 
 
-def _pair(known: dict[str, dict[str, Any]], number: int, text: str) -> dict[str, Any]:
+def _pair(known: Mapping[str, ArmCost], number: int, text: str) -> ArmCost:
     """Variant and baseline with one setting as one row; a search trains that baseline as planned."""
-    both = [known[under_control("variant", number)], _as_planned(known[under_control("baseline", number)])]
-    added = ("updates", "worst_case_updates", "worst_case_seconds", "worst_case_bytes")
-    sums = {key: sum(one[key] for one in both) for key in added}
-    return {**both[0], **sums, "name": text, "label": f"search: {text}, both arms"}
+    variant, baseline = known[under_control("variant", number)], known[under_control("baseline", number)]
+    seconds = baseline.worst_case_seconds * (baseline.updates / baseline.worst_case_updates)
+    return replace(
+        variant,
+        name=text,
+        label=f"search: {text}, both arms",
+        updates=variant.updates + baseline.updates,
+        worst_case_updates=variant.worst_case_updates + baseline.updates,
+        worst_case_seconds=variant.worst_case_seconds + seconds,
+        worst_case_bytes=variant.worst_case_bytes + baseline.worst_case_bytes,
+    )
 
 
-def _as_planned(row: dict[str, Any]) -> dict[str, Any]:
-    share = row["updates"] / row["worst_case_updates"]
-    seconds = row["worst_case_seconds"] * share
-    return {**row, "worst_case_updates": row["updates"], "worst_case_seconds": seconds}
-
-
-def _seeded(row: dict[str, Any], seeds: int, of: int) -> dict[str, Any]:
+def _seeded(row: ArmCost, seeds: int, of: int) -> ArmCost:
     share = seeds / of
-    scaled = {key: row[key] * share for key in ("worst_case_seconds", "worst_case_bytes")}
-    return {**row, **scaled, "seeds": seeds}
+    seconds, size = row.worst_case_seconds * share, row.worst_case_bytes * share
+    return replace(row, seeds=seeds, worst_case_seconds=seconds, worst_case_bytes=size)
 
 
-def _labelled(row: dict[str, Any], label: str) -> dict[str, Any]:
-    return {**row, "label": label.replace("rate_only", "rate only")}
+def _labelled(row: ArmCost, label: str) -> ArmCost:
+    return replace(row, label=label.replace("rate_only", "rate only"))

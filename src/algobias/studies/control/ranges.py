@@ -10,9 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING
 
 from algobias.errors import BadInput
+
+if TYPE_CHECKING:
+    import optuna
 
 POINTS = 4
 """Points of the grid that stands for a range where nobody proposes."""
@@ -154,7 +157,7 @@ def propose(
     return tuple(sorted(found, key=lambda text: -found[text]))
 
 
-def _study(seed: int) -> Any:
+def _study(seed: int) -> optuna.Study:
     try:
         import optuna
     except ImportError as error:
@@ -164,12 +167,13 @@ def _study(seed: int) -> Any:
     return optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
 
 
-def _suggested(trial: Any, spaces: Sequence[Space]) -> str:
+def _suggested(trial: optuna.Trial, spaces: Sequence[Space]) -> str:
     place = trial.suggest_categorical("setting", list(range(len(spaces)))) if len(spaces) > 1 else 0
     one = spaces[place]
     numbers = []
     for k, bounds in enumerate(one.ranges):
         name = f"{place}.{k}"
+        value: float
         if bounds.whole:
             value = trial.suggest_int(name, round(bounds.low), round(bounds.high), log=True)
         else:

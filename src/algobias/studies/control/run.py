@@ -12,6 +12,7 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.readings import Readings
 from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
+from algobias.json_values import JsonValue
 from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
 from algobias.kept.archive import Place as StoredPlace
@@ -92,7 +93,7 @@ def run_control(
         first_seed = selection_seed(question)
         arms, _ = arms_of_part(question, audited, "search", fixed, spec, study.options, first_seed)
     limits = limits_of(spec, audited)
-    texts = [setting.text for setting in fixed]
+    texts: list[JsonValue] = [setting.text for setting in fixed]
     id = study_id(row.id, spec.model_dump(mode="json"), texts, arms=arms)
     fresh = fresh_seeds(store, id, row, question)
     study.begin(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from algobias.json_values import JsonObject
 from algobias.kept.store import Store, StudyRow
 from algobias.running.spec import StudySpec
 
@@ -48,12 +49,18 @@ def fresh_seeds(store: Store, study: str, audit: StudyRow, question: StudySpec) 
     others = [row for row in store.studies() if row.spec.get("control_of") == audit.id]
     for row in others:
         if row.id == study and "confirmation_seed" in row.spec:
-            return Fresh(int(row.spec["confirmation_seed"]), int(row.spec.get("earlier_studies", 0)))
+            return Fresh(_whole(row.spec, "confirmation_seed", 0), _whole(row.spec, "earlier_studies", 0))
     others = [row for row in others if row.id != study]
     before = CONFIRMATION_OFFSET  # what studies had that were begun before blocks were counted
-    taken = [int(row.spec.get("confirmation_seed", row.spec.get("seed", 0) + before)) for row in others]
-    taken.append(int(audit.spec.get("seed", question.seed)))
+    taken = [_whole(row.spec, "confirmation_seed", _whole(row.spec, "seed", 0) + before) for row in others]
+    taken.append(_whole(audit.spec, "seed", question.seed))
     return Fresh(_free(question.seed + CONFIRMATION_OFFSET, taken), len(others))
+
+
+def _whole(spec: JsonObject, key: str, default: int) -> int:
+    value = spec.get(key, default)
+    assert isinstance(value, int), "checked where it was read"
+    return value
 
 
 def _free(first: int, taken: Sequence[int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,19 +54,22 @@ class ControlSpec(Frozen):
 
     @field_validator("candidates", "only", "fix", mode="before")
     @classmethod
-    def _one_or_many(cls, value: Any) -> Any:
+    def _one_or_many(cls, value: object) -> object:
         return one_or_many(value)
 
     @field_validator("forbid", "keep", mode="before")
     @classmethod
-    def _names(cls, value: Any) -> Any:
+    def _names(cls, value: object) -> object:
         """Names have no commas: ``lr,sam`` is two of them."""
-        parts = [name.strip() for text in one_or_many(value) for name in str(text).split(",")]
+        texts = one_or_many(value)
+        if not isinstance(texts, Iterable):
+            return texts
+        parts = [name.strip() for text in texts for name in str(text).split(",")]
         return tuple(name for name in parts if name)
 
     @field_validator("rungs", "looks", mode="before")
     @classmethod
-    def _number_or_list(cls, value: Any) -> Any:
+    def _number_or_list(cls, value: object) -> object:
         return number_or_list(value)
 
     @field_validator("rungs", "looks")
@@ -109,7 +112,7 @@ class ControlSpec(Frozen):
         return audited.model_copy(update={"seed": seed, "device": self.device or audited.device})
 
 
-def control_spec(data: dict[str, Any]) -> ControlSpec:
+def control_spec(data: Mapping[str, object]) -> ControlSpec:
     """Validate what a user asks.
 
     Raises:

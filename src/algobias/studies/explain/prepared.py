@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from algobias.answer.answer import Answer
 from algobias.answer.causes import DoseLeftOut
+from algobias.answer.forecast import Forecast
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.judge.design import Design
@@ -80,7 +80,7 @@ class Prepared:
             return ",".join(dict.fromkeys(names))
         return "cheap" if self.question.probes == NO_PROBES else self.question.probes
 
-    def forecast(self, workers: int | None = None) -> dict[str, Any]:
+    def forecast(self, workers: int | None = None) -> Forecast:
         """Arms, seeds, worst-case updates, time and disk; nothing is trained or stored.
 
         The audit's own runs are there. Arms that are the same recipe are trained once.
@@ -101,8 +101,9 @@ class Prepared:
         found = forecast(arms, workers, stored=("baseline", "variant"), longer=longer)
         remarks = [f"{one.text}: {one.undoes}" for one in self.interventions if one.undoes is not None]
         remarks += [str(dose) for dose in self.doses_left_out]
-        left_out = [dose.to_json() for dose in self.doses_left_out]
-        return {**found, "explain_of": self.audit, "remarks": remarks, "doses_left_out": left_out}
+        return found.changed(
+            explain_of=self.audit, remarks=tuple(remarks), doses_left_out=self.doses_left_out
+        )
 
 
 def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from pydantic import Field, field_validator
 
@@ -60,7 +60,7 @@ class ExplainSpec(Frozen):
         return value
 
 
-def explain_spec(data: dict[str, Any]) -> ExplainSpec:
+def explain_spec(data: Mapping[str, object]) -> ExplainSpec:
     """Validate what a user asks.
 
     Raises:

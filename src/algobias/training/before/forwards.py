@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 
-Forward = Callable[..., Any]
+Forward = Callable[..., object]
 
 
 @contextmanager

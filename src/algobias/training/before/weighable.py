@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
@@ -102,7 +100,7 @@ def _picked(batch: Batch, places: Tensor) -> Batch:
 def _frozen(loss: Function) -> Function:
     """The loss with normalisations that use their running statistics, and leave them as they are."""
 
-    def frozen(model: nn.Module, batch: Any) -> Any:
+    def frozen(model: nn.Module, batch: Batch) -> object:
         for norm in _norms(model):
             norm.eval()
         return loss(model, batch)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from algobias.levers.step import State
+from algobias.levers.step import Batch, State
 from algobias.trees import tensors_in
+
+T = TypeVar("T")
 
 SMALL = 20_000
 """A network with fewer parameters costs as much alone as in a stack of two, and has few bits to compare."""
@@ -25,7 +27,7 @@ class Alone:
     """
 
     def __init__(self) -> None:
-        self._same: dict[Any, bool] = {}
+        self._same: dict[Hashable, bool] = {}
         self._counted = False
 
     @contextmanager
@@ -37,7 +39,7 @@ class Alone:
         finally:
             self._counted = False
 
-    def __call__(self, shapes: Any, state: State, alone: Callable[[], Any], of_two: Callable[[], Any]) -> Any:
+    def __call__(self, shapes: Hashable, state: State, alone: Callable[[], T], of_two: Callable[[], T]) -> T:
         """What is computed of a run, with a leading axis of 1.
 
         Args:
@@ -53,14 +55,14 @@ class Alone:
             or (not small and self._same.get(shapes, False))
         ):
             return alone()
-        first = tree_map(lambda leaf: leaf[:1], of_two())
+        first: T = tree_map(lambda leaf: leaf[:1], of_two())
         if not small and shapes not in self._same:
             pairs = zip(tree_leaves(first), tree_leaves(alone()), strict=True)
             self._same[shapes] = all(torch.equal(one, other) for one, other in pairs)
         return first
 
 
-def shapes_of(batch: Any) -> list[torch.Size]:
+def shapes_of(batch: Batch) -> list[torch.Size]:
     """Shapes of all tensors of a batch."""
     return [leaf.shape for _, leaf in tensors_in(batch)]
 

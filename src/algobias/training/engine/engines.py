@@ -25,7 +25,8 @@ from algobias.training.engine.alone import Alone, shapes_of, twice, twins_of
 from algobias.training.engine.weighting import weighted
 from algobias.trees import map_trees
 
-Function = Callable[[nn.Module, Any], Any]
+Function = Callable[[nn.Module, Batch], Any]
+Tensors = dict[str, Tensor]
 
 
 class Engine(Protocol):
@@ -165,7 +166,7 @@ class _Call(nn.Module):
         self.model = model
         self.function = function
 
-    def forward(self, batch: Any) -> Any:
+    def forward(self, batch: Batch) -> Any:
         return self.function(self.model, batch)
 
 
@@ -209,7 +210,7 @@ class Stacked:
         }
         self.model.train()
 
-        def loss_of(params: Any, buffers: Any, batch: Batch, rows: Tensor | None) -> Tensor:
+        def loss_of(params: Tensors, buffers: Tensors, batch: Batch, rows: Tensor | None) -> Tensor:
             call = _Call(self.model, self.loss)
             with weighted(self.model, rows):
                 found: Tensor = functional_call(call, _prefixed(params, buffers), (batch,))
@@ -242,7 +243,7 @@ class Stacked:
     def _evaluate(self, function: Function, state: State, batch: Batch) -> Any:
         call = self._calls.setdefault(function, _Call(self.model, function))
 
-        def at(params: Any, buffers: Any, batch: Batch) -> Any:
+        def at(params: Tensors, buffers: Tensors, batch: Batch) -> Any:
             return functional_call(call, _prefixed(params, buffers), (batch,))
 
         return vmap(at, in_dims=(0, 0, None))(state.layout.views(state.params), state.buffers, batch)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from algobias.levers.step import Key, State
+from algobias.levers.step import Batch, Key, State
 from algobias.seeding.states import GlobalStates, own_randomness
 from algobias.tasks.source import ItemSource
 from algobias.tasks.task import Task
@@ -134,6 +133,6 @@ def agreement(dtype: torch.dtype) -> float:
     return max(AGREEMENT, 16 * torch.finfo(dtype).eps)
 
 
-def row_of(batch: Any, row: int) -> Any:
+def row_of(batch: Batch, row: int) -> Batch:
     """One run's batch out of those of a stack."""
     return map_trees(lambda leaf: leaf[row] if leaf.dim() else leaf, batch)

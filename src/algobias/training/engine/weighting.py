@@ -42,7 +42,7 @@ def weighted(model: nn.Module, weights: Tensor | None) -> AbstractContextManager
 
 @contextmanager
 def _hooked(model: nn.Module, weights: Tensor) -> Iterator[None]:
-    def hook(module: nn.Module, inputs: Any, outputs: Any) -> Any:
+    def hook(module: nn.Module, inputs: object, outputs: object) -> Any:
         return scaled(outputs, weights) if module is model else outputs
 
     handle = register_module_forward_hook(hook)  # a compiled module takes none of its own
@@ -52,7 +52,7 @@ def _hooked(model: nn.Module, weights: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def scaled(outputs: Any, weights: Tensor) -> Any:
+def scaled(outputs: object, weights: Tensor) -> object:
     """The same outputs, the gradients of row i multiplied by ``weights[i]``.
 
     Raises:

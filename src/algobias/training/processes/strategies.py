@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -180,10 +179,10 @@ class Local(Strategy):
         self.velocity = move + self.part.outer_momentum * self.velocity
         return self.anchor - self.part.outer_lr * (move + self.part.outer_momentum * self.velocity)
 
-    def _remembered(self, leaf: Any) -> Any:
+    def _remembered(self, leaf: object) -> object:
         """What becomes of what the optimizer remembers of every weight; anything else stays."""
         of_weights = isinstance(leaf, Tensor) and leaf.shape == self.state.params.shape
-        if self.part.momentum == "keep" or not of_weights:
+        if self.part.momentum == "keep" or not isinstance(leaf, Tensor) or not of_weights:
             return leaf
         return torch.zeros_like(leaf) if self.part.momentum == "reset" else mean_over(leaf)
 

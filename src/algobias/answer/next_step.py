@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from algobias.report import verdicts
-from algobias.report.record import StudyRecord
+from algobias.answer.answer import Answer
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
@@ -16,6 +16,18 @@ LOWER = "--lower-is-better"
 
 SWITCHES = ("--json", "--quiet", "-q", "--plan")
 """Options that say how an answer is shown; they are no part of the question."""
+
+
+class Commanded(Protocol):
+    """An answer and the command that makes it again."""
+
+    @property
+    def answer(self) -> Answer:
+        """What the study answers."""
+
+    @property
+    def command(self) -> str:
+        """How it was asked for; empty where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +46,12 @@ class Step:
         return f"{self.what}: {self.command}" if self.command else self.what
 
 
-def next_text(record: StudyRecord) -> str:
+def next_text(record: Commanded) -> str:
     """The next steps in one line; empty where the record has no verdict this version knows."""
     return "; ".join(str(step) for step in next_steps(record))
 
 
-def next_steps(record: StudyRecord) -> tuple[Step, ...]:
+def next_steps(record: Commanded) -> tuple[Step, ...]:
     """What follows from a study: from its verdict, or from what a control or an intervention showed."""
     answer = record.answer
     if answer.control_of is not None:
@@ -47,7 +59,7 @@ def next_steps(record: StudyRecord) -> tuple[Step, ...]:
     if answer.explain_of is not None:
         return _after_explain(record, answer.explain_of)
     verdict = str(answer.verdict)
-    if verdicts.doubts(record):
+    if record.answer.doubts:
         return (_ask_another(record),)
     if answer.aa:
         return _after_null(record, verdict)
@@ -60,14 +72,14 @@ def next_steps(record: StudyRecord) -> tuple[Step, ...]:
     return _after_undecided(record) if verdict == "undecided" else ()
 
 
-def _ask_another(record: StudyRecord) -> Step:
+def _ask_another(record: Commanded) -> Step:
     """The verdict rests on a question that is in doubt."""
-    turned = any(text.endswith(LOWER) for text in verdicts.doubts(record))
+    turned = any(text.endswith(LOWER) for text in record.answer.doubts)
     what = f"first settle what is doubted above, then ask again{' with the option' if turned else ''}"
     return Step(what, _again(record, *([LOWER] if turned else [])))
 
 
-def _after_loss(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     helped = [
         control.lever
         for control in record.answer.controls
@@ -92,7 +104,7 @@ def _after_loss(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     return (search, Step("why", _about(record, "explain")))
 
 
-def _after_tables(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
     """No control can be tried on tables: what to train, and how to ask again."""
     if verdict == "optimization":
         what = "train the variant's runs on, log them into its table, and ask again"
@@ -106,20 +118,20 @@ def _after_tables(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     return (Step(what, _again(record)),)
 
 
-def _keep(record: StudyRecord) -> Step:
+def _keep(record: Commanded) -> Step:
     tolerance = record.answer.tolerance
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
-    if verdicts.hides_loss(record):
+    if record.answer.hides_loss:
         kept = "keep the change as it is trained here"
         return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")
-    if verdicts.is_better(record):
+    if record.answer.gap.below_zero:
         return Step("keep the change: the variant is better")
     if record.answer.tolerable:
         return Step(f"keep the change, if what it saves is worth a loss that is real but tolerable{lost}")
     return Step(f"keep the change: nothing is lost{lost}")
 
 
-def _after_nothing(record: StudyRecord) -> tuple[Step, ...]:
+def _after_nothing(record: Commanded) -> tuple[Step, ...]:
     if _of_tables(record):
         return (Step("check that the two tables are of different runs, and ask again", _again(record)),)
     change = next(iter(record.answer.change), "")
@@ -129,7 +141,7 @@ def _after_nothing(record: StudyRecord) -> tuple[Step, ...]:
     return (Step("check the lever's value against its card, and audit again", f"algobias levers {name}"),)
 
 
-def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
+def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     count = record.answer.would_decide
     if _no_baseline(record):
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
@@ -146,7 +158,7 @@ def _after_undecided(record: StudyRecord) -> tuple[Step, ...]:
     return (Step("more seeds; runs that are there are used again", asked),)
 
 
-def _after_null(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
+def _after_null(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "no_gap":
         asked = _with(record, "algobias", "audit", str(record.answer.task))
         what = "as it must be, nothing is found where nothing changed; audit a change"
@@ -157,7 +169,7 @@ def _after_null(record: StudyRecord, verdict: str) -> tuple[Step, ...]:
     return (Step(f"{what}, and ask with other seeds", _again(record, "--seed", "1000", instead=True)),)
 
 
-def _after_control(record: StudyRecord, audited: str) -> tuple[Step, ...]:
+def _after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
     good = [choice for choice in record.answer.chosen if not choice.undoes]
     for word, said in (
         ("recovered", "train with {}"),
@@ -175,7 +187,7 @@ def _after_control(record: StudyRecord, audited: str) -> tuple[Step, ...]:
     )
 
 
-def _after_explain(record: StudyRecord, audited: str) -> tuple[Step, ...]:
+def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
     causes = [
         statement.coordinate.replace("_", " ")
         for statement in record.answer.statements
@@ -185,18 +197,18 @@ def _after_explain(record: StudyRecord, audited: str) -> tuple[Step, ...]:
     return (Step(f"{aim} (--plan shows the cost first)", _about(record, "control", audited)),)
 
 
-def _no_baseline(record: StudyRecord) -> bool:
+def _no_baseline(record: Commanded) -> bool:
     """Every seed of the baseline diverged."""
     baseline = next((arm for arm in record.answer.arms if arm.name == "baseline"), None)
     return baseline is not None and bool(baseline.seeds) and baseline.diverged == len(baseline.seeds)
 
 
-def _of_tables(record: StudyRecord) -> bool:
+def _of_tables(record: Commanded) -> bool:
     """The runs were trained elsewhere: there is no study to go on from."""
     return not record.answer.study
 
 
-def _about(record: StudyRecord, verb: str, study: str | None = None, *more: str) -> str:
+def _about(record: Commanded, verb: str, study: str | None = None, *more: str) -> str:
     """A command about a study of this record's store."""
     name = str(record.answer.study) if study is None else study
     if record.command.startswith("algobias."):
@@ -206,7 +218,7 @@ def _about(record: StudyRecord, verb: str, study: str | None = None, *more: str)
     return _with(record, "algobias", verb, name, *more)
 
 
-def _again(record: StudyRecord, *option: str, instead: bool = False) -> str:
+def _again(record: Commanded, *option: str, instead: bool = False) -> str:
     """The command of this record, with an option added, or set; empty where it was no command.
 
     Args:
@@ -222,7 +234,7 @@ def _again(record: StudyRecord, *option: str, instead: bool = False) -> str:
     return shlex.join([*(word for word in asked if word not in SWITCHES), *option])
 
 
-def _with(record: StudyRecord, *command: str) -> str:
+def _with(record: Commanded, *command: str) -> str:
     """A command with the store and the data folder of the one that made the record."""
     asked, kept = _words(record.command), list[str]()
     for place, word in enumerate(asked):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from scipy.sparse.linalg import eigsh
 from tests.probes.patterns import PATTERNS, Pattern, cross_entropy
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -230,3 +231,14 @@ def test_bfloat16_weights_cannot_be_moved_as_asked() -> None:
     reading = measure(net, batches, lambda m, b: cross_entropy(m, b).float(), ["top_eigenvalue"])[0]
     assert reading.status == "unavailable"
     assert "float32 copy" in str(reading.reason)
+
+
+@pytest.mark.parametrize("which", ["LA", "SA"])
+def test_scipys_solvers_find_the_eigenvalues_of_the_dense_matrix(which: str) -> None:
+    pattern = PATTERNS[0]
+    model, batches, loss = pattern.build()
+    operator = hessian(Subject(model.double(), [_wide(batch) for batch in batches], loss))
+    (value,) = eigsh(operator.to_scipy(), k=1, which=which, return_eigenvectors=False)
+    exact = torch.linalg.eigvalsh(_dense(pattern))
+    assert value == pytest.approx(float(exact[-1 if which == "LA" else 0]), rel=1e-6)
+    assert operator.products > 1

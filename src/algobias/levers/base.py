@@ -32,6 +32,18 @@ Statistics = Callable[[State, Iterable[Batch]], dict[str, "Tensor"]]
 class Part(Arranged):
     """A lever that also acts inside training; ``apply`` appends it to the recipe's parts.
 
+    One run, with the hook of a part at each place where it can act::
+
+        net = model(net)                                        # once
+        batch, key = sampler(update, seeds)                     # sampler
+        point = transform.at(state, memory, key)                # update
+        grads, buffers = grad(point, batch, key)                # gradient
+        state, memory = transform.update(grads, memory, state)  # update
+        ...                                                     # until a check, then
+        weights = transform.weights(state, memory)              # update
+        weights = readout(weights, statistics)                  # readout
+        loss, metric = evaluate(weights)
+
     Each hook wraps what it is given; the defaults change nothing. Hooks are pure: what a part remembers
     between updates lives in the transform's memory, so that stopping and resuming is exact.
     """

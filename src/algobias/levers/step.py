@@ -7,9 +7,8 @@ is ``params.norm(dim=-1, keepdim=True)`` whether runs are stacked or not. ``Layo
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     import torch
@@ -122,11 +121,46 @@ def stream_of(key: Key) -> str:
     return f"model, pass {key.turn} of worker {key.worker}"
 
 
-Sampler = Callable[[int, tuple[int, ...]], tuple[Batch, Key]]
-"""``sampler(update, seeds)``: the batch of an update; a pure function, so a resumed run draws the same."""
+class Sampler(Protocol):
+    """Draws the batch of one update for every run; a pure function, so that a resumed run draws the same."""
 
-GradFn = Callable[[State, Batch, Key], tuple[Grads, State]]
-"""Gradient of the batch loss, [..., P], and the state with the buffers the forward pass updated."""
+    def __call__(self, update: int, seeds: tuple[int, ...], /) -> tuple[Batch, Key]:
+        """Draw: a batch whose tensors are [..., B, *shape], and the key that says what was drawn."""
+
+
+class GradFn(Protocol):
+    """The gradient of the batch loss."""
+
+    def __call__(self, state: State, batch: Batch, key: Key, /) -> tuple[Grads, State]:
+        """Differentiate: the gradient, [..., P], and the state with the buffers the forward pass updated."""
+
+
+class Init(Protocol):
+    """The memory before the first update."""
+
+    def __call__(self, state: State, /) -> Tree:
+        """Begin: a tree (dicts, tuples) of tensors with the state's leading axes and of plain numbers."""
+
+
+class Update(Protocol):
+    """One update."""
+
+    def __call__(self, grads: Grads, memory: Tree, state: State, /) -> tuple[State, Tree]:
+        """Step: from gradients [..., P], memory and state to the next state and memory."""
+
+
+class Weights(Protocol):
+    """Which weights are evaluated."""
+
+    def __call__(self, state: State, memory: Tree, /) -> State:
+        """Choose: the state that is evaluated and saved (an average, say)."""
+
+
+class Point(Protocol):
+    """Where the gradient is taken."""
+
+    def __call__(self, state: State, memory: Tree, key: Key, /) -> State:
+        """Choose: older weights, say; or those of several workers, [..., W, P], one more leading axis."""
 
 
 def current_weights(state: State, memory: Tree) -> State:
@@ -143,16 +177,15 @@ class Transform(NamedTuple):
     """Pure functions that turn gradients into an update.
 
     Attributes:
-        init: State -> memory. A tree (dicts, tuples) of tensors with the state's leading axes and of plain
-            numbers.
-        update: (gradients, memory, state) -> (state, memory).
-        weights: (state, memory) -> the state that is evaluated and saved (an average, say).
-        at: (state, memory, key) -> where the gradient is taken (older weights, say; or the weights of several
-            workers, on one more leading axis, whose gradients ``update`` then gets). The buffers that the
-            forward pass leaves there are those of the state that ``update`` gets.
+        init: The memory before the first update.
+        update: One update.
+        weights: Which weights are evaluated.
+        at: Where the gradient is taken; where those are the weights of several workers, ``update`` gets
+            their gradients. The buffers that the forward pass leaves there are those of the state that
+            ``update`` gets.
     """
 
-    init: Callable[[State], Tree]
-    update: Callable[[Grads, Tree, State], tuple[State, Tree]]
-    weights: Callable[[State, Tree], State] = current_weights
-    at: Callable[[State, Tree, Key], State] = current_point
+    init: Init
+    update: Update
+    weights: Weights = current_weights
+    at: Point = current_point

@@ -5,8 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+import numpy as np
+import scipy
+
+from algobias.lazy import torch
+
 if TYPE_CHECKING:
-    import torch
+    from numpy.typing import NDArray
+    from scipy.sparse.linalg import LinearOperator
     from torch import Tensor
 
 
@@ -31,6 +37,20 @@ class Operator(ABC):
         """The product with a vector, [P] -> [P]; counted."""
         self.products += 1
         return self.product(v)
+
+    def to_scipy(self) -> LinearOperator:
+        """Hand the matrix to scipy's solvers, ``eigsh(operator.to_scipy())``; [P, P] in float64.
+
+        Products are made, and counted, here; their precision stays that of the network.
+        """
+
+        def matvec(v: NDArray[np.float64]) -> NDArray[np.float64]:
+            vector = torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(-1)
+            product: NDArray[np.float64] = (self @ vector).double().cpu().numpy()
+            return product
+
+        shape = (self.size, self.size)
+        return scipy.sparse.linalg.LinearOperator(shape, matvec=matvec, rmatvec=matvec, dtype=np.float64)
 
     def step_down(self) -> bool:
         """Make products in a safer way from now on; False where there is none."""

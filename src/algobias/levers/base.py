@@ -20,6 +20,8 @@ from algobias.spelling import validate_options
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+Lever.__module__ = __name__  # where users import it from, and messages name it
+
 Stage = Literal["examples", "copies", "content", "weights"]
 """What a part does to a batch, in the order in which it is done: draw other examples, add copies of them,
 change what they hold, weigh them. In another order a later part would undo an earlier one."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from algobias.errors import BadInput, clean_text
+from algobias.local_imports import local_imports
 from algobias.spelling import Spelled
 from algobias.user_code import guarded
 from algobias.user_file import UserFile, executed, in_file, read_user_file
@@ -107,8 +108,19 @@ def _imported(base: type[S], kind: str, point: EntryPoint, taken: Container[str]
     cls = _checked(base, kind, named, what, taken)
     path = inspect.getsourcefile(cls)
     if path is not None and "revision" not in cls.__dict__:
-        cls.revision = int(hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12], 16)
+        cls.revision = int(_package_digest(cls.__module__, Path(path))[:12], 16)
     return cls
+
+
+def _package_digest(module: str, path: Path) -> str:
+    """Hash of all source files of the package a class comes from, or of its file and what that imports."""
+    top = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
+    whole = top is not None and Path(top).name == "__init__.py"
+    files = sorted(Path(str(top)).parent.rglob("*.py")) if whole else [path, *local_imports(path)]
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _checked(base: type[S], kind: str, named: object, what: str, taken: Container[str]) -> type[S]:

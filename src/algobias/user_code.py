@@ -19,6 +19,9 @@ PACKAGE = Path(__file__).resolve().parent
 TASK_MODULE = "algobias_user_"
 """How modules made of a user's task files are named: code in them is the user's."""
 
+FILE_KIND = "__algobias_kind__"
+"""Global of such a module that says what it is the file of: a task, a lever, a probe, a lab."""
+
 _LIBRARY = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 _MARK = "_algobias_raised_in"
 
@@ -128,7 +131,8 @@ def _task_file(error: BaseException) -> str | None:
     """The task file whose code was running when ``error`` was raised, or None."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if str(frame.f_globals.get("__name__", "")).startswith(TASK_MODULE):
-            return f"task file {Path(frame.f_code.co_filename).name}"
+            kind = frame.f_globals.get(FILE_KIND, "task")
+            return f"{kind} file {Path(frame.f_code.co_filename).name}"
     return None
 
 

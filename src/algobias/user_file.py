@@ -17,7 +17,7 @@ from typing import Any
 from algobias.errors import BadInput
 from algobias.local_imports import NO_PYTHON, local_imports
 from algobias.untrusted import possible_path
-from algobias.user_code import PACKAGE, TASK_MODULE, where_and_what
+from algobias.user_code import FILE_KIND, PACKAGE, TASK_MODULE, where_and_what
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
 
@@ -155,6 +155,7 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
     module.__file__ = str(path)
     module.__path__ = [str(path.parent)]  # a package of its folder, for relative imports
     module.__package__ = module.__name__
+    setattr(module, FILE_KIND, what)
     with _imports_from(path.parent, module), contextlib.redirect_stdout(sys.stderr):
         try:
             exec(compile(file.source, str(path), "exec"), module.__dict__)

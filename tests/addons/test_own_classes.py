@@ -194,3 +194,53 @@ def test_a_part_of_ones_own_says_what_it_divides(folder: Path, recipe: Recipe) -
         else:
             with pytest.raises(BadInput, match="pieces: 3 is not possible"):
                 lever.apply(recipe)
+
+
+def test_a_neutral_that_names_no_option_means_the_defaults(folder: Path, recipe: Recipe) -> None:
+    text = (folder / "mine.py").read_text().replace("return cls(factor=1.0)", "return cls()")
+    (folder / "mine.py").write_text(text)
+    half, whole = (parse(f"mine.py:Shrink:{factor}") for factor in (0.5, 1.0))
+    assert not half.idle(half.apply(recipe))
+    assert whole.idle(whole.apply(recipe))
+
+
+@pytest.mark.parametrize("name", ["a,b", "c++"])
+def test_a_folder_may_have_a_separator_in_its_name(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from algobias.levers.registry import absolute as absolute_levers
+    from algobias.probes.registry import absolute as absolute_probes
+
+    shutil.copytree(folder, folder.parent / f"{folder.name}-{name}")
+    monkeypatch.chdir(folder.parent / f"{folder.name}-{name}")
+    first, second = parse_many(absolute_levers("lr:x2+mine.py:Shrink:0.5"))
+    assert (first.name, second.name) == ("lr", "shrink")
+    assert [probe.name for probe in parse_probes(absolute_probes("trace,mine.py:Positive:0.1"))][
+        1
+    ] == "positive"
+
+
+def test_going_on_from_an_audit_whose_file_has_changed_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"looks": 2, "tolerance": 1.0, "probes": "none", "store": folder / "store", "workers": 0}
+    algobias.audit(TASK, "mine.py:Shrink:0.05", **asked)
+    (folder / "beside.py").write_text("WHOLE = 20.0\n")
+    monkeypatch.chdir(HERE.parent)
+    for go_on in (algobias.control, algobias.explain):
+        with pytest.raises(BadInput, match="audit it again as it is now"):
+            go_on("last", store=folder / "store", workers=0)
+
+
+def test_a_probe_that_returns_something_else_has_a_reason(folder: Path) -> None:
+    import torch
+
+    read = 'return self.reading(share, no_interval="counted exactly")'
+    text = (folder / "mine.py").read_text().replace(read, "return float(share)")
+    (folder / "mine.py").write_text(text)
+    net, batch = torch.nn.Linear(2, 1), (torch.ones(4, 2), torch.ones(4, 1))
+    readings = algobias.measure(
+        net, [batch], lambda m, b: (m(b[0]) - b[1]).square().mean(), ["weight_norm", "mine.py:Positive"]
+    )
+    assert [reading.status for reading in readings] == ["ok", "unavailable"]
+    assert "read returned float, not a Reading" in str(readings[1].reason)

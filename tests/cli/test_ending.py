@@ -272,12 +272,12 @@ def test_a_small_disk(tmp_path, run, whole):
 
 def test_no_space_while_a_report_is_written(run, tmp_path, monkeypatch):
     assert run(*SHORT, "--quiet").code == 0
-    from algobias.training import checkpoints
+    from algobias.training import whole_files
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    monkeypatch.setattr(whole_files.os, "fsync", full)
     found = run("report", "last", "--store", "store")
     assert found.code == 2
     assert "No space left" in found.err

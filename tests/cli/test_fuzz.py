@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 import fuzz
@@ -31,6 +33,16 @@ def test_a_sample_keeps_every_promise(good, kind):
     rows = [fuzz.attempt(kind, number, fuzz.SEED, root, store) for number in range(1, 1 + NUMBERS[kind])]
     assert not [row for row in rows if row["broken"]]
     assert {row["code"] for row in rows} == {0, 2}
+
+
+def test_the_committed_counts_are_of_ten_thousand_inputs_that_kept_every_promise():
+    counts = json.loads(fuzz.RESULTS.read_text(encoding="utf-8"))
+    assert counts["inputs"] == sum(number for _, number in KINDS.values()) == 10_000
+    assert (counts["broken"], counts["failures"]) == (0, [])
+    assert {kind: one["inputs"] for kind, one in counts["kinds"].items()} == {
+        kind: number for kind, (_, number) in KINDS.items()
+    }
+    assert {code for one in counts["kinds"].values() for code in one["codes"]} == {"0", "2"}
 
 
 def test_an_input_is_the_same_whenever_it_is_made(good):

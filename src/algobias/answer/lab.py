@@ -133,8 +133,8 @@ class LabResult:
 
     @property
     def verdict(self) -> Literal["agrees", "disagrees"]:
-        """Whether training agrees with theory in every check."""
-        return "agrees" if all(check.agrees for check in self.checks) else "disagrees"
+        """Whether training agrees with theory in every check, of which there must be one."""
+        return "agrees" if self.checks and all(check.agrees for check in self.checks) else "disagrees"
 
     def as_json(self) -> JsonObject:
         """The result as one JSON object (schema 1), without NaN.

@@ -91,7 +91,9 @@ class Part(Arranged):
     def idle(self, recipe: Recipe) -> bool:
         """Whether a run of ``recipe``, which has this part, is the same without it."""
         neutral = type(self).neutral(recipe)
-        return all(getattr(self, key) == getattr(neutral, key) for key in neutral.model_fields_set)
+        # what neutral does not name, it does not ask for; where it names nothing, its defaults are neutral
+        names = neutral.model_fields_set or set(type(neutral).model_fields)
+        return all(getattr(self, key) == getattr(neutral, key) for key in names)
 
     def splits(self, recipe: Recipe) -> bool:
         """Whether the gradient of a batch of ``recipe`` is joined from those of pieces of it, as a mean."""

@@ -123,7 +123,13 @@ def parse_many(text: str) -> tuple[Lever, ...]:
 
 def absolute(text: str, base_dir: Path | None = None) -> str:
     """A composed lever with the paths of user files in it made absolute, from ``base_dir`` or from here."""
-    return "+".join(user_file.absolute(item, base_dir) for item in _PLUS.split(text))
+    items = _PLUS.split(text)
+    located = [user_file.absolute(item, base_dir) for item in items]
+    # a folder with the separator in its name would be taken apart: then the path stays as it was typed
+    return "+".join(
+        there if there.count("+") == item.count("+") else item
+        for item, there in zip(items, located, strict=True)
+    )
 
 
 def build_part(spec: PartSpec) -> Part:

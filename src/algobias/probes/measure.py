@@ -129,6 +129,8 @@ def _read(probe: Probe, subject: Subject) -> Reading:
     torch.manual_seed(subject.seed)
     try:
         reading = probe.read(subject)
+        if not isinstance(reading, Reading):
+            raise TypeError(f"read returned {type(reading).__name__}, not a Reading")
     except Unavailable as error:
         return unavailable(probe, str(error))
     except ANY_FAILURE as error:

@@ -177,7 +177,13 @@ def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
 
 def absolute(text: str, base_dir: Path | None = None) -> str:
     """Names of probes with the paths of user files among them made absolute, from ``base_dir`` or here."""
-    return ",".join(user_file.absolute(item, base_dir) for item in _COMMA.split(text))
+    items = _COMMA.split(text)
+    located = [user_file.absolute(item, base_dir) for item in items]
+    # a folder with the separator in its name would be taken apart: then the path stays as it was typed
+    return ",".join(
+        there if there.count(",") == item.count(",") else item
+        for item, there in zip(items, located, strict=True)
+    )
 
 
 def preset(name: Preset) -> list[Probe]:

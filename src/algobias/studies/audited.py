@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store, StudyRow
+from algobias.recipe import Recipe, recipe_from
 from algobias.running.spec import StudySpec, spec_from
+from algobias.user_file import in_file
 
 
 def audit_of(store: Store, study: str) -> StudyRow:
@@ -46,6 +50,28 @@ def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
     answer = read_archive(row).answer
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
     return answer, spec_from(known)
+
+
+def check_files(audited: Answer, recipes: Mapping[str, Recipe]) -> None:
+    """Refuse to go on from an audit where a user's file now makes other recipes than were audited.
+
+    Args:
+        audited: What the audit answered.
+        recipes: What its question makes now, by arm.
+
+    Raises:
+        BadInput: Some recipe is another one; the levers that come from files are named.
+    """
+    own = [text for text in (*audited.change, *audited.base) if in_file(text) is not None]
+    for arm in audited.arms if own else ():
+        recipe = recipes.get(arm.name or "")
+        if recipe is None or arm.recipe is None:
+            continue
+        before = recipe_from(dict(arm.recipe))
+        now = recipe.edit(task=before.task, examples=before.examples, engine=before.engine)
+        if now.address() != before.address():
+            allowed = "files that make of it what was audited; audit it again as it is now"
+            raise BadInput("change", ", ".join(own), allowed)
 
 
 def tolerance_of(audited: Answer) -> float:

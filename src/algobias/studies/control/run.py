@@ -22,7 +22,7 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble
-from algobias.studies.audited import audited_question
+from algobias.studies.audited import audited_question, check_files
 from algobias.studies.control.candidates import Setting
 from algobias.studies.control.confirm import Confirmation, plan_confirmation
 from algobias.studies.control.limits import Limits, against_baseline
@@ -89,6 +89,7 @@ def run_control(
     at = place_of(audited)
     with one_thread():
         plain = build_arms(question, study.options.load(question.task))
+        check_files(audited, plain.recipes)
         fixed = asked_settings(plain, audited, spec)
         first_seed = selection_seed(question)
         arms, _ = arms_of_part(question, audited, "search", fixed, spec, study.options, first_seed)

@@ -18,7 +18,7 @@ from algobias.running.arms import Arms, build_arms
 from algobias.running.spec import NO_PROBES, StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
-from algobias.studies.audited import audited_question, tolerance_of
+from algobias.studies.audited import audited_question, check_files, tolerance_of
 from algobias.studies.control.candidates import candidates
 from algobias.studies.explain.interventions import Intervention, doses, forces, switches
 from algobias.studies.explain.spec import ExplainSpec
@@ -120,6 +120,7 @@ def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
     audited, question = audited_question(row)
     with one_thread():
         plain = build_arms(question, options.load(question.task))
+        check_files(audited, plain.recipes)
         interventions, left_out = plan_interventions(plain, audited, spec)
         arms = _with(plain, interventions)
     seen = audited.gap.n

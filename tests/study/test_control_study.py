@@ -164,11 +164,11 @@ def killed(folder: Path) -> None:
     import torch._dynamo
 
     from algobias.kept import runfiles
-    from algobias.report import build
+    from algobias.studies import reports
     from algobias.running import pool
 
     torch.set_num_threads(1)
-    build.write_report = lambda store, study: store.path
+    reports.write_report = lambda store, study: store.path
     pool.available_cores = lambda: 0
     runfiles.SNAPSHOT_SECONDS, runfiles.SNAPSHOT_SHARE = 0.03, 1.0
     shutil.copy(TASK, folder / "product.py")

@@ -164,8 +164,8 @@ def killed(folder: Path) -> None:
     import torch._dynamo
 
     from algobias.kept import runfiles
-    from algobias.studies import reports
     from algobias.running import pool
+    from algobias.studies import reports
 
     torch.set_num_threads(1)
     reports.write_report = lambda store, study: store.path

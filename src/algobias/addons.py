@@ -7,12 +7,12 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Container
+from collections.abc import Collection, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TypeVar
 
-from algobias.errors import BadInput, clean_text
+from algobias.errors import BadInput, clean_text, unknown_name
 from algobias.local_imports import local_imports
 from algobias.spelling import Spelled
 from algobias.user_code import guarded
@@ -41,7 +41,7 @@ def split(text: str) -> tuple[str, str]:
     return (f"{file}:{name}" if name else file), options
 
 
-def from_file(base: type[S], kind: str, text: str, taken: Container[str]) -> type[S] | None:
+def from_file(base: type[S], kind: str, text: str, taken: Collection[str]) -> type[S] | None:
     """Execute the file that ``text`` names, after saying so on stderr, and return the class in it.
 
     The class gets the file as its ``source`` and a hash of it, and of what it imports from its own folder, as
@@ -73,7 +73,7 @@ def from_file(base: type[S], kind: str, text: str, taken: Container[str]) -> typ
     return known
 
 
-def from_packages(base: type[S], kind: str, taken: Container[str]) -> dict[str, type[S]]:
+def from_packages(base: type[S], kind: str, taken: Collection[str]) -> dict[str, type[S]]:
     """Load the classes that installed packages offer under the entry point group ``algobias.levers``.
 
     Args:
@@ -84,7 +84,33 @@ def from_packages(base: type[S], kind: str, taken: Container[str]) -> dict[str, 
     Raises:
         BadInput: One that cannot be imported, lacks something, or has a name that is taken.
     """
-    return {cls.name: cls for cls in (_imported(base, kind, point, taken) for point in _points(kind))}
+    offered: dict[str, type[S]] = {}
+    for point in _points(kind):
+        cls = _imported(base, kind, point, {*taken, *offered})
+        offered[cls.name] = cls
+    return offered
+
+
+def class_named(base: type[S], kind: str, name: str, catalogue: Mapping[str, type[S]], *more: str) -> type[S]:
+    """Find a class: of the catalogue, of ``path/to/file.py:Name``, or of an installed package.
+
+    Args:
+        base: What it must be a class of.
+        kind: What that is called: ``lever``.
+        name: Its name, or its file.
+        catalogue: Ours, by name.
+        more: Further words that may stand here, to be proposed.
+
+    Raises:
+        BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
+    """
+    ours = catalogue.get(name) or from_file(base, kind, name, catalogue)
+    if ours is not None:
+        return ours
+    offered = from_packages(base, kind, catalogue)
+    if name not in offered:
+        raise unknown_name(kind, name, [*catalogue, *offered, *more, "path/to/file.py:Name"])
+    return offered[name]
 
 
 def announced() -> frozenset[str]:
@@ -102,7 +128,7 @@ def _points(kind: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"algobias.{kind}s"))
 
 
-def _imported(base: type[S], kind: str, point: EntryPoint, taken: Container[str]) -> type[S]:
+def _imported(base: type[S], kind: str, point: EntryPoint, taken: Collection[str]) -> type[S]:
     what = f"{kind} {point.name} of the package {point.dist.name if point.dist else point.module}"
     named = guarded(what, point.load, "a package that can be imported")
     cls = _checked(base, kind, named, what, taken)
@@ -123,14 +149,14 @@ def _package_digest(module: str, path: Path) -> str:
     return digest.hexdigest()
 
 
-def _checked(base: type[S], kind: str, named: object, what: str, taken: Container[str]) -> type[S]:
+def _checked(base: type[S], kind: str, named: object, what: str, taken: Collection[str]) -> type[S]:
     if not (isinstance(named, type) and issubclass(named, base)):
         given = named.__name__ if isinstance(named, type) else type(named).__name__
         raise BadInput(what, given, f"a class of {base.__module__}.{base.__qualname__}")
     if not hasattr(named, "name"):
         raise BadInput(f"{what}.name", None, "a class attribute, its name on the command line")
     if named.name in taken:
-        raise BadInput(f"{what}.name", named.name, f"a name that no {kind} of algobias has")
+        raise BadInput(f"{what}.name", named.name, f"a name that no other {kind} has")
     return named
 
 

@@ -131,7 +131,7 @@ def test_a_lab_of_ones_own(folder: Path) -> None:
         ("mine.py:Shrink:factr=1", "did you mean 'factor'"),
         ("broken.py:X", "lever file broken.py: 'broken.py:1: ZeroDivisionError: division by zero'"),
         ("no_python.py:X", "no_python.py:1: SyntaxError: '(' was never closed"),
-        ("same.py:Batch", "same.py:Batch.name: 'batch' is not possible; allowed: a name that no lever"),
+        ("same.py:Batch", "same.py:Batch.name: 'batch' is not possible; allowed: a name that no other lever"),
         ("nameless.py:Nameless", "nameless.py:Nameless.name is missing"),
         ("lacking.py:Lacking", "class Lacking lacks card (a Card), neutral"),
     ],
@@ -244,3 +244,20 @@ def test_a_probe_that_returns_something_else_has_a_reason(folder: Path) -> None:
     )
     assert [reading.status for reading in readings] == ["ok", "unavailable"]
     assert "read returned float, not a Reading" in str(readings[1].reason)
+
+
+def test_going_on_with_another_task_file_of_the_same_name_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study knows its task file by name: what lies under that name elsewhere may be another one."""
+    shutil.copy(HERE.parent / "product_task.py", folder)
+    asked = {"looks": 2, "tolerance": 1.0, "probes": "none", "store": folder / "store", "workers": 0}
+    algobias.audit("product_task.py:task", "lr:x0.05", **asked)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    text = (folder / "product_task.py").read_text().replace("manual_seed(0)", "manual_seed(1)")
+    (elsewhere / "product_task.py").write_text(text)
+    monkeypatch.chdir(elsewhere)
+    for go_on in (algobias.control, algobias.explain):
+        with pytest.raises(BadInput, match=r"^task: .*audit it again as it is now"):
+            go_on("last", store=folder / "store", workers=0)

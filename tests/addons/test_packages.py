@@ -59,3 +59,12 @@ def test_it_is_in_the_catalogues(run) -> None:
     assert json.loads(run("levers", "--json"))["items"][-1]["name"] == "shrink"
     assert json.loads(run("lab", "--json"))["items"][-1]["name"] == "descent"
     assert json.loads(run("probes", "positive", "--json"))["items"][0]["summary"].startswith("Share of")
+
+
+def test_two_packages_with_one_name_are_refused(run, tmp_path: Path) -> None:
+    info = tmp_path / "site" / "other-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[algobias.levers]\nshrink = mine:Shrink\n")
+    with pytest.raises(AssertionError, match="a name that no other lever has"):
+        run("levers")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from algobias import addons
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput
 from algobias.labs.base import Lab
 from algobias.labs.delay import Delay
 from algobias.labs.kernel_rich import KernelRich
@@ -47,13 +47,7 @@ def lab_class(name: str) -> type[Lab]:
     Raises:
         BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
     """
-    own = LABS.get(name) or addons.from_file(Lab, "lab", name, LABS)
-    if own is not None:
-        return own
-    offered = addons.from_packages(Lab, "lab", LABS)
-    if name not in offered:
-        raise unknown_name("lab", name, [*LABS, *offered, "path/to/file.py:Name"])
-    return offered[name]
+    return addons.class_named(Lab, "lab", name, LABS)
 
 
 def catalogue() -> list[dict[str, Any]]:

@@ -84,13 +84,7 @@ def lever_class(name: str) -> type[Lever]:
     Raises:
         BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
     """
-    own = LEVERS.get(name) or addons.from_file(Lever, "lever", name, LEVERS)
-    if own is not None:
-        return own
-    offered = addons.from_packages(Lever, "lever", LEVERS)
-    if name not in offered:
-        raise unknown_name("lever", name, [*LEVERS, *offered, "path/to/file.py:Name"])
-    return offered[name]
+    return addons.class_named(Lever, "lever", name, LEVERS)
 
 
 def parse(text: str) -> Lever:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from algobias import addons, user_file
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput
 from algobias.probes.base import PRESETS, Preset, Probe
 from algobias.probes.families.collapse import NeuralCollapse
 from algobias.probes.families.curvature import (
@@ -146,13 +146,7 @@ def probe_class(name: str) -> type[Probe]:
     Raises:
         BadInput: There is none; the nearest name is proposed. A file that raises, or lacks something.
     """
-    own = PROBES.get(name) or addons.from_file(Probe, "probe", name, PROBES)
-    if own is not None:
-        return own
-    offered = addons.from_packages(Probe, "probe", PROBES)
-    if name not in offered:
-        raise unknown_name("probe", name, [*PROBES, *offered, *PRESETS, "path/to/file.py:Name"])
-    return offered[name]
+    return addons.class_named(Probe, "probe", name, PROBES, *PRESETS)
 
 
 def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:

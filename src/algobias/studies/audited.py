@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store, StudyRow
-from algobias.recipe import Recipe, recipe_from
+from algobias.recipe import recipe_from
+from algobias.running.arms import Arms
 from algobias.running.spec import StudySpec, spec_from
 from algobias.user_file import in_file
 
@@ -52,26 +51,29 @@ def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
     return answer, spec_from(known)
 
 
-def check_files(audited: Answer, recipes: Mapping[str, Recipe]) -> None:
-    """Refuse to go on from an audit where a user's file now makes other recipes than were audited.
+def check_files(audited: Answer, arms: Arms) -> None:
+    """Refuse to go on from an audit where a user's file is no longer what was audited.
+
+    A file of levers shows in the recipes, one of a task in the addresses: with its code and data. A newer
+    version of the training loop shows there as well.
 
     Args:
         audited: What the audit answered.
-        recipes: What its question makes now, by arm.
+        arms: What its question makes now, on the device of the audit.
 
     Raises:
-        BadInput: Some recipe is another one; the levers that come from files are named.
+        BadInput: Some recipe or address is another one; the files are named.
     """
     own = [text for text in (*audited.change, *audited.base) if in_file(text) is not None]
-    for arm in audited.arms if own else ():
-        recipe = recipes.get(arm.name or "")
+    allowed = "what was audited; audit it again as it is now"
+    for arm in audited.arms:
+        recipe = arms.recipes.get(arm.name or "")
         if recipe is None or arm.recipe is None:
             continue
-        before = recipe_from(dict(arm.recipe))
-        now = recipe.edit(task=before.task, examples=before.examples, engine=before.engine)
-        if now.address() != before.address():
-            allowed = "files that make of it what was audited; audit it again as it is now"
+        if own and recipe.address() != recipe_from(dict(arm.recipe)).address():
             raise BadInput("change", ", ".join(own), allowed)
+        if arms.task.files and arms.address(recipe) != arm.address:
+            raise BadInput("task", arms.task.text, allowed)
 
 
 def tolerance_of(audited: Answer) -> float:

@@ -89,7 +89,7 @@ def run_control(
     at = place_of(audited)
     with one_thread():
         plain = build_arms(question, study.options.load(question.task))
-        check_files(audited, plain.recipes)
+        check_files(audited, replace(plain, spec=as_audited))
         fixed = asked_settings(plain, audited, spec)
         first_seed = selection_seed(question)
         arms, _ = arms_of_part(question, audited, "search", fixed, spec, study.options, first_seed)

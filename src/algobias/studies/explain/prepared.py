@@ -120,7 +120,7 @@ def prepare(row: StudyRow, spec: ExplainSpec, options: Options) -> Prepared:
     audited, question = audited_question(row)
     with one_thread():
         plain = build_arms(question, options.load(question.task))
-        check_files(audited, plain.recipes)
+        check_files(audited, plain)
         interventions, left_out = plan_interventions(plain, audited, spec)
         arms = _with(plain, interventions)
     seen = audited.gap.n

@@ -76,12 +76,23 @@ def drawing(self: Any, transform: Transform, context: Context) -> Transform:
     return transform._replace(update=update)
 
 
+def mixing(self: Any, transform: Transform, context: Context) -> Transform:
+    """Takes a norm over the seeds too."""
+
+    def update(grads, memory, state: State):
+        return transform.update(grads / (1 + (1 - self.factor) * grads.norm()), memory, state)
+
+    return transform._replace(update=update)
+
+
 @pytest.mark.parametrize(
     ("check", "body", "said"),
     [
         (levers.neutral_changes_nothing, {"update": leaky}, "must change nothing"),
         (levers.can_be_gone_on_with, {"update": forgetful}, "memory"),
         (levers.can_be_gone_on_with, {"update": drawing}, "memory"),
+        (levers.stacked_and_looped_agree, {"update": mixing}, "stacked and looped training losses agree"),
+        (levers.repeats_itself, {"update": mixing}, "seed 4 alone is seed 4 beside others"),
         (levers.acts_where_it_says, {"update": Part.update}, "the first example changes something"),
         (levers.cost_declared_is_cost_measured, {"gradients_per_example": two}, "as declared; measured"),
         (levers.card_is_complete, {"card": "saves"}, "card.saves"),

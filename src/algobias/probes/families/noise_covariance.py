@@ -11,6 +11,7 @@ from pydantic import Field
 from algobias.judge.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.eigen_solver import solve, squared_norm, told
+from algobias.probes.families.noise import SIGMA, ZHU
 from algobias.probes.matrices.lanczos import random_start
 from algobias.probes.matrices.moments import Covariance, moments
 from algobias.probes.matrices.operator import Operator, hessian
@@ -21,7 +22,6 @@ from algobias.spelling import Whole
 
 if TYPE_CHECKING:
     import torch
-from algobias.probes.families.noise import SIGMA, ZHU
 
 
 class NoiseTopEigenvalue(Probe):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.probes.matrices.lanczos import Krylov
 from algobias.probes.matrices.linear import Operator
 
 if TYPE_CHECKING:
     from torch import Tensor
-from algobias.probes.matrices.lanczos import Krylov
 
 
 def quadrature(

@@ -261,3 +261,13 @@ def test_going_on_with_another_task_file_of_the_same_name_is_refused(
     for go_on in (algobias.control, algobias.explain):
         with pytest.raises(BadInput, match=r"^task: .*audit it again as it is now"):
             go_on("last", store=folder / "store", workers=0)
+
+
+def test_an_audit_is_asked_again_where_the_file_of_a_probe_is_gone(folder: Path) -> None:
+    asked = {"looks": 2, "tolerance": 1.0, "store": folder / "store", "workers": 0}
+    first = algobias.audit(TASK, "lr:x0.05", probes="weight_norm,mine.py:Positive", **asked).result
+    (folder / "mine.py").unlink()
+    again = algobias.audit(TASK, "lr:x0.05", probes="trace", **asked).result
+    assert again["study"] == first["study"]
+    assert first["readings"]["probes"] == ["weight_norm", f"{folder}/mine.py:Positive"]
+    assert again["readings"]["probes"] == ["trace", "weight_norm"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from algobias.answer.answer import Answer
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
 from algobias.running.spec import NO_PROBES
+from algobias.user_file import in_file
 
 ALONG_TRAINING = ("curvature", "stability", "margins")
 """Families whose cheap probes are also read along training."""
@@ -16,14 +18,22 @@ ALONG_TRAINING = ("curvature", "stability", "margins")
 def wanted_probes(asked: str, earlier: Answer | None) -> tuple[Probe, ...]:
     """The probes asked for, and those whose readings the study has already: answers are added up.
 
+    A probe of the user's whose file is no longer there is left out.
+
     Args:
         asked: A preset, names, or ``none``.
         earlier: The study's stored answer, or None.
     """
     known = () if earlier is None or earlier.readings is None else earlier.readings.probes
     asked_for = parse_many(asked) if asked != NO_PROBES else ()
-    kept = [probe for spelled in known for probe in parse_many(spelled) if probe not in asked_for]
-    return (*asked_for, *kept)
+    there = [spelled for spelled in known if not _gone(spelled)]
+    read = [probe for spelled in there for probe in parse_many(spelled) if probe not in asked_for]
+    return (*asked_for, *read)
+
+
+def _gone(spelled: str) -> bool:
+    named = in_file(spelled)
+    return named is not None and not Path(named[0]).is_file()
 
 
 def along_training(probes: Sequence[Probe]) -> list[Probe]:

@@ -9,6 +9,7 @@ from pydantic import Field
 from algobias.answer.arm import ArmSummary
 from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
 from algobias.answer.control import ControlEntry
+from algobias.answer.evidence import FindingEntry
 from algobias.answer.fit import Fit
 from algobias.answer.form import Count, Form, JsonObject, Many, Number
 from algobias.answer.gap import Failures, Gap, RateOnly
@@ -91,6 +92,8 @@ class Answer(Form):
         dose_response: Gap and coordinates against the size of the change.
         doses_left_out: Doses that are not made.
         statements: What the interventions support.
+        evidence: Of a command, the level of evidence that was reached.
+        preflight: Of a command, what was found out before anything was paid for.
         seconds: How long it took.
         store: The store's folder, or None.
         report: Where the report lies, or None.
@@ -143,6 +146,8 @@ class Answer(Form):
     dose_response: DoseResponse | None = None
     doses_left_out: Many[DoseLeftOut] = ()
     statements: Many[StatementEntry] = ()
+    evidence: str | None = None
+    preflight: Many[FindingEntry] = ()
     seconds: Number | None = None
     store: str | None = None
     report: str | None = None

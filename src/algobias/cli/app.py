@@ -16,6 +16,7 @@ from algobias.cli.explain import explain
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.output import sensible_width
+from algobias.cli.run import run, worker
 from algobias.cli.selftest import selftest
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
@@ -46,8 +47,9 @@ def _program(
     del version
 
 
-for command in (audit, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
-    app.command()(interruptible(command, resumes=command in (audit, control, explain)))
+for command in (audit, run, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
+    app.command()(interruptible(command, resumes=command in (audit, run, control, explain)))
+app.command(hidden=True)(interruptible(worker))
 app.add_typer(studies, name="studies")
 
 

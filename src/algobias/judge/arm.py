@@ -101,6 +101,7 @@ class Arm:
         scale: The fit measure.
         valid: The row has a fit measure that is a positive number, [n].
         late: The row's run goes on from another one, and its first point shows that one, [n].
+        loss_known: The training loss of every run was measured.
     """
 
     replicates: tuple[int, ...]
@@ -117,6 +118,7 @@ class Arm:
     valid: Bools
     scale: FitScale
     late: Bools
+    loss_known: bool = True
 
     def __len__(self) -> int:
         return len(self.replicates)
@@ -143,6 +145,7 @@ class Arm:
             self.valid[rows],
             self.scale,
             self.late[rows],
+            self.loss_known,
         )
 
     def first(self, n: int) -> Arm:

@@ -67,7 +67,7 @@ def describe(
             wanted += found
         else:
             recoveries.append(found)
-    if design.can_extend:
+    if design.can_scale:
         wanted += [request for arm in alone for request in _to_level(design, book, verdict, arm, scale)]
     if wanted and design.can_extend:
         # Two controls may want the same shorter schedule of the baseline.
@@ -150,13 +150,13 @@ def _recovery(
     if broken is not None:
         no_repair = f"the treated baseline is broken: {broken}"
     upward = design.upward and design.paired and split.side == "upward"
-    if upward and at_fit and design.decays and design.can_extend:
+    if upward and at_fit and design.decays and design.can_scale:
         shorter = _shorter(book, names, arms, scale)
         if isinstance(shorter, list):
             return shorter
         arms = shorter
     target = _target(arms, reference, level) if at_fit and not upward else None
-    if target is not None and design.can_extend:
+    if target is not None and design.can_scale:
         # Without R* the treated baseline is not trained on.
         treated = names[2:3] if no_repair else names[2:]
         grown = _grown(book, names, treated, look, scale, reference, target, arms)

@@ -48,6 +48,7 @@ class Design:
             means none does.
         levels: Further training losses at which the gap is described.
         can_extend: Whether more runs can be made (False: the outcomes given are all there are).
+        scalable: Longer and shorter runs can be made as well as further seeds.
         population: Whether to add the interval for the population of examples.
         corpus: The metric is one number for the whole test set: no per-example outcomes.
         paired: Equal replicates of two arms share their seed. False: the arms have disjoint seeds, and
@@ -82,6 +83,7 @@ class Design:
     control_alters_loss: tuple[bool, ...] = ()
     levels: tuple[float, ...] = ()
     can_extend: bool = True
+    scalable: bool = True
     population: bool = False
     corpus: bool = False
     paired: bool = True
@@ -95,6 +97,11 @@ class Design:
     baselines_only: tuple[int, ...] = ()
     resolution: float | None = None
     undoing: tuple[str | None, ...] = ()
+
+    @property
+    def can_scale(self) -> bool:
+        """Whether longer and shorter runs can be asked for."""
+        return self.can_extend and self.scalable
 
     def undone_by(self, control: int) -> str | None:
         """How a control leaves nothing of the change, or None."""

@@ -153,7 +153,7 @@ class Frontier:
     def _add(self, replicate: int, length: float, request: bool = True) -> bool:
         outcome = self.book.find(self.arm, replicate, length)
         if outcome is None:
-            if request and self.book.design.can_extend:
+            if request and self.book.design.can_scale:
                 self.wanted.append(Request(self.arm, replicate, length))
             return False
         at = sum(path.length < length for path in self.rows[replicate])
@@ -218,7 +218,7 @@ def matched_arms(
     target = matched_level(reference, baseline)
     limit = math.log(FACTOR * reference)
     if not design.decays:
-        if target > limit or _given_up(variant, settled, limit) or not design.can_extend:
+        if target > limit or _given_up(variant, settled, limit) or not design.can_scale:
             return baseline, variant
         return extensions("variant", variant, target) or (baseline, variant)
     return _full_schedules(book, n, settled, scale, reference, target, limit)

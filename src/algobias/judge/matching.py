@@ -42,6 +42,7 @@ def curve_arm(
         points.planned[i] = end
         points.train[i, end] = outcome.curve.train_metric[end]
         points.late[i] = transplants and outcome.curve.update[0] > 1
+        points.known[i] = outcome.loss_known
         if outcome.diverged:
             # Ending non-finite after the planned end leaves the planned end as it was.
             points.ended[i] = end < len(outcome.curve) - 1
@@ -59,6 +60,7 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
     points = _Points(len(rows), max((len(row) for row in rows), default=1))
     points.shorter = np.zeros(points.loss.shape, dtype=np.bool_)
     for i, row in enumerate(rows):
+        points.known[i] = all(path.outcome.loss_known for path in row)
         for k, (length, outcome) in enumerate(row):
             curve, end = outcome.curve, outcome.planned
             points.loss[i, k] = math.inf if outcome.diverged else curve.train_loss[end]
@@ -117,6 +119,7 @@ class _Points:
         self.ended = np.ones(n, dtype=np.bool_)
         self.finite = np.ones(n, dtype=np.bool_)
         self.late = np.zeros(n, dtype=np.bool_)
+        self.known = np.ones(n, dtype=np.bool_)
 
     @staticmethod
     def fill(table: Floats, rows: Sequence[Floats], sizes: Sequence[int]) -> None:
@@ -139,7 +142,9 @@ class _Points:
             log_fit[~readable] = math.inf
         place = np.arange(0, n * width, width) + self.planned
         end_metric = self.test.reshape(-1)[place]
-        ended = self.ended & np.isfinite(self.loss.reshape(-1)[place]) & np.isfinite(end_metric)
+        losses = self.loss.reshape(-1)[place]
+        well = np.isfinite(losses) | (~self.known & np.isnan(losses))
+        ended = self.ended & well & np.isfinite(end_metric)
         end_fit = log_fit.reshape(-1)[place]
         trivial = np.array([row[-1].outcome.trivial_metric for row in paths], dtype=np.float64)
         for i in np.flatnonzero(~ended):
@@ -162,4 +167,5 @@ class _Points:
             np.logical_and(~(self.loss < 0).any(1), measurable),
             scale,
             self.late,
+            bool(self.known.all()),
         )

@@ -14,6 +14,7 @@ from algobias.judge.design import Measure
 from algobias.judge.levels import Errors
 from algobias.judge.split import (
     FACTOR,
+    NO_LOSS,
     Side,
     Split,
     difference,
@@ -123,6 +124,8 @@ def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> 
 
 def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, str | None, bool]:
     """The match, or why there is none and whether more seeds would not help either."""
+    if not (baseline.loss_known and variant.loss_known):
+        return None, NO_LOSS, True
     if not (baseline.valid.all() and variant.valid.all()):
         return None, _NOT_POSITIVE[split.on], True
     if split.reference_level is None:

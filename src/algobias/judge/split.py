@@ -30,6 +30,9 @@ FACTOR = 3.0
 MISSING = 0.25
 """Above this share of replicates without a value at matched fit, the shares are not available."""
 
+NO_LOSS = "no training loss was recorded"
+"""Why a gap between runs of which only the test metric is known cannot be split."""
+
 
 @dataclass(frozen=True)
 class LevelGap:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from algobias.judge.power import MOST_SEEDS, POWER, seeds_needed
-from algobias.judge.split import Split
+from algobias.judge.split import NO_LOSS, Split
 from algobias.judge.statistics import Interval, t_quantile
 
 
@@ -63,6 +63,9 @@ class Words:
         split = self.split
         if split.gap_state == "present" and split.unavailable_because is not None:
             why = split.unavailable_because
+            if why == NO_LOSS:
+                known = "The loss is real; fit or bias cannot be told without a training loss."
+                return None, f"{self._gap()} {known}"
             return None, f"{self._gap()} What it consists of cannot be told: {why}."
         unknown = [("the gap", split.gap)] if split.gap_state == "unknown" else []
         needed = [split.gap]

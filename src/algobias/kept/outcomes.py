@@ -32,6 +32,8 @@ def outcome_json(outcome: Outcome) -> JsonObject:
         shown["also"] = {name: plain(value) for name, value in outcome.also.items()}
     if outcome.sample is not None:
         shown["sample"] = outcome.sample
+    if not outcome.loss_known:
+        shown["loss_known"] = False
     return {
         **shown,
         "seed": int(outcome.seed),
@@ -68,6 +70,9 @@ def outcome_from(data: JsonValue, per_example: NDArray[np.float32] | None) -> Ou
     sample = data.get("sample")
     if not isinstance(sample, str | None):
         raise TypeError("a sample that is no text")
+    loss_known = data.get("loss_known", True)
+    if not isinstance(loss_known, bool):
+        raise TypeError("loss_known of another type")
     return Outcome(
         seed=seed,
         curve=curve,
@@ -78,6 +83,7 @@ def outcome_from(data: JsonValue, per_example: NDArray[np.float32] | None) -> Ou
         per_example=per_example,
         also={name: _number(value) for name, value in _object(data.get("also", {})).items()},
         sample=sample,
+        loss_known=loss_known,
     )
 
 

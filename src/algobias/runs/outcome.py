@@ -27,7 +27,7 @@ class Curve:
 
     Attributes:
         update: Updates made at each check, strictly increasing, [K].
-        train_loss: Training loss in evaluation mode, [K].
+        train_loss: Training loss in evaluation mode, [K]; NaN throughout where nobody measured it.
         train_metric: Training metric (higher is better), [K]; NaN where not known.
         test_metric: Test metric (higher is better), [K].
     """
@@ -57,6 +57,7 @@ class Outcome:
         per_example: Test metric of every test example at the planned end, or None.
         also: Further metrics of the test set at the planned end, by name; they decide nothing.
         sample: A text that shows what the network does (generated text, translations), or None.
+        loss_known: The training loss was measured; False: only the test metric tells how the run ended.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class Outcome:
     per_example: NDArray[np.float32] | None = None
     also: dict[str, float] = field(default_factory=dict)
     sample: str | None = None
+    loss_known: bool = True
 
     @property
     def worst_metric(self) -> float:
@@ -82,6 +84,12 @@ class Outcome:
 
     @property
     def end_metric(self) -> float:
-        """Test metric at the planned end; the worst one where loss or metric is not finite there."""
+        """Test metric at the planned end; the worst one where the run did not end well."""
+        return float(self.curve.test_metric[self.planned]) if self.ended_well else self.worst_metric
+
+    @property
+    def ended_well(self) -> bool:
+        """Loss and test metric are finite at the planned end; the metric, where no loss was measured."""
         loss, metric = (float(row[self.planned]) for row in (self.curve.train_loss, self.curve.test_metric))
-        return metric if math.isfinite(loss) and math.isfinite(metric) else self.worst_metric
+        known = math.isfinite(loss) if self.loss_known else not self.diverged
+        return known and math.isfinite(metric)

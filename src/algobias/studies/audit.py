@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algobias.answer.answer import SCHEMA, Answer, Answered
-from algobias.answer.result import arm_summary, judged_answer, look_entry, outcomes_of
+from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.returned import with_readings
-from algobias.judge.describe import fine_tolerance
-from algobias.judge.design import Design, Request, Run
-from algobias.judge.plan import Look, replay
+from algobias.judge.design import Design, Run
+from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
@@ -23,6 +22,7 @@ from algobias.running.prechecks import check_networks, pre_checks, split_doubts
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
+from algobias.studies.looks import Looks
 from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
@@ -103,7 +103,10 @@ def run_audit(
         doubts = [*split_doubts(arms), *([] if summed is None else [summed])]
     for doubt in doubts:
         study.progress.message(doubt)
-    with study.at_work(spec, shown_task, spec.looks[0], spec.tolerance), study.trainer(arms) as trainer:
+    with (
+        study.at_work(spec.question(), shown_task, spec.looks[0], spec.tolerance),
+        study.trainer(arms) as trainer,
+    ):
         settled = not_applied is not None or null_failed is not None
         tolerance, why = trainer.tolerance(measure=not settled)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
@@ -119,35 +122,6 @@ def run_audit(
     terms = terms_of(arms, design, runs, verdict.split.resolution)
     answer = study.finish(answer.changed(warnings=warnings), arms, terms, trainer.places)
     return Audit(study.id, answer, verdict, design, tuple(runs), arms, tuple(looks.taken))
-
-
-class Looks:
-    """The planner of an audit, which tells and stores each look once.
-
-    Args:
-        design: What was fixed before the first run.
-        study: Where looks are told and stored.
-
-    Attributes:
-        taken: The looks so far.
-    """
-
-    def __init__(self, design: Design, study: Study) -> None:
-        self._design, self._study = design, study
-        self.taken: list[Look] = []
-
-    def plan(self, runs: Sequence[Run]) -> list[Request] | Verdict:
-        """Say which runs are wanted next, or the verdict."""
-        earlier = len(self.taken)
-        self.taken, wanted = replay(self._design, runs)
-        for look in self.taken[earlier:]:
-            gap = look.split.gap
-            self._study.progress.look(look.n, (gap.mean, gap.low, gap.high), look.text)
-            self._study.store.save_decision(self._study.id, look_entry(look).to_json())
-            if look is self.taken[0] and look.verdict is None:
-                for warning in fine_tolerance(self._design.tolerance, look.split):
-                    self._study.progress.message(warning)
-        return wanted
 
 
 UNKNOWN_TRIVIAL = (

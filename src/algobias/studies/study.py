@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,7 +23,6 @@ from algobias.kept.store import Store
 from algobias.kept.tables import Terms
 from algobias.probes.base import Probe
 from algobias.running.arms import Arms, spoken
-from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options, Trainer
 from algobias.runs.progress import Progress
 
@@ -70,11 +70,11 @@ class Study:
         self.store.begin(id, question)
 
     @contextmanager
-    def at_work(self, question: StudySpec, task: str, seeds: int, tolerance: float | None) -> Iterator[None]:
+    def at_work(self, question: str, task: str, seeds: int, tolerance: float | None) -> Iterator[None]:
         """Tell whoever watches that the work begins and ends; note in the store where it is interrupted.
 
         Args:
-            question: What is asked.
+            question: What is compared, in a few words.
             task: The task as it is shown.
             seeds: Number of seeds that are looked at first.
             tolerance: Largest gap that does not matter, where it is known.
@@ -83,7 +83,7 @@ class Study:
             self.progress.start(
                 {
                     "task": task,
-                    "change": [question.question()],
+                    "change": [question],
                     "first_look_seeds": seeds,
                     "tolerance": tolerance,
                 }
@@ -111,16 +111,22 @@ class Study:
         Returns:
             The answer with ``seconds``.
         """
-        answer = answer.changed(seconds=time.monotonic() - self.started)
-        archive = Archive(
-            answer=answer,
-            places=tuple(places),
-            recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
-            command=self.command,
-            environment=environment(),
-            terms=terms,
+        return self.close(
+            answer,
+            Archive(
+                answer=answer,
+                places=tuple(places),
+                recipes={spoken(name, arms.spec): recipe.to_yaml() for name, recipe in arms.recipes.items()},
+                command=self.command,
+                environment=environment(),
+                terms=terms,
+            ),
         )
-        self.store.save_result(self.id, archive.stored())
+
+    def close(self, answer: Answer, archive: Archive) -> Answer:
+        """Store the answer with all that is shown of the study; return it with ``seconds``."""
+        answer = answer.changed(seconds=time.monotonic() - self.started)
+        self.store.save_result(self.id, replace(archive, answer=answer).stored())
         return answer
 
 

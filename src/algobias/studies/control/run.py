@@ -107,7 +107,7 @@ def run_control(
             "earlier_studies": fresh.earlier,
         },
     )
-    with study.at_work(question, question.task, spec.rungs[0], audited.tolerance):
+    with study.at_work(question.question(), question.task, spec.rungs[0], audited.tolerance):
         searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
         settings = searcher.with_proposals(fixed)
         if not settings:

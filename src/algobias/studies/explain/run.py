@@ -73,7 +73,7 @@ def run_explain(
         ready.study,
         {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")},
     )
-    with study.at_work(question, question.task, look, audited.tolerance):
+    with study.at_work(question.question(), question.task, look, audited.tolerance):
         for intervention in interventions:
             if intervention.undoes is not None:
                 study.progress.message(f"{intervention.text}: {intervention.undoes}")

@@ -1,0 +1,168 @@
+"""``algobias run``: an audit of a command, and ``algobias worker``, which carries out one run of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from algobias.cli.audit import fail_on_verdict, verdicts
+from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
+from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
+from algobias.errors import BadInput
+
+
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="-- COMMAND...",
+            help="The baseline, word for word. {seed}, {out}, {arm} are filled for each run.",
+        ),
+    ] = None,
+    args: Annotated[
+        list[str] | None,
+        typer.Option(help="Options that make the variant: replaced where they stand, else appended."),
+    ] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="A variable that makes the variant.")
+    ] = None,
+    change: Annotated[
+        list[str] | None, typer.Option(help="A lever that is injected to make the variant, like delay:4.")
+    ] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option(help="A fixed control: levers joined by +, or 'args: OPTIONS'. Repeatable."),
+    ] = None,
+    aa: Annotated[
+        bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")
+    ] = False,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Options that set the length of the schedule, like '--max_iters=2000'."),
+    ] = None,
+    decays: Annotated[
+        bool | None,
+        typer.Option("--decays/--constant", help="Whether the learning rate decays; default: as seen."),
+    ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            help="Test metric: auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json: or jsonl:PATH:KEY."
+        ),
+    ] = "auto",
+    train_loss: Annotated[
+        str | None,
+        typer.Option(help="Training loss from the same sources; default: measured inside of the run."),
+    ] = None,
+    lower_is_better: Annotated[
+        bool, typer.Option("--lower-is-better", help="The metric is a loss or an error.")
+    ] = False,
+    trivial: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_of("--trivial"),
+            metavar="NUMBER",
+            help="Metric of a predictor that knows nothing (10 % of ten classes).",
+        ),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the metric in reports.")] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            parser=number_of("--tolerance"),
+            metavar="NUMBER",
+            help="Largest gap that does not matter; default: suggested from the seed spread.",
+        ),
+    ] = None,
+    looks: Annotated[
+        str | None,
+        typer.Option(help="Seeds at each look, like 4,6,9; or one number.", show_default="4,6,9,13,20"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
+    fit: Annotated[
+        int, typer.Option(min=0, help="Training examples on which the loss is measured; 0: none.")
+    ] = 2000,
+    preflight: Annotated[
+        int, typer.Option(min=0, help="Updates of the four short runs beforehand; 0: none.")
+    ] = 20,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Runs at a time; default: one per graphics card, or per core.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on where the preflight found something wrong.")
+    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep what runs write into {out}.")] = False,
+    plan: Plan = False,
+    max_time: MaxTime = None,
+    fail_on: Annotated[
+        str | None, typer.Option(help="Exit with code 1 for these verdicts, like bias,mixed,broken.")
+    ] = None,
+    store: StoreFolder = DEFAULT_STORE,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Audit a training script that nobody edits: run it over seeds, with and without a change.
+
+    [bold]algobias run --args '--batch_size=64' -- python train.py --batch_size=12[/]
+    """
+    from algobias.commands.question import CommandQuestion
+    from algobias.kept.store import Store
+    from algobias.report.console.terminal import verdict_panel
+    from algobias.running.spec import validated
+    from algobias.studies.command import CommandOptions, plan_of, run_command
+
+    failing = verdicts(fail_on)
+    question = validated(
+        CommandQuestion,
+        {
+            "command": tuple(command or ()),
+            "args": tuple(args or ()),
+            "env": tuple(env or ()),
+            "change": tuple(change or ()),
+            "control": tuple(control or ()),
+            "aa": aa,
+            "scale": scale,
+            "decays": decays,
+            "metric": metric,
+            "train_loss": train_loss,
+            "lower_is_better": lower_is_better,
+            "trivial": trivial,
+            "name": name,
+            "seed": seed,
+            "tolerance": tolerance,
+            "fit": fit,
+            "preflight": preflight,
+            **({} if looks is None else {"looks": looks}),
+        },
+    )
+    if plan:
+        print_plan(plan_of(question, slots), json=json)
+        return
+    options = CommandOptions(slots=slots, max_time=max_time, force=force, keep=keep)
+    with Store(store) as opened:
+        finished = carry_out(
+            lambda opened, view, typed: run_command(question, opened, options, view, command=typed),
+            opened,
+            store,
+            quiet=quiet,
+        )
+    finished.show(verdict_panel, json=json, quiet=quiet)
+    fail_on_verdict(finished.answer, failing)
+
+
+def worker(
+    job: Annotated[
+        Path, typer.Argument(parser=path_of("job"), metavar="JOB", help="The file of a job, job.json.")
+    ],
+) -> None:
+    """Carry out one run of a command, as 'algobias run' does for each of its runs.
+
+    The result is written beside the job, as result.json: whole, or not at all.
+    """
+    from algobias.commands.worker import main
+
+    if not job.is_file():
+        raise BadInput("job", str(job), "a file that 'algobias run' wrote")
+    raise SystemExit(main([str(job)]))

@@ -1,0 +1,189 @@
+"""What sits inside of a run: the orders it is given, and what its events say of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from algobias.attached.events import (
+    Applied,
+    Counters,
+    Events,
+    Metric,
+    Process,
+    Refused,
+    Start,
+    TrainLoss,
+    read,
+)
+from algobias.attached.orders import SCHEMA, FitOrders, Orders
+from algobias.commands.curves import Point, Timeline
+from algobias.commands.job import EVENTS
+from algobias.errors import BadInput
+from algobias.json_values import JsonObject
+
+EVALUATIONS = ("eval", "val", "test", "dev", "valid", "validation")
+"""What the name of a metric of an evaluation begins with, or has as a word."""
+
+
+def orders_json(orders: Orders) -> JsonObject:
+    """Write orders as plain data."""
+    plain: JsonObject = asdict(orders)
+    plain["levers"], plain["probes"] = list(orders.levers), list(orders.probes)
+    return {"schema": SCHEMA, **plain}
+
+
+def orders_for(
+    folder: Path,
+    *,
+    seed: int | None,
+    levers: Sequence[str],
+    fit: FitOrders | None,
+    listens: bool,
+    stop_after: int | None = None,
+    null_control: bool = False,
+) -> Orders:
+    """Say what is wanted inside of a run.
+
+    Args:
+        folder: The folder of the run.
+        seed: Offset of the seeds that the script sets; None: its command has the seed.
+        levers: What is injected.
+        fit: Which examples the training loss is taken on; None: none.
+        listens: Metrics that the script logs are wanted.
+        stop_after: End after so many updates; None: never.
+        null_control: Take every gradient twice.
+    """
+    return Orders(
+        events=str(folder / EVENTS),
+        seed=seed,
+        levers=tuple(levers),
+        fit=fit,
+        replay=fit is not None,
+        null_control=null_control,
+        metrics=listens,
+        stop_after=stop_after,
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the events of a run say.
+
+    Attributes:
+        events: All of them.
+    """
+
+    events: Events
+
+    @classmethod
+    def of(cls, folder: Path) -> Told:
+        """Read what a run wrote."""
+        return cls(read(folder / EVENTS))
+
+    @property
+    def main(self) -> Process | None:
+        """The process that trained."""
+        return self.events.main
+
+    @property
+    def updates(self) -> int:
+        """Updates made."""
+        return 0 if self.main is None else self.main.updates
+
+    @property
+    def refusals(self) -> tuple[Refused, ...]:
+        """What was not done."""
+        return () if self.main is None else self.main.of(Refused)
+
+    @property
+    def start(self) -> Start | None:
+        """How the process that trained began."""
+        begun = () if self.main is None else self.main.of(Start)
+        return begun[0] if begun else None
+
+    def rates(self) -> list[float]:
+        """Learning rates as they were noted, in order."""
+        noted = () if self.main is None else self.main.of(Counters)
+        return [event.lr for event in noted if event.lr is not None]
+
+    @property
+    def counters(self) -> Counters | None:
+        """How training went by the end."""
+        noted = () if self.main is None else self.main.of(Counters)
+        return noted[-1] if noted else None
+
+    def times_applied(self, lever: str) -> int:
+        """How often an injected lever acted, in the process that trained."""
+        noted = () if self.main is None else self.main.of(Applied)
+        return max((event.count for event in noted if event.lever == lever), default=0)
+
+    def refusal(self, what: str) -> str | None:
+        """Why something was not done, or None."""
+        return next((event.why for event in self.refusals if event.what == what), None)
+
+    def losses(self) -> list[TrainLoss]:
+        """Training losses that were measured or reported."""
+        return [] if self.main is None else list(self.main.of(TrainLoss))
+
+    def logged(self) -> list[Metric]:
+        """Numbers that the script handed to loggers, in every process."""
+        return list(self.events.of(Metric))
+
+    def points(self, name: str) -> list[Point]:
+        """Read one logged number, from whichever logger had it first."""
+        events = [event for event in self.logged() if event.name == name]
+        sources = dict.fromkeys(event.source for event in events)
+        source = next(iter(sources), None)
+        return [Point(event.update, event.value) for event in events if event.source == source]
+
+    def names(self) -> list[str]:
+        """Names of numbers that look like those of an evaluation, else of all."""
+        every = list(dict.fromkeys(event.name for event in self.logged() if math.isfinite(event.value)))
+        return [name for name in every if _of_evaluation(name)] or every
+
+    def timeline(self) -> Timeline:
+        """When updates were made, as far as events tell."""
+        return Timeline()
+
+
+def _of_evaluation(name: str) -> bool:
+    words = name.replace("/", "_").replace("-", "_").replace(".", "_").lower().split("_")
+    return any(word in EVALUATIONS for word in words)
+
+
+RUNTIME = (
+    "runtime",
+    "samples_per_second",
+    "steps_per_second",
+    "epoch",
+    "step",
+    "time",
+    "lr",
+    "learning_rate",
+)
+"""Ends of names that are no measure of how good a model is."""
+
+
+def the_metric(told: Told) -> str:
+    """Choose the number that is the test metric: the only one of an evaluation that the script logs.
+
+    Args:
+        told: A finished run of the baseline.
+
+    Raises:
+        BadInput: None, or several: a question with the candidates.
+    """
+    names = [name for name in told.names() if not name.lower().endswith(RUNTIME)]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise BadInput(
+            "--metric",
+            "auto",
+            "a script that logs a metric (transformers, Lightning, wandb, mlflow, TensorBoard, trackio, "
+            "algobias.report); this one logs none: say where it is, like --metric 'stdout:val loss (\\S+)'",
+        )
+    raise BadInput("--metric", "auto", "one of the numbers it logs: " + ", ".join(f"auto:{n}" for n in names))

@@ -1,0 +1,212 @@
+"""What is asked of a command: its two arms, where its numbers come from, how often it is looked at."""
+
+from __future__ import annotations
+
+import shlex
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from algobias.commands.command import Command, checked
+from algobias.commands.options import Option, read_options
+from algobias.commands.sources import Source
+from algobias.errors import BadInput
+from algobias.frozen import Frozen
+from algobias.judge.design import DEFAULT_LOOKS
+from algobias.running.spec import MOST_SEED, increasing_seeds, number_or_list
+from algobias.runs.arm_name import ArmName
+from algobias.runs.outcome import MOST_METRIC
+
+BY_OPTIONS = "args:"
+"""What a control begins with that sets options instead of injecting a lever."""
+
+
+class CommandQuestion(Frozen):
+    """A question about a command.
+
+    Attributes:
+        command: The baseline, word for word.
+        args: Options that make the variant; each text holds one or several.
+        env: Variables that make the variant, ``NAME=VALUE``.
+        change: Levers that are injected to make the variant.
+        control: Fixed controls; levers joined by ``+``, or ``args: OPTIONS``.
+        aa: Compare the baseline with itself on other seeds.
+        scale: Options that make the schedule longer or shorter, or None.
+        decays: The learning rate decays; None: taken to, where there is a scale.
+        metric: Source of the test metric.
+        train_loss: Source of the training loss; None: measured inside, on examples that all runs share.
+        lower_is_better: The metric is a loss or an error.
+        trivial: Metric of a predictor that knows nothing.
+        name: Name of the metric in reports; None: that of its source.
+        seed: First seed.
+        looks: Numbers of seeds at which is looked.
+        tolerance: Largest gap that does not matter; None: 1.25 seed sd of baselines on other seeds.
+        fit: Training examples on which the loss is measured; 0: it is not.
+        preflight: Updates of the short runs beforehand; 0: none.
+        cwd: The folder the command is started in.
+    """
+
+    command: tuple[str, ...]
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    change: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
+    aa: bool = False
+    scale: str | None = None
+    decays: bool | None = None
+    metric: str = "auto"
+    train_loss: str | None = None
+    lower_is_better: bool = False
+    trivial: float | None = Field(default=None, ge=-MOST_METRIC, le=MOST_METRIC)
+    name: str | None = None
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    looks: tuple[int, ...] = DEFAULT_LOOKS
+    tolerance: float | None = Field(default=None, gt=0, le=MOST_METRIC)
+    fit: int = Field(default=2000, ge=0, le=10**6)
+    preflight: int = Field(default=20, ge=0, le=10**6)
+    cwd: str = "."
+
+    @field_validator("command")
+    @classmethod
+    def _can_be(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return checked(value)
+
+    @field_validator("looks", mode="before")
+    @classmethod
+    def _number_or_list(cls, value: object) -> object:
+        return number_or_list(value)
+
+    @field_validator("looks")
+    @classmethod
+    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return increasing_seeds(value)
+
+    @field_validator("env")
+    @classmethod
+    def _variables(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            name, equals, _ = text.partition("=")
+            if not equals or not name.strip() or "\0" in text:
+                raise BadInput("--env", text, "NAME=VALUE")
+        return value
+
+    @field_validator("cwd")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        return str(Path(value).absolute())
+
+    @model_validator(mode="after")
+    def _a_question(self) -> CommandQuestion:
+        changes = bool(self.args or self.env or self.change)
+        if self.aa and changes:
+            raise BadInput("--aa", True, "either --aa or a change, not both")
+        if not self.aa and not changes:
+            raise BadInput(
+                "change",
+                None,
+                "what makes the variant: --args '--batch_size=64', --env K=V or --change LEVER",
+            )
+        # Everything that can be refused is refused here, before anything is run.
+        for source in (self.metric_source, self.loss_source):
+            if (
+                source is not None
+                and source.kind == "auto"
+                and source is self.loss_source
+                and not source.where
+            ):
+                raise BadInput("--train-loss", "auto", "auto:NAME, the name under which the script logs it")
+        for arm in self.arms:
+            self.command_of(arm, 2.0 if self.scale else 1.0)
+        return self
+
+    @cached_property
+    def metric_source(self) -> Source:
+        """Where the test metric is read."""
+        return Source.parse(self.metric, "--metric")
+
+    @cached_property
+    def loss_source(self) -> Source | None:
+        """Where the training loss is read; None: it is measured inside, or not at all."""
+        return None if self.train_loss is None else Source.parse(self.train_loss, "--train-loss")
+
+    @cached_property
+    def scaling(self) -> tuple[Option, ...]:
+        """The options that set the length of the schedule."""
+        return () if self.scale is None else read_options(self.scale, "--scale")
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Names of all arms."""
+        under = (
+            str(ArmName(kind, number))
+            for number, _ in enumerate(self.control)
+            for kind in ("variant", "baseline")
+        )
+        return ("baseline", "variant", *under)
+
+    def command_of(self, arm: str, length: float = 1.0) -> Command:
+        """Make the command of an arm.
+
+        Args:
+            arm: One of :attr:`arms`.
+            length: Multiple of the planned schedule.
+
+        Raises:
+            BadInput: Options that cannot be set.
+        """
+        kind, control = ArmName.parse(arm)
+        command = Command(self.command)
+        if kind == "variant":
+            for text in self.args:
+                command = command.edited(read_options(text, "--args"), "--args")
+            pairs = (text.partition("=") for text in self.env)
+            command = command.with_environment({name: value for name, _, value in pairs})
+            for lever in self.change:
+                command = command.injected(lever)
+        if control is not None:
+            text = self.control[control]
+            if text.startswith(BY_OPTIONS):
+                command = command.edited(
+                    read_options(text.removeprefix(BY_OPTIONS), "--control"), "--control"
+                )
+            else:
+                for lever in text.split("+"):
+                    command = command.injected(lever)
+        return command.scaled(length, self.scaling)
+
+    @property
+    def sign(self) -> int:
+        """What the metric is multiplied by so that higher is better."""
+        return -1 if self.lower_is_better else 1
+
+    def shown_metric(self, logged: str | None = None) -> str:
+        """Name of the metric as it is judged and shown.
+
+        Args:
+            logged: The name under which the script logs it, where it was found.
+        """
+        source = self.metric_source
+        name = (
+            self.name or logged or source.key or (source.where if source.kind == "auto" else "") or "metric"
+        )
+        return f"minus {name}" if self.lower_is_better else name
+
+    def question(self) -> str:
+        """The comparison in a few words."""
+        if self.aa:
+            return "baseline against itself"
+        return " then ".join(self.spelled_change)
+
+    @property
+    def spelled_change(self) -> tuple[str, ...]:
+        """What makes the variant, a text each."""
+        return (
+            *(f"args: {text}" for text in self.args),
+            *(f"env: {text}" for text in self.env),
+            *self.change,
+        )
+
+    def shown_command(self) -> str:
+        """The baseline as it is typed."""
+        return shlex.join(self.command)

@@ -1,0 +1,310 @@
+"""From the planner's requests to runs of commands, by way of the store."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from algobias.attached.orders import FitOrders
+from algobias.commands.command import Command
+from algobias.commands.curves import Point, arrivals, located, outcome_of
+from algobias.commands.identity import outcome_address, run_address
+from algobias.commands.inside import Told, orders_for, orders_json, the_metric
+from algobias.commands.job import ERRORS, OUT, OUTPUT, Job, Result
+from algobias.commands.question import CommandQuestion
+from algobias.commands.slots import Slots, Task
+from algobias.commands.sources import Source
+from algobias.errors import BadInput
+from algobias.json_values import JsonObject
+from algobias.judge.design import Request, Run
+from algobias.kept.archive import Place
+from algobias.kept.store import Store
+from algobias.runs.outcome import Outcome
+from algobias.runs.progress import Progress
+from algobias.training.whole_files import disk
+
+NOISE = "noise"
+NOISE_OFFSET = 100_000
+"""Seeds of the baselines that tell the seed spread begin so far above those of the study."""
+
+RUN = "run"
+"""The folder in the folder of a run in the store where its command worked."""
+
+FIT_SET = "fit-set"
+"""Name of the file of training examples on which the loss of every run is measured."""
+
+LAST_LINES = 8
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A run of a command, and where it lies.
+
+    Attributes:
+        request: What the planner wants.
+        command: The command.
+        address: Address of the run.
+        outcome: Address of its outcome.
+        seed: Its seed.
+        folder: Where it is carried out.
+    """
+
+    request: Request
+    command: Command
+    address: str
+    outcome: str
+    seed: int
+    folder: Path
+
+
+@dataclass
+class Runner:
+    """Carries out the runs that a planner asks for.
+
+    Attributes:
+        question: What is asked.
+        store: Where runs are kept and found again.
+        study: Id of the study, for the store.
+        slots: Who carries out commands.
+        progress: Who watches.
+        measured: The training loss is measured inside, on the fit set.
+        keep: Folders ``out`` stay after their run.
+        places: Where every run asked for so far lies in the store.
+        told: Remarks about runs that failed, one each.
+    """
+
+    question: CommandQuestion
+    store: Store
+    study: str
+    slots: Slots
+    progress: Progress
+    measured: bool
+    keep: bool = False
+    places: list[Place] = field(default_factory=list)
+    told: dict[str, None] = field(default_factory=dict)
+    _ended: int = 0
+    _failed: int = 0
+
+    def carry_out(self, requests: Sequence[Request]) -> list[Run]:
+        """Carry out what is missing and return the runs asked for, in order.
+
+        Raises:
+            BadInput: All runs fail at once; a number is nowhere to be found.
+            KeyboardInterrupt: Interrupted; what has ended is stored.
+            OutOfTime: The time is over; what has ended is stored.
+        """
+        self._first()
+        placed = [self.place(request) for request in requests]
+        self._do(placed)
+        return [self._run(one) for one in placed]
+
+    def _first(self) -> None:
+        """Carry out the baseline's first run by itself: it fixes the fit set and which number counts."""
+        self._do([self.first])
+
+    @cached_property
+    def first(self) -> Placed:
+        """The baseline's first run."""
+        return self.place(Request("baseline", 0))
+
+    @cached_property
+    def metric(self) -> str:
+        """Name of the logged number that is the metric, by the baseline's first run.
+
+        Raises:
+            BadInput: It logs none, or several.
+        """
+        return self.question.metric_source.where or the_metric(Told.of(self.first.folder))
+
+    def _do(self, placed: Sequence[Placed]) -> None:
+        """Have runs carried out that are not in the store."""
+        used = [(address, one.seed) for one in placed for address in (one.address, one.outcome)]
+        self.store.use_runs(self.study, used)
+        missing = {one.folder: one for one in placed if self.store.get(one.outcome, one.seed) is None}
+        tasks = []
+        for one in missing.values():
+            result = Result.read(one.folder)
+            if result is not None and (result.well or result.signal is None):
+                # It has ended, and only where its numbers are read is new.
+                self._ended_run(one, result)
+            else:
+                tasks.append(self._task(one))
+        self.slots.run(tasks, lambda task, result: self._ended_run(missing[task.job.folder], result))
+
+    def place(self, request: Request) -> Placed:
+        """Say what is run for a request, and where it lies."""
+        arm = "baseline" if request.arm == NOISE else request.arm
+        command = self.question.command_of(arm, request.length)
+        address = run_address(command, Path(self.question.cwd), self._orders_asked())
+        seed = self.seed(request)
+        folder = self.store.folder(address, seed).path / RUN
+        return Placed(request, command, address, outcome_address(address, self.reading()), seed, folder)
+
+    def seed(self, request: Request) -> int:
+        """Seed of a requested run; the second arm of an A/A takes the next block."""
+        if request.arm == NOISE:
+            return self.question.seed + NOISE_OFFSET + request.replicate
+        block = self.question.looks[-1] if self.question.aa and request.arm == "variant" else 0
+        return self.question.seed + block + request.replicate
+
+    def reading(self) -> JsonObject:
+        """Say where numbers are read, as plain data."""
+        asked = self.question
+        return {
+            "metric": asked.metric,
+            "train_loss": asked.train_loss,
+            "measured": self.measured,
+            "sign": asked.sign,
+            "trivial": asked.trivial,
+        }
+
+    @property
+    def fit_set(self) -> Path:
+        """Where the training examples lie on which the loss of every run is measured."""
+        asked = self.question
+        address = run_address(asked.command_of("baseline"), Path(asked.cwd), {"fit": asked.fit})
+        return self.store.folder(address, asked.seed).path / FIT_SET
+
+    def _orders_asked(self) -> JsonObject:
+        """What is asked of what sits inside and may tell in the outcome; places and seeds left out."""
+        asked = self.question
+        if not self.measured:
+            return {"fit": 0}
+        baseline = run_address(asked.command_of("baseline"), Path(asked.cwd), {"fit": asked.fit})
+        return {"fit": asked.fit, "of": baseline, "seed": asked.seed}
+
+    def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
+        """Make the job of a run."""
+        seeded = one.command.has("seed")
+        out = one.folder / OUT
+        arm = "baseline" if one.request.arm == NOISE else one.request.arm
+        words, variables = one.command.filled({"seed": str(one.seed), "out": str(out), "arm": arm})
+        orders = orders_for(
+            one.folder,
+            seed=None if seeded else one.seed,
+            levers=one.command.levers,
+            fit=self._fit_orders(one),
+            listens=True,
+            stop_after=stop_after,
+            null_control=null_control,
+        )
+        return Job(tuple(words), variables, Path(self.question.cwd), one.folder, orders_json(orders))
+
+    def _fit_orders(self, one: Placed) -> FitOrders | None:
+        if not self.measured:
+            return None
+        kept, first = str(self.fit_set), (one.address, one.seed) == (self.first.address, self.first.seed)
+        return FitOrders(
+            keep=kept if first else None, use=None if first else kept, examples=self.question.fit
+        )
+
+    def _task(self, one: Placed) -> Task:
+        def done() -> bool:
+            return self.store.get(one.outcome, one.seed) is not None
+
+        return Task(self.job(one), self.store.lock(one.address, one.seed), done)
+
+    def _ended_run(self, one: Placed, result: Result) -> None:
+        self._ended += 1
+        if not result.well:
+            self._failed += 1
+            self.told[f"{one.request.arm}, seed {one.seed}: {why(result, one.folder)}"] = None
+            if self._failed == self._ended and self._failed >= 2:
+                raise BadInput(
+                    "command",
+                    self.question.shown_command(),
+                    f"runs that end well; all do not: {why(result, one.folder)}",
+                )
+        outcome = self.outcome(one, result)
+        self.store.put(one.outcome, one.seed, outcome, one.command, self.question.shown_command())
+        if not self.keep and result.well:
+            with disk(one.folder), contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(one.folder / OUT)
+        self.progress.finished(one.request.arm, one.seed)
+
+    def outcome(self, one: Placed, result: Result) -> Outcome:
+        """Read the outcome of a run that has ended."""
+        asked, told = self.question, Told.of(one.folder)
+        metrics: list[Point] = []
+        losses: list[Point] | None = None
+        try:
+            metrics = self._metrics(one, told)
+            losses = self._losses(one, told)
+        except BadInput:
+            # A run that failed may have written nothing; one that ended well must tell its numbers.
+            if result.well:
+                raise
+        return outcome_of(
+            one.seed,
+            result,
+            metrics,
+            losses,
+            sign=asked.sign,
+            trivial=math.nan if asked.trivial is None else asked.trivial,
+            updates=told.updates,
+        )
+
+    def _metrics(self, one: Placed, told: Told) -> list[Point]:
+        source = self.question.metric_source
+        if source.kind != "auto":
+            return self._points(one, told, source, "--metric")
+        points = told.points(self.metric)
+        if not points:
+            names = ", ".join(told.names()) or "nothing"
+            raise BadInput("--metric", f"auto:{self.metric}", f"a number that the script logs: {names}")
+        return points
+
+    def _losses(self, one: Placed, told: Told) -> list[Point] | None:
+        source = self.question.loss_source
+        if source is None:
+            return [Point(event.update, event.value) for event in told.losses()] or None
+        if source.kind == "auto":
+            return told.points(source.where)
+        return self._points(one, told, source, "--train-loss")
+
+    def _points(self, one: Placed, told: Told, source: Source, option: str) -> list[Point]:
+        output, out = one.folder / OUTPUT, one.folder / OUT
+        values = source.values(output, Path(self.question.cwd), out, option)
+        if not values:
+            raise BadInput(
+                option,
+                source.spelling(),
+                f"numbers in what the script tells; its output ends: {last_lines(output)}",
+            )
+        marks = arrivals(one.folder) if source.kind == "stdout" else None
+        return located(values, told.timeline(), marks)
+
+    def _run(self, one: Placed) -> Run:
+        outcome = self.store.get(one.outcome, one.seed)
+        if outcome is None:
+            raise RuntimeError(f"run {one.outcome[:12]} seed {one.seed} is not in the store after it ended")
+        request = one.request
+        if request.arm != NOISE:
+            self.places.append(Place(request.arm, request.replicate, request.length, one.outcome, one.seed))
+        return Run(request.arm, request.replicate, outcome, request.length)
+
+
+def why(result: Result, folder: Path) -> str:
+    """Say why a run did not end well, with the script's last words."""
+    if result.reason is not None:
+        return result.reason
+    end = f"exit code {result.code}" if result.signal is None else f"ended by signal {result.signal}"
+    words = last_lines(folder / ERRORS) or last_lines(folder / OUTPUT)
+    return f"{end}: {words}" if words else end
+
+
+def last_lines(path: Path, most: int = LAST_LINES) -> str:
+    """Read the last lines of an output, joined by bars."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4000))
+            lines = file.read().decode("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return " | ".join(line.strip() for line in lines[-most:] if line.strip())

@@ -1,0 +1,204 @@
+"""Where numbers of a run come from: its standard output, files it writes, or what it hands to its logger."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from algobias.errors import BadInput
+from algobias.json_values import JsonValue
+from algobias.untrusted import regular_file
+
+KINDS = ("auto", "stdout", "csv", "json", "jsonl")
+
+MOST_TEXT = 64 * 2**20
+"""Bytes of a file or an output that are read for numbers."""
+
+UPDATES = ("update", "step", "global_step", "iter", "iteration", "_step")
+"""Columns and keys that tell how many updates were made, the first that is there."""
+
+
+class Value(NamedTuple):
+    """A number that a run told.
+
+    Attributes:
+        number: The value.
+        update: Updates made, where the source says so.
+        place: Where it stands: byte of the output after it, or number of the row.
+    """
+
+    number: float
+    update: int | None
+    place: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a number is read.
+
+    Attributes:
+        kind: One of :data:`KINDS`.
+        where: Regular expression of ``stdout``; else the file, which may hold ``{out}``; of ``auto`` the
+            name under which the script logs it, or empty.
+        key: Column or key in the file; keys inside each other are joined by dots.
+    """
+
+    kind: str
+    where: str = ""
+    key: str = ""
+
+    @classmethod
+    def parse(cls, text: str, option: str) -> Source:
+        """Read ``auto:NAME``, ``stdout:REGEX``, ``csv:PATH:COLUMN``, ``json:PATH:KEY`` or ``jsonl:PATH:KEY``.
+
+        Args:
+            text: As typed.
+            option: What it is given with, for messages.
+
+        Raises:
+            BadInput: Of no such form; a regular expression without a group for the number.
+        """
+        kind, _, rest = text.partition(":")
+        forms = "auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json:PATH:KEY or jsonl:PATH:KEY"
+        if kind not in KINDS:
+            raise BadInput(option, text, forms)
+        if kind == "auto":
+            return cls(kind, rest)
+        if kind == "stdout":
+            return cls(kind, _expression(rest, option))
+        path, _, key = rest.rpartition(":")
+        if not path or not key:
+            raise BadInput(option, text, forms)
+        return cls(kind, path, key)
+
+    def spelling(self) -> str:
+        """Spell it as it is typed."""
+        return ":".join(part for part in (self.kind, self.where, self.key) if part)
+
+    def values(self, output: Path, folder: Path, out: Path, option: str) -> list[Value]:
+        """Read the numbers of a run that has ended, in order.
+
+        Args:
+            output: What it wrote to its standard output.
+            folder: The folder it was run in, from which paths are taken.
+            out: Its own folder, for ``{out}``.
+            option: What the source was given with, for messages.
+
+        Raises:
+            BadInput: A file that is not there or cannot be read; no such column or key.
+        """
+        if self.kind == "stdout":
+            return list(_matches(self.where, output))
+        path = folder / self.where.replace("{out}", str(out))
+        text = _text(regular_file(path, option))
+        if self.kind == "csv":
+            return list(_column(text, self.key, option, path))
+        if self.kind == "jsonl":
+            rows = (_loaded(line) for line in text.splitlines() if line.strip())
+            return list(_keyed((row for row in rows if row is not None), self.key))
+        loaded = _loaded(text)
+        return list(_keyed(loaded if isinstance(loaded, list) else [loaded], self.key))
+
+
+def _expression(text: str, option: str) -> str:
+    try:
+        groups = re.compile(text).groups
+    except re.error as error:
+        raise BadInput(option, text, f"a regular expression ({error})") from error
+    if groups < 1:
+        raise BadInput(
+            option, text, r"a regular expression with a group for the number, like 'val loss (\S+)'"
+        )
+    return text
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(MOST_TEXT).decode("utf-8", errors="replace")
+
+
+def _matches(expression: str, output: Path) -> Iterator[Value]:
+    """Read matches of a regular expression: group ``value``, or the first; group ``update`` where named."""
+    pattern = re.compile(expression)
+    which: str | int = "value" if "value" in pattern.groupindex else 1
+    at = 0
+    with output.open("rb") as file:
+        for line in io.BytesIO(file.read(MOST_TEXT)):
+            at += len(line)
+            for match in pattern.finditer(line.decode("utf-8", errors="replace")):
+                number = _number(match[which])
+                if number is not None:
+                    update = _number(match["update"]) if "update" in pattern.groupindex else None
+                    yield Value(number, None if update is None else int(update), at)
+
+
+def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:
+    rows = csv.DictReader(io.StringIO(text.removeprefix("\ufeff")))
+    names = rows.fieldnames or []
+    if column not in names:
+        raise BadInput(option, column, f"a column of {path}: {', '.join(names) or 'it has none'}")
+    counted = next((name for name in UPDATES if name in names), None)
+    for place, row in enumerate(rows):
+        number = _number(row.get(column))
+        if number is not None:
+            update = None if counted is None else _number(row.get(counted))
+            yield Value(number, None if update is None else int(update), place)
+
+
+def _keyed(rows: Iterable[JsonValue], key: str) -> Iterator[Value]:
+    """Read a key of objects; a list on the way to it is gone through."""
+    pairs = (pair for whole in rows for pair in _listed(whole, key.split(".")))
+    for place, (row, keys) in enumerate(pairs):
+        number = _number(_inside(row, keys))
+        if number is not None:
+            updates = (_number(_inside(row, [name])) for name in UPDATES)
+            update = next((one for one in updates if one is not None), None)
+            yield Value(number, None if update is None else int(update), place)
+
+
+def _listed(value: JsonValue, keys: list[str]) -> Iterator[tuple[JsonValue, list[str]]]:
+    """Go through the first list on the way of some keys; without one there is the value alone."""
+    for used in range(len(keys)):
+        inside = _inside(value, keys[:used])
+        if isinstance(inside, list):
+            for item in inside:
+                yield from _listed(item, keys[used:])
+            return
+    yield value, keys
+
+
+def _inside(value: JsonValue, keys: Sequence[str]) -> JsonValue:
+    """Follow keys inside each other; a key that itself has dots goes before."""
+    if not keys:
+        return value
+    if not isinstance(value, dict):
+        return None
+    whole = ".".join(keys)
+    return value[whole] if whole in value else _inside(value.get(keys[0]), keys[1:])
+
+
+def _loaded(text: str) -> JsonValue:
+    try:
+        loaded: JsonValue = json.loads(text)
+    except (ValueError, RecursionError):  # the last line of a file whose writer was killed
+        return None
+    return loaded
+
+
+def _number(value: object) -> float | None:
+    """Read a number, nan and inf among them; None where there is none."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = value.strip().rstrip("%") if isinstance(value, str) else value
+    try:
+        number = float(text)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) < 1e100 or not math.isfinite(number) else None

@@ -47,13 +47,11 @@ class Preflight:
     Attributes:
         findings: In order.
         replay: The training loss can be measured inside.
-        attached: Something sits inside: a process has loaded torch.
         seconds: Time of one update, without what starting takes; None: not known.
     """
 
     findings: tuple[Finding, ...]
     replay: bool
-    attached: bool
     seconds: float | None
 
     @property
@@ -126,9 +124,8 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         findings += _seeds(plain, short.run("second seed", replicate=1))
         if not asked.aa:
             findings += _differ(plain, short.run("variant", arm="variant"))
-        attached = plain.told.main is not None
         seconds = plain.result.seconds / plain.told.updates if plain.told.updates else None
-        return Preflight(tuple(findings), replay and asked.fit > 0, attached, seconds)
+        return Preflight(tuple(findings), replay and asked.fit > 0, seconds)
 
 
 @dataclass(frozen=True)
@@ -289,7 +286,7 @@ def kept(path: Path, make: Callable[[], Preflight]) -> Preflight:
     try:
         told = json.loads(path.read_bytes())
         findings = tuple(Finding(**finding) for finding in told["findings"])
-        return Preflight(findings, told["replay"], told["attached"], told["seconds"])
+        return Preflight(findings, told["replay"], told["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         pass
     made = make()
@@ -297,7 +294,6 @@ def kept(path: Path, make: Callable[[], Preflight]) -> Preflight:
     told = {
         "findings": [finding.__dict__ for finding in made.findings],
         "replay": made.replay,
-        "attached": made.attached,
         "seconds": made.seconds,
     }
     path.write_text(json.dumps(told), encoding="utf-8")

@@ -186,7 +186,7 @@ def _preflight(runner: Runner, options: CommandOptions, progress: Progress) -> P
     """Find out beforehand what can be known of the command; say it."""
     updates = runner.question.preflight
     if not updates:
-        return Preflight((), runner.question.fit > 0, True, None)
+        return Preflight((), runner.question.fit > 0, None)
     folder = runner.first.folder.parent
     other = runner.place(Request("variant", 0)).address[:12]
     progress.message(f"preflight: four short runs of {updates} updates")
@@ -267,7 +267,7 @@ def _answer(
     return start.merged(judged).changed(
         arms=tuple(arms),
         differences=_differences(runner),
-        evidence=_evidence(runs, found, bool(asked.change or any(map(_injects, asked.control)))),
+        evidence=_evidence(runner, runs, bool(asked.change or any(map(_injects, asked.control)))),
         preflight=tuple(
             FindingEntry(check=finding.check, passed=finding.passed, text=finding.text)
             for finding in found.findings
@@ -295,11 +295,12 @@ def _injects(control: str) -> bool:
     return not control.startswith("args:")
 
 
-def _evidence(runs: Sequence[Run], found: Preflight, injected: bool) -> str:
+def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
     """Name the level of evidence that was reached."""
+    inside = Told.of(runner.first.folder).main is not None
     if runs and all(run.outcome.loss_known for run in runs):
         return "with controls" if injected else "with replay"
-    return "with counters" if found.attached else "metric only"
+    return "with counters" if inside else "metric only"
 
 
 def _lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:

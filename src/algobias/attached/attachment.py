@@ -1,0 +1,190 @@
+"""The attachment: everything that sits inside of a training run, put together."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+
+from algobias.attached.calls import Calls
+from algobias.attached.capture.backwards import Backwards
+from algobias.attached.capture.recorder import Recorder
+from algobias.attached.events import Counters, End, Refused, Start
+from algobias.attached.journal import Journal
+from algobias.attached.listener import Listener
+from algobias.attached.orders import Orders
+from algobias.attached.patch import replace
+from algobias.attached.steps import Steps
+from algobias.attached.trained import Trained
+
+COUNTED_EVERY = 100
+"""Updates from one line of counters to the next."""
+
+
+class Attachment(Listener):
+    """Sit inside of a run: see its steps, calls and backward passes, and do what the orders say.
+
+    Args:
+        orders: What to do.
+        journal: Where to write what happens.
+    """
+
+    def __init__(self, orders: Orders, journal: Journal) -> None:
+        self.orders, self.journal = orders, journal
+        self.listeners: list[Listener] = []
+        self.trained = Trained()
+        self.recorder = Recorder()
+        self.steps = Steps(self.listeners)
+        self.calls = Calls(self.trained, self.recorder, self.listeners)
+        self.backwards = Backwards(self.calls, self.recorder, self.steps.backward_ended)
+        self._non_finite = 0
+        self._ended = False
+        self._pid = os.getpid()
+
+    def install(self) -> None:
+        """Put everything in its place."""
+        self.listeners += [self.trained, self]
+        self.steps.after_update = self.updated
+        self.steps.install()
+        self.calls.install()
+        self.backwards.install()
+        self._install_users_of_gradients()
+        atexit.register(self.end, "exit")
+        os.register_at_fork(after_in_child=self._forked)
+        self.started()
+
+    def started(self, parent: int | None = None) -> None:
+        """Tell that this process is there."""
+        rank = os.environ.get("RANK", "0")
+        self.journal.write(
+            Start(
+                update=self.steps.updates,
+                pid=os.getpid(),
+                rank=int(rank) if rank.isdecimal() else 0,
+                argv=tuple(getattr(sys, "argv", ())),
+                torch=torch.__version__,
+                threads=torch.get_num_threads(),
+                parent=parent,
+            )
+        )
+
+    def _forked(self) -> None:
+        self._ended = False
+
+    def ensure_started(self) -> None:
+        """Tell that a forked child is there, once it does something worth telling."""
+        if self._pid != os.getpid():
+            parent, self._pid = self._pid, os.getpid()
+            self.started(parent)
+
+    def refuse(self, what: str, why: str) -> None:
+        """Tell that something is not done."""
+        self.ensure_started()
+        self.journal.write(Refused(self.steps.updates, what, why))
+
+    # -- moments ---------------------------------------------------------------------------------------------
+
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer work undisturbed."""
+        self.recorder.stop()
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Record again, where somebody wants what comes."""
+        self.recorder.next_step()
+        self.record_if_wanted()
+
+    def record_if_wanted(self) -> None:
+        """Record from here on, or stop: as somebody wants it."""
+        if self.backwards.wanted():
+            self.recorder.start()
+        else:
+            self.recorder.stop()
+
+    def updated(self) -> None:
+        """Write counters now and then; end where that was ordered."""
+        self.ensure_started()
+        if self.steps.updates % COUNTED_EVERY == 0:
+            self.count()
+        if self.orders.stop_after is not None and self.steps.updates >= self.orders.stop_after:
+            self.end("stop_after")
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            # Not SystemExit: the script would go on to save, evaluate or retry.
+            os._exit(0)
+
+    def count(self) -> None:
+        """Write the counters as they are."""
+        self._non_finite += self.backwards.non_finite()
+        steps = self.steps
+        self.journal.write(Counters(steps.updates, steps.lr, steps.steps, steps.skipped, self._non_finite))
+
+    def end(self, reason: Literal["exit", "stop_after"]) -> None:
+        """Write how the run ended, once."""
+        if self._ended or (self._pid != os.getpid() and not self.journal.begun):
+            return
+        self._ended = True
+        self.recorder.stop()
+        for listener in self.listeners:
+            listener.at_end()
+        if self.steps.steps:
+            self.count()
+        updates = self.steps.updates
+        self.journal.write(End(updates, updates, self.trained.fingerprint(), reason))
+
+    # -- who uses gradients ----------------------------------------------------------------------------------
+
+    def _install_users_of_gradients(self) -> None:
+        clip = torch.nn.utils.clip_grad
+        for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
+            for place in (torch.nn.utils, clip):
+                if hasattr(place, name):
+                    replace(place, name, self._clipping(getattr(place, name)))
+        scaler = torch.amp.GradScaler
+        replace(scaler, "unscale_", self._unscaling(scaler.unscale_))
+        replace(scaler, "step", self._stepping(scaler.step))
+        replace(scaler, "scale", self._scaling(scaler.scale))
+
+    def _clipping(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def clip(*args: Any, **options: Any) -> Any:
+            with torch.no_grad():
+                self.steps.gradients_used()
+            self.steps.clipped = True
+            return original(*args, **options)
+
+        return clip
+
+    def _unscaling(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def unscale_(scaler: torch.amp.GradScaler, *args: Any, **options: Any) -> Any:
+            if self.steps.fresh and scaler.is_enabled():
+                with torch.no_grad():
+                    self.steps.gradients_used(scaler.get_scale())
+            return original(scaler, *args, **options)
+
+        return unscale_
+
+    def _stepping(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def step(scaler: torch.amp.GradScaler, *args: Any, **options: Any) -> Any:
+            if not scaler.is_enabled():
+                return original(scaler, *args, **options)
+            with self.steps.scaled_step():
+                return original(scaler, *args, **options)
+
+        return step
+
+    def _scaling(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def scale(scaler: torch.amp.GradScaler, *args: Any, **options: Any) -> Any:
+            if not self.recorder.recording:
+                return original(scaler, *args, **options)
+            bound = functools.partial(original, scaler)
+            return self.recorder.whole("scale", bound, "torch.amp.GradScaler.scale", args, options)
+
+        return scale

@@ -1,0 +1,99 @@
+"""Calls of modules from outside of any module, seen at ``nn.Module.__call__``."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from algobias.attached.capture.recorder import Recorder
+from algobias.attached.listener import Listener
+from algobias.attached.trained import Trained
+
+
+class Calls:
+    """Tell listeners of the outermost calls of modules, and let them be recorded.
+
+    The class attribute is replaced once, for good: a subclass looks it up anew at each change, and global module
+    hooks would not see named arguments. Only the thread that installs it is listened to.
+
+    Args:
+        trained: Knows which modules are trained.
+        recorder: Records calls while it is recording.
+        listeners: Told of every outermost call, in this order.
+
+    Attributes:
+        inside: Whether the script is inside of a call, of a backward pass, or of something of ours.
+    """
+
+    def __init__(self, trained: Trained, recorder: Recorder, listeners: Sequence[Listener]) -> None:
+        self.trained, self.recorder, self.listeners = trained, recorder, listeners
+        self.inside = False
+        self.thread = threading.get_ident()
+
+    def install(self) -> None:
+        """Replace ``nn.Module.__call__`` by one that also tells of calls."""
+        original: Callable[..., Any] = nn.Module.__call__
+        is_compiling = torch.compiler.is_compiling
+        calls = self
+
+        @functools.wraps(original)
+        def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
+            if is_compiling() or calls.inside:
+                return original(module, *args, **options)
+            return calls.outermost(original, module, args, options)
+
+        nn.Module.__call__ = _wrapped_call_impl  # type: ignore[method-assign]
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Tell nobody of what is called inside."""
+        before, self.inside = self.inside, True
+        try:
+            yield
+        finally:
+            self.inside = before
+
+    def outermost(
+        self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """Carry out a call that is not inside of another."""
+        if threading.get_ident() != self.thread:
+            return original(module, *args, **options)
+        self.inside = True
+        try:
+            if not torch.is_grad_enabled():
+                return self._without_gradients(original, module, args, options)
+            for listener in self.listeners:
+                listener.training_call(module)
+            if not self.recorder.recording:
+                return original(module, *args, **options)
+            kind = type(module)
+            return self.recorder.whole(
+                "module",
+                functools.partial(original, module),
+                f"{kind.__module__}.{kind.__qualname__}",
+                args,
+                options,
+                module,
+            )
+        finally:
+            self.inside = False
+
+    def _without_gradients(
+        self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        with ExitStack() as stack:
+            if self.recorder.recording and self.recorder.stop():
+                stack.callback(self.recorder.start)
+            if self.trained.contains(module):
+                for listener in self.listeners:
+                    context = listener.evaluation(module)
+                    if context is not None:
+                        stack.enter_context(context)
+            return original(module, *args, **options)

@@ -1,0 +1,1 @@
+"""Capture: what made a loss, remembered while a script runs, and done again to the last bit."""

@@ -1,0 +1,38 @@
+"""The journal of a process: its events, written line by line to a file of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from algobias.attached.events import Event, as_line
+
+
+class Journal:
+    """Write the events of this process, and of children forked from it, each to the file of its number.
+
+    A line is handed to the operating system whole, in one call, before training goes on: a kill at any moment
+    leaves whole lines.
+
+    Args:
+        folder: Where the files go; made if need be.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._pid = 0
+        self._file = -1
+
+    def write(self, event: Event) -> None:
+        """Append one event."""
+        if self._pid != os.getpid():  # the first event of all, or of a forked child
+            self.folder.mkdir(parents=True, exist_ok=True)
+            path = self.folder / f"events-{os.getpid()}.jsonl"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._pid = os.getpid()
+        os.write(self._file, as_line(event).encode("utf-8"))
+
+    @property
+    def begun(self) -> bool:
+        """Whether this very process has written anything."""
+        return self._pid == os.getpid()

@@ -1,0 +1,52 @@
+"""What can be listened to: the moments of a training run, seen from inside of a script nobody edited."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+    from torch.optim import Optimizer
+
+
+class Listener:
+    """A listener to the moments of a run; each method does nothing unless it is overridden.
+
+    In the order in which they come: ``training_call`` (forward), ``after_backward``, ``gradients``,
+    ``final_gradients``, ``before_step``, ``after_step``; ``evaluation`` at any time between.
+    """
+
+    def training_call(self, module: nn.Module) -> None:
+        """The script is about to call a module, itself inside of none, with gradients."""
+
+    def evaluation(self, module: nn.Module) -> AbstractContextManager[None] | None:
+        """The script is about to call a trained module without gradients; a context is put around it."""
+        return None
+
+    def after_backward(self) -> None:
+        """A backward pass of the script's has ended."""
+
+    def gradients(self, scale: float) -> None:
+        """All backward passes of a step have ended, and nobody has touched their gradients.
+
+        Args:
+            scale: By which the loss was multiplied for the sake of half precision.
+        """
+
+    def final_gradients(self, optimizer: Optimizer) -> bool:
+        """An optimizer is about to use the gradients as they are now, unscaled and clipped.
+
+        Returns:
+            Whether they are withheld: the step then does nothing, and counts for none.
+        """
+        return False
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """An optimizer is about to step; inner ones of a wrapper come after it, before it has stepped."""
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """The outermost optimizer has stepped."""
+
+    def at_end(self) -> None:
+        """The process is about to end."""

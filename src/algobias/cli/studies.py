@@ -59,7 +59,9 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
 
 
 def _kind(spec: Mapping[str, Any]) -> str:
-    """``audit``, or what a study of an audit is."""
+    """``audit``, ``run`` of a command, or what a study of an audit is."""
+    if "command" in spec:
+        return "run"
     return "control" if "control_of" in spec else "explain" if "explain_of" in spec else "audit"
 
 

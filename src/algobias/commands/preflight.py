@@ -235,12 +235,16 @@ def _differ(plain: _Short, variant: _Short) -> Iterator[Finding]:
 
 
 def _replay(probed: _Short) -> tuple[bool, Finding]:
+    """Whether the training loss can be measured inside."""
     refused = next((event for event in probed.told.refusals if event.what in ("replay", "capture")), None)
     if refused is not None:
         return False, Finding("replay", None, f"the training loss cannot be measured: {refused.why}")
-    return probed.result.well, Finding(
-        "replay", probed.result.well, "losses and gradients are replayed exactly"
-    )
+    if not probed.result.well:
+        return False, Finding("replay", None, "the measured run failed: the training loss is not measured")
+    if not probed.told.losses():
+        text = "no evaluation came so soon: the first whole run tells whether the training loss can be measured"
+        return True, Finding("replay", None, text)
+    return True, Finding("replay", True, "losses and gradients are replayed exactly")
 
 
 def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

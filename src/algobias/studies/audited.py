@@ -87,6 +87,12 @@ def _unfit(row: StudyRow) -> BadInput | None:
     """Why nothing can be begun with an audit, or None."""
     if row.result is None:
         return BadInput("study", row.id, "a finished audit: run its command again to the end")
+    if "command" in row.spec:
+        return BadInput(
+            "study",
+            f"{row.id} (of a command)",
+            "an audit of a task; of a command, run it again with --control: 'sam:0.05', or 'args: --lr=1e-3'",
+        )
     answer = read_archive(row).answer
     shown = f"{row.id} ({answer.verdict})"
     if answer.verdict not in GAPS or answer.aa:

@@ -105,7 +105,8 @@ def run_command(
         options.slots, deadline=None if options.max_time is None else study.started + options.max_time
     )
     runner = Runner(question, store, "", slots, study.progress, measured=False, keep=options.keep)
-    study.begin(command_id(runner), {**question.model_dump(mode="json"), "task": question.shown_command()})
+    told = {"task": question.shown_command(), "change": list(question.spelled_change)}
+    study.begin(command_id(runner), {**question.model_dump(mode="json"), **told})
     runner.study = study.id
     with study.at_work(question.question(), question.shown_command(), question.looks[0], question.tolerance):
         found = _preflight(runner, options, study.progress)
@@ -118,6 +119,7 @@ def run_command(
             measured=found.replay and question.loss_source is None,
             keep=options.keep,
         )
+        study.progress.message(_expected(runner))
         tolerance, why = _tolerance(runner)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
         decays, seen = _decays(runner)
@@ -200,6 +202,25 @@ def _preflight(runner: Runner, options: CommandOptions, progress: Progress) -> P
             f"preflight ({first.check})", first.text, "a command without such findings; --force goes on"
         )
     return found
+
+
+def _expected(runner: Runner) -> str:
+    """Carry out the baseline's first run, and say what the study will take by it."""
+    (run,) = runner.carry_out([Request("baseline", 0)])
+    asked, each = runner.question, run.outcome.cost.seconds
+    fewest, most = (look * len(asked.arms) for look in (asked.looks[0], asked.looks[-1]))
+    places = runner.slots.places
+    times = [count / places * each for count in (fewest, most)]
+    return (
+        f"one run takes {each:.3g} s: the first look about {_spoken(times[0])} ({fewest} runs, {places} at a "
+        f"time), all looks at most {_spoken(times[1])}"
+    )
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _tolerance(runner: Runner) -> tuple[float, str]:

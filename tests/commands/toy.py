@@ -15,10 +15,11 @@ parser.add_argument("--fail", type=float, default=0.0)
 parser.add_argument("--out", default=None)
 options = parser.parse_args()
 
-random.seed(options.seed)
-level = random.gauss(0, 0.3)
-own = random.gauss(0, 0.05)
-if random.random() < options.fail:
+# A private generator: what shifts seeds of the global ones does not reach it.
+generator = random.Random(options.seed)
+level = generator.gauss(0, 0.3)
+own = generator.gauss(0, 0.05)
+if generator.random() < options.fail:
     sys.exit("CUDA out of memory")
 history = []
 for update in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):

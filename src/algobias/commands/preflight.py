@@ -242,7 +242,7 @@ def _replay(probed: _Short) -> tuple[bool, Finding]:
     if not probed.result.well:
         return False, Finding("replay", None, "the measured run failed: the training loss is not measured")
     if not probed.told.losses():
-        text = "no evaluation came so soon: the first whole run tells whether the training loss can be measured"
+        text = "no evaluation came so soon: the first whole run tells whether losses can be measured"
         return True, Finding("replay", None, text)
     return True, Finding("replay", True, "losses and gradients are replayed exactly")
 

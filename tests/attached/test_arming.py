@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attached.scripts import CLASSIFIER, HEAD, run
 
-from algobias.attached.events import Counters, Refused, Start
+from algobias.attached.events import Counters, Start
 
 
 def test_the_run_is_the_plain_run(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_models_and_optimizers_are_pickled_and_copied(tmp_path: Path) -> None:
     source = CLASSIFIER + (
         "import copy, pickle, io\n"
         "copy.deepcopy((net, optimizer)); pickle.loads(pickle.dumps((net, optimizer)))\n"
-        "pickle.loads(pickle.dumps([torch.manual_seed, torch.nn.utils.clip_grad_norm_, torch.autograd.backward]))\n"
+        "pickle.loads(pickle.dumps([torch.nn.utils.clip_grad_norm_, torch.autograd.backward]))\n"
         "buffer = io.BytesIO(); torch.save((net, optimizer, torch.amp.GradScaler('cpu')), buffer)\n"
         "print(b'algobias' in buffer.getvalue())\n"
     )
@@ -177,4 +177,4 @@ def test_spawned_and_forked_children_write_files_of_their_own(tmp_path: Path) ->
     ran = run(tmp_path, source)
     assert ran.out == "0\n0\n", ran.err
     assert len(ran.events.processes) == 3
-    assert sorted(process.updates for process in ran.events.processes)[1:] == [3, 3] or ran.events.of(Refused)
+    assert sorted(process.updates for process in ran.events.processes) == [0, 3, 3]

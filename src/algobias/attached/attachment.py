@@ -16,11 +16,12 @@ from algobias.attached.calls import Calls
 from algobias.attached.capture.backwards import Backwards
 from algobias.attached.capture.recorder import Recorder
 from algobias.attached.events import Counters, End, Refused, Start
+from algobias.attached.fit.loss import FitLoss
 from algobias.attached.journal import Journal
 from algobias.attached.levers.base import Injected
 from algobias.attached.levers.registry import injected
 from algobias.attached.listener import Listener
-from algobias.attached.orders import Orders
+from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
 from algobias.attached.steps import Steps
 from algobias.attached.trained import Trained
@@ -77,6 +78,8 @@ class Attachment(Listener):
             except BadInput as error:
                 self._misspelt.append((spelling, error))
         self.listeners += self.levers
+        if self.orders.fit is not None or self.orders.replay:
+            self.listeners.append(FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay))
 
     def started(self, parent: int | None = None) -> None:
         """Tell that this process is there."""

@@ -1,4 +1,4 @@
-"""Functions that ``torch.compile`` makes: called and recorded as a whole, and never compiled together with us."""
+"""Functions that ``torch.compile`` makes: called and recorded as a whole, never compiled together with us."""
 
 from __future__ import annotations
 

@@ -72,6 +72,14 @@ class Backwards:
 
         torch.autograd.backward = backward
 
+    def quietly(self, *args: Any, **options: Any) -> None:
+        """Go back through a graph of ours; under a mode of the script's, torch's own comes back to the new one."""
+        before, self._inside = self._inside, True
+        try:
+            self.original(*args, **options)
+        finally:
+            self._inside = before
+
     def wanted(self) -> bool:
         """Whether somebody wants the next pass."""
         return self.recorder.why_not is None and any(taker.wants() for taker in self.takers)
@@ -153,7 +161,7 @@ class Backwards:
 
 
 def leaves_of(roots: Sequence[Tensor]) -> list[Tensor]:
-    """The leaves that a backward pass from the roots adds a gradient to, as far as torch's graph shows them."""
+    """The leaves that a backward pass from the roots reaches, as far as torch's graph shows them."""
     found: dict[int, Tensor] = {}
     waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
     seen = set(waiting)

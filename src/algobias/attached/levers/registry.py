@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from algobias.attached.levers.accumulate import Accumulate
 from algobias.attached.levers.base import Injected, Options
 from algobias.attached.levers.clip import Clip
+from algobias.attached.levers.delay import Delay
+from algobias.attached.levers.ema import WeightAverage
 from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
 from algobias.attached.levers.sam import SharpnessAware
 from algobias.errors import BadInput, unknown_name
@@ -15,8 +18,12 @@ if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
 
 LEVERS: dict[str, type[Injected]] = {
-    lever.name: lever for lever in (Rate, WeightDecay, Warmup, Clip, SharpnessAware)
+    lever.name: lever
+    for lever in (Rate, WeightDecay, Warmup, Clip, Accumulate, Delay, SharpnessAware, WeightAverage)
 }
+
+APART = (("sam", "delay"), ("sam", "accumulate"), ("delay", "accumulate"))
+"""Levers that cannot be injected together."""
 
 _PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
 """The sign between levers, not that of an exponent."""
@@ -32,7 +39,13 @@ def injected(spelling: str, run: Attachment) -> list[Injected]:
     Raises:
         BadInput: A lever that cannot be injected, an unknown option, a value out of range.
     """
-    return [_single(part, run) for part in _PLUS.split(spelling)]
+    parts = _PLUS.split(spelling)
+    names = {part.partition(":")[0] for part in parts}
+    names |= {lever.name for lever in run.levers}
+    for first, other in APART:
+        if {first, other} <= names:
+            raise BadInput("lever", spelling, f"one of {first} and {other}: they act on each other's passes")
+    return [_single(part, run) for part in parts]
 
 
 def _single(spelling: str, run: Attachment) -> Injected:

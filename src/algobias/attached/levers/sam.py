@@ -103,7 +103,7 @@ class SharpnessAware(Injected):
                         )
                 for each in passes:
                     with undone(modules), torch.enable_grad():
-                        run_again(each, self.run.backwards.original)
+                        run_again(each, self.run.backwards.quietly)
             finally:
                 for weight, value in kept:
                     weight.data.copy_(value)

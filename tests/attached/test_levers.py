@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from attached.scripts import HEAD, run
 
 from algobias.attached.events import Counters
+from attached.scripts import HEAD, run
 
 LOOP = (
     HEAD
@@ -65,10 +65,10 @@ EDITS = {
         training=TRAIN.replace("optimizer", "clip_by_norm(net.parameters(), 0.5); optimizer"),
     ),
     "accumulate:2": loop(
-        training="if step % 2: optimizer.zero_grad = lambda: None\n"
-        "    else: type(optimizer).zero_grad(optimizer)\n"
+        before="clear, optimizer.zero_grad = optimizer.zero_grad, lambda: None",
+        training="if step % 2 == 0: clear()\n"
         "    (F.cross_entropy(net(X[rows]), Y[rows]) / 2).backward()\n"
-        "    if step % 2: optimizer.step()"
+        "    if step % 2: optimizer.step()",
     ),
     "delay:2": loop(
         before="delayed = DelayedGradients(optimizer, 2)",

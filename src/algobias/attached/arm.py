@@ -41,6 +41,11 @@ def arm() -> None:
     when_imported("torch", _attach)
 
 
+def is_ordered() -> bool:
+    """Whether whoever started this process has ordered anything."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def attachment() -> Attachment | None:
     """What sits inside of this process; None: nothing does, or torch has not been imported."""
     return _Armed.attachment

@@ -15,12 +15,13 @@ from algobias.attached import compiled
 from algobias.attached.calls import Calls
 from algobias.attached.capture.backwards import Backwards
 from algobias.attached.capture.recorder import Recorder
-from algobias.attached.events import Counters, End, Refused, Start
+from algobias.attached.events import Counters, End, Metric, Refused, Start, TrainLoss
 from algobias.attached.fit.loss import FitLoss
 from algobias.attached.journal import Journal
 from algobias.attached.levers.base import Injected
 from algobias.attached.levers.registry import injected
 from algobias.attached.listener import Listener
+from algobias.attached.metrics import taps
 from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
 from algobias.attached.steps import Steps
@@ -65,6 +66,8 @@ class Attachment(Listener):
         self._inject()
         atexit.register(self.end, "exit")
         os.register_at_fork(after_in_child=self._forked)
+        if self.orders.metrics:
+            taps.install(self.heard)
         self.started()
         for spelling, error in self._misspelt:
             self.refuse(spelling, str(error))
@@ -112,6 +115,19 @@ class Attachment(Listener):
         """Tell that something is not done."""
         self.ensure_started()
         self.journal.write(Refused(self.steps.updates, what, why))
+
+    def heard(self, name: str, value: float, source: str, step: float | None) -> None:
+        """Tell of a number that the script told a logger."""
+        self.ensure_started()
+        self.journal.write(Metric(self.steps.updates, name, value, source, step))
+
+    def reported(self, test_metric: float | None, train_loss: float | None) -> None:
+        """Tell what the script reports itself."""
+        if test_metric is not None:
+            self.heard("test_metric", test_metric, "report", None)
+        if train_loss is not None:
+            self.ensure_started()
+            self.journal.write(TrainLoss(self.steps.updates, train_loss, None, None, None, exact=False))
 
     # -- moments ---------------------------------------------------------------------------------------------
 

@@ -73,7 +73,7 @@ class Backwards:
         torch.autograd.backward = backward
 
     def quietly(self, *args: Any, **options: Any) -> None:
-        """Go back through a graph of ours; under a mode of the script's, torch's own comes back to the new one."""
+        """Go back through a graph of ours: torch's own comes back to the new one under a script's mode."""
         before, self._inside = self._inside, True
         try:
             self.original(*args, **options)

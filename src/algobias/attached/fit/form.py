@@ -1,4 +1,4 @@
-"""The form of a backward pass: what it does, without its data; passes of one form can take each other's data."""
+"""The form of a backward pass: what it does, without its data. Passes of one form can take each other's."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ Arguments: TypeAlias = dict[Operation, tuple[Any, dict[str, Any]]]
 
 
 def arguments_with(form: Form, constants: Sequence[Constant]) -> Arguments:
-    """The arguments of a form's operations, with kept constants in place of its own; nothing is dropped out."""
+    """The arguments of a form's operations, with kept constants for its own; nothing is dropped out."""
     kept: Iterator[Constant] = iter(constants)
 
     def given(leaf: object) -> object:

@@ -39,8 +39,8 @@ GROWTH = 1.02
 class FitLoss(Listener):
     """Capture the first passes of training, and take the loss on them, or on others' data, at evaluations.
 
-    An evaluation is a call of a trained module without gradients; the loss is taken at the first one after every
-    stretch of training, in evaluation mode, and whatever that changes is put back.
+    An evaluation is a call of a trained module without gradients; the loss is taken at the first one after
+    every stretch of training, in evaluation mode, and whatever that changes is put back.
 
     Args:
         orders: What to keep, and what to use.

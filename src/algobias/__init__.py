@@ -12,6 +12,7 @@ from algobias.lazy import attributes_from
 
 if TYPE_CHECKING:
     from algobias.api import audit, compare, control, explain, lab
+    from algobias.attached import attach, report
     from algobias.components import (
         EMA,
         SAM,
@@ -51,6 +52,7 @@ __all__ = [
     "ShiftedMomentum",
     "Task",
     "Training",
+    "attach",
     "audit",
     "clip_by_norm",
     "compare",
@@ -59,6 +61,7 @@ __all__ = [
     "ghost_batch_norm",
     "lab",
     "measure",
+    "report",
     "selftest",
 ]
 
@@ -66,6 +69,7 @@ __getattr__ = attributes_from(
     __name__,
     {
         "algobias.api": ("audit", "compare", "control", "explain", "lab"),
+        "algobias.attached": ("attach", "report"),
         "algobias.components": (
             "EMA",
             "SAM",

@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from attached.scripts import CLASSIFIER, HEAD, run
 
-from algobias.attached.events import Counters, Refused, Start
+from algobias.attached.events import Counters, Start
+from attached.scripts import CLASSIFIER, HEAD, run
 
 
 def test_the_run_is_the_plain_run(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_models_and_optimizers_are_pickled_and_copied(tmp_path: Path) -> None:
     source = CLASSIFIER + (
         "import copy, pickle, io\n"
         "copy.deepcopy((net, optimizer)); pickle.loads(pickle.dumps((net, optimizer)))\n"
-        "pickle.loads(pickle.dumps([torch.manual_seed, torch.nn.utils.clip_grad_norm_, torch.autograd.backward]))\n"
+        "pickle.loads(pickle.dumps([torch.nn.utils.clip_grad_norm_, torch.autograd.backward]))\n"
         "buffer = io.BytesIO(); torch.save((net, optimizer, torch.amp.GradScaler('cpu')), buffer)\n"
         "print(b'algobias' in buffer.getvalue())\n"
     )
@@ -102,7 +102,8 @@ def test_steps_inside_of_steps_count_once(tmp_path: Path) -> None:
     source = HEAD + (
         "class Outer(torch.optim.Optimizer):\n"
         "    def __init__(self, base):\n"
-        "        super().__init__(base.param_groups, {}); self.base = base; self.param_groups = base.param_groups\n"
+        "        super().__init__(base.param_groups, {})\n"
+        "        self.base = base; self.param_groups = base.param_groups\n"
         "    def step(self, closure=None):\n"
         "        self.base.step(); self.base.step()\n"
         "net = nn.Linear(12, 4); optimizer = Outer(torch.optim.SGD(net.parameters(), 0.1))\n"
@@ -135,7 +136,8 @@ def test_skipped_steps_and_losses_that_are_not_finite_are_counted(tmp_path: Path
         "scaler = torch.amp.GradScaler('cpu')\n"
         "for step in range(6):\n"
         "    optimizer.zero_grad(); factor = float('inf') if step == 3 else 1\n"
-        "    scaler.scale(factor * net(X).square().sum()).backward(); scaler.step(optimizer); scaler.update()\n"
+        "    scaler.scale(factor * net(X).square().sum()).backward()\n"
+        "    scaler.step(optimizer); scaler.update()\n"
     )
     counters = run(tmp_path, source).events.of(Counters)[-1]
     assert (counters.steps, counters.skipped, counters.non_finite) == (5, 1, 1)
@@ -171,10 +173,11 @@ def test_spawned_and_forked_children_write_files_of_their_own(tmp_path: Path) ->
         "    for step in range(3): net(X).sum().backward(); optimizer.step()\n"
         "if __name__ == '__main__':\n"
         "    for method in ('fork', 'spawn'):\n"
-        "        child = multiprocessing.get_context(method).Process(target=train); child.start(); child.join()\n"
+        "        child = multiprocessing.get_context(method).Process(target=train)\n"
+        "        child.start(); child.join()\n"
         "        print(child.exitcode)\n"
     )
     ran = run(tmp_path, source)
     assert ran.out == "0\n0\n", ran.err
     assert len(ran.events.processes) == 3
-    assert sorted(process.updates for process in ran.events.processes)[1:] == [3, 3] or ran.events.of(Refused)
+    assert sorted(process.updates for process in ran.events.processes) == [0, 3, 3]

@@ -11,6 +11,7 @@ from algobias.attached.arrival import when_imported
 from algobias.attached.journal import Journal
 from algobias.attached.orders import VARIABLE, Orders, read_orders
 from algobias.attached.seeds import SeedOffset
+from algobias.attached.tracebacks import install as strip_tracebacks
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
@@ -40,6 +41,11 @@ def arm() -> None:
     when_imported("torch", _attach)
 
 
+def is_ordered() -> bool:
+    """Whether whoever started this process has ordered anything."""
+    return bool(os.environ.get(VARIABLE))
+
+
 def attachment() -> Attachment | None:
     """What sits inside of this process; None: nothing does, or torch has not been imported."""
     return _Armed.attachment
@@ -49,6 +55,7 @@ def _attach(torch: ModuleType) -> None:
     orders = _Armed.orders
     if orders is None:
         return
+    strip_tracebacks()
     from algobias.attached.attachment import Attachment
     from algobias.attached.events import Refused
 

@@ -11,16 +11,22 @@ from typing import Any, Literal
 
 import torch
 
+from algobias.attached import compiled
 from algobias.attached.calls import Calls
 from algobias.attached.capture.backwards import Backwards
 from algobias.attached.capture.recorder import Recorder
-from algobias.attached.events import Counters, End, Refused, Start
+from algobias.attached.events import Counters, End, Metric, Refused, Start, TrainLoss
+from algobias.attached.fit.loss import FitLoss
 from algobias.attached.journal import Journal
+from algobias.attached.levers.base import Injected
+from algobias.attached.levers.registry import injected
 from algobias.attached.listener import Listener
-from algobias.attached.orders import Orders
+from algobias.attached.metrics import taps
+from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
 from algobias.attached.steps import Steps
 from algobias.attached.trained import Trained
+from algobias.errors import BadInput
 
 COUNTED_EVERY = 100
 """Updates from one line of counters to the next."""
@@ -37,6 +43,8 @@ class Attachment(Listener):
     def __init__(self, orders: Orders, journal: Journal) -> None:
         self.orders, self.journal = orders, journal
         self.listeners: list[Listener] = []
+        self.levers: list[Injected] = []
+        self._misspelt: list[tuple[str, BadInput]] = []
         self.trained = Trained()
         self.recorder = Recorder()
         self.steps = Steps(self.listeners)
@@ -53,10 +61,28 @@ class Attachment(Listener):
         self.steps.install()
         self.calls.install()
         self.backwards.install()
+        compiled.install(self.calls, self.recorder)
         self._install_users_of_gradients()
+        self._inject()
         atexit.register(self.end, "exit")
         os.register_at_fork(after_in_child=self._forked)
+        if self.orders.metrics:
+            taps.install(self.heard)
         self.started()
+        for spelling, error in self._misspelt:
+            self.refuse(spelling, str(error))
+        self.record_if_wanted()
+
+    def _inject(self) -> None:
+        spellings = (*self.orders.levers, *(("sam:0",) if self.orders.null_control else ()))
+        for spelling in spellings:
+            try:
+                self.levers += injected(spelling, self)
+            except BadInput as error:
+                self._misspelt.append((spelling, error))
+        self.listeners += self.levers
+        if self.orders.fit is not None or self.orders.replay:
+            self.listeners.append(FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay))
 
     def started(self, parent: int | None = None) -> None:
         """Tell that this process is there."""
@@ -81,11 +107,27 @@ class Attachment(Listener):
         if self._pid != os.getpid():
             parent, self._pid = self._pid, os.getpid()
             self.started(parent)
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:  # its children skip atexit
+                util.Finalize(None, self.end, args=("exit",), exitpriority=0)
 
     def refuse(self, what: str, why: str) -> None:
         """Tell that something is not done."""
         self.ensure_started()
         self.journal.write(Refused(self.steps.updates, what, why))
+
+    def heard(self, name: str, value: float, source: str, step: float | None) -> None:
+        """Tell of a number that the script told a logger."""
+        self.ensure_started()
+        self.journal.write(Metric(self.steps.updates, name, value, source, step))
+
+    def reported(self, test_metric: float | None, train_loss: float | None) -> None:
+        """Tell what the script reports itself."""
+        if test_metric is not None:
+            self.heard("test_metric", test_metric, "report", None)
+        if train_loss is not None:
+            self.ensure_started()
+            self.journal.write(TrainLoss(self.steps.updates, train_loss, None, None, None, exact=False))
 
     # -- moments ---------------------------------------------------------------------------------------------
 
@@ -121,6 +163,8 @@ class Attachment(Listener):
         """Write the counters as they are."""
         self._non_finite += self.backwards.non_finite()
         steps = self.steps
+        for lever in self.levers:
+            lever.tell()
         self.journal.write(Counters(steps.updates, steps.lr, steps.steps, steps.skipped, self._non_finite))
 
     def end(self, reason: Literal["exit", "stop_after"]) -> None:
@@ -141,9 +185,10 @@ class Attachment(Listener):
     def _install_users_of_gradients(self) -> None:
         clip = torch.nn.utils.clip_grad
         for name in ("clip_grad_norm_", "clip_grad_value_", "clip_grads_with_norm_"):
-            for place in (torch.nn.utils, clip):
-                if hasattr(place, name):
-                    replace(place, name, self._clipping(getattr(place, name)))
+            if hasattr(clip, name):
+                clipping = self._clipping(getattr(clip, name))
+                replace(clip, name, clipping)
+                replace(torch.nn.utils, name, clipping)
         scaler = torch.amp.GradScaler
         replace(scaler, "unscale_", self._unscaling(scaler.unscale_))
         replace(scaler, "step", self._stepping(scaler.step))

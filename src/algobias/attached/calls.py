@@ -19,8 +19,8 @@ from algobias.attached.trained import Trained
 class Calls:
     """Tell listeners of the outermost calls of modules, and let them be recorded.
 
-    The class attribute is replaced once, for good: a subclass looks it up anew at each change, and global module
-    hooks would not see named arguments. Only the thread that installs it is listened to.
+    The class attribute is replaced once, for good: every subclass looks it up anew after a change, and global
+    module hooks would not see named arguments. Only the thread that installs it is listened to.
 
     Args:
         trained: Knows which modules are trained.
@@ -52,12 +52,15 @@ class Calls:
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
-        """Tell nobody of what is called inside."""
+        """Tell nobody of what is called inside, and record nothing of it."""
         before, self.inside = self.inside, True
+        recording = self.recorder.recording and self.recorder.stop()
         try:
             yield
         finally:
             self.inside = before
+            if recording:
+                self.recorder.start()
 
     def outermost(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]

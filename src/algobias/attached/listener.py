@@ -14,7 +14,8 @@ class Listener:
     """A listener to the moments of a run; each method does nothing unless it is overridden.
 
     In the order in which they come: ``training_call`` (forward), ``after_backward``, ``gradients``,
-    ``final_gradients``, ``before_step``, ``after_step``; ``evaluation`` at any time between.
+    ``final_gradients``, ``before_step``,
+    ``step_ended``, ``after_step``; ``evaluation`` at any time between.
     """
 
     def training_call(self, module: nn.Module) -> None:
@@ -47,6 +48,12 @@ class Listener:
 
     def after_step(self, optimizer: Optimizer) -> None:
         """The outermost optimizer has stepped."""
+
+    def step_ended(self) -> None:
+        """The outermost step has ended, in whatever way: what was changed for it is put back."""
+
+    def without_one_gradient(self) -> None:
+        """An optimizer is about to step that takes any number of gradients in a step."""
 
     def at_end(self) -> None:
         """The process is about to end."""

@@ -50,8 +50,9 @@ class SeedOffset:
         replace(module, "manual_seed", shifted)
         replace(module.random, "manual_seed", shifted)
         for name in ("manual_seed", "manual_seed_all"):
-            for place in (module.cuda, module.cuda.random):
-                replace(place, name, self._shifting(getattr(place, name), self._whole))
+            on_gpus = self._shifting(getattr(module.cuda.random, name), self._whole)
+            replace(module.cuda.random, name, on_gpus)
+            replace(module.cuda, name, on_gpus)
 
     def _shifting(
         self, seeding: Callable[..., object], moved: Callable[[object], object]

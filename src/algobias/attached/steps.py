@@ -45,7 +45,7 @@ class Steps:
         self._main: weakref.ref[Optimizer] | None = None
         self._stack: list[tuple[int, CodeType]] = []
         self._withheld = False
-        self._scale: float | None = None
+        self._entered = 0
 
     def install(self) -> None:
         """Listen to all optimizers, there already or made later."""
@@ -69,9 +69,9 @@ class Steps:
     @contextmanager
     def scaled_step(self) -> Iterator[None]:
         """A step that a gradient scaler may leave out; put around it."""
-        before = self.steps
+        before = self._entered
         yield
-        if self.steps == before:
+        if self._entered == before:
             self.skipped += 1
 
     def _before(
@@ -79,8 +79,10 @@ class Steps:
     ) -> Arguments | None:
         wrapper = sys._getframe(1)
         nested = self._is_inside_of_a_step(wrapper)
-        if not nested:
-            self._stack.clear()  # of a step that ended with an exception nobody told
+        self._entered += 1
+        if not nested and self._stack:  # a step has ended with an exception
+            self._stack.clear()
+            self._end_step()
         self._stack.append((id(wrapper), wrapper.f_code))
         changed = None
         if not nested:
@@ -92,11 +94,15 @@ class Steps:
             listener.before_step(optimizer)
         if self._main is None or self._main() is None:
             self._main = weakref.ref(optimizer)
-        if self._main() is optimizer:
+        if self.is_main(optimizer):
             self.lr = _rate(optimizer)
         return changed
 
     def _use(self, optimizer: Optimizer) -> None:
+        if isinstance(optimizer, torch.optim.LBFGS):
+            for listener in self.listeners:
+                listener.without_one_gradient()
+            return
         self.gradients_used()
         for listener in self.listeners:
             if listener.final_gradients(optimizer):
@@ -124,14 +130,25 @@ class Steps:
     def _after(self, optimizer: Optimizer, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         if self._stack:
             self._stack.pop()
-        if self._stack or self._withheld:
+        if self._stack:
+            return
+        self._end_step()
+        if self._withheld:
             return
         self.steps += 1
         for listener in self.listeners:
             listener.after_step(optimizer)
-        if self._main is not None and self._main() is optimizer:
+        if self.is_main(optimizer):
             self.updates += 1
             self.after_update()
+
+    def _end_step(self) -> None:
+        for listener in reversed(self.listeners):
+            listener.step_ended()
+
+    def is_main(self, optimizer: Optimizer) -> bool:
+        """Whether it is the one whose steps are the updates."""
+        return self._main is not None and self._main() is optimizer
 
     def _is_inside_of_a_step(self, wrapper: FrameType) -> bool:
         if not self._stack:

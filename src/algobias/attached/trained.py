@@ -57,6 +57,10 @@ class Trained(Listener):
             self._steppable[module] = known
         return known
 
+    def stepped(self) -> list[Tensor]:
+        """The parameters of the optimizers that have stepped."""
+        return list(self._stepped.values())
+
     def roots(self) -> Iterator[nn.Module]:
         """The modules there still are."""
         for known in self._roots:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from algobias.attached.calls import Calls
 from algobias.attached.capture.check import SECOND, NotEqual, checked
-from algobias.attached.capture.graph import BackwardPass
+from algobias.attached.capture.graph import BackwardPass, operations_of
 from algobias.attached.capture.recorder import UNSEEN, Recorder, Unseen
 from algobias.attached.capture.tree import tensors
 
@@ -71,6 +71,14 @@ class Backwards:
             return backwards.seen_pass(args, options)
 
         torch.autograd.backward = backward
+
+    def quietly(self, *args: Any, **options: Any) -> None:
+        """Go back through a graph of ours: torch's own comes back to the new one under a script's mode."""
+        before, self._inside = self._inside, True
+        try:
+            self.original(*args, **options)
+        finally:
+            self._inside = before
 
     def wanted(self) -> bool:
         """Whether somebody wants the next pass."""
@@ -142,11 +150,31 @@ class Backwards:
             raise Unseen(SECOND)
         gradients = given.get("grad_tensors")
         inputs = given.get("inputs")
+        nodes = self.recorder.history_of(tuple(roots))
         return BackwardPass(
-            roots=self.recorder.history_of(tuple(roots)),
+            roots=nodes,
             gradients=None if gradients is None else _in_a_tuple(gradients),
             inputs=None if inputs is None else tuple(tensors(inputs)) or None,
+            reached=tuple(leaves_of(roots)),
+            escaped=self.recorder.escapes_into(operations_of(nodes)),
         )
+
+
+def leaves_of(roots: Sequence[Tensor]) -> list[Tensor]:
+    """The leaves that a backward pass from the roots reaches, as far as torch's graph shows them."""
+    found: dict[int, Tensor] = {}
+    waiting: list[Any] = [root.grad_fn for root in roots if root.grad_fn is not None]
+    seen = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        leaf = getattr(node, "variable", None)  # of a node that adds up gradients
+        if isinstance(leaf, Tensor):
+            found[id(leaf)] = leaf
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return list(found.values())
 
 
 def _in_a_tuple(gradients: Any) -> tuple[Tensor | None, ...]:

@@ -10,16 +10,16 @@ from typing import Literal, TypeAlias
 from torch import Tensor, nn
 
 from algobias.attached.capture.surroundings import Surroundings
-from algobias.attached.capture.tree import leaves
+from algobias.attached.capture.tree import Whole, leaves
 from algobias.seeding.states import GlobalStates
 
-Kind: TypeAlias = Literal["module", "function", "scale"]
+Kind: TypeAlias = Literal["module", "compiled", "function", "scale"]
 
 numbers = itertools.count()
 
 
 @dataclass(eq=False)
-class Source:
+class Source(Whole):
     """Data: a tensor that depends on no weight, as it was when it was used.
 
     Attributes:
@@ -30,7 +30,7 @@ class Source:
 
 
 @dataclass(eq=False)
-class Weight:
+class Weight(Whole):
     """A parameter: the script's own tensor, with the value that it has whenever it is asked."""
 
     tensor: Tensor
@@ -81,7 +81,7 @@ class Operation:
 
 
 @dataclass(eq=False)
-class Output:
+class Output(Whole):
     """One tensor among those that an operation returned.
 
     Attributes:
@@ -104,11 +104,15 @@ class BackwardPass:
         roots: What it began at.
         gradients: What it began with there; None: one.
         inputs: Whose gradients it took; None: of all leaves.
+        reached: Leaves of torch's own graph of it, which it gives a gradient to.
+        escaped: Whether a value that depends on the weights may have become a plain number in it.
     """
 
     roots: tuple[Output, ...]
     gradients: tuple[Tensor | None, ...] | None
     inputs: tuple[Tensor, ...] | None = None
+    reached: tuple[Tensor, ...] = ()
+    escaped: bool = False
 
     def operations(self) -> list[Operation]:
         """All that led to it, in the order in which the script did it."""
@@ -121,7 +125,7 @@ class BackwardPass:
 
     def weights(self) -> list[Tensor]:
         """Every parameter that the pass may give a gradient to, each once."""
-        every: dict[int, Tensor] = {}
+        every = {id(leaf): leaf for leaf in self.reached}
         for operation in self.operations():
             if operation.module is not None:
                 every.update((id(p), p) for p in operation.module.parameters())

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import torch
 from torch._C import (
     _len_torch_function_stack,
     _pop_torch_function_stack,
     _push_on_torch_function_stack,
 )
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import DeviceContext
 
 
 def put_in(mode: TorchFunctionMode) -> None:
     """Put a mode below those that the script has entered, which it will leave from the top.
 
-    A default device must lie at the very bottom, or leaving it fails.
+    Only a default device stays below: it must lie at the very bottom, or changing it fails.
     """
     stack = _taken()
-    devices = [other for other in stack if isinstance(other, DeviceContext)]
-    others = [other for other in stack if not isinstance(other, DeviceContext)]
-    _put_back([*devices, mode, *others])
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    below = stack[:1] if default is not None and stack[:1] == [default] else []
+    _put_back([*below, mode, *stack[len(below) :]])
 
 
 def take_out(mode: TorchFunctionMode) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, MutableMapping
+from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -74,8 +75,8 @@ class _Mode(TorchFunctionMode):
 class Recorder:
     """Record what makes tensors, while somebody wants it.
 
-    What an operation made is found again by the tensor, in a table that keeps no tensor alive. Operations whose
-    inputs depend on no weight are not recorded: their results are data.
+    What an operation made is found again by the tensor, in a table that keeps no tensor alive. Operations
+    whose inputs depend on no weight are not recorded: their results are data.
 
     Attributes:
         recording: Whether torch functions go through here now.
@@ -104,7 +105,7 @@ class Recorder:
         recorder = self
 
         def apply(cls: type[torch.autograd.Function], *args: Any, **options: Any) -> Any:
-            bound = recorder._apply.__get__(None, cls)
+            bound = MethodType(recorder._apply, cls)
             if not recorder.recording:
                 return bound(*args, **options)
             return recorder.whole("function", bound, f"{cls.__module__}.{cls.__qualname__}", args, options)
@@ -134,7 +135,11 @@ class Recorder:
     def function(self, call: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Carry out a torch function of the script's, and remember what it made."""
         inputs = tensors((args, options))
-        if self.why_not is not None or not any(self._is_live(tensor) for tensor in inputs):
+        if (
+            self.why_not is not None
+            or is_transforming()
+            or not any(self._is_live(tensor) for tensor in inputs)
+        ):
             return call(*args, **options)
         name = name_of(call)
         last = name.rpartition(".")[2]
@@ -168,10 +173,12 @@ class Recorder:
 
         While it runs torch functions do not come through here.
         """
-        live = (module is not None and any(p.requires_grad for p in module.parameters())) or any(
-            self._is_live(tensor) for tensor in tensors((args, options))
+        live = (
+            kind == "compiled"  # it may reach weights by itself
+            or (module is not None and any(p.requires_grad for p in module.parameters()))
+            or any(self._is_live(tensor) for tensor in tensors((args, options)))
         )
-        if self.handling or self.why_not is not None or not live:
+        if self.handling or self.why_not is not None or not live or is_transforming():
             return self._undisturbed(call, args, options)
         return self._recorded(kind, call, name, args, options, module, draws=True)
 
@@ -196,8 +203,8 @@ class Recorder:
         operation = None
         try:
             arguments = changed((list(args), options), self._node)
-        except Unseen as unseen:
-            self._why_unseen = str(unseen)
+        except (Unseen, RuntimeError):  # torch refuses to copy some tensors, inside of transforms
+            pass
         else:
             before = Before(_buffers(module), GlobalStates.now() if draws else None)
             operation = Operation(kind, call, name, arguments, Surroundings.now(), before, module)
@@ -268,6 +275,11 @@ class Recorder:
         """Begin another step: what has left the tensors before belongs to an earlier one."""
         self.step += 1
         self._first_escape = None
+
+
+def is_transforming() -> bool:
+    """Whether a transform of ``torch.func`` is under way, whose tensors are none to keep."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _may_be_made_of_a_value(leaf: object) -> bool:

@@ -13,6 +13,14 @@ from torch import Tensor
 Leaf = Callable[[object], object]
 
 
+class Whole:
+    """Base of dataclasses that are leaves themselves."""
+
+
+def _is_record(tree: object) -> bool:
+    return dataclasses.is_dataclass(tree) and not isinstance(tree, type | Whole)
+
+
 def leaves(tree: object) -> Iterator[object]:
     """Every leaf of a tree, in order."""
     if isinstance(tree, Mapping):
@@ -23,8 +31,8 @@ def leaves(tree: object) -> Iterator[object]:
             yield from leaves(value)
     elif isinstance(tree, slice):
         yield from (tree.start, tree.stop, tree.step)
-    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        for field in dataclasses.fields(tree):
+    elif _is_record(tree):
+        for field in dataclasses.fields(tree):  # type: ignore[arg-type]
             yield from leaves(getattr(tree, field.name, None))
     else:
         yield tree
@@ -49,7 +57,7 @@ def changed(tree: Any, leaf: Leaf) -> Any:
         return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
     if isinstance(tree, slice):
         return slice(leaf(tree.start), leaf(tree.stop), leaf(tree.step))
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+    if _is_record(tree):
         other = copy.copy(tree)
         for field in dataclasses.fields(tree):
             if hasattr(tree, field.name):

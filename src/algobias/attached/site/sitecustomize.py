@@ -1,8 +1,8 @@
 """Arm a Python process that somebody else's command starts: Python runs this file before the script.
 
 Python imports the first ``sitecustomize`` on its path; the process that starts the command puts this folder
-in front of ``PYTHONPATH``. The folder leaves ``sys.path`` again here, and the ``sitecustomize`` that would have
-been run without it is run afterwards, as the module of that name.
+in front of ``PYTHONPATH``. The folder leaves ``sys.path`` again here, and the ``sitecustomize`` that would
+have been run without it is run afterwards, as the module of that name.
 """
 
 import importlib.util

@@ -1,0 +1,205 @@
+"""The training loss at evaluations: kept training examples, given to the run's own passes again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from algobias.attached.capture.graph import BackwardPass
+from algobias.attached.capture.put_back import undone
+from algobias.attached.capture.replay import evaluated
+from algobias.attached.events import TrainLoss
+from algobias.attached.fit.form import Form, arguments_with, form_of
+from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
+from algobias.attached.levers.base import NO_BACKWARD
+from algobias.attached.listener import Listener
+from algobias.attached.orders import FitOrders
+from algobias.errors import BadInput
+
+if TYPE_CHECKING:
+    from algobias.attached.attachment import Attachment
+
+OTHER_FORM = "this run's passes have another structure than those of the fit set: its own examples are used"
+PASSES_TRIED = 50
+"""Own passes that are looked at for one of each form in the fit set."""
+
+MOST_LOSSES = 200
+"""After so many losses the next is taken only when the updates have grown by 2 %."""
+
+GROWTH = 1.02
+
+
+class FitLoss(Listener):
+    """Capture the first passes of training, and take the loss on them, or on others' data, at evaluations.
+
+    An evaluation is a call of a trained module without gradients; the loss is taken at the first one after
+    every stretch of training, in evaluation mode, and whatever that changes is put back.
+
+    Args:
+        orders: What to keep, and what to use.
+        run: The run.
+        replay: Whether losses are taken at all; otherwise passes are only kept.
+    """
+
+    def __init__(self, orders: FitOrders, run: Attachment, replay: bool) -> None:
+        self.orders, self.run, self.replay = orders, run, replay
+        self.given: FitSet | None = None
+        if orders.use is not None:
+            try:
+                self.given = read_fit_set(Path(orders.use))
+            except BadInput as error:
+                self.run.refuse("replay", str(error))
+        self._own: list[KeptPass] = []
+        self._forms: dict[str, Form] = {}
+        self._modules: list[nn.Module] = []
+        self._kept_passes: list[BackwardPass] = []
+        self._seen = self._losses = self._measured_at = 0
+        self._per_step: int | None = None
+        self._complete = False
+        self._lost = False
+        run.backwards.takers.append(self)
+
+    # -- capturing -------------------------------------------------------------------------------------------
+
+    def wants(self) -> bool:
+        """The first passes, until there are enough."""
+        return not self._complete and not self._lost
+
+    def take(self, backward_pass: BackwardPass) -> None:
+        """Keep the data of a pass, and the pass itself where it is the first of its form."""
+        form = form_of(backward_pass)
+        self._seen += 1
+        self._own.append(KeptPass.of(form))
+        if form.key not in self._forms:  # the others go, with all that is kept of them
+            self._forms[form.key] = form
+            self._kept_passes.append(backward_pass)
+            self._modules = list(dict.fromkeys([*self._modules, *backward_pass.modules()]))
+        if self.given is not None:
+            wanted = {kept.form for kept in self.given.passes}
+            if wanted <= self._forms.keys():
+                self._own.clear()
+                self._complete = True
+            elif self._seen >= PASSES_TRIED:
+                self.given = None
+                self.run.refuse("capture", OTHER_FORM)
+        if self.given is None and sum(kept.examples for kept in self._own) >= self.orders.examples:
+            self._complete = True
+            self._keep()
+
+    def lose(self, why: str) -> None:
+        """Go on with what there is; without any pass there is no loss."""
+        self._lost = True
+        if not self._forms:
+            self.run.refuse("replay", why)
+        else:
+            self.run.refuse("capture", why)
+
+    def after_step(self, optimizer: Optimizer) -> None:
+        """Count the passes of the first step; drop what only a second pass of this step could have needed."""
+        for backward_pass in self._kept_passes:
+            backward_pass.forget_surroundings()
+        self._kept_passes.clear()
+        if self._per_step is None and self._seen:
+            self._per_step = self._seen
+
+    def _keep(self) -> None:
+        if self.orders.keep is not None:
+            self._fit_set().write(Path(self.orders.keep))
+
+    def _fit_set(self) -> FitSet:
+        if self.given is not None:
+            return self.given
+        return FitSet(tuple(self._own), self._per_step or self._seen)
+
+    # -- measuring -------------------------------------------------------------------------------------------
+
+    def evaluation(self, module: nn.Module) -> AbstractContextManager[None] | None:
+        """Take the loss, at the first evaluation after a stretch of training."""
+        if self._is_due():
+            self.measure()
+        return None
+
+    def _is_due(self) -> bool:
+        updates = self.run.steps.updates
+        if not self.replay or not self._forms or updates <= self._measured_at:
+            return False
+        return self._losses < MOST_LOSSES or updates >= GROWTH * self._measured_at
+
+    def measure(self) -> None:
+        """Take the loss on the fit set, and tell it."""
+        if self.given is not None and not self._complete:
+            return
+        fit_set = self._fit_set()
+        self._measured_at = self.run.steps.updates
+        try:
+            with self.run.calls.undisturbed(), undone(self._modules):
+                for module in self._modules:
+                    for part in module.modules():
+                        vars(part)["training"] = False
+                losses = [self._loss(kept) for kept in fit_set.passes]
+        except Exception as error:
+            self._forms.clear()
+            self.run.refuse(
+                "replay", f"the loss cannot be taken on other data ({type(error).__name__}: {error})"
+            )
+            return
+        self._losses += 1
+        divided = any(kept.divided for kept in fit_set.passes)
+        factor = 1 if divided else fit_set.per_step
+        weights = [kept.examples for kept in fit_set.passes]
+        value, error_of_mean = mean_and_error([factor * loss for loss in losses], weights)
+        exact = self.given is not None or (self.orders.keep is not None and self._complete)
+        self.run.ensure_started()
+        self.run.journal.write(
+            TrainLoss(
+                update=self.run.steps.updates,
+                value=value,
+                se=None if exact else error_of_mean,
+                examples=fit_set.examples,
+                fit_set=fit_set.fingerprint,
+                exact=exact,
+            )
+        )
+
+    def _loss(self, kept: KeptPass) -> float:
+        form = self._forms[kept.form]
+        given = {
+            source: tensor.to(source.tensor.device)
+            for source, tensor in zip(form.sources, kept.tensors, strict=True)
+        }
+        roots = evaluated(form.roots, given, arguments_with(form, kept.constants))
+        return sum(float(root.double().sum()) for root in roots)
+
+    def at_end(self) -> None:
+        """Keep what there is, take the last loss, or tell why there is none."""
+        if not self.run.backwards.seen and not self._lost:
+            self.run.refuse("replay", NO_BACKWARD)
+        if self.given is None and self._own and not self._complete:
+            self._complete = not self._lost
+            self._keep()
+        averaged = any(lever.name == "ema" for lever in self.run.levers)
+        if self._is_due() and not averaged:
+            with torch.no_grad():
+                self.measure()
+
+
+def mean_and_error(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float | None]:
+    """The weighted mean of values, and its standard error; None of a single value.
+
+    The error is that of a mean of independent values with these weights: ``sum w_i^2 (x_i - m)^2 n / (n - 1)``
+    under the root, with weights that add up to one.
+    """
+    total = sum(weights)
+    shares = [weight / total for weight in weights]
+    mean = sum(share * value for share, value in zip(shares, values, strict=True))
+    if len(values) < 2:
+        return mean, None
+    squares = sum((share * (value - mean)) ** 2 for share, value in zip(shares, values, strict=True))
+    return mean, math.sqrt(squares * len(values) / (len(values) - 1))

@@ -1,0 +1,66 @@
+"""The levers that can be injected, by name, and how they are read."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from algobias.attached.levers.accumulate import Accumulate
+from algobias.attached.levers.base import Injected, Options
+from algobias.attached.levers.clip import Clip
+from algobias.attached.levers.delay import Delay
+from algobias.attached.levers.ema import WeightAverage
+from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
+from algobias.attached.levers.sam import SharpnessAware
+from algobias.errors import BadInput, unknown_name
+
+if TYPE_CHECKING:
+    from algobias.attached.attachment import Attachment
+
+LEVERS: dict[str, type[Injected]] = {
+    lever.name: lever
+    for lever in (Rate, WeightDecay, Warmup, Clip, Accumulate, Delay, SharpnessAware, WeightAverage)
+}
+
+APART = (("sam", "delay"), ("sam", "accumulate"), ("delay", "accumulate"))
+"""Levers that cannot be injected together."""
+
+_PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
+"""The sign between levers, not that of an exponent."""
+
+
+def injected(spelling: str, run: Attachment) -> list[Injected]:
+    """Read a lever, or several joined by ``+``.
+
+    Args:
+        spelling: ``sam:0.05``, ``lr:x2+warmup:40``.
+        run: The run they are injected into.
+
+    Raises:
+        BadInput: A lever that cannot be injected, an unknown option, a value out of range.
+    """
+    parts = _PLUS.split(spelling)
+    names = {part.partition(":")[0] for part in parts}
+    names |= {lever.name for lever in run.levers}
+    for first, other in APART:
+        if {first, other} <= names:
+            raise BadInput("lever", spelling, f"one of {first} and {other}: they act on each other's passes")
+    return [_single(part, run) for part in parts]
+
+
+def _single(spelling: str, run: Attachment) -> Injected:
+    name, _, text = spelling.partition(":")
+    if name not in LEVERS:
+        raise unknown_name("lever", name, LEVERS)
+    kind = LEVERS[name]
+    texts: dict[str, str] = {}
+    for place, item in enumerate(text.split(",") if text else []):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals and place == 0:
+            key, value = kind.positional, item.strip()
+        if key not in kind.known:
+            raise unknown_name(f"{name} option", key, kind.known)
+        if key in texts:
+            raise BadInput(f"{name}.{key}", value, "each option once")
+        texts[key] = value
+    return kind(spelling, Options(name, texts), run)

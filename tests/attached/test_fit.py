@@ -1,0 +1,153 @@
+"""The training loss on examples that all runs share."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from attached.scripts import HEAD, Ran, run
+
+from algobias.attached.events import TrainLoss
+from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
+from algobias.attached.fit.loss import mean_and_error
+from algobias.attached.orders import FitOrders
+from algobias.errors import BadInput
+
+LOOP = (
+    HEAD
+    + """
+batch, accumulation, order = (int(text) for text in sys.argv[1:4])
+net = nn.Sequential(nn.Linear(12, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 4))
+optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+first = torch.randperm(96)[:64]          # what a run with the first order trains on first
+for epoch in range(2):
+    net.train()
+    shuffled = torch.randperm(96, generator=torch.Generator().manual_seed(order)) if order or epoch else first
+    for place, rows in enumerate(shuffled.split(batch)):
+        with torch.autocast("cpu", enabled=sys.argv[4:] == ["autocast"]):
+            loss = F.cross_entropy(net(X[rows]), Y[rows].long())
+        if accumulation > 1:
+            loss = loss / accumulation
+        loss.backward()
+        if (place + 1) % accumulation == 0:
+            optimizer.step(); optimizer.zero_grad()
+    net.eval()
+    with torch.no_grad(), torch.autocast("cpu", enabled=sys.argv[4:] == ["autocast"]):
+        print("loss", F.cross_entropy(net(X[first]), Y[first]).item())
+say(net)
+"""
+)
+
+
+def losses(ran: Ran) -> list[TrainLoss]:
+    assert ran.code == 0, ran.err
+    return list(ran.events.of(TrainLoss))
+
+
+def printed(ran: Ran) -> list[float]:
+    return [float(line.split()[1]) for line in ran.out.splitlines() if line.startswith("loss")]
+
+
+def test_runs_that_differ_in_batch_order_and_accumulation_share_the_examples(tmp_path: Path) -> None:
+    keep = str(tmp_path / "fit.pt")
+    first = run(tmp_path / "a", LOOP, "16", "1", "0", fit=FitOrders(keep, None, 64), replay=True)
+    other = run(tmp_path / "b", LOOP, "32", "1", "5", fit=FitOrders(None, keep, 64), replay=True)
+    more = run(tmp_path / "c", LOOP, "16", "2", "6", fit=FitOrders(None, keep, 64), replay=True)
+    hashes = set()
+    for ran in (first, other, more):
+        assert [loss.value for loss in losses(ran)] == pytest.approx(printed(ran), rel=1e-6)
+        for loss in losses(ran):
+            assert (loss.examples, loss.se, loss.exact) == (64, None, True)
+            hashes.add(loss.fit_set)
+    assert len(hashes) == 1
+    assert read_fit_set(Path(keep)).fingerprint in hashes
+
+
+def test_taking_the_loss_changes_nothing(tmp_path: Path) -> None:
+    for more in ([], ["autocast"]):
+        plain = run(tmp_path / "plain", LOOP, "16", "2", "0", *more, attach=False)
+        orders = FitOrders(str(tmp_path / "fit.pt"), None, 64)
+        inside = run(tmp_path / "inside", LOOP, "16", "2", "0", *more, fit=orders, replay=True)
+        assert losses(inside)
+        assert inside.out == plain.out
+
+
+def test_runs_of_another_structure_use_their_own_examples_with_an_error(tmp_path: Path) -> None:
+    keep = str(tmp_path / "fit.pt")
+    run(tmp_path / "a", LOOP, "16", "1", "0", fit=FitOrders(keep, None, 64), replay=True)
+    deeper = LOOP.replace(
+        "F.cross_entropy(net(X[rows]), Y[rows].long())", "F.nll_loss(net(X[rows]).log_softmax(1), Y[rows])"
+    )
+    longer = deeper.replace("range(2)", "range(20)")
+    ran = run(tmp_path / "b", longer, "16", "1", "0", fit=FitOrders(None, keep, 64), replay=True)
+    assert "another structure" in ran.refused()["capture"]
+    last = losses(ran)[-1]
+    assert not last.exact
+    assert last.se is not None
+    assert last.se > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("gradients = torch.autograd.grad(F.cross_entropy(net(X), Y), list(net.parameters()))", "No backward seen"),
+        (
+            "g = torch.Generator().manual_seed(3)\nclass M(nn.Module):\n"
+            "    def forward(self, x): return net(x * (torch.rand(x.shape, generator=g) > 0.2))\n"
+            "F.cross_entropy(M()(X), Y).backward(); print(torch.rand(1, generator=g).item())",
+            "replay is not equal: a private generator, or state in forward",
+        ),
+        (
+            "import threading\n"
+            "t = threading.Thread(target=lambda: F.cross_entropy(net(X), Y).backward()); t.start(); t.join()",
+            "the loss has no seen history",
+        ),
+        (
+            "x = net[0](X); y = x + 0; net[1].inplace = True; z = net(X); z.data.add_(0); z.detach().mul_(2)\n"
+            "F.cross_entropy(z, Y).backward()",
+            "an input was changed in place",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_replayed_is_refused_in_plain_words(tmp_path: Path, source: str, why: str) -> None:
+    whole = (
+        HEAD + "net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4))\n" + source + "\nsay(net)"
+    )
+    plain = run(tmp_path / "plain", whole, attach=False)
+    inside = run(tmp_path / "inside", whole, fit=FitOrders(None, None, 64), replay=True)
+    assert inside.out == plain.out, inside.err
+    assert inside.refused() == {"replay": why}
+
+
+def test_the_mean_and_its_error_have_closed_forms() -> None:
+    mean, error = mean_and_error([1.0, 3.0], [1, 1])
+    assert (mean, error) == (2.0, pytest.approx(1.0))  # sd sqrt(2), over sqrt(2)
+    mean, error = mean_and_error([1.0, 5.0], [3, 1])
+    assert mean == 2.0
+    assert error == pytest.approx(math.sqrt(2 * ((0.75 * 1) ** 2 + (0.25 * 3) ** 2)))
+    assert mean_and_error([4.0], [7]) == (4.0, None)
+
+
+def test_a_fit_set_is_read_as_it_was_written(tmp_path: Path) -> None:
+    kept = KeptPass("f", (torch.arange(6.0).view(3, 2),), (("plain", 0.5), ("size", [3, 2])), True)
+    fit_set = FitSet((kept,), 2)
+    fit_set.write(tmp_path / "fit.pt")
+    again = read_fit_set(tmp_path / "fit.pt")
+    assert again.fingerprint == fit_set.fingerprint
+    assert again.passes[0].constants == kept.constants
+    assert (again.examples, again.per_step) == (3, 2)
+    other = FitSet((KeptPass("f", (torch.ones(3, 2),), kept.constants, True),), 2)
+    assert other.fingerprint != fit_set.fingerprint
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_a_file_that_is_no_fit_set_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "fit.pt"
+    if content is None:
+        torch.save({"schema": 1, "passes": [{}], "per_step": 1}, path)
+    else:
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"fit\.use"):
+        read_fit_set(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import time
 import types
 import typing
 from collections.abc import Iterator
@@ -154,10 +156,12 @@ class Process:
     Attributes:
         pid: Its number.
         events: In order.
+        times: When each was written, on the clock of the machine that only goes forward; NaN: not noted.
     """
 
     pid: int
     events: tuple[Event, ...]
+    times: tuple[float, ...] = ()
 
     def of(self, kind: type[E]) -> tuple[E, ...]:
         """Those of one kind."""
@@ -200,8 +204,8 @@ class Events:
 
 
 def as_line(event: Event) -> str:
-    """An event as the line that is written, with its end."""
-    content = {"event": event.kind, **dataclasses.asdict(event)}
+    """An event as the line that is written, with its end and the time."""
+    content = {"event": event.kind, "time": round(time.monotonic(), 4), **dataclasses.asdict(event)}
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
@@ -222,10 +226,11 @@ def _process(path: Path) -> Process:
     number = path.name.removeprefix("events-").removesuffix(".jsonl")
     if not number.isdecimal():
         raise BadInput("events", path.name, "a file named events-PID.jsonl")
-    return Process(int(number), tuple(_events(path)))
+    pairs = list(_events(path))
+    return Process(int(number), tuple(event for event, _ in pairs), tuple(noted for _, noted in pairs))
 
 
-def _events(path: Path) -> Iterator[Event]:
+def _events(path: Path) -> Iterator[tuple[Event, float]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
@@ -236,7 +241,7 @@ def _events(path: Path) -> Iterator[Event]:
             yield _event(line, f"{path.name}, line {place}")
 
 
-def _event(line: bytes, where: str) -> Event:
+def _event(line: bytes, where: str) -> tuple[Event, float]:
     try:
         content = json.loads(line.decode("utf-8"))
     except ValueError as error:
@@ -249,7 +254,8 @@ def _event(line: bytes, where: str) -> Event:
         if typing.get_origin(annotation) is ClassVar:
             continue
         values[name] = _value(content.get(name), annotation, f"{where}, {name}")
-    return kind(**values)
+    noted = content.get("time")
+    return kind(**values), float(noted) if isinstance(noted, int | float) else math.nan
 
 
 def _value(value: object, annotation: object, where: str) -> object:

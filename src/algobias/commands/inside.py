@@ -146,7 +146,12 @@ class Told:
 
     def timeline(self) -> Timeline:
         """When updates were made, as far as events tell."""
-        return Timeline()
+        main = self.main
+        if main is None:
+            return Timeline()
+        pairs = zip(main.times, (event.update for event in main.events), strict=True)
+        known = [(noted, update) for noted, update in pairs if math.isfinite(noted)]
+        return Timeline(tuple(noted for noted, _ in known), tuple(update for _, update in known))
 
 
 def _of_evaluation(name: str) -> bool:

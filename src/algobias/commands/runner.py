@@ -230,11 +230,23 @@ class Runner:
     def outcome(self, one: Placed, result: Result) -> Outcome:
         """Read the outcome of a run that has ended."""
         asked, told = self.question, Told.of(one.folder)
+        apart = (
+            "a test metric and a training loss at the same updates; name the updates, like "
+            "'stdout:step (?P<update>\\d+) .* (?P<value>\\S+)'"
+        )
         metrics: list[Point] = []
         losses: list[Point] | None = None
         try:
             metrics = self._metrics(one, told)
             losses = self._losses(one, told)
+            if (
+                result.well
+                and metrics
+                and losses
+                and not {at for at, _ in metrics} & {at for at, _ in losses}
+            ):
+                seen = f"metrics at {_some(metrics)}, losses at {_some(losses)}"
+                raise BadInput("--metric", f"{asked.metric}: {seen}", apart)
         except BadInput:
             # A run that failed may have written nothing; one that ended well must tell its numbers.
             if result.well:
@@ -287,6 +299,11 @@ class Runner:
         if request.arm != NOISE:
             self.places.append(Place(request.arm, request.replicate, request.length, one.outcome, one.seed))
         return Run(request.arm, request.replicate, outcome, request.length)
+
+
+def _some(points: Sequence[Point]) -> str:
+    shown = ", ".join(str(point.update) for point in points[:3])
+    return f"{shown}, ..." if len(points) > 3 else shown
 
 
 def why(result: Result, folder: Path) -> str:

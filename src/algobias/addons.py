@@ -12,16 +12,13 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TypeVar
 
-from algobias.errors import BadInput, clean_text, unknown_name
+from algobias.errors import BadInput, unknown_name
 from algobias.local_imports import local_imports
 from algobias.spelling import Spelled
 from algobias.user_code import guarded
-from algobias.user_file import UserFile, executed, in_file, read_user_file
+from algobias.user_file import executed, in_file, read_user_file
 
 S = TypeVar("S", bound=Spelled)
-
-_announced: set[str] = set()
-"""What has been said in this process, or the one that started it, about files that are executed."""
 
 _loaded: dict[tuple[str, str, str], type[Spelled]] = {}
 
@@ -63,7 +60,6 @@ def from_file(base: type[S], kind: str, text: str, taken: Collection[str]) -> ty
     digest = file.digest()
     known = _loaded.get((kind, file.text, digest))
     if known is None:
-        _announce(file)
         with executed(file, kind) as named:
             known = _checked(base, kind, named, f"{file.path.name}:{file.name}", taken)
         known.source = file.text
@@ -113,16 +109,6 @@ def class_named(base: type[S], kind: str, name: str, catalogue: Mapping[str, typ
     return offered[name]
 
 
-def announced() -> frozenset[str]:
-    """What has been said of files that are executed, for processes started from here."""
-    return frozenset(_announced)
-
-
-def already_announced(lines: frozenset[str]) -> None:
-    """Leave out what the process that started this one has said."""
-    _announced.update(lines)
-
-
 @functools.cache
 def _points(kind: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=f"algobias.{kind}s"))
@@ -158,13 +144,6 @@ def _checked(base: type[S], kind: str, named: object, what: str, taken: Collecti
     if named.name in taken:
         raise BadInput(f"{what}.name", named.name, f"a name that no other {kind} has")
     return named
-
-
-def _announce(file: UserFile) -> None:
-    line = file.announcement()
-    if line not in _announced:
-        _announced.add(line)
-        print(clean_text(line), file=sys.stderr, flush=True)
 
 
 def _classes(tree: ast.Module) -> set[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from algobias.answer.lab import LabResult
-from algobias.errors import clean_text
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
+from algobias.kept.store import DEFAULT_FOLDER, Store
 from algobias.kept.tables import terms_from
 from algobias.labs.registry import parse as parse_lab
 from algobias.running.executor import Make
@@ -26,7 +24,6 @@ from algobias.studies.explain.run import Explanation, run_explain
 from algobias.studies.explain.spec import explain_spec
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
-from algobias.tasks.user_file import describe_user_task
 
 
 def audit(
@@ -140,7 +137,6 @@ def control(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
-        _announce(row, options)
         return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
 
 
@@ -176,7 +172,6 @@ def explain(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
-        _announce(row, options)
         return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 
@@ -259,13 +254,6 @@ def _made(task: Task | None) -> Task | None:
         return None
     rehearse(task)
     return task
-
-
-def _announce(row: StudyRow, options: Options) -> None:
-    """Say on stderr which file will be executed, where a store names one and the caller has not."""
-    told = None if options.task is not None else describe_user_task(str(row.spec.get("task", "")))
-    if told is not None:
-        print(clean_text(told), file=sys.stderr)
 
 
 def _several(levers: str | Sequence[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from algobias.errors import BadInput
 from algobias.kept.runfiles import RunFolder
 from algobias.kept.store import Store
 from algobias.probes.base import Probe
@@ -64,6 +65,7 @@ class Measuring:
         address: Address of the runs.
         targets: The moments.
         probes: Probes as spelled.
+        revisions: Their revisions: files of the user's may not change while a study reads.
         device: Where to replay and measure.
     """
 
@@ -73,6 +75,7 @@ class Measuring:
     address: str
     targets: tuple[Target, ...]
     probes: tuple[str, ...]
+    revisions: tuple[int, ...]
     device: str = "cpu"
 
     def __str__(self) -> str:
@@ -123,9 +126,16 @@ def measure_moments(
 
     Raises:
         Interrupted: ``should_stop`` said so; the readings so far are stored.
-        BadInput: Kept weights are damaged or belong to another recipe, the disk is full.
+        BadInput: Kept weights are damaged or belong to another recipe, the disk is full, the file of a probe
+            is another one than when the study began.
     """
     probes = parse_many(block.probes)
+    for probe, revision in zip(probes, block.revisions, strict=True):
+        if probe.revision != revision:
+            allowed = (
+                "a file that stays as it is while a study reads with it; ask again: no run is trained again"
+            )
+            raise BadInput("probes", probe.source or probe.name, allowed)
     due = {target: missing(store, block.address, target, probes) for target in block.targets}
     due = {target: wanted for target, wanted in due.items() if wanted}
     for target in block.targets:

@@ -77,6 +77,7 @@ class Targets:
             address=address,
             targets=targets,
             probes=tuple(probe.spelling() for probe in probes),
+            revisions=tuple(probe.revision for probe in probes),
             device=self.trainer.arms.spec.device,
         )
 

@@ -63,6 +63,12 @@ class StudySpec(Frozen):
     engine: str = "auto"
     probes: str = "cheap"
 
+    @field_validator("task", mode="before")
+    @classmethod
+    def _placed(cls, value: object) -> object:
+        """The study is gone on with from other folders too."""
+        return absolute_path(value) if isinstance(value, str) else value
+
     @field_validator("base", "change", "control", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:

@@ -28,6 +28,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.before.splits import sum_remark
 from algobias.training.device import one_thread
+from algobias.user_file import in_file
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def run_audit(
     study = Study(store, options, progress, command)
     arms = prepare(spec, study.options.data) if task is None else build_arms(spec, task)
     shown_task = arms.recipes["baseline"].task
-    study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": shown_task})
+    placed = spec.task if in_file(spec.task) is not None else shown_task
+    study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": placed})
     probes = wanted_probes(spec.probes, earlier_answer(store, study.id))
     with one_thread():
         check_networks(arms)

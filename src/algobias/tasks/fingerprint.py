@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.trees import tensors_in
@@ -56,7 +57,10 @@ def hash_code(functions: Iterable[Callable[..., Any] | None], files: Iterable[Pa
     """
     pieces: set[str] = set()
     for path in files:
-        pieces.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        try:
+            pieces.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError as error:
+            raise BadInput("task", str(path), f"a file that can be read ({error.strerror})") from error
     for function in functions:
         if function is not None:
             pieces.add(_code_of(function))

@@ -34,6 +34,7 @@ from algobias.studies.control.tried import chosen_entries, confirmation_entries,
 from algobias.studies.control.tuned import tuned_gap
 from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.training.device import one_thread
+from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def run_control(
             "earlier_studies": fresh.earlier,
         },
     )
-    with study.at_work(question, question.task, spec.rungs[0], audited.tolerance):
+    with study.at_work(question, without_folder(question.task), spec.rungs[0], audited.tolerance):
         searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
         settings = searcher.with_proposals(fixed)
         if not settings:

@@ -20,6 +20,7 @@ from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
+from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def run_explain(
         ready.study,
         {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")},
     )
-    with study.at_work(question, question.task, look, audited.tolerance):
+    with study.at_work(question, without_folder(question.task), look, audited.tolerance):
         for intervention in interventions:
             if intervention.undoes is not None:
                 study.progress.message(f"{intervention.text}: {intervention.undoes}")

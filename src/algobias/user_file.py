@@ -193,13 +193,22 @@ def already_announced(said: frozenset[str]) -> None:
     _announced.update(said)
 
 
+def say_once(line: str, about: str | None = None) -> None:
+    """Print a line on stderr, once in this process and those that it starts.
+
+    Args:
+        line: The line.
+        about: What it is about, where that may be another thing although the line is the same.
+    """
+    if (about or line) not in _announced:
+        _announced.add(about or line)
+        # in one line: what a path with line breaks holds must not pass for a message of ours
+        print(clean_text(" ".join(line.splitlines())), file=sys.stderr, flush=True)
+
+
 def _announce(file: UserFile) -> None:
     """Say once of each version of a file that it will be executed, and of each name that is used from it."""
-    version = f"{file.text} {file.digest()}"
-    if version not in _announced:
-        _announced.add(version)
-        # in one line: what a path with line breaks holds must not pass for a message of ours
-        print(clean_text(" ".join(file.announcement().splitlines())), file=sys.stderr, flush=True)
+    say_once(file.announcement(), f"{file.text} {file.digest()}")
 
 
 def _located(location: str, base_dir: Path | None) -> Path:

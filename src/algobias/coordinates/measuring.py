@@ -65,8 +65,8 @@ class Measuring:
         address: Address of the runs.
         targets: The moments.
         probes: Probes as spelled.
-        revisions: Their revisions: files of the user's may not change while a study reads.
         device: Where to replay and measure.
+        revisions: Revisions of the probes: a user's file may not change while a study reads. None: any.
     """
 
     arm: str
@@ -75,8 +75,8 @@ class Measuring:
     address: str
     targets: tuple[Target, ...]
     probes: tuple[str, ...]
-    revisions: tuple[int, ...]
     device: str = "cpu"
+    revisions: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         seeds = ", ".join(str(seed) for seed in dict.fromkeys(target.seed for target in self.targets))
@@ -130,12 +130,8 @@ def measure_moments(
             is another one than when the study began.
     """
     probes = parse_many(block.probes)
-    for probe, revision in zip(probes, block.revisions, strict=True):
-        if probe.revision != revision:
-            allowed = (
-                "a file that stays as it is while a study reads with it; ask again: no run is trained again"
-            )
-            raise BadInput("probes", probe.source or probe.name, allowed)
+    if block.revisions is not None:
+        _check_revisions(probes, block.revisions)
     due = {target: missing(store, block.address, target, probes) for target in block.targets}
     due = {target: wanted for target, wanted in due.items() if wanted}
     for target in block.targets:
@@ -154,6 +150,13 @@ def measure_moments(
             key = (block.address, target.seed, target.update, probe.spelling(), probe.revision)
             store.save_reading(*key, reading)
         told(target)
+
+
+def _check_revisions(probes: Sequence[Probe], revisions: Sequence[int]) -> None:
+    for probe, revision in zip(probes, revisions, strict=True):
+        if probe.revision != revision:
+            allowed = "a file that stays as it is while a study reads with it; ask again: its runs are stored"
+            raise BadInput("probes", probe.source or probe.name, allowed)
 
 
 def _readings(

@@ -68,9 +68,7 @@ class Options:
                     raise
                 way = "or the Task itself, where it was made in Python: task=..."
                 if in_file(text) is not None:
-                    way = (
-                        "where it lies elsewhere now, start from that folder: what is trained is found again"
-                    )
+                    way = "where it lies elsewhere now, ask from that folder: the runs are found again"
                 allowed = f"{error.allowed}; {way}"
                 raise BadInput("task", error.value, allowed, error.nearest) from error
         name, part = split_name(text)

@@ -16,8 +16,9 @@ from typing import Any, Generic, TypeVar
 
 from algobias.errors import BadInput, unknown_name
 from algobias.local_imports import local_imports
+from algobias.returns import is_own
 from algobias.spelling import Spelled
-from algobias.user_code import guarded
+from algobias.user_code import TASK_MODULE, guarded
 from algobias.user_file import executed, in_file, read_user_file, say_once
 
 S = TypeVar("S", bound=Spelled)
@@ -152,6 +153,34 @@ def class_named(base: type[S], kind: str, name: str, catalogue: Mapping[str, typ
         from_packages(base, kind, catalogue)  # says which are left out
         raise unknown_name(kind, name, [*catalogue, *offered.classes, *more, "path/to/file.py:Name"])
     return offered.classes[name]
+
+
+def spelled(base: type[S], kind: str, item: S, taken: Collection[str]) -> str:
+    """Spell an object made in Python so that other processes find its class: by its name, or by its file.
+
+    Args:
+        base: What it is an object of.
+        kind: What that is called: ``lever``.
+        item: The object.
+        taken: Names that its class may not have.
+
+    Raises:
+        BadInput: Its class is not at the top level of a Python file; or that file asks for itself while it is
+            executed.
+    """
+    cls = type(item)
+    if is_own(cls) or cls.source is not None or cls in _offered(base, kind, taken).classes.values():
+        return item.spelling()
+    if cls.__module__.startswith(TASK_MODULE):
+        allowed = "a class of a file that asks for nothing while it is executed: if __name__ == '__main__':"
+        raise BadInput(kind, cls.__name__, allowed)
+    file = None
+    with contextlib.suppress(TypeError, OSError):
+        file = inspect.getsourcefile(cls)
+    if file is None or not Path(file).is_file() or "." in cls.__qualname__:
+        allowed = "a class at the top level of a Python file, where other processes find it: mine.py:Name"
+        raise BadInput(kind, cls.__name__, allowed)
+    return item.spelled_as(f"{Path(file).resolve()}:{cls.__name__}")
 
 
 @functools.cache

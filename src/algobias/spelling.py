@@ -92,6 +92,20 @@ class Spelled(Frozen):
 
         Reading it back gives an equal object.
         """
+        return self.spelled_as(self.source or self.name)
+
+    def label(self) -> str:
+        """The object by its name, also where it is spelled by its file; for those who only read it."""
+        return self.spelled_as(self.name)
+
+    def kept_as(self) -> str:
+        """What is kept of the object goes by this and its revision, wherever its file lies."""
+        if self.source is None:
+            return self.spelling()
+        return self.spelled_as(f".py:{self.source.rpartition(':')[2]}")
+
+    def spelled_as(self, name: str) -> str:
+        """The object with its options behind a name of its class."""
         shown: list[str] = []
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
@@ -104,7 +118,7 @@ class Spelled(Frozen):
                 shown.append(key if value else f"{key}=false")
             else:
                 shown.append(f"{key}={text}")
-        return (self.source or self.name) + (":" + ",".join(shown) if shown else "")
+        return name + (":" + ",".join(shown) if shown else "")
 
 
 S = TypeVar("S", bound=Spelled)

@@ -102,6 +102,16 @@ def without_folder(text: str) -> str:
     return text if parts is None else Path(parts[0]).name + text.strip().removeprefix(parts[0])
 
 
+def in_words(text: str) -> str:
+    """The spelling of a probe or a lever as people read it; the names of a user's file stay as they are.
+
+    Example:
+        >>> in_words("top_eigenvalue:tolerance=0.1"), in_words("/home/my_self/my_probe.py:Above")
+        ('top eigenvalue:tolerance=0.1', 'my_probe.py:Above')
+    """
+    return text.replace("_", " ") if in_file(text) is None else without_folder(text)
+
+
 def read_user_file(
     text: str,
     field: str,

@@ -21,15 +21,6 @@ TASK = f"{HERE.parent / 'product_task.py'}:task"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the user's with the file in it, from which the program is started."""
-    for name in ("mine.py", "beside.py"):
-        shutil.copy(HERE / name, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def recipe() -> Recipe:
     spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
     return recipe_from({**spec, "budget": {"epochs": 1}})
@@ -48,7 +39,7 @@ def test_an_audit_with_a_lever_and_a_probe_of_ones_own(
     pool = algobias.audit(TASK, **asked, store=folder / "pool", workers=2).result
     lines = [line for line in capfd.readouterr().err.splitlines() if "will execute" in line]
     assert sorted(line.rpartition(" use ")[2] for line in lines) == [
-        "'Halved' from it", "'Positive' from it", "'Shrink' from it",
+        "'Halved' from it", "'Positive' from it", "'Shrink' from it", "'task' from it",
     ], "each is announced once, workers or not"  # fmt: skip
     here = algobias.audit(TASK, **asked, store=folder / "here", workers=0).result
     for key in ("verdict", "gap", "fit", "moved", "change"):

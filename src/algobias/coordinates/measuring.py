@@ -94,11 +94,20 @@ class Measuring:
         measure_moments(self, place.store, task, should_stop, done)
 
 
+def stored_reading(store: Store, address: str, target: Target, probe: Probe) -> Reading | None:
+    """What is stored of a moment; a probe whose file has moved is the same probe."""
+    for name in dict.fromkeys((probe.kept_as(), probe.spelling())):  # earlier versions kept it by its path
+        reading = store.reading(address, target.seed, target.update, name, probe.revision)
+        if reading is not None:
+            return replace(reading, probe=probe.spelling())
+    return None
+
+
 def missing(store: Store, address: str, target: Target, probes: Sequence[Probe]) -> list[Probe]:
     """Probes without a stored reading of this moment; a failed replay is tried again."""
     found = []
     for probe in probes:
-        known = store.reading(address, target.seed, target.update, probe.spelling(), probe.revision)
+        known = stored_reading(store, address, target, probe)
         if known is None or known.details.get("moment") == DIFFERS:
             found.append(probe)
     return found
@@ -147,7 +156,7 @@ def measure_moments(
         if should_stop():
             raise Interrupted
         for probe, reading in zip(wanted, _readings(block, store, task, recipe, target, wanted), strict=True):
-            key = (block.address, target.seed, target.update, probe.spelling(), probe.revision)
+            key = (block.address, target.seed, target.update, probe.kept_as(), probe.revision)
             store.save_reading(*key, reading)
         told(target)
 

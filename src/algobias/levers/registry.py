@@ -115,6 +115,15 @@ def parse_many(text: str) -> tuple[Lever, ...]:
     return tuple(parse(item) for item in _PLUS.split(text))
 
 
+def text_of(lever: str | Lever) -> str:
+    """A lever as text that every process can read: one made in Python, by the file that has its class.
+
+    Raises:
+        BadInput: No other process can find its class.
+    """
+    return lever if isinstance(lever, str) else addons.spelled(Lever, "lever", lever, LEVERS)
+
+
 def absolute(text: str, base_dir: Path | None = None) -> str:
     """A composed lever with the paths of user files in it made absolute, from ``base_dir`` or from here."""
     items = _PLUS.split(text)

@@ -36,6 +36,7 @@ class FolderImports(MetaPathFinder):
         self._main = module.__name__
         self._table = {module.__name__: module}
         self._hidden: dict[str, ModuleType] = {}
+        self._known: set[str] = set()
         self._depth = 0
         self._builtins: dict[str, object] = {**vars(builtins), "__import__": self._import}
         module.__dict__["__builtins__"] = self._builtins
@@ -55,7 +56,8 @@ class FolderImports(MetaPathFinder):
             if before is not None:
                 before._take_out()
             self._put_in()
-        known, written = set(sys.modules), sys.dont_write_bytecode
+        known, self._known = self._known, set(sys.modules)
+        written = sys.dont_write_bytecode
         sys.path.insert(0, str(self.folder))
         # behind the finders of built-in modules, as the folder on sys.path is
         at = sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
@@ -69,8 +71,8 @@ class FolderImports(MetaPathFinder):
             sys.dont_write_bytecode = written
             sys.meta_path.remove(self)
             sys.path.remove(str(self.folder))
-            new = [sys.modules[name] for name in set(sys.modules) - known]
-            self._table |= {module.__name__: module for module in new if self._has(module)}
+            self._note()
+            self._known = known
             if before is not None and before is not self and (before._depth or not stay):
                 self._take_out()
                 before._put_in()
@@ -79,6 +81,8 @@ class FolderImports(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Find a module of the folder, which then imports as the file itself does."""
+        if FolderImports._current is not self:
+            return None  # that of a file which waits until another one, which it asked for, is executed
         spec = PathFinder.find_spec(fullname, [str(self.folder)] if path is None else path, target)
         if spec is None or spec.origin is None or not lies_in(spec.origin, self.folder):
             return None
@@ -119,9 +123,15 @@ class FolderImports(MetaPathFinder):
         place = self.folder / top
         return place.with_suffix(".py").is_file() or place.is_dir()
 
-    def _has(self, module: ModuleType) -> bool:
-        written = getattr(module, "__file__", None)
-        return isinstance(written, str) and lies_in(written, self.folder)
+    def _note(self) -> None:
+        """Enter what has been imported from the folder into the table."""
+        for name in set(sys.modules) - self._known:
+            module = sys.modules[name]
+            written = getattr(module, "__file__", None)
+            if written is None:  # a folder without __init__.py
+                written = next(iter(getattr(module, "__path__", ())), None)
+            if isinstance(written, str) and lies_in(written, self.folder):
+                self._table[name] = module
 
     def _put_in(self) -> None:
         self._hidden = {name: sys.modules[name] for name in self._table if name in sys.modules}
@@ -130,6 +140,8 @@ class FolderImports(MetaPathFinder):
 
     def _take_out(self) -> None:
         """Put back what lay there before; the module of the file itself stays, for pickle and pydantic."""
+        if self._depth:
+            self._note()
         for name, module in self._table.items():
             if name != self._main and sys.modules.get(name) is module:
                 del sys.modules[name]

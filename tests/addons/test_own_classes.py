@@ -237,23 +237,6 @@ def test_a_probe_that_returns_something_else_has_a_reason(folder: Path) -> None:
     assert "read returned float, not a Reading" in str(readings[1].reason)
 
 
-def test_going_on_with_another_task_file_of_the_same_name_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A study knows its task file by name: what lies under that name elsewhere may be another one."""
-    shutil.copy(HERE.parent / "product_task.py", folder)
-    asked = {"looks": 2, "tolerance": 1.0, "probes": "none", "store": folder / "store", "workers": 0}
-    algobias.audit("product_task.py:task", "lr:x0.05", **asked)
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    text = (folder / "product_task.py").read_text().replace("manual_seed(0)", "manual_seed(1)")
-    (elsewhere / "product_task.py").write_text(text)
-    monkeypatch.chdir(elsewhere)
-    for go_on in (algobias.control, algobias.explain):
-        with pytest.raises(BadInput, match=r"^task: .*audit it again as it is now"):
-            go_on("last", store=folder / "store", workers=0)
-
-
 def test_an_audit_is_asked_again_where_the_file_of_a_probe_is_gone(folder: Path) -> None:
     asked = {"looks": 2, "tolerance": 1.0, "store": folder / "store", "workers": 0}
     first = algobias.audit(TASK, "lr:x0.05", probes="weight_norm,mine.py:Positive", **asked).result

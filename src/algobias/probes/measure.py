@@ -21,7 +21,7 @@ from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
-from algobias.returns import is_own, returned
+from algobias.returns import is_own
 from algobias.tasks.checks import check_module
 from algobias.user_code import where_and_what
 
@@ -181,7 +181,7 @@ def _plain(reading: object) -> Reading:
         TypeError: It is no reading, or has something else in it; says what.
     """
     if not isinstance(reading, Reading):
-        raise TypeError(f"read returned {returned(reading)}, not a Reading")
+        raise TypeError(f"read returned {type(reading).__name__}, not a Reading")
     value = reading.value
     if isinstance(value, bool) or not isinstance(value, int | float | None):
         raise TypeError(f"the value of the reading is a {type(value).__name__}, not a number or None")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
+LEAVES = "a probe leaves the network as it is"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
 
@@ -137,11 +138,10 @@ def _left_alone(probe: Probe, subject: Subject) -> Reading:
             return _read(probe, subject)
     except Altered as error:
         if not weights.put_back():
-            allowed = "a probe that leaves the network as it is; this could not be put back"
-            raise BadInput(f"probe {probe.spelling()}", str(error), allowed) from error
+            raise BadInput(f"probe {probe.spelling()}", f"{error}, not to be put back", LEAVES) from error
         subject.memo.clear()  # what it has computed may be that of other weights
         subject.memo.update(memo)
-        return unavailable(probe, f"{error}, which is put back: a probe leaves the network as it is")
+        return unavailable(probe, f"{error}, which is put back: {LEAVES}")
 
 
 def _read(probe: Probe, subject: Subject) -> Reading:

@@ -179,13 +179,11 @@ def card(cls: type[Lever]) -> dict[str, Any]:
     entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
-    schema = cls.model_json_schema()
-    required = schema.get("required", [])
     options = [
         {
             "name": key,
             "positional": key == cls.positional,
-            "required": key in required,
+            "required": field.is_required(),
             "default": None if field.is_required() else field.default,
         }
         for key, field in cls.model_fields.items()

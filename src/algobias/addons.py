@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 from algobias.errors import BadInput, unknown_name
 from algobias.local_imports import local_imports
+from algobias.one_version import check_version
 from algobias.returns import is_own
 from algobias.spelling import Spelled
 from algobias.user_code import TASK_MODULE, guarded
@@ -60,6 +61,7 @@ def from_file(base: type[S], kind: str, text: str, taken: Collection[str]) -> ty
     if in_file(text) is None:
         return None
     file = read_user_file(text, kind, _classes, classes=True)
+    check_version(file, kind)
     digest = file.digest()
     known = _loaded.get((kind, file.text, digest))
     if known is None:

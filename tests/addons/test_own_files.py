@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,19 +103,23 @@ class Editing(Progress):
 
 
 @pytest.mark.parametrize(
-    ("change", "probes", "says"),
+    ("change", "probes", "edit", "workers", "says"),
     [
-        ("lr:x0.05", "mine.py:Positive", "^probes: .*mine.py:Positive.*a file that stays as it is"),
-        ("mine.py:Shrink:0.05", "none", "^parts: .*mine.py:Shrink.*a file that is as it was"),
+        ("lr:x0.05", "mine.py:Positive", "WHOLE = 2.0", 0, "^probe: .*Positive.*a file that stays as it is"),
+        ("lr:x0.05", "mine.py:Positive", "WHOLE = 2.0", 1, "^probes: .*Positive.*a file that stays as it is"),
+        ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 0, "^probe: .*Positive.*a file that stays as it is"),
+        ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 1, "^probe file mine.py: 'beside.py:1: SyntaxError"),
+        ("mine.py:Shrink:0.05", "none", "WHOLE = 2.0", 0, "^lever: .*Shrink.*a file that stays as it is"),
     ],
 )
-@pytest.mark.parametrize("edit", ["WHOLE = 2.0\n", "WHOLE = \n"])
-def test_a_file_edited_during_an_audit(folder: Path, change: str, probes: str, says: str, edit: str) -> None:
+def test_a_file_edited_during_an_audit(
+    folder: Path, change: str, probes: str, edit: str, workers: int, says: str
+) -> None:
     spec = spec_from({"task": TASK, "change": change, "probes": probes, "looks": 2, "tolerance": 1.0})
     before = (folder / "beside.py").read_text()
     with Store(folder / "store") as store:
-        with pytest.raises(BadInput, match=says if "2.0" in edit else "mine.py: 'beside.py:1: SyntaxError"):
-            run_audit(spec, store, Options(workers=0), Editing(folder / "beside.py", edit))
+        with pytest.raises(BadInput, match=says):
+            run_audit(spec, store, Options(workers=workers), Editing(folder / "beside.py", edit))
         trained = _count(store, "runs")
         assert trained
         assert store.find_study("last").status == "interrupted"
@@ -129,6 +134,17 @@ def _count(store: Store, table: str) -> int:
     (count,) = connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
     connection.close()
     return int(count)
+
+
+def test_a_lever_edited_during_a_control_study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search and the confirmation are of one lever."""
+    store = folder / "store"
+    algobias.audit(TASK, "mine.py:Shrink:0.05", **ASKED, probes="none", store=store)
+    monkeypatch.setattr(
+        "algobias.studies.study.Progress", partial(Editing, folder / "beside.py", "WHOLE = 2.0")
+    )
+    with pytest.raises(BadInput, match=r"^lever: .*mine.py:Shrink.*a file that stays as it is"):
+        algobias.control("last", only="lr:x2", rungs=2, looks=2, store=store, workers=0)
 
 
 # Modules of one name beside two files

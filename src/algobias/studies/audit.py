@@ -17,6 +17,7 @@ from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
+from algobias.one_version import files_stay
 from algobias.recipe_difference import difference
 from algobias.running.arms import Arms, build_arms, spoken
 from algobias.running.prechecks import check_networks, pre_checks, split_doubts
@@ -68,6 +69,7 @@ def audit_id(arms: Arms) -> str:
     return study_id(arms.spec.model_dump(mode="json", exclude={"task", "probes"}), arms=arms)
 
 
+@files_stay()
 def run_audit(
     spec: StudySpec,
     store: Store,

@@ -17,6 +17,7 @@ from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
 from algobias.kept.archive import Place as StoredPlace
 from algobias.kept.store import Store, StudyRow
+from algobias.one_version import files_stay
 from algobias.running.arms import Arms, build_arms
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -57,6 +58,7 @@ class Control(Answered):
     settings: tuple[Setting, ...]
 
 
+@files_stay()
 def run_control(
     row: StudyRow,
     spec: ControlSpec,

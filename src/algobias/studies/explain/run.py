@@ -10,6 +10,7 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
+from algobias.one_version import files_stay
 from algobias.running.arms import spoken
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -40,6 +41,7 @@ class Explanation(Answered):
     statements: tuple[Statement, ...]
 
 
+@files_stay()
 def run_explain(
     row: StudyRow,
     spec: ExplainSpec,

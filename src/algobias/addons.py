@@ -171,7 +171,7 @@ def spelled(base: type[S], kind: str, item: S, taken: Collection[str]) -> str:
             executed.
     """
     cls = type(item)
-    if is_own(cls) or cls.source is not None or cls in _offered(base, kind, taken).classes.values():
+    if is_own(cls) or vars(cls).get("source") or cls in _offered(base, kind, taken).classes.values():
         return item.spelling()
     if cls.__module__.startswith(TASK_MODULE):
         allowed = "a class of a file that asks for nothing while it is executed: if __name__ == '__main__':"

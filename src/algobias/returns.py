@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def amount(*, above: bool = False) -> Returns:
     """A finite number of 0 or more."""
 
     def fits(value: Any, owner: type) -> bool:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return number and (value > 0 if above else value >= 0)
+        if not isinstance(value, Real) or isinstance(value, bool) or not math.isfinite(value):
+            return False
+        return float(value) > 0 if above else float(value) >= 0
 
     return Returns(f"a finite number {'above 0' if above else 'of 0 or more'}", fits)
 

@@ -25,6 +25,7 @@ from algobias.tasks import load_task
 
 HERE = Path(__file__).parent
 TASK = f"{HERE.parent / 'product_task.py'}:task"
+FUTURE = "from __future__ import annotations\n"
 ASKED = {"looks": 2, "tolerance": 1.0, "workers": 0}
 
 
@@ -255,3 +256,23 @@ def test_other_options_are_other_readings(folder: Path) -> None:
     assert two.kept_as() == ".py:Positive:0.2"
     assert one.label() == "positive:0.1"
     assert parse_probe("top_eigenvalue:tolerance=0.1").kept_as() == "top_eigenvalue:tolerance=0.1"
+
+
+def test_a_class_beside_a_task_is_hashed_where_it_is_written(tmp_path: Path) -> None:
+    """Also once a lever's helpers of the same name have been imported."""
+    text = (HERE.parent / "product_task.py").read_text()
+    body = "100.0 * (model(batch[0]).argmax(-1) == batch[1])"
+    helper = f"class Accuracy:\n    def __call__(self, model, batch):\n        return {body}\n"
+    for name in ("task", "lever"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "helpers.py").write_text(f"# {name}\n{helper}")
+    text = text.replace("    metric,\n    {", "    Accuracy(),\n    {")
+    (tmp_path / "task" / "own_task.py").write_text(
+        f"from helpers import Accuracy\n{text.replace(FUTURE, '')}"
+    )
+    mine = (HERE / "mine.py").read_text().replace("from beside import WHOLE", "WHOLE = 1.0")
+    (tmp_path / "lever" / "mine.py").write_text(f"{mine}\nimport helpers\n")
+    before = load_task(f"{tmp_path}/task/own_task.py:task").fingerprint()
+    task = load_task(f"{tmp_path}/task/own_task.py:task")
+    parse(f"{tmp_path}/lever/mine.py:Shrink:0.5")
+    assert task.fingerprint() == before

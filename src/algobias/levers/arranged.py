@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
 from typing import ClassVar
 
 from algobias.errors import BadInput
@@ -70,7 +71,7 @@ def _divisions(value: object) -> bool:
 
 
 def _above_zero(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 def part_from(spec: PartSpec) -> Arranged | None:

@@ -83,10 +83,7 @@ def _code_of(function: Callable[..., Any]) -> str:
     target: Any = inspect.unwrap(function)
     if not (inspect.isroutine(target) or inspect.isclass(target)):
         target = type(target)
-    try:
-        written = inspect.getsourcefile(target)
-    except TypeError:
-        written = None
+    written = _file_of(target)
     path = Path(written).resolve() if written is not None else None
     if path is not None and PACKAGE in path.parents:
         return ""
@@ -100,6 +97,21 @@ def _code_of(function: Callable[..., Any]) -> str:
             repr((code.co_code, code.co_names)) if code is not None else getattr(target, "__qualname__", "")
         )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_of(target: Any) -> str | None:
+    """The file in which a function or a class is written.
+
+    Of a class it is that of its methods: the module it is looked up in by name may be another one by now.
+    """
+    for method in vars(target).values() if inspect.isclass(target) else ():
+        code = getattr(method, "__code__", None)
+        if code is not None and method.__qualname__ == f"{target.__qualname__}.{method.__name__}":
+            return str(code.co_filename)
+    try:
+        return inspect.getsourcefile(target)
+    except TypeError:
+        return None
 
 
 def _add(digest: Any, value: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from algobias.lazy import attributes_from
+from algobias.lazy import attributes_from, names_of
 
 if TYPE_CHECKING:
     from algobias.api import audit, compare, control, explain, lab
@@ -93,3 +93,4 @@ __getattr__ = attributes_from(
         "algobias.tasks.task": ("Task",),
     },
 )
+__dir__ = names_of(globals())

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from algobias.answer.lab import LabResult
-from algobias.errors import clean_text
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
+from algobias.kept.store import DEFAULT_FOLDER, Store
 from algobias.kept.tables import terms_from
+from algobias.labs.base import Lab
 from algobias.labs.registry import parse as parse_lab
+from algobias.levers.lever import Lever
+from algobias.probes.base import Probe
 from algobias.running.executor import Make
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
@@ -26,15 +27,16 @@ from algobias.studies.explain.run import Explanation, run_explain
 from algobias.studies.explain.spec import explain_spec
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
-from algobias.tasks.user_file import describe_user_task
+
+Levers: TypeAlias = str | Lever | Sequence[str | Lever]
 
 
 def audit(
     task: str | Task,
-    change: str | Sequence[str] = (),
+    change: Levers = (),
     *,
-    control: str | Sequence[str] = (),
-    base: str | Sequence[str] = (),
+    control: Levers = (),
+    base: Levers = (),
     aa: bool = False,
     seed: int = 0,
     looks: Sequence[int] | int = DEFAULT_LOOKS,
@@ -42,7 +44,7 @@ def audit(
     levels: Sequence[float] = (),
     device: str = "cpu",
     engine: str = "auto",
-    probes: str | Sequence[str] = "cheap",
+    probes: str | Probe | Sequence[str | Probe] = "cheap",
     store: str | PathLike[str] = DEFAULT_FOLDER,
     data: str | PathLike[str] | None = None,
     workers: int | None = None,
@@ -61,7 +63,7 @@ def audit(
 
     Args:
         task: Built-in task with options, ``path/to/file.py:name``, or a Task.
-        change: Levers that make the variant.
+        change: Levers that make the variant: as texts, or objects of classes in Python files.
         control: Fixed controls.
         base: Levers applied to both arms first.
         aa: Compare the baseline with itself.
@@ -89,9 +91,9 @@ def audit(
     spec = spec_from(
         {
             "task": task.text or task.name if isinstance(task, Task) else task,
-            "change": _several(change),
-            "control": _several(control),
-            "base": _several(base),
+            "change": change,
+            "control": control,
+            "base": base,
             "aa": aa,
             "seed": seed,
             "looks": looks if isinstance(looks, int) else tuple(looks),
@@ -140,7 +142,6 @@ def control(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
-        _announce(row, options)
         return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
 
 
@@ -176,7 +177,6 @@ def explain(
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
         row = audit_of(opened, study)
-        _announce(row, options)
         return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 
@@ -230,11 +230,11 @@ def compare(
     return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired, as_is=as_is)
 
 
-def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:
+def lab(name: str | Lab, *, seed: int = 0, **options: Any) -> LabResult:
     """Theory and actual training of an exactly solvable case, side by side. See ``algobias lab --help``.
 
     Args:
-        name: A lab, ``kernel_rich`` or ``delay``, with options if wanted: ``kernel_rich:alpha=0.1``.
+        name: A lab, ``kernel_rich`` or ``delay``, options if wanted: ``kernel_rich:alpha=0.1``; or a Lab.
         seed: Seed of what is random in the case.
         options: Options of the lab as keyword arguments; these win over those in ``name``.
 
@@ -250,6 +250,8 @@ def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:
         >>> algobias.lab("kernel_rich", alpha=1.0).verdict
         'agrees'
     """
+    if isinstance(name, Lab):
+        return (name.changed(options) if options else name).run(seed)
     return parse_lab(name, options=options).run(seed)
 
 
@@ -259,14 +261,3 @@ def _made(task: Task | None) -> Task | None:
         return None
     rehearse(task)
     return task
-
-
-def _announce(row: StudyRow, options: Options) -> None:
-    """Say on stderr which file will be executed, where a store names one and the caller has not."""
-    told = None if options.task is not None else describe_user_task(str(row.spec.get("task", "")))
-    if told is not None:
-        print(clean_text(told), file=sys.stderr)
-
-
-def _several(levers: str | Sequence[str]) -> tuple[str, ...]:
-    return (levers,) if isinstance(levers, str) else tuple(levers)

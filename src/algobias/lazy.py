@@ -50,6 +50,15 @@ def no_grad(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def names_of(module: Mapping[str, Any]) -> Callable[[], list[str]]:
+    """Make a module's ``__dir__``: what is in it, and what it offers and has not imported yet.
+
+    Args:
+        module: ``globals()`` of the module, with its ``__all__``.
+    """
+    return lambda: sorted({*module, *module["__all__"]})
+
+
 def attributes_from(module: str, homes: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
     """Make a module's ``__getattr__`` that imports names from where they are defined, when asked for.
 

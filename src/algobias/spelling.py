@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BeforeValidator, ValidationError
 
 from algobias.errors import BadInput, unknown_name
 from algobias.frozen import Frozen, bad_input_from
+from algobias.option_types import unusable
+from algobias.returns import Returns, hold_to, of_type
+from algobias.user_code import raised_in
 
 
 def number(value: float) -> str:
@@ -31,17 +35,27 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 """A whole number, also spelled ``2e4``."""
 
 
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+
+
 class Spelled(Frozen):
     """An object with a name and options; its fields are the options.
 
     Class attributes:
         name: Its name on the command line.
+        promised: What its methods must return; those of a user's class are looked at.
+        option_types: Types that its options may have besides numbers, texts and choices.
         positional: The field that the value right after the colon sets, or None.
         revision: Raised by hand when the results it leads to change; a hash of its file where it has one.
         source: The file of the user's own it was loaded from, ``/path/to/file.py:Name``, or None.
     """
 
     name: ClassVar[str]
+    promised: ClassVar[Mapping[str, Returns]] = {
+        "examples": Returns("a tuple of texts", lambda value, owner: _texts(value)),
+        "spelling": of_type("a text", str),
+    }
+    option_types: ClassVar[tuple[type, ...]] = ()
     positional: ClassVar[str | None] = None
     revision: ClassVar[int] = 1
     source: ClassVar[str | None] = None
@@ -51,12 +65,17 @@ class Spelled(Frozen):
         """Refuse a class that has a name and lacks what its kind needs, when it is made.
 
         Raises:
-            TypeError: With everything that it lacks.
+            TypeError: With everything that it lacks; or what of it cannot be used.
         """
         super().__pydantic_init_subclass__(**options)
-        lacking = cls.lacking() if "name" in cls.__dict__ else ()
-        if lacking:
-            raise TypeError(f"class {cls.__name__} lacks {', '.join(lacking)}")
+        if "name" in cls.__dict__:
+            lacking = cls.lacking()
+            if lacking:
+                raise TypeError(f"class {cls.__name__} lacks {', '.join(lacking)}")
+            wrong = _unusable(cls)
+            if wrong:
+                raise TypeError(f"class {cls.__name__}: {'; '.join(wrong)}")
+        hold_to(cls, cls.promised)
 
     @classmethod
     def lacking(cls) -> tuple[str, ...]:
@@ -73,6 +92,20 @@ class Spelled(Frozen):
 
         Reading it back gives an equal object.
         """
+        return self.spelled_as(self.source or self.name)
+
+    def label(self) -> str:
+        """The object by its name, also where it is spelled by its file; for those who only read it."""
+        return self.spelled_as(self.name)
+
+    def kept_as(self) -> str:
+        """What is kept of the object goes by this and its revision, wherever its file lies."""
+        if self.source is None:
+            return self.spelling()
+        return self.spelled_as(f".py:{self.source.rpartition(':')[2]}")
+
+    def spelled_as(self, name: str) -> str:
+        """The object with its options behind a name of its class."""
         shown: list[str] = []
         for key, field in type(self).model_fields.items():
             value = getattr(self, key)
@@ -85,10 +118,29 @@ class Spelled(Frozen):
                 shown.append(key if value else f"{key}=false")
             else:
                 shown.append(f"{key}={text}")
-        return (self.source or self.name) + (":" + ",".join(shown) if shown else "")
+        return name + (":" + ",".join(shown) if shown else "")
 
 
 S = TypeVar("S", bound=Spelled)
+
+
+def _texts(value: object) -> bool:
+    return isinstance(value, tuple | list) and all(isinstance(text, str) for text in value)
+
+
+def _unusable(cls: type[Spelled]) -> list[str]:
+    """What keeps a class from being named and read on a command line."""
+    wrong = []
+    if not (isinstance(cls.name, str) and _NAME.fullmatch(cls.name)):
+        wrong.append(f"name is {cls.name!r}; allowed: letters, digits, _ and -, a letter first")
+    if cls.positional is not None and cls.positional not in cls.model_fields:
+        options = ", ".join(cls.model_fields) or "none"
+        wrong.append(f"positional is {cls.positional!r}; allowed: None, or one of its options: {options}")
+    if isinstance(cls.revision, bool) or not isinstance(cls.revision, int):
+        wrong.append(f"revision is {cls.revision!r}; allowed: a whole number")
+    types = cls.option_types
+    wrong += filter(None, (unusable(name, field, types) for name, field in cls.model_fields.items()))
+    return wrong
 
 
 def parse_options(cls: type[S], text: str) -> S:
@@ -135,7 +187,8 @@ def validate_options(cls: type[S], options: dict[str, Any]) -> S:
     if needed:
         raise BadInput(_path(cls, needed[0]), None, f"a value, as in {' or '.join(cls.examples())}")
     try:
-        return cls.model_validate(options)
+        with raised_in(f"{cls.name} options"):  # a validator of the user's may raise anything
+            return cls.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else ""

@@ -14,15 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, clean_text
 from algobias.local_imports import NO_PYTHON, local_imports
 from algobias.untrusted import possible_path
-from algobias.user_code import FILE_KIND, PACKAGE, TASK_MODULE, where_and_what
+from algobias.user_code import FILE_KIND, TASK_MODULE, where_and_what
+from algobias.user_imports import FolderImports
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
 
-_siblings: set[str] = set()
-"""Modules that user files imported from their folders: loaded anew with every user file."""
+_announced: set[str] = set()
+"""What has been said in this process, or the one that started it, about files that are executed."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class UserFile:
 
     def digest(self) -> str:
         """Hash of the file and of what it imports from its own folder."""
-        pieces = sorted({hashlib.sha256(path.read_bytes()).hexdigest() for path in self.files()[1:]})
+        pieces = sorted({hashlib.sha256(_bytes(path)).hexdigest() for path in self.files()[1:]})
         pieces = [hashlib.sha256(self.source).hexdigest(), *pieces]
         return hashlib.sha256("\n".join(pieces).encode()).hexdigest()
 
@@ -90,6 +91,27 @@ def absolute(text: str, base_dir: Path | None = None) -> str:
     return f"{spelled}:{options}" if options else spelled
 
 
+def without_folder(text: str) -> str:
+    """``text`` with the file that it names, if it does, named without its folder: as it is shown.
+
+    Example:
+        >>> without_folder("/home/me/mine.py:task"), without_folder("digits")
+        ('mine.py:task', 'digits')
+    """
+    parts = in_file(text)
+    return text if parts is None else Path(parts[0]).name + text.strip().removeprefix(parts[0])
+
+
+def in_words(text: str) -> str:
+    """The spelling of a probe or a lever as people read it; the names of a user's file stay as they are.
+
+    Example:
+        >>> in_words("top_eigenvalue:tolerance=0.1"), in_words("/home/my_self/my_probe.py:Above")
+        ('top eigenvalue:tolerance=0.1', 'my_probe.py:Above')
+    """
+    return text.replace("_", " ") if in_file(text) is None else without_folder(text)
+
+
 def read_user_file(
     text: str,
     field: str,
@@ -117,10 +139,7 @@ def read_user_file(
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], 1, 0.5)
         raise BadInput(field, location, "an existing Python file", near[0] if near else None)
-    try:
-        source = path.read_bytes()
-    except OSError as error:
-        raise BadInput(field, location, f"a file that can be read ({error.strerror})") from error
+    source = _bytes(path, field, location)
     try:
         tree = ast.parse(source, str(path))
         names = _top_level_names(tree, classes)
@@ -136,11 +155,11 @@ def read_user_file(
 
 @contextlib.contextmanager
 def executed(file: UserFile, what: str) -> Iterator[Any]:
-    """Execute a user's file and hand out the object it is read for.
+    """Execute a user's file, after saying so on stderr, and hand out the object it is read for.
 
     While the file runs, and inside the ``with``, its folder is the first on ``sys.path`` and what it prints
     goes to stderr. Modules it imports from its folder, also relatively (``from .data import x``), are loaded
-    anew.
+    anew, and are its own.
 
     Args:
         file: The file.
@@ -149,6 +168,7 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
     Raises:
         BadInput: An error raised in it, or inside the ``with`` (file, line, message); ``SystemExit`` too.
     """
+    _announce(file)
     path = file.path
     name = f"{TASK_MODULE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     module = ModuleType(name)
@@ -156,7 +176,9 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
     module.__path__ = [str(path.parent)]  # a package of its folder, for relative imports
     module.__package__ = module.__name__
     setattr(module, FILE_KIND, what)
-    with _imports_from(path.parent, module), contextlib.redirect_stdout(sys.stderr):
+    sys.modules[name] = module
+    imports = FolderImports(path.parent, module)
+    with imports.first(stay=True), contextlib.redirect_stdout(sys.stderr):
         try:
             exec(compile(file.source, str(path), "exec"), module.__dict__)
             yield getattr(module, file.name)
@@ -171,11 +193,47 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
             ) from error
 
 
+def announced() -> frozenset[str]:
+    """What has been said of files that are executed, for processes started from here."""
+    return frozenset(_announced)
+
+
+def already_announced(said: frozenset[str]) -> None:
+    """Leave out what the process that started this one has said."""
+    _announced.update(said)
+
+
+def say_once(line: str, about: str | None = None) -> None:
+    """Print a line on stderr, once in this process and those that it starts.
+
+    Args:
+        line: The line.
+        about: What it is about, where that may be another thing although the line is the same.
+    """
+    if (about or line) not in _announced:
+        _announced.add(about or line)
+        # in one line: what a path with line breaks holds must not pass for a message of ours
+        print(clean_text(" ".join(line.splitlines())), file=sys.stderr, flush=True)
+
+
+def _announce(file: UserFile) -> None:
+    """Say once of each version of a file that it will be executed, and of each name that is used from it."""
+    say_once(file.announcement(), f"{file.text} {file.digest()}")
+
+
 def _located(location: str, base_dir: Path | None) -> Path:
     with contextlib.suppress(RuntimeError):  # the home of nobody: said where the file is read
         location = str(Path(location).expanduser())
     path = Path(location)
     return (path if path.is_absolute() else (base_dir or Path.cwd()) / path).resolve()
+
+
+def _bytes(path: Path, field: str = "file", location: str | None = None) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        allowed = f"a file that can be read ({error.strerror})"
+        raise BadInput(field, location or str(path), allowed) from error
 
 
 def _top_level_names(tree: ast.Module, classes: bool) -> set[str] | None:
@@ -201,32 +259,6 @@ def _top_level_names(tree: ast.Module, classes: bool) -> set[str] | None:
             stored = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
             names.update(n.id for n in stored)
     return names
-
-
-@contextlib.contextmanager
-def _imports_from(folder: Path, module: ModuleType) -> Iterator[None]:
-    for name in _siblings:
-        sys.modules.pop(name, None)
-    _siblings.clear()
-    before = set(sys.modules)
-    written = sys.dont_write_bytecode
-    sys.path.insert(0, str(folder))
-    sys.dont_write_bytecode = True  # nothing is left behind in the user's folder
-    sys.modules[module.__name__] = module
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
-        sys.dont_write_bytecode = written
-        _siblings.update(name for name in set(sys.modules) - before if _lies_in(name, folder))
-
-
-def _lies_in(name: str, folder: Path) -> bool:
-    written: Any = getattr(sys.modules.get(name), "__file__", None)
-    if not isinstance(written, str):
-        return False
-    path = Path(written)
-    return folder in path.parents and PACKAGE not in path.parents and "site-packages" not in path.parts
 
 
 def _with_line(error: BadInput, path: Path) -> BadInput:

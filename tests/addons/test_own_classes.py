@@ -21,15 +21,6 @@ TASK = f"{HERE.parent / 'product_task.py'}:task"
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of the user's with the file in it, from which the program is started."""
-    for name in ("mine.py", "beside.py"):
-        shutil.copy(HERE / name, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def recipe() -> Recipe:
     spec = {"task": "digits", "examples": 800, "optimizer": {"lr": 0.1}, "batch": 16}
     return recipe_from({**spec, "budget": {"epochs": 1}})
@@ -48,7 +39,7 @@ def test_an_audit_with_a_lever_and_a_probe_of_ones_own(
     pool = algobias.audit(TASK, **asked, store=folder / "pool", workers=2).result
     lines = [line for line in capfd.readouterr().err.splitlines() if "will execute" in line]
     assert sorted(line.rpartition(" use ")[2] for line in lines) == [
-        "'Halved' from it", "'Positive' from it", "'Shrink' from it",
+        "'Halved' from it", "'Positive' from it", "'Shrink' from it", "'task' from it",
     ], "each is announced once, workers or not"  # fmt: skip
     here = algobias.audit(TASK, **asked, store=folder / "here", workers=0).result
     for key in ("verdict", "gap", "fit", "moved", "change"):
@@ -244,23 +235,6 @@ def test_a_probe_that_returns_something_else_has_a_reason(folder: Path) -> None:
     )
     assert [reading.status for reading in readings] == ["ok", "unavailable"]
     assert "read returned float, not a Reading" in str(readings[1].reason)
-
-
-def test_going_on_with_another_task_file_of_the_same_name_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A study knows its task file by name: what lies under that name elsewhere may be another one."""
-    shutil.copy(HERE.parent / "product_task.py", folder)
-    asked = {"looks": 2, "tolerance": 1.0, "probes": "none", "store": folder / "store", "workers": 0}
-    algobias.audit("product_task.py:task", "lr:x0.05", **asked)
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    text = (folder / "product_task.py").read_text().replace("manual_seed(0)", "manual_seed(1)")
-    (elsewhere / "product_task.py").write_text(text)
-    monkeypatch.chdir(elsewhere)
-    for go_on in (algobias.control, algobias.explain):
-        with pytest.raises(BadInput, match=r"^task: .*audit it again as it is now"):
-            go_on("last", store=folder / "store", workers=0)
 
 
 def test_an_audit_is_asked_again_where_the_file_of_a_probe_is_gone(folder: Path) -> None:

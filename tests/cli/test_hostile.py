@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 import algobias
-from algobias import addons
+from algobias import user_file
 from algobias.cli import main
+from algobias.errors import BadInput
 
 AUDIT = ("audit", "digits", "--change", "lr:x0.01", "--base", "budget:updates=20", "--looks", "4")
 AUDIT += ("--tolerance", "0.5", "--probes", "weight_norm", "--quiet")
@@ -275,7 +276,8 @@ def test_a_task_file_that_a_store_names_is_announced_before_it_runs(run, store, 
     mark = file.with_name("executed")
     for words in commands(store):
         mark.unlink(missing_ok=True)
-        found = run(*(word for word in words if word != "--quiet"))
+        user_file._announced.clear()  # a command is a process of its own
+        found = run(*words)
         assert found.code == 0, (words, found.err)
         assert "\x1b" not in found.err
         if mark.exists():
@@ -286,14 +288,21 @@ def test_a_task_file_that_a_store_names_is_announced_before_it_runs(run, store, 
             assert "sha256" in told
 
 
-def test_the_python_names_announce_it_too(store, monkeypatch, capsys):
+def test_the_python_names_announce_it_too(store, capsys):
     file = store.parent / "theirs.py"
-    file.write_text(TASK)
+    file.write_text("import sys\nprint('EXECUTED', file=sys.stderr)\n1 / 0\ndef task(): ...\n")
     change(store, "UPDATE studies SET spec = json_set(spec, '$.task', ?)", f"{file}:task")
-    for name in ("control", "explain"):
-        monkeypatch.setattr(f"algobias.api.run_{name}", lambda *given, **more: None)
-        getattr(algobias, name)("last", store=store)
-        assert f"will execute {file}" in capsys.readouterr().err
+    asked = {
+        "control": lambda: algobias.control("last", store=store),
+        "explain": lambda: algobias.explain("last", store=store),
+        "audit": lambda: algobias.audit(f"{file}:task", "lr:x2", store=store),
+    }
+    for name, ask in asked.items():
+        user_file._announced.clear()
+        with pytest.raises(BadInput, match="ZeroDivisionError"):
+            ask()
+        said = capsys.readouterr().err.partition("EXECUTED")[0]
+        assert f"will execute {file}" in said, name
 
 
 def test_listing_and_reporting_execute_nothing(run, store):
@@ -339,7 +348,7 @@ def test_levers_and_probes_that_a_store_names_are_announced_before_they_run(run,
         if words[0] not in ("control", "explain"):
             continue
         file.with_name("executed").unlink(missing_ok=True)
-        addons._announced.clear()  # a command is a process of its own
+        user_file._announced.clear()  # a command is a process of its own
         found = run(*words)
         assert found.code == 2, "the class is none that can be used"
         if file.with_name("executed").exists():

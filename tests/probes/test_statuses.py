@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from algobias.errors import BadInput
 from algobias.probes.base import Card, Probe
-from algobias.probes.guard import Altered
+from algobias.probes.guard import Altered, fingerprint
 from algobias.probes.measure import measure, take
 from algobias.probes.monitor import Monitor
 from algobias.probes.reading import Interval, Reading, Twin, Unavailable
@@ -145,14 +146,98 @@ def test_failures_of_a_probe_are_statuses(do: Any, status: str, reason: str) -> 
     assert found[1].status == "ok"
 
 
-def test_a_probe_that_writes_to_the_model_is_a_defect_and_no_status() -> None:
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (AssertionError("mine"), "AssertionError: mine"),
+        (OSError("mine"), "OSError: mine"),
+        (SystemExit(3), "SystemExit: 3"),
+        (BadInput("mine", 1, "2"), "BadInput: mine: 1 is not possible; allowed: 2"),
+        (type("Odd", (Exception,), {})("mine"), "Odd: mine"),
+    ],
+)
+def test_whatever_a_probe_of_somebody_elses_raises_is_its_status(error: BaseException, reason: str) -> None:
+    def fail(probe: Probe, subject: Subject) -> Reading:
+        raise error
+
+    subject = Subject(_net(), _data(), _loss)
+    subject.memo["do"] = fail
+    found = take(subject, [Odd(), *parse_many("weight_norm")])
+    assert [one.status for one in found] == ["unavailable", "ok"]
+    assert found[0].reason is not None
+    assert found[0].reason.startswith("test_statuses.py:")
+    assert found[0].reason.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (
+            lambda p: p.reading(torch.tensor(1.0)),
+            "is a Tensor, not a number or None",
+        ),
+        (lambda p: p.reading("1.0"), "is a str"),
+        (lambda p: p.reading(True), "is a bool"),
+        (lambda p: p.reading(1.0, details={"x": torch.tensor(1.0)}), "not plain"),
+        (lambda p: p.reading(1.0, parts={"x": "one"}), "not plain"),
+        (lambda p: p.reading(1.0, status="fine"), "status of reading is 'fine'"),
+        (lambda p: p.reading(1.0, numerical=(0.5, 1.5)), "not plain"),
+        (lambda p: p.reading(1.0, warnings=None), "not plain"),
+    ],
+)
+def test_a_reading_that_is_not_plain_is_a_status(make: Any, says: str) -> None:
+    subject = Subject(_net(), _data(), _loss)
+    subject.memo["do"] = lambda probe, subject: make(probe)
+    (found,) = take(subject, [Odd()])
+    assert found.status == "unavailable"
+    assert says in str(found.reason)
+    json.dumps(found.to_json(), allow_nan=False)
+
+
+def test_what_somebody_elses_probe_writes_to_the_model_is_put_back() -> None:
+    def write(probe: Probe, subject: Subject) -> Reading:
+        subject.model[0].weight.data.mul_(1.5)  # type: ignore[index,union-attr,operator]
+        subject.model[2].bias.requires_grad_(False)  # type: ignore[index,union-attr]
+        subject.shared("norm", lambda: float(subject.flat().norm()))
+        raise ValueError("and more")
+
+    model = _net()
+    subject = Subject(model, _data(), _loss)
+    before = fingerprint(model)
+    subject.memo["do"] = write
+    probes = [*parse_many("weight_norm"), Odd(), *parse_many("margin_raw,weight_norm")]
+    first, odd, _, last = take(subject, probes)
+    assert odd.status == "unavailable"
+    assert "parameter 0.weight" in str(odd.reason)
+    assert "put back" in str(odd.reason)
+    assert last.value == first.value
+    assert "norm" not in subject.memo
+    assert fingerprint(model) == before
+
+
+def test_what_cannot_be_put_back_is_told_with_the_probe() -> None:
+    def replace_weight(probe: Probe, subject: Subject) -> Reading:
+        subject.model[0].weight = nn.Parameter(torch.ones(5, 4))  # type: ignore[index,union-attr]
+        return probe.reading(1.0, no_interval="x")
+
+    subject = Subject(_net(), _data(), _loss)
+    subject.memo["do"] = replace_weight
+    with pytest.raises(BadInput, match=r"^probe odd: .*parameter 0\.weight.*leaves the network"):
+        take(subject, [Odd()])
+
+
+def test_a_probe_of_ours_that_writes_to_the_model_is_a_defect_and_no_status(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Odd, "__module__", "algobias.probes.odd")
+
     def write(probe: Probe, subject: Subject) -> Reading:
         subject.model[0].weight.data.mul_(1.001)  # type: ignore[index,union-attr,operator]
         return probe.reading(1.0, no_interval="x")
 
     subject = Subject(_net(), _data(), _loss)
     subject.memo["do"] = write
-    with pytest.raises(Altered, match=r"parameter 0\.weight"):
+    with pytest.raises(Altered, match=r"^odd: .*parameter 0\.weight"):
         take(subject, [Odd()])
 
 

@@ -85,6 +85,11 @@ def runs_of(store: Store, study: str) -> set[tuple[str, int]]:
     return set(rows(store, "SELECT address, seed FROM study_runs WHERE study = ?", study))
 
 
+def placed(question: Any, store: Path) -> Any:
+    """A stored question, which now says where the file of its task lies."""
+    return {**question, "task": f"{store.parent}/{question['task']}"}
+
+
 @pytest.fixture
 def earlier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the store, beside the file of its task."""
@@ -114,7 +119,7 @@ def test_finished_studies_are_found_and_not_trained_again(earlier: Path) -> None
             assert stored[id].result is not None
             assert without_times(answer.result) == without_times(stored[id].result["result"])
             again = store.find_study(id)
-            assert again.spec == stored[id].spec
+            assert again.spec == placed(stored[id].spec, earlier)
             assert again.decisions == stored[id].decisions
             assert runs_of(store, id) == runs[id]
             assert id in write_report(store, id).read_text(encoding="utf-8")
@@ -128,7 +133,7 @@ def test_an_interrupted_study_goes_on(earlier: Path) -> None:
         found = run_control(store.find_study(AUDIT_ID), control_spec(CONTROL), store, Options(workers=0))
         assert found.study == CONTROL_ID
         row = store.find_study(CONTROL_ID)
-        assert (row.status, row.spec) == ("finished", question)
+        assert (row.status, row.spec) == ("finished", placed(question, earlier))
         assert found.result["seeds"]["confirmation"][0] == question["confirmation_seed"]
         assert used < runs_of(store, CONTROL_ID)
         after = dict(rows(store, "SELECT address || seed, created FROM runs"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.form import Form, Number
 from algobias.answer.interval import Interval, Spread
+from algobias.user_file import in_words
 
 
 class Effect(Form):
@@ -30,7 +31,7 @@ class Effect(Form):
     @property
     def name(self) -> str:
         """The coordinate in words."""
-        return self.probe.replace("_", " ")
+        return in_words(self.probe)
 
 
 class MovedCoordinate(Effect):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
+from algobias.user_file import in_words
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
@@ -189,7 +190,7 @@ def _after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
 
 def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
     causes = [
-        statement.coordinate.replace("_", " ")
+        in_words(statement.coordinate)
         for statement in record.answer.statements
         if statement.word == "caused by"
     ]

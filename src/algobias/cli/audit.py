@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from algobias.cli.output import messages
 from algobias.cli.shared import (
     DEFAULT_STORE,
     Data,
@@ -101,7 +100,6 @@ def audit(
     from algobias.running.trainer import Options
     from algobias.studies.audit import prepare, run_audit
     from algobias.studies.forecast import forecast
-    from algobias.tasks.user_file import describe_user_task
 
     failing = verdicts(fail_on)
     question = _question(
@@ -119,9 +117,6 @@ def audit(
         device=device,
         probes=probes,
     )
-    told = describe_user_task(question.task)
-    if told is not None and not quiet:
-        messages().print(told, highlight=False, markup=False, soft_wrap=True)
     if plan:
         print_plan(forecast(prepare(question, data), workers), json=json)
         return

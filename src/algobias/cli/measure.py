@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from algobias.cli.output import messages, print_json
-from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, announce, path_of
+from algobias.cli.shared import DEFAULT_STORE, Data, Json, Quiet, StoreFolder, path_of
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def measure(
 
     wanted = parse_many(probes or "cheap")
     measured = {"examples": _examples(examples), "part": on, "device": known_device(device)}
-    load = partial(_load, data=data, quiet=quiet)
+    load = partial(_load, data=data)
     compared = _other(other, store)
     if run is not None:
         beside = {"task": task, "--checkpoint": checkpoint, "--initial": initial, "--base": base}
@@ -212,11 +212,9 @@ def _nothing_beside(given: dict[str, Any]) -> None:
             raise BadInput(name, str(value), "nothing beside --run: the store knows it")
 
 
-def _load(text: str, data: Path | None, quiet: bool) -> Task:
+def _load(text: str, data: Path | None) -> Task:
     from algobias.tasks.registry import load_task
 
-    if not quiet:
-        announce(text)
     return load_task(text, data)
 
 

@@ -102,16 +102,6 @@ class ExitCode:
     terminated = 143
 
 
-def announce(task: str) -> None:
-    """Say on stderr which file will be executed, where a task is one, before it is."""
-    from algobias.runs.view import split_name
-    from algobias.tasks.user_file import describe_user_task
-
-    told = describe_user_task(split_name(task)[0])
-    if told is not None:
-        messages().print(one_line(told), soft_wrap=True)
-
-
 def fail(error: BadInput) -> NoReturn:
     """Say what is wrong, in one message, and leave with code 2."""
     _tell("Error", str(error))

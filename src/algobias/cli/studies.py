@@ -25,6 +25,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     from algobias.kept.archive import read_archive
     from algobias.kept.store import Store
     from algobias.report.record import clean
+    from algobias.user_file import without_folder
 
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:
@@ -36,7 +37,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
                     "kind": _kind(row.spec),
                     "status": row.status,
                     "created": row.created,
-                    "task": clean(row.spec.get("task")),
+                    "task": clean(without_folder(str(row.spec.get("task", "")))),
                     "change": clean(row.spec.get("change")) or ["baseline against itself"],
                     "verdict": clean(verdict),
                 }

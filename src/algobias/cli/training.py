@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from algobias.cli.output import ending, messages, print_json
-from algobias.cli.shared import ExitCode, announce
+from algobias.cli.shared import ExitCode
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -134,8 +134,6 @@ def begin_with_audit(
 
     with Store(store, writing=not plan) as opened, complaints or nullcontext():
         row = audit_of(opened, study)
-        if not quiet:
-            announce(str(row.spec.get("task", "")))
         if plan:
             print_plan(forecast(row), json=json)
             return

@@ -18,7 +18,8 @@ ALONG_TRAINING = ("curvature", "stability", "margins")
 def wanted_probes(asked: str, earlier: Answer | None) -> tuple[Probe, ...]:
     """The probes asked for, and those whose readings the study has already: answers are added up.
 
-    A probe of the user's whose file is no longer there is left out.
+    A probe of the user's whose file is no longer there is left out, and one that is asked for from a copy of
+    its file.
 
     Args:
         asked: A preset, names, or ``none``.
@@ -27,8 +28,11 @@ def wanted_probes(asked: str, earlier: Answer | None) -> tuple[Probe, ...]:
     known = () if earlier is None or earlier.readings is None else earlier.readings.probes
     asked_for = parse_many(asked) if asked != NO_PROBES else ()
     there = [spelled for spelled in known if not _gone(spelled)]
-    read = [probe for spelled in there for probe in parse_many(spelled) if probe not in asked_for]
-    return (*asked_for, *read)
+    read = [probe for spelled in there for probe in parse_many(spelled)]
+    wanted: dict[tuple[str, int], Probe] = {}
+    for probe in (*asked_for, *read):
+        wanted.setdefault((probe.kept_as(), probe.revision), probe)
+    return tuple(wanted.values())
 
 
 def _gone(spelled: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from algobias.errors import BadInput
 from algobias.kept.runfiles import RunFolder
 from algobias.kept.store import Store
 from algobias.probes.base import Probe
@@ -65,6 +66,7 @@ class Measuring:
         targets: The moments.
         probes: Probes as spelled.
         device: Where to replay and measure.
+        revisions: Revisions of the probes: a user's file may not change while a study reads. None: any.
     """
 
     arm: str
@@ -74,6 +76,7 @@ class Measuring:
     targets: tuple[Target, ...]
     probes: tuple[str, ...]
     device: str = "cpu"
+    revisions: tuple[int, ...] | None = None
 
     def __str__(self) -> str:
         seeds = ", ".join(str(seed) for seed in dict.fromkeys(target.seed for target in self.targets))
@@ -91,11 +94,20 @@ class Measuring:
         measure_moments(self, place.store, task, should_stop, done)
 
 
+def stored_reading(store: Store, address: str, target: Target, probe: Probe) -> Reading | None:
+    """What is stored of a moment; a probe whose file has moved is the same probe."""
+    for name in dict.fromkeys((probe.kept_as(), probe.spelling())):  # earlier versions kept it by its path
+        reading = store.reading(address, target.seed, target.update, name, probe.revision)
+        if reading is not None:
+            return replace(reading, probe=probe.spelling())
+    return None
+
+
 def missing(store: Store, address: str, target: Target, probes: Sequence[Probe]) -> list[Probe]:
     """Probes without a stored reading of this moment; a failed replay is tried again."""
     found = []
     for probe in probes:
-        known = store.reading(address, target.seed, target.update, probe.spelling(), probe.revision)
+        known = stored_reading(store, address, target, probe)
         if known is None or known.details.get("moment") == DIFFERS:
             found.append(probe)
     return found
@@ -123,9 +135,12 @@ def measure_moments(
 
     Raises:
         Interrupted: ``should_stop`` said so; the readings so far are stored.
-        BadInput: Kept weights are damaged or belong to another recipe, the disk is full.
+        BadInput: Kept weights are damaged or belong to another recipe, the disk is full, the file of a probe
+            is another one than when the study began.
     """
     probes = parse_many(block.probes)
+    if block.revisions is not None:
+        _check_revisions(probes, block.revisions)
     due = {target: missing(store, block.address, target, probes) for target in block.targets}
     due = {target: wanted for target, wanted in due.items() if wanted}
     for target in block.targets:
@@ -141,9 +156,16 @@ def measure_moments(
         if should_stop():
             raise Interrupted
         for probe, reading in zip(wanted, _readings(block, store, task, recipe, target, wanted), strict=True):
-            key = (block.address, target.seed, target.update, probe.spelling(), probe.revision)
+            key = (block.address, target.seed, target.update, probe.kept_as(), probe.revision)
             store.save_reading(*key, reading)
         told(target)
+
+
+def _check_revisions(probes: Sequence[Probe], revisions: Sequence[int]) -> None:
+    for probe, revision in zip(probes, revisions, strict=True):
+        if probe.revision != revision:
+            allowed = "a file that stays as it is while a study reads with it; ask again: its runs are stored"
+            raise BadInput("probes", probe.source or probe.name, allowed)
 
 
 def _readings(

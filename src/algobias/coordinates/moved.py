@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from algobias.judge.split import MISSING
 from algobias.judge.statistics import Interval, paired
 from algobias.recipe import Recipe
+from algobias.user_file import in_words
 
 Floats = NDArray[np.float64]
 Status = Literal["moved", "not_moved", "not_comparable"]
@@ -189,7 +190,7 @@ def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) 
             "proof that none moved."
         )
     told = [
-        f"{(names or {}).get(one.coordinate.probe, one.coordinate.probe.replace('_', ' '))} "
+        f"{(names or {}).get(one.coordinate.probe, in_words(one.coordinate.probe))} "
         f"{'up' if (one.effect or 0) > 0 else 'down'} by {abs(one.effect or 0):.1f} seed sd"
         for one in moved[:3]
     ]

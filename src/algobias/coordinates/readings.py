@@ -21,6 +21,7 @@ from algobias.judge.design import Design, Run
 from algobias.judge.verdict import Verdict
 from algobias.probes.base import Probe
 from algobias.running.trainer import Trainer
+from algobias.user_file import in_words
 
 TWIN = " (twin)"
 
@@ -54,7 +55,7 @@ class Readings:
     def summary(self) -> ReadingsSummary:
         """``readings`` of the answer: arms, trajectories, notes."""
         read = self.probes if self.matched.moments else ()
-        names = {probe.spelling(): probe.spelling().replace("_", " ") for probe in read}
+        names = {probe.spelling(): in_words(probe.spelling()) for probe in read}
         costs = [
             self.values[moment, probe.spelling()].cost.gradient_equivalents
             for replicates in self.matched.moments.values()

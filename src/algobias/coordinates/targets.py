@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from algobias.answer.reading import Reading
-from algobias.coordinates.measuring import Measuring, Target, kept_folder
+from algobias.coordinates.measuring import Measuring, Target, kept_folder, stored_reading
 from algobias.coordinates.moments import Moment
 from algobias.kept.archive import Place
 from algobias.kept.store import Store
@@ -77,6 +77,7 @@ class Targets:
             address=address,
             targets=targets,
             probes=tuple(probe.spelling() for probe in probes),
+            revisions=tuple(probe.revision for probe in probes),
             device=self.trainer.arms.spec.device,
         )
 
@@ -87,7 +88,7 @@ class Targets:
             address, target = self.of(moment)
             for probe in probes:
                 name = probe.spelling()
-                reading = self.store.reading(address, target.seed, target.update, name, probe.revision)
+                reading = stored_reading(self.store, address, target, probe)
                 if reading is None:
                     raise RuntimeError(f"{name} of run {address[:12]} is not stored after measuring")
                 found[moment, name] = reading

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import TypeAdapter, ValidationError
 
 from algobias.answer.lab import Axis, Cell, Check, Column, Kind, LabResult, Panel, Series
+from algobias.errors import BadInput
+from algobias.frozen import allowed_words
+from algobias.returns import Returns, returned
 from algobias.spelling import Spelled, validate_options
 
 __all__ = [
@@ -26,6 +32,25 @@ __all__ = [
 ]
 
 
+def whole(result: LabResult, given: tuple[Any, ...], place: str) -> LabResult:
+    """Refuse a result with something in it that it cannot show.
+
+    Raises:
+        BadInput: The field, and what must stand there.
+    """
+    try:
+        TypeAdapter(LabResult).validate_python(asdict(result))
+        json.dumps(result.as_json(), allow_nan=False)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise BadInput(f"{place}: {field}", returned(first["input"]), allowed_words(first["msg"])) from error
+    except (TypeError, ValueError) as error:
+        allowed = "a LabResult of plain numbers and texts, NaN and infinity as None"
+        raise BadInput(place, str(error), allowed) from error
+    return result
+
+
 class Lab(Spelled):
     """An exactly solvable case; its fields are its options.
 
@@ -35,6 +60,10 @@ class Lab(Spelled):
         summary: One sentence for the catalogue.
     """
 
+    promised: ClassVar[Mapping[str, Returns]] = {
+        **Spelled.promised,
+        "run": Returns("a LabResult", lambda value, owner: isinstance(value, LabResult), whole),
+    }
     title: ClassVar[str]
     summary: ClassVar[str]
 
@@ -42,8 +71,8 @@ class Lab(Spelled):
     def lacking(cls) -> tuple[str, ...]:
         """A title, a summary, and how it is solved."""
         needed = {
-            "title (one line)": not hasattr(cls, "title"),
-            "summary (one sentence)": not hasattr(cls, "summary"),
+            "title (one line)": not isinstance(getattr(cls, "title", None), str),
+            "summary (one sentence)": not isinstance(getattr(cls, "summary", None), str),
             "run (method: theory beside training)": cls.run is Lab.run,
         }
         return tuple(what for what, missing in needed.items() if missing)

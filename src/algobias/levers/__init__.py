@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from algobias.lazy import attributes_from
+from algobias.lazy import attributes_from, names_of
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever, Part
 from algobias.levers.context import Context
@@ -28,3 +28,4 @@ __all__ = [
 ]
 
 __getattr__ = attributes_from(__name__, {"algobias.components": ("EMA", "SAM", "clip_by_norm")})
+__dir__ = names_of(globals())

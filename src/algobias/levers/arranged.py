@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from numbers import Integral
+from typing import ClassVar
 
 from algobias.errors import BadInput
 from algobias.levers.division import Division
 from algobias.levers.lever import Lever
 from algobias.recipe_fields import PartSpec
+from algobias.returns import Returns, truth
 from algobias.spelling import validate_options
 
 
 class Arranged(Lever):
     """A lever that stands somewhere among the parts of a recipe; where, follows from what is said here."""
+
+    promised: ClassVar[Mapping[str, Returns]] = {
+        **Lever.promised,
+        **dict.fromkeys(
+            (
+                "one_gradient_each",
+                "wants_one_gradient",
+                "cannot_follow",
+                "shards_examples",
+                "draws_from_all",
+            ),
+            truth(),
+        ),
+        "divisions": Returns("a tuple of Divisions", lambda value, owner: _divisions(value)),
+        "multiplied": Returns("a whole number above 0", lambda value, owner: _above_zero(value)),
+    }
 
     @property
     def one_gradient_each(self) -> bool:
@@ -45,6 +64,14 @@ class Arranged(Lever):
     def multiplied(self, factor: int) -> int:
         """By what a batch is multiplied after this part, where it was multiplied by ``factor`` before."""
         return factor
+
+
+def _divisions(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(one, Division) for one in value)
+
+
+def _above_zero(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) > 0
 
 
 def part_from(spec: PartSpec) -> Arranged | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 from algobias.levers.arranged import Arranged
 from algobias.levers.card import Card, Place
 from algobias.levers.context import Context
+from algobias.levers.hooks import GRADIENT, MODULE, READOUT, SAMPLER, TRANSFORM
 from algobias.levers.lever import Lever
 from algobias.levers.order import placed
 from algobias.levers.portions import check_portions
@@ -15,6 +16,7 @@ from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Recipe
 from algobias.recipe_fields import PartSpec
+from algobias.returns import Returns, amount, of_type, truth
 from algobias.spelling import validate_options
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ Stage = Literal["examples", "copies", "content", "weights"]
 change what they hold, weigh them. In another order a later part would undo an earlier one."""
 
 STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+def _is_stage(value: object) -> bool:
+    return isinstance(value, str) and value in STAGES
+
 
 Statistics = Callable[[State, Iterable[Batch]], dict[str, "Tensor"]]
 
@@ -49,6 +56,23 @@ class Part(Arranged):
     Each hook wraps what it is given; the defaults change nothing. Hooks are pure: what a part remembers
     between updates lives in the transform's memory, so that stopping and resuming is exact.
     """
+
+    option_types: ClassVar[tuple[type, ...]] = ()  # they stand in recipes, which are plain data
+    promised: ClassVar[Mapping[str, Returns]] = {
+        **Arranged.promised,
+        "neutral": Returns("a setting of this class", isinstance),
+        "present": Returns("a setting of this class", isinstance),
+        "stage": Returns(f"one of {', '.join(STAGES)}", lambda value, owner: _is_stage(value)),
+        "idle": truth(),
+        "splits": truth(),
+        "spec": of_type("a PartSpec", PartSpec),
+        "model": MODULE,
+        "sampler": SAMPLER,
+        "gradient": GRADIENT,
+        "update": TRANSFORM,
+        "readout": READOUT,
+        "bytes_sent": amount(),
+    }
 
     @property
     def stage(self) -> Stage:

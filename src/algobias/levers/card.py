@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from algobias.card_fields import flag, text, texts
+from algobias.errors import BadInput
 
 Place = Literal["init", "data", "labels", "gradients", "statistics", "weights", "readout", "budget"]
 """Where a lever acts itself (everything downstream of it then differs as well).
@@ -14,6 +18,9 @@ labels of the same examples.
 same forward pass. ``weights``: the step taken with the same gradient. ``readout``: the weights that are
 evaluated, where those that are trained stay the same. ``budget``: the planned end.
 """
+
+Need = Literal["batch_norm", "images"]
+"""What a task must have for a lever to act."""
 
 
 @dataclass(frozen=True)
@@ -49,5 +56,24 @@ class Card:
     gradients: float = 1.0
     alters_data: bool = False
     alters_loss: bool = False
-    needs: tuple[Literal["batch_norm", "images"], ...] = ()
+    needs: tuple[Need, ...] = ()
     controls: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown or used.
+
+        Raises:
+            BadInput: The first field with something in it that is not allowed.
+        """
+        text(self, "summary", "saves", "costs", "not_when")
+        texts(self, "acts_on", get_args(Place))
+        texts(self, "needs", get_args(Need))
+        for name in ("moves", "references", "examples", "controls"):
+            texts(self, name)
+        flag(self, "alters_data", "alters_loss")
+        number = isinstance(self.gradients, int | float) and not isinstance(self.gradients, bool)
+        if not (number and 0 < self.gradients < math.inf):
+            given = "None" if self.gradients is None else self.gradients
+            raise BadInput("card.gradients", given, "a number above 0: gradients per example drawn")
+        if not self.examples:
+            raise BadInput("card.examples", (), "at least one spelling, like jitter:0.1")

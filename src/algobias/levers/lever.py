@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
+from algobias.levers.amount import Amount
 from algobias.levers.card import Card
 from algobias.levers.size import NoShare
 from algobias.recipe import Recipe
+from algobias.returns import Returns, amount, of_type
 from algobias.spelling import Spelled, validate_options
 
 
@@ -18,6 +21,17 @@ class Lever(Spelled):
     """
 
     card: ClassVar[Card]
+    option_types: ClassVar[tuple[type, ...]] = (Amount,)
+    promised: ClassVar[Mapping[str, Returns]] = {
+        **Spelled.promised,
+        **dict.fromkeys(
+            ("neutral", "share", "part_of", "with_options"),
+            Returns("a Lever", lambda value, owner: isinstance(value, Lever)),
+        ),
+        "apply": of_type("a Recipe", Recipe),
+        "derivation": of_type("a text or None", str, type(None)),
+        "gradients_per_example": amount(above=True),
+    }
 
     @classmethod
     def lacking(cls) -> tuple[str, ...]:

@@ -115,6 +115,15 @@ def parse_many(text: str) -> tuple[Lever, ...]:
     return tuple(parse(item) for item in _PLUS.split(text))
 
 
+def text_of(lever: str | Lever) -> str:
+    """A lever as text that every process can read: one made in Python, by the file that has its class.
+
+    Raises:
+        BadInput: No other process can find its class.
+    """
+    return lever if isinstance(lever, str) else addons.spelled(Lever, "lever", lever, LEVERS)
+
+
 def absolute(text: str, base_dir: Path | None = None) -> str:
     """A composed lever with the paths of user files in it made absolute, from ``base_dir`` or from here."""
     items = _PLUS.split(text)
@@ -170,13 +179,11 @@ def card(cls: type[Lever]) -> dict[str, Any]:
     entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
-    schema = cls.model_json_schema()
-    required = schema.get("required", [])
     options = [
         {
             "name": key,
             "positional": key == cls.positional,
-            "required": key in required,
+            "required": field.is_required(),
             "default": None if field.is_required() else field.default,
         }
         for key, field in cls.model_fields.items()

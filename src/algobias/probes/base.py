@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, get_args
 
+from algobias.card_fields import choice, text, texts
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject
 from algobias.spelling import Spelled
@@ -51,6 +52,20 @@ class Card:
     needs: tuple[str, ...] = ()
     caution: str = ""
     examples: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be shown or used.
+
+        Raises:
+            BadInput: The first field with something in it that is not allowed.
+        """
+        text(self, "summary", "formula", "unit", "invariances", "cost", "caution")
+        text(self, "twin", optional=True)
+        choice(self, "family", get_args(Family))
+        choice(self, "preset", get_args(Preset), optional=True)
+        texts(self, "needs", [field.name for field in fields(Subject)])
+        texts(self, "references")
+        texts(self, "examples")
 
 
 class Probe(Spelled):

@@ -54,6 +54,29 @@ def fingerprint(model: nn.Module) -> dict[str, str]:
     return found
 
 
+class Weights:
+    """A copy of what a probe of somebody else's could change of a network besides what is put back anyway.
+
+    Cost: one copy of the parameters, two passes over them and the buffers on the CPU.
+
+    Args:
+        model: The network.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model, self._before = model, fingerprint(model)
+        self._copies = [(p, p.detach().clone(), p.requires_grad) for p in model.parameters()]
+
+    def put_back(self) -> bool:
+        """Put the parameters back; whether everything is as it was."""
+        for p, kept, trained in self._copies:
+            p.requires_grad_(trained)
+            with torch.no_grad():
+                if p.shape == kept.shape and p.dtype == kept.dtype and not torch.equal(p, kept):
+                    p.copy_(kept)
+        return fingerprint(self._model) == self._before
+
+
 @contextmanager
 def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> Iterator[None]:
     """Measure inside: afterwards, also after an exception, everything is as it was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,19 +14,22 @@ from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.base import Probe
-from algobias.probes.guard import untouched
+from algobias.probes.guard import Altered, Weights, untouched
 from algobias.probes.passes.batches import lasting
 from algobias.probes.passes.losses import checked, require_graph
 from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
+from algobias.returns import is_own
 from algobias.tasks.checks import check_module
+from algobias.user_code import where_and_what
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
+LEAVES = "a probe leaves the network as it is"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
 
@@ -62,7 +66,7 @@ def measure(
     Raises:
         BadInput: An unknown probe or option; no module; batches that are none; layers without weights yet;
             a loss that gives more than one number.
-        Altered: A probe has changed the model: a defect, never the user's doing.
+        Altered: A probe of the catalogue has changed the model: a defect, never the user's doing.
     """
     check_module(model, MODULE)
     subject, wanted = Subject(model, lasting(batches), loss, **about), parse_many(probes)
@@ -100,7 +104,8 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
     A shared result is charged to the first probe that asks for it.
 
     Raises:
-        BadInput: The model is none, or has layers without weights yet.
+        BadInput: The model is none, or has layers without weights yet; a user's probe has changed it in a way
+            that could not be put back.
     """
     check_module(subject.model, MODULE)
     with untouched(subject.model, subject.mode):
@@ -110,14 +115,33 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
         if problem is not None:
             readings.append(unavailable(probe, problem))
             continue
-        with untouched(subject.model, subject.mode):
-            readings.append(_read(probe, subject))
+        readings.append(_left_alone(probe, subject))
     return readings
 
 
 def unavailable(probe: Probe, reason: str) -> Reading:
     """The reading of a probe that cannot give a number."""
     return probe.reading(None, status="unavailable", reason=reason)
+
+
+def _left_alone(probe: Probe, subject: Subject) -> Reading:
+    """Read; a probe of the user's that alters the model has its doing undone, and no reading."""
+    if is_own(type(probe)):
+        try:
+            with untouched(subject.model, subject.mode):
+                return _read(probe, subject)
+        except Altered as error:
+            raise Altered(f"{probe.spelling()}: {error}") from error
+    weights, memo = Weights(subject.model), dict(subject.memo)
+    try:
+        with untouched(subject.model, subject.mode):
+            return _read(probe, subject)
+    except Altered as error:
+        if not weights.put_back():
+            raise BadInput(f"probe {probe.spelling()}", f"{error}, not to be put back", LEAVES) from error
+        subject.memo.clear()  # what it has computed may be that of other weights
+        subject.memo.update(memo)
+        return unavailable(probe, f"{error}, which is put back: {LEAVES}")
 
 
 def _read(probe: Probe, subject: Subject) -> Reading:
@@ -129,12 +153,16 @@ def _read(probe: Probe, subject: Subject) -> Reading:
     torch.manual_seed(subject.seed)
     try:
         reading = probe.read(subject)
-        if not isinstance(reading, Reading):
-            raise TypeError(f"read returned {type(reading).__name__}, not a Reading")
+        if not is_own(type(probe)):
+            reading = _plain(reading)
     except Unavailable as error:
         return unavailable(probe, str(error))
     except ANY_FAILURE as error:
-        return unavailable(probe, told(error))
+        return unavailable(probe, told(error) if is_own(type(probe)) else where_and_what(error))
+    except (Exception, SystemExit) as error:
+        if is_own(type(probe)):
+            raise
+        return unavailable(probe, where_and_what(error))
     cost = subject.meter.cost(time.perf_counter() - start) - before
     if reading.value is not None and not math.isfinite(reading.value):
         return replace(unavailable(probe, f"the value is {reading.value}"), cost=cost)
@@ -146,7 +174,27 @@ def _read(probe: Probe, subject: Subject) -> Reading:
     return replace(reading, cost=cost, warnings=warnings)
 
 
-def told(error: Exception) -> str:
+def _plain(reading: object) -> Reading:
+    """What a user's probe returned, with values that JSON has.
+
+    Raises:
+        TypeError: It is no reading, or has something else in it; says what.
+    """
+    if not isinstance(reading, Reading):
+        raise TypeError(f"read returned {type(reading).__name__}, not a Reading")
+    value = reading.value
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise TypeError(f"the value of the reading is a {type(value).__name__}, not a number or None")
+    if value is not None and not math.isfinite(value):
+        return reading  # told as such
+    try:
+        text = json.dumps(reading.to_json(), allow_nan=False)
+        return replace(Reading.from_json(json.loads(text)), cost=reading.cost)
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TypeError(f"the reading has something in it that is not plain: {told(error)}") from error
+
+
+def told(error: BaseException) -> str:
     """An exception in one line."""
     text = str(error)
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__

@@ -19,7 +19,7 @@ from algobias.probes.measure import MODULE, check_loss, take
 from algobias.probes.optimizers import training_from
 from algobias.probes.passes.batches import lasting
 from algobias.probes.reading import Reading, Unavailable
-from algobias.probes.registry import PROBES, parse_many
+from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
 
@@ -47,19 +47,19 @@ class Measured:
         update: Updates made.
         elapsed: Seconds since the first step that was watched.
         readings: One for each probe.
+        keys: What a tracker calls each of them, ``curvature/top_eigenvalue``; empty: as they are spelled.
     """
 
     update: int
     elapsed: float
     readings: tuple[Reading, ...]
+    keys: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, float]:
         """One flat dict of numbers for a tracker: ``update``, ``curvature/top_eigenvalue``,
         ``curvature/top_eigenvalue/low``, ``.../high``; what has no finite value is left out."""
         numbers: dict[str, float] = {"update": self.update}
-        for one in self.readings:
-            name = one.probe.partition(":")[0]
-            key = f"{PROBES[name].card.family}/{one.probe}" if name in PROBES else one.probe
+        for key, one in zip(self.keys or [one.probe for one in self.readings], self.readings, strict=True):
             for end, value in (("", one.value), ("/low", one.low), ("/high", one.high)):
                 if value is not None and math.isfinite(value):
                     numbers[key + end] = value
@@ -174,7 +174,7 @@ class Monitor:
         readings = take(subject, self.probes)
         if any("history" in probe.card.needs for probe in self.probes):
             self._history = thinned([*self._history, (update, _weights(self.model))], KEPT)
-        measured = Measured(update, self.cadence.elapsed, tuple(readings))
+        measured = Measured(update, self.cadence.elapsed, tuple(readings), keys_of(self.probes))
         self.readings.append(measured)
         self._tell(measured)
         self.cadence.done(update, self._clock() - start)
@@ -236,6 +236,16 @@ class Monitor:
                     opened.write(measured.lines())
             except OSError as error:
                 raise BadInput("file", str(self.file), f"a file that can be written to ({error})") from error
+
+
+def keys_of(probes: Sequence[Probe]) -> tuple[str, ...]:
+    """What a tracker calls the readings of some probes: family and name, with the file only where it must."""
+    labels = [probe.label() for probe in probes]
+    names = [
+        label if labels.count(label) == 1 else probe.spelling()
+        for label, probe in zip(labels, probes, strict=True)
+    ]
+    return tuple(f"{probe.card.family}/{name}" for probe, name in zip(probes, names, strict=True))
 
 
 def thinned(

@@ -169,6 +169,15 @@ def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
     return tuple(dict.fromkeys(items))
 
 
+def text_of(probe: str | Probe) -> str:
+    """A probe as text that every process can read: one made in Python, by the file that has its class.
+
+    Raises:
+        BadInput: No other process can find its class.
+    """
+    return probe if isinstance(probe, str) else addons.spelled(Probe, "probe", probe, PROBES)
+
+
 def absolute(text: str, base_dir: Path | None = None) -> str:
     """Names of probes with the paths of user files among them made absolute, from ``base_dir`` or here."""
     items = _COMMA.split(text)

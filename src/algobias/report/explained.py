@@ -14,6 +14,7 @@ from algobias.report import numerals, words
 from algobias.report.figures.interventions import KINDS
 from algobias.report.record import StudyRecord
 from algobias.report.text_table import TextTable, text_table
+from algobias.user_file import in_words
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
@@ -22,7 +23,7 @@ def statements(record: StudyRecord) -> list[dict[str, str]]:
     """One entry for each coordinate: ``coordinate, word, because``; the strongest words first."""
     rows = [
         {
-            "coordinate": statement.coordinate.replace("_", " "),
+            "coordinate": in_words(statement.coordinate),
             "word": statement.word,
             "because": statement.because,
         }

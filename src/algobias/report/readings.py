@@ -11,6 +11,7 @@ from rich.text import Text
 
 from algobias.answer.reading import Cost, Reading
 from algobias.report.words import without_code
+from algobias.user_file import in_file, without_folder
 
 KINDS = {
     "numerical": ("n", "numerical bound"),
@@ -34,7 +35,7 @@ def readings_table(
         parts: Also a row for each part: by layer, or by quantile.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    names = [one.probe.partition(":") for one in readings]
+    names = [_name_and_options(one.probe) for one in readings]
     width = max((len(name) for name, _, _ in names), default=20)
     table.add_column("probe", style="bold", no_wrap=True)
     table.add_column("value", justify="right", no_wrap=True)
@@ -80,16 +81,26 @@ def _notes(readings: Sequence[Reading]) -> list[RenderableType]:
     """Reasons and warnings, each once, with the probes it is about."""
     told: dict[tuple[str, str], list[str]] = {}
     for one in readings:
+        name = without_folder(one.probe)
         if one.reason:
-            told.setdefault((one.status.replace("_", " "), without_code(one.reason)), []).append(one.probe)
+            told.setdefault((one.status.replace("_", " "), without_code(one.reason)), []).append(name)
         for warning in one.warnings:
-            told.setdefault(("mind", without_code(warning)), []).append(one.probe)
+            told.setdefault(("mind", without_code(warning)), []).append(name)
         if one.value is not None and one.low is None and one.no_interval:
-            told.setdefault(("no interval", one.no_interval), []).append(one.probe)
+            told.setdefault(("no interval", one.no_interval), []).append(name)
     return [
         Text(f"{', '.join(names)}: {kind}: {text}", style=STYLES.get(kind, "dim"))
         for (kind, text), names in told.items()
     ]
+
+
+def _name_and_options(probe: str) -> tuple[str, str, str]:
+    named = in_file(probe)
+    if named is None:
+        return probe.partition(":")
+    options = named[2]
+    name = without_folder(probe).removesuffix(f":{options}") if options else without_folder(probe)
+    return name, ":" if options else "", options
 
 
 def _letters(one: Reading) -> str:

@@ -15,6 +15,7 @@ from algobias.report.figures.series import planned_metric
 from algobias.report.record import StudyRecord
 from algobias.report.text_table import TextTable, text_table
 from algobias.runs.outcome import Outcome
+from algobias.user_file import in_words
 
 
 def seed_table(points: Points) -> TextTable[str]:
@@ -153,7 +154,7 @@ def readings_table(record: StudyRecord) -> TextTable[str]:
     rows = [("training loss there", [numerals.loss(arm.train_loss) for arm in arms])]
     for name in names:
         cells = [_mean_and_sd(arm.values[name]) if name in arm.values else "" for arm in arms]
-        rows.append((name.replace("_", " "), cells))
+        rows.append((in_words(name), cells))
     apart = ("" if arm.matched else " (not at matched fit)" for arm in arms)
     labels = (words.arm_label(arm.name, record) + text for arm, text in zip(arms, apart, strict=True))
     return text_table(labels, rows)

@@ -12,7 +12,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from algobias.addons import announced
 from algobias.errors import BadInput, from_plain
 from algobias.kept.store import Store
 from algobias.running.executor import Executor, InternalError, WhyStop, WorkerDied, stopping
@@ -22,6 +21,7 @@ from algobias.running.work import Event, Load, Train, Work, Workplace
 from algobias.running.worker import TERMINATED, serve
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
+from algobias.user_file import announced
 
 POLL_SECONDS = 0.1
 LEAVE_SECONDS = 5.0

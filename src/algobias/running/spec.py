@@ -13,9 +13,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from algobias.errors import BadInput
 from algobias.frozen import Frozen, bad_input_from
 from algobias.judge.design import DEFAULT_LOOKS
+from algobias.levers.base import Lever
 from algobias.levers.registry import absolute as absolute_levers
+from algobias.levers.registry import text_of
+from algobias.probes.base import Probe
 from algobias.probes.registry import absolute as absolute_probes
 from algobias.probes.registry import parse_many
+from algobias.probes.registry import text_of as text_of_probe
 from algobias.runs.outcome import MOST_METRIC
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text
@@ -63,6 +67,12 @@ class StudySpec(Frozen):
     engine: str = "auto"
     probes: str = "cheap"
 
+    @field_validator("task", mode="before")
+    @classmethod
+    def _placed(cls, value: object) -> object:
+        """The study is gone on with from other folders too."""
+        return absolute_path(value) if isinstance(value, str) else value
+
     @field_validator("base", "change", "control", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
@@ -71,8 +81,10 @@ class StudySpec(Frozen):
     @field_validator("probes", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        names = ",".join(str(name) for name in value) if isinstance(value, list | tuple) else value
-        return absolute_probes(names) if isinstance(names, str) else names
+        probes = (value,) if isinstance(value, Probe) else value
+        if isinstance(probes, list | tuple):
+            probes = ",".join(text_of_probe(one) if isinstance(one, Probe) else str(one) for one in probes)
+        return absolute_probes(probes) if isinstance(probes, str) else probes
 
     @field_validator("probes")
     @classmethod
@@ -124,11 +136,11 @@ class StudySpec(Frozen):
 
 
 def one_or_many(value: object) -> object:
-    """A field that holds several levers, given as one; paths of files among them are made absolute."""
-    texts = (value,) if isinstance(value, str) else value
-    if isinstance(texts, list | tuple):
-        return tuple(absolute_levers(text) if isinstance(text, str) else text for text in texts)
-    return texts
+    """A field that holds several levers, given as one; as texts, paths of files among them absolute."""
+    levers = (value,) if isinstance(value, str | Lever) else value
+    if isinstance(levers, list | tuple):
+        return tuple(absolute_levers(text_of(one)) if isinstance(one, str | Lever) else one for one in levers)
+    return levers
 
 
 def number_or_list(value: object) -> object:

@@ -29,6 +29,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.tasks.views import view
 from algobias.training.engine.network import Network
+from algobias.user_file import in_file
 
 NOISE = "noise"
 
@@ -65,7 +66,10 @@ class Options:
             except BadInput as error:
                 if error.field != "task":
                     raise
-                allowed = f"{error.allowed}; or the Task itself, where it was made in Python: task=..."
+                way = "or the Task itself, where it was made in Python: task=..."
+                if in_file(text) is not None:
+                    way = "where it lies elsewhere now, ask from that folder: the runs are found again"
+                allowed = f"{error.allowed}; {way}"
                 raise BadInput("task", error.value, allowed, error.nearest) from error
         name, part = split_name(text)
         if name != self.task.name:

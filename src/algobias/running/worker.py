@@ -14,13 +14,13 @@ from typing import Literal, TypeAlias
 
 import torch
 
-from algobias.addons import already_announced
 from algobias.errors import BadInput
 from algobias.kept.store import Store
 from algobias.running.distributed.launch import ProcessLost
 from algobias.running.work import Load, Train, Work, Workplace
 from algobias.runs.observer import Interrupted
 from algobias.user_code import told_as_bad_input
+from algobias.user_file import already_announced
 
 Reply: TypeAlias = (
     tuple[Literal["done", "stopped"]]

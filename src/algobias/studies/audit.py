@@ -16,6 +16,7 @@ from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
+from algobias.one_version import files_stay
 from algobias.recipe_difference import difference
 from algobias.running.arms import Arms, build_arms, spoken
 from algobias.running.prechecks import check_networks, pre_checks, split_doubts
@@ -28,6 +29,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.before.splits import sum_remark
 from algobias.training.device import one_thread
+from algobias.user_file import in_file
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def audit_id(arms: Arms) -> str:
     return study_id(arms.spec.model_dump(mode="json", exclude={"task", "probes"}), arms=arms)
 
 
+@files_stay()
 def run_audit(
     spec: StudySpec,
     store: Store,
@@ -94,7 +97,8 @@ def run_audit(
     study = Study(store, options, progress, command)
     arms = prepare(spec, study.options.data) if task is None else build_arms(spec, task)
     shown_task = arms.recipes["baseline"].task
-    study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": shown_task})
+    placed = spec.task if in_file(spec.task) is not None else shown_task
+    study.begin(audit_id(arms), {**spec.model_dump(mode="json"), "task": placed})
     probes = wanted_probes(spec.probes, earlier_answer(store, study.id))
     with one_thread():
         check_networks(arms)

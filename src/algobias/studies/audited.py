@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from algobias.answer.answer import Answer
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
@@ -10,7 +12,7 @@ from algobias.kept.store import Store, StudyRow
 from algobias.recipe import recipe_from
 from algobias.running.arms import Arms
 from algobias.running.spec import StudySpec, spec_from
-from algobias.user_file import in_file
+from algobias.user_file import in_file, without_folder
 
 
 def audit_of(store: Store, study: str) -> StudyRow:
@@ -48,7 +50,18 @@ def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
         raise unfit
     answer = read_archive(row).answer
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
-    return answer, spec_from(known)
+    return answer, spec_from({**known, "task": _where_it_is(str(known["task"]))})
+
+
+def _where_it_is(task: str) -> str:
+    """The task; one whose file is no longer where it was audited, with that of its name in this folder.
+
+    Whether it is still what was audited, :func:`check_files` says.
+    """
+    named = in_file(task)
+    if named is None or Path(named[0]).is_file():
+        return task
+    return without_folder(task) if Path(Path(named[0]).name).is_file() else task
 
 
 def check_files(audited: Answer, arms: Arms) -> None:

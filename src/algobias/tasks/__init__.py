@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from algobias.lazy import attributes_from
+from algobias.lazy import attributes_from, names_of
 
 if TYPE_CHECKING:
     from algobias.tasks.registry import catalogue, load_task
@@ -23,3 +23,4 @@ __getattr__ = attributes_from(
         "algobias.trees": ("batch_length",),
     },
 )
+__dir__ = names_of(globals())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.trees import tensors_in
@@ -56,7 +57,10 @@ def hash_code(functions: Iterable[Callable[..., Any] | None], files: Iterable[Pa
     """
     pieces: set[str] = set()
     for path in files:
-        pieces.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        try:
+            pieces.add(hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError as error:
+            raise BadInput("task", str(path), f"a file that can be read ({error.strerror})") from error
     for function in functions:
         if function is not None:
             pieces.add(_code_of(function))
@@ -79,10 +83,7 @@ def _code_of(function: Callable[..., Any]) -> str:
     target: Any = inspect.unwrap(function)
     if not (inspect.isroutine(target) or inspect.isclass(target)):
         target = type(target)
-    try:
-        written = inspect.getsourcefile(target)
-    except TypeError:
-        written = None
+    written = _file_of(target)
     path = Path(written).resolve() if written is not None else None
     if path is not None and PACKAGE in path.parents:
         return ""
@@ -96,6 +97,21 @@ def _code_of(function: Callable[..., Any]) -> str:
             repr((code.co_code, code.co_names)) if code is not None else getattr(target, "__qualname__", "")
         )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _file_of(target: Any) -> str | None:
+    """The file in which a function or a class is written.
+
+    Of a class it is that of its methods: the module it is looked up in by name may be another one by now.
+    """
+    for method in vars(target).values() if inspect.isclass(target) else ():
+        code = getattr(method, "__code__", None)
+        if code is not None and method.__qualname__ == f"{target.__qualname__}.{method.__name__}":
+            return str(code.co_filename)
+    try:
+        return inspect.getsourcefile(target)
+    except TypeError:
+        return None
 
 
 def _add(digest: Any, value: Any) -> None:

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 from algobias.errors import BadInput
+from algobias.one_version import check_version
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 from algobias.user_file import executed, read_user_file
@@ -41,6 +42,7 @@ def load_user_task(text: str, base_dir: Path | None = None) -> Task:
         BadInput: No such file or name, an error raised in it (file, line, message), not a task.
     """
     file = read_user_file(text, "task", _may_be_tasks, base_dir)
+    check_version(file, "task")
     with executed(file, "task") as named:
         task = named if isinstance(named, Task) or not callable(named) else named()
         if not isinstance(task, Task):

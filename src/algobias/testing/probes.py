@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from algobias.errors import BadInput
 from algobias.probes.base import Probe
 from algobias.probes.guard import Altered, fingerprint
-from algobias.probes.measure import take
+from algobias.probes.measure import LEAVES, take
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Subject, Training
 from algobias.spelling import parse_options
@@ -66,7 +68,7 @@ def gives_a_number_or_a_reason(cls: type[Probe]) -> None:
                 expect(inside, f"{kind}: the value lies in its interval")
         else:
             expect(reading.reason, f"{kind}: a reading without a number has a reason")
-            unforeseen = str(reading.reason).split(":")[0].endswith("Error")
+            unforeseen = re.search(r"(^|: )\w+(Error|Exit|Exception)(:|$)", str(reading.reason))
             expect(not unforeseen, f"{kind}: a reason in words; the probe raised {reading.reason}")
         expect(
             reading.unit and reading.definition and reading.reference, f"{kind}: the card's words are in it"
@@ -161,6 +163,8 @@ def _read(cls: type[Probe], kind: str) -> Reading:
 
 def _taken(cls: type[Probe], subject: Subject, kind: str) -> Reading:
     try:
-        return take(subject, [parse_options(cls, "")])[0]
-    except Altered as error:
+        (reading,) = take(subject, [parse_options(cls, "")])
+    except (Altered, BadInput) as error:
         raise AssertionError(f"{kind}: the model is left as it was; {error}") from error
+    expect(LEAVES not in str(reading.reason), f"{kind}: the model is left as it was; {reading.reason}")
+    return reading

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from algobias.lazy import attributes_from
+from algobias.lazy import attributes_from, names_of
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
 
@@ -12,3 +12,4 @@ if TYPE_CHECKING:
 __all__ = ["Cost", "Curve", "Outcome", "train"]
 
 __getattr__ = attributes_from(__name__, {"algobias.training.loop": ("train",)})
+__dir__ = names_of(globals())

@@ -12,7 +12,7 @@ from torch import Tensor
 from algobias.probes.base import Probe
 from algobias.probes.cadence import Cadence
 from algobias.probes.measure import take
-from algobias.probes.monitor import KEPT, Measured, thinned
+from algobias.probes.monitor import KEPT, Measured, keys_of, thinned
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Meter, Subject
 from algobias.recipe import Recipe
@@ -101,7 +101,7 @@ class Probing(SilentObserver):
             run = self._runs[seed]
             run.history = thinned([*run.history, (update, tensors)], KEPT)
         self.cadence.done(update, time.perf_counter() - start)
-        measured = Measured(update, self.cadence.elapsed, readings)
+        measured = Measured(update, self.cadence.elapsed, readings, keys_of(self.probes))
         self.readings.setdefault(seed, []).append(measured)
         if self._sink is not None:
             self._sink(seed, measured)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from algobias.answer.fit import Fit
 from algobias.report import figures, numerals, words
@@ -12,6 +13,7 @@ from algobias.report.figures.base import Figure
 from algobias.report.figures.moved import MOST_ROWS, Against
 from algobias.report.figures.points import Points
 from algobias.report.figures.series import numbers
+from algobias.user_file import in_file, in_words
 
 TWIN = (
     "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "
@@ -168,12 +170,12 @@ def moved_figures(points: Points) -> list[FigureEntry]:
         )
     ]
     for probe in figures.along_probes(points):
-        name = probe.replace("_", " ")
+        name = in_words(probe)
         limit = " Dashed: stability threshold." if figures.has_threshold(points, probe) else ""
         for against in AGAINST:
             entries.append(
                 FigureEntry(
-                    f"along-{against}-{probe.partition(':')[0]}",
+                    f"along-{against}-{_key(probe)}",
                     partial(figures.along, probe=probe, against=against),
                     f"{name[:1].upper()}{name[1:]} along training, against "
                     + ("updates" if against == "updates" else "training loss"),
@@ -242,3 +244,9 @@ def _share_notes(fit: Fit) -> tuple[str, ...]:
     if fit.reason:
         notes.insert(0, f"The shares are {numerals.MISSING}: {fit.reason}.")
     return tuple(notes)
+
+
+def _key(probe: str) -> str:
+    """A probe as part of a figure's key: its name, or that of its file and its class."""
+    named = in_file(probe)
+    return probe.partition(":")[0] if named is None else f"{Path(named[0]).stem}-{named[1]}"

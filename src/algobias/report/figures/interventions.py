@@ -19,6 +19,7 @@ from algobias.report.figures.series import Row, Rows, numbers
 from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import estimate
 from algobias.report.record import StudyRecord
+from algobias.user_file import in_words
 
 KINDS = {
     "switch_off": "switched off",
@@ -113,7 +114,7 @@ def dose_rows(record: StudyRecord) -> Rows:
         for dose, mean in zip(doses, means, strict=True):
             if mean is not None:
                 share = (mean - base) / (full - base)
-                rows.append(_row(coordinate.probe.replace("_", " "), dose, share, [None, None]))
+                rows.append(_row(in_words(coordinate.probe), dose, share, [None, None]))
     return rows
 
 

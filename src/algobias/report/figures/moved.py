@@ -25,6 +25,7 @@ from algobias.report.figures.shares import ROW_AXIS
 from algobias.report.numerals import significant
 from algobias.report.record import number_or_none
 from algobias.report.words import arm_label
+from algobias.user_file import in_words
 
 MOST_ROWS = 14
 """Coordinates in the picture; the table has all."""
@@ -114,7 +115,7 @@ def along(points: Points, width: Width = "container", *, probe: str, against: Ag
     labels = list(points.labels.values())
     color, shape, bright = arm_color(labels), arm_shape(labels), focus_opacity(1)
     values = numbers([*rows, *limits], "value")
-    name = probe.replace("_", " ")
+    name = in_words(probe)
     positive = min(values, default=1.0) > 0
     y = (
         field("value", **log_axis(values, name, grid=True))

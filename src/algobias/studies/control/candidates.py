@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from algobias.answer.moved import MovedCoordinate
 from algobias.coordinates.readings import TWIN
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import BadInput
 from algobias.levers.base import Lever
-from algobias.levers.registry import LEVERS, parse_many
+from algobias.levers.registry import lever_class, parse_many
 from algobias.recipe import Recipe
 from algobias.running.sameness import UNDOES, alike, undoing
 from algobias.studies.control.fixed import Held
@@ -75,7 +75,7 @@ def candidates(
         moved: What moved, as a study answers it.
         given: Settings the user adds.
         only: Where given, nothing but these is tried.
-        forbid: Names of levers that must not be pulled.
+        forbid: Names of levers that must not be pulled, ``path/to/file.py:Name`` too.
         fix: Levers that every setting has.
         points: Settings among ``given`` and ``only`` that are points of a range: those that change nothing,
             undo the change or are impossible here are left out; none may be left of them.
@@ -86,12 +86,10 @@ def candidates(
             fixed, fixed levers that undo the change, more settings of the user's own than ``most``, nothing
             to try.
     """
-    for name in forbid:
-        if name not in LEVERS:
-            raise unknown_name("forbid", name, LEVERS)
+    forbidden = _named(forbid)
     held = Held.of(fix, recipes)
     for lever in held.levers:
-        if lever.name in forbid:
+        if (lever.name, lever.source) in forbidden:
             raise BadInput("forbid", lever.name, f"a lever that is not in {held.text}, which is fixed")
     chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
@@ -105,7 +103,8 @@ def candidates(
     for text, why in chosen.items():
         wanted = why == NAMED
         setting = _setting(text, parsed.get(text), held, why, wanted and text not in points)
-        barred = [] if setting is None else [lever.name for lever in setting.levers if lever.name in forbid]
+        pulled = () if setting is None else setting.levers
+        barred = [lever.name for lever in pulled if (lever.name, lever.source) in forbidden]
         if barred and wanted:
             raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
         if setting is None or barred:
@@ -123,6 +122,24 @@ def candidates(
         allowed = f"at least {own_count}: so many settings are named, points of ranges among them"
         raise BadInput("most", most, allowed)
     return tuple(settings[: max(MOST, own_count) if most is None else most])
+
+
+def _named(forbid: Sequence[str]) -> set[tuple[str, str | None]]:
+    """Name and file of levers that must not be pulled.
+
+    Raises:
+        BadInput: There is no such lever.
+    """
+    found: set[tuple[str, str | None]] = set()
+    for name in forbid:
+        try:
+            cls = lever_class(name)
+        except BadInput as error:
+            if error.field != "lever":
+                raise
+            raise BadInput("forbid", error.value, error.allowed, error.nearest) from error
+        found.add((cls.name, cls.source))
+    return found
 
 
 def fixed_alone(held: Held) -> tuple[Setting, ...]:

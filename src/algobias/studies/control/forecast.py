@@ -21,6 +21,7 @@ from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.forecast import forecast_of
 from algobias.training.device import one_thread
+from algobias.user_file import without_folder
 
 
 def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Forecast:
@@ -68,7 +69,7 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Fore
         *(_labelled(one, f"confirmation: {one.name.replace('+', ' with ', 1)}") for one in confirm),
     ]
     return confirmation.changed(
-        task=question.task,
+        task=without_folder(question.task),
         control_of=row.id,
         settings=tuple(one.text for one in settings),
         remarks=tuple(f"{one.text}: {one.undoes}" for one in settings if one.undoes is not None),

@@ -17,6 +17,7 @@ from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
 from algobias.kept.archive import Place as StoredPlace
 from algobias.kept.store import Store, StudyRow
+from algobias.one_version import files_stay
 from algobias.running.arms import Arms, build_arms
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -34,6 +35,7 @@ from algobias.studies.control.tried import chosen_entries, confirmation_entries,
 from algobias.studies.control.tuned import tuned_gap
 from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.training.device import one_thread
+from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Control(Answered):
     settings: tuple[Setting, ...]
 
 
+@files_stay()
 def run_control(
     row: StudyRow,
     spec: ControlSpec,
@@ -107,7 +110,7 @@ def run_control(
             "earlier_studies": fresh.earlier,
         },
     )
-    with study.at_work(question.question(), question.task, spec.rungs[0], audited.tolerance):
+    with study.at_work(question.question(), without_folder(question.task), spec.rungs[0], audited.tolerance):
         searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
         settings = searcher.with_proposals(fixed)
         if not settings:

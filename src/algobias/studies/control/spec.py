@@ -61,11 +61,11 @@ class ControlSpec(Frozen):
     @classmethod
     def _names(cls, value: object) -> object:
         """Names have no commas: ``lr,sam`` is two of them."""
-        texts = one_or_many(value)
+        texts = (value,) if isinstance(value, str) else value
         if not isinstance(texts, Iterable):
             return texts
         parts = [name.strip() for text in texts for name in str(text).split(",")]
-        return tuple(name for name in parts if name)
+        return one_or_many(tuple(name for name in parts if name))
 
     @field_validator("rungs", "looks", mode="before")
     @classmethod

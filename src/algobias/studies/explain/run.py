@@ -10,6 +10,7 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
+from algobias.one_version import files_stay
 from algobias.running.arms import spoken
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -20,6 +21,7 @@ from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
+from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Explanation(Answered):
     statements: tuple[Statement, ...]
 
 
+@files_stay()
 def run_explain(
     row: StudyRow,
     spec: ExplainSpec,
@@ -73,7 +76,7 @@ def run_explain(
         ready.study,
         {**question.model_dump(mode="json"), "explain_of": row.id, **spec.model_dump(mode="json")},
     )
-    with study.at_work(question.question(), question.task, look, audited.tolerance):
+    with study.at_work(question.question(), without_folder(question.task), look, audited.tolerance):
         for intervention in interventions:
             if intervention.undoes is not None:
                 study.progress.message(f"{intervention.text}: {intervention.undoes}")

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.levers.registry import parse_many
-from algobias.running.spec import validated
+from algobias.running.spec import one_or_many, validated
 
 AT = (0.25, 0.5, 0.75)
 DOSES = (0.25, 0.5, 0.75)
@@ -51,6 +51,11 @@ class ExplainSpec(Frozen):
             if not 0 < size <= MOST_DOSE:
                 raise BadInput("doses", size, f"sizes of the change, above 0 and at most {MOST_DOSE:g}")
         return value
+
+    @field_validator("force", "only", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return one_or_many(value)
 
     @field_validator("force", "only")
     @classmethod

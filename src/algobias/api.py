@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from algobias.judge.design import DEFAULT_LOOKS
 from algobias.kept.store import DEFAULT_FOLDER, Store, StudyRow
 from algobias.kept.tables import terms_from
 from algobias.labs.registry import parse as parse_lab
+from algobias.logs.arm import Reading
+from algobias.logs.choose import columns_from
 from algobias.running.executor import Make
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
@@ -194,11 +196,15 @@ def compare(
     decays: bool = False,
     unpaired: bool = False,
     as_is: bool = False,
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    seeds: Sequence[int] | None = None,
+    log_format: str | None = None,
 ) -> Comparison:
-    """The verdict for two tables of curves, trained by anybody's trainer. See ``algobias compare --help``.
+    """The verdict for two sets of runs, trained by anybody's trainer. See ``algobias compare --help``.
 
     Args:
-        baseline: CSV with the columns seed, update, train_loss, test_metric.
+        baseline: CSV with the columns seed, update, train_loss, test_metric; or logs of a known format: a
+            file, a folder, a pattern with wildcards.
         variant: The same for the variant.
         tolerance: Largest gap that does not matter.
         looks: Numbers of seeds at each look; one look at all common seeds without it.
@@ -211,6 +217,10 @@ def compare(
         decays: The learning rate decays: only separate full-schedule runs are compared.
         unpaired: The tables have no seeds in common on purpose.
         as_is: Judge runs that end early too, which are else left out as killed.
+        columns: Which column is what: ``{"update": "step", "test_metric": "val_acc"}``; of several names the
+            first that a log has.
+        seeds: Seeds of the runs of each arm, in the natural order of their names.
+        log_format: Word for the format of the logs, where it is not to be found out.
 
     Raises:
         BadInput: Unreadable tables, no common seeds, a baseline of which every seed diverged.
@@ -227,7 +237,10 @@ def compare(
         "decays": decays or None,
     }
     terms = terms_from({key: value for key, value in given.items() if value is not None})
-    return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired, as_is=as_is)
+    reading = Reading(columns_from(columns or {}), None if seeds is None else tuple(seeds), log_format)
+    return compare_tables(
+        Path(baseline), Path(variant), terms, unpaired=unpaired, as_is=as_is, reading=reading
+    )
 
 
 def lab(name: str, *, seed: int = 0, **options: Any) -> LabResult:

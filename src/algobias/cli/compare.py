@@ -22,15 +22,33 @@ def compare(
         typer.Argument(
             parser=path_of("baseline"),
             metavar="BASELINE",
-            help="CSV of the baseline: seed,update,train_loss,test_metric.",
+            help="Runs of the baseline: a CSV with seed,update,train_loss,test_metric, or logs of a known "
+            "format: a file, a folder, a quoted pattern.",
         ),
     ],
     variant: Annotated[
         Path,
         typer.Argument(
-            parser=path_of("variant"), metavar="VARIANT", help="CSV of the variant, same columns."
+            parser=path_of("variant"), metavar="VARIANT", help="Runs of the variant, in the same way."
         ),
     ],
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE=NAME,...",
+            help="Which column is what: update=step,train_loss=loss,test_metric=val_acc.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0,1,...", help="Seeds of the runs of each arm, in the natural order of their names."
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="Format of the logs, where it is not to be found out."),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -93,9 +111,15 @@ def compare(
     (multiple of the full schedule; default 1). A blank cell was not recorded, nan is a run that diverged. A
     run that ends before the last update that half of its arm's seeds have was killed and is left out.
     Terms written by 'algobias report --csv' beside the tables are read from there.
+
+    Logs of other trainers are one run each, with the seed in a column, in the name (seed=3, seed3, _3), or
+    as --seeds says. Which formats and columns are known: docs/compare.md.
     """
     from algobias.answer.result import look_entry
     from algobias.kept.tables import terms_from
+    from algobias.logs.arm import Reading
+    from algobias.logs.choose import parse_columns
+    from algobias.logs.seeds import parse_seeds
     from algobias.report.console.terminal import verdict_panel
     from algobias.report.record import StudyRecord
     from algobias.studies.compare import compare_tables
@@ -120,7 +144,14 @@ def compare(
         }.items()
         if on
     }
-    found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is)
+    reading = Reading(
+        {} if columns is None else parse_columns(columns),
+        None if seeds is None else parse_seeds(seeds),
+        log_format,
+    )
+    found = compare_tables(
+        baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is, reading=reading
+    )
     answer = found.answer
     record = StudyRecord(
         result=answer.to_json(),
@@ -130,7 +161,7 @@ def compare(
         decisions=[look_entry(look).to_json() for look in found.looks],
     )
     if html is None:
-        html = write_inside(store, f"compare-{_digest(baseline, variant)}", record)
+        html = write_inside(store, f"compare-{_digest(*found.files)}", record)
     else:
         with disk(html):
             write(record, html)
@@ -141,7 +172,7 @@ def compare(
 
 
 def _digest(*tables: Path) -> str:
-    """The same tables have the same report."""
+    """The same logs have the same report."""
     return hashlib.sha256(
         b"".join(hashlib.sha256(path.read_bytes()).digest() for path in tables)
     ).hexdigest()[:12]

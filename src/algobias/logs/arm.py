@@ -1,0 +1,164 @@
+"""An arm from its logs: rows of all its runs with their seeds, and what was read as what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from algobias.errors import BadInput
+from algobias.kept.csvfile import Row, read_table
+from algobias.logs.choose import Asked, choose
+from algobias.logs.gather import Found, find
+from algobias.logs.raw import Direction, Format, Piece, RawRun
+from algobias.logs.registry import ANY, OWN, format_named
+from algobias.logs.rows import Rows, rows_of
+from algobias.logs.seeds import natural, seeds_of
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How logs are to be read.
+
+    Attributes:
+        columns: Role -> column, as asked for.
+        seeds: Seeds of the runs of each arm, in the natural order of their names; None: their names tell.
+        form: Word for the format, or None.
+    """
+
+    columns: Asked = field(default_factory=dict)
+    seeds: tuple[int, ...] | None = None
+    form: str | None = None
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """Rows of one file or run.
+
+    Attributes:
+        name: What messages call it.
+        rows: Its rows; of several seeds where it is a table with a column for them.
+    """
+
+    name: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The logs of an arm.
+
+    Attributes:
+        runs: Its runs.
+        files: Files that were read.
+        form: What people call the format.
+        own: It is the tool's own table.
+        columns: Role -> column; empty for the tool's own table.
+        better: Which test metrics are better, where a format's names tell.
+        loss: How its training loss is measured.
+        seeds: Name of a run -> its seed, where names or ``--seeds`` told.
+        notes: What a reader should know.
+    """
+
+    runs: tuple[RunRows, ...]
+    files: tuple[Path, ...]
+    form: str
+    own: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    better: Direction | None = None
+    loss: str = ""
+    seeds: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
+    """Read the logs of an arm.
+
+    Args:
+        arm: ``baseline`` or ``variant``.
+        path: A file, a folder or a pattern.
+        name: What messages call it.
+        reading: How they are to be read.
+
+    Raises:
+        BadInput: Nothing that can be read; several columns, seeds or formats that may be meant.
+    """
+    asked = None if reading.form is None else format_named(reading.form)
+    found = find(arm, path, asked)
+    kind = found.kind
+    if kind is None and reading.columns:
+        kind = ANY
+    if kind is None or (kind.key == OWN.key and not reading.columns):
+        return _own(arm, name, found)
+    return _chosen(arm, name, kind, found, reading)
+
+
+def _own(arm: str, name: str, found: Found) -> Arm:
+    """Tables of the tool's own columns, or one of which nothing is known: what it lacks is said there."""
+    names = [name] if found.alone else [str(path) for path in found.paths]
+    tables = [RunRows(told, read_table(path, told)) for told, path in zip(names, found.paths, strict=True)]
+    return _apart(arm, Arm(tuple(tables), found.paths, OWN.words, own=True))
+
+
+def _chosen(arm: str, name: str, kind: Format, found: Found, reading: Reading) -> Arm:
+    runs = _runs(kind, found)
+    columns = list(dict.fromkeys(column for run in runs for column in run.columns))
+    choice = choose(name, columns, kind.names, reading.columns)
+    for run in runs:
+        lacking = [column for column in choice.columns.values() if column not in run.columns]
+        if lacking and set(lacking) & {choice.columns["train_loss"], choice.columns["test_metric"]}:
+            raise BadInput(
+                f"{name}, {run.name}", f"no {lacking[0]}", f"every run with a value of {lacking[0]}"
+            )
+    if "seed" in choice.columns and reading.seeds is not None:
+        raise BadInput(
+            "--seeds", ",".join(map(str, reading.seeds)), f"no seeds: {name} has a column for them"
+        )
+    seeds = None if "seed" in choice.columns else seeds_of(name, [run.name for run in runs], reading.seeds)
+    made: list[Rows] = []
+    for place, run in enumerate(runs):
+        told = name if found.alone and len(runs) == 1 else run.name
+        made.append(rows_of(run, choice, None if seeds is None else seeds[place], told))
+    notes = [note for rows in made for note in rows.notes]
+    if any(rows.between for rows in made):
+        loss = choice.columns["train_loss"]
+        notes.append(
+            f"{name} logs {loss} between checks: the training loss of a check is the mean of what was logged "
+            "since the check before"
+        )
+    return _apart(
+        arm,
+        Arm(
+            runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, made, strict=True)),
+            files=tuple(file for path in found.paths for file in kind.files(path)),
+            form=kind.words,
+            columns=choice.columns,
+            better=choice.better,
+            loss=kind.loss,
+            seeds={} if seeds is None else {run.name: seed for run, seed in zip(runs, seeds, strict=True)},
+            notes=tuple(dict.fromkeys(notes)),
+        ),
+    )
+
+
+def _runs(kind: Format, found: Found) -> list[RawRun]:
+    """Pieces of all files, put together by the run they belong to."""
+    pieces: dict[str, list[Piece]] = {}
+    for path in found.paths:
+        name = path.name if found.alone else os.path.relpath(path, found.root)
+        for piece in kind.read(path, name):
+            pieces.setdefault(piece.run or name, []).append(piece)
+    names = sorted(pieces, key=natural)
+    return [RawRun(name, tuple(pieces[name])) for name in names]
+
+
+def _apart(arm: str, read: Arm) -> Arm:
+    """Check that no seed is in two files."""
+    where: dict[tuple[int, float], str] = {}
+    for run in read.runs:
+        for key in dict.fromkeys((row.seed, row.length) for row in run.rows):
+            if where.setdefault(key, run.name) != run.name:
+                needed = f"each seed in one file; it is in {where[key]} and in {run.name}"
+                raise BadInput(f"{arm}, seed", key[0], needed)
+    return read

@@ -1,0 +1,121 @@
+"""From what a user names as two arms to tables of runs and the terms of their comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from algobias.answer.logs import LogsRead
+from algobias.errors import BadInput
+from algobias.kept.tables import Terms, read_terms
+from algobias.logs.arm import Arm, Reading, read_arm
+from algobias.studies.tables import Table
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two arms that were read, and how they are to be compared.
+
+    Attributes:
+        terms: How they are compared.
+        tables: The runs of each arm.
+        logs: How they were read; empty where both are the tool's own tables.
+        doubts: What doubts that the two can be compared at all.
+        files: What was read, the baseline's first.
+    """
+
+    terms: Terms
+    tables: Mapping[str, Table]
+    logs: tuple[LogsRead, ...]
+    doubts: tuple[str, ...]
+    files: tuple[Path, ...]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the answer should know about the reading."""
+        return [note for read in self.logs for note in read.notes]
+
+
+def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Reading) -> Question:
+    """Read the logs of both arms.
+
+    A metric whose format says that it is a loss or an error is judged with lower as better; its name is that
+    of its column, where no other was given.
+
+    Args:
+        baseline: A file, a folder or a pattern.
+        variant: The same for the variant.
+        given: Terms that go before those beside ``baseline``.
+        reading: How logs are to be read.
+
+    Raises:
+        BadInput: Nothing that can be read, several things that may be meant, one file in both arms.
+    """
+    beside = read_terms(baseline.parent).model_dump(exclude_unset=True)
+    known = {**beside, **(given.model_dump(exclude_unset=True) if given else {})}
+    alike = baseline.name == variant.name
+    paths = {"baseline": baseline, "variant": variant}
+    names = {arm: str(path) if alike else path.name or str(path) for arm, path in paths.items()}
+    arms = {arm: read_arm(arm, path, names[arm], reading) for arm, path in paths.items()}
+    _check_apart(paths, arms)
+    tables = {arm: Table.of(names[arm], read) for arm, read in arms.items()}
+    files = tuple(path for read in arms.values() for path in read.files)
+    if all(read.own for read in arms.values()):
+        return Question(Terms(**known), tables, (), (), files)
+    columns = {arm: read.columns.get("test_metric", "test_metric") for arm, read in arms.items()}
+    better = {read.better for read in arms.values() if read.better is not None}
+    if len(better) > 1:
+        shown = " and ".join(f"{columns[arm]} in {names[arm]}" for arm in arms)
+        raise BadInput("test_metric", shown, "one metric in both arms (--columns test_metric=...)")
+    if better == {"lower"}:
+        known.setdefault("lower_is_better", True)
+    known.setdefault("metric", columns["baseline"])
+    return Question(
+        Terms(**known),
+        tables,
+        tuple(_entry(arm, read) for arm, read in arms.items()),
+        tuple(_doubts(names, columns, arms)),
+        files,
+    )
+
+
+def _check_apart(paths: Mapping[str, Path], arms: Mapping[str, Arm]) -> None:
+    """One file in both arms: a folder or a pattern holds more than was meant."""
+    for arm, other in (("baseline", "variant"), ("variant", "baseline")):
+        both = {path.resolve() for path in arms[arm].files} & {path.resolve() for path in arms[other].files}
+        if both and paths[arm].resolve() not in both:
+            kind = "a folder" if paths[arm].is_dir() else "a pattern"
+            needed = (
+                f"runs of its own; this is {kind} with {min(both).name}, which is one of the {other}'s too"
+            )
+            raise BadInput(arm, str(paths[arm]), needed)
+
+
+def _entry(arm: str, read: Arm) -> LogsRead:
+    loss = read.columns.get("train_loss", "train_loss")
+    measured = (f"{loss} is {read.loss}",) if read.loss else ()
+    return LogsRead(
+        arm=arm,
+        form=read.form,
+        files=len(read.files),
+        columns=dict(read.columns),
+        seeds=dict(read.seeds),
+        notes=(*measured, *read.notes),
+    )
+
+
+def _doubts(names: Mapping[str, str], columns: Mapping[str, str], arms: Mapping[str, Arm]) -> list[str]:
+    doubts = []
+    forms = {arm: read.form for arm, read in arms.items()}
+    if forms["baseline"] != forms["variant"]:
+        doubts.append(
+            f"{names['baseline']} is read as {forms['baseline']}, {names['variant']} as {forms['variant']}: "
+            "are training loss and test metric measured in the same way in both?"
+        )
+    for role in ("train_loss", "test_metric", "update"):
+        one, other = (read.columns.get(role, role) for read in arms.values())
+        if one.lower() != other.lower():
+            shown = f"{one} in {names['baseline']} and {other} in {names['variant']}"
+            doubts.append(f"the {role} is {shown}: is that the same?")
+    return doubts

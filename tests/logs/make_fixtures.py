@@ -1,4 +1,4 @@
-"""Write the fixtures anew with the libraries whose logs they are: ``python tests/logs/make_fixtures.py FORMAT``.
+"""Write the fixtures anew with the libraries whose logs they are: ``python make_fixtures.py FORMAT ...``.
 
 Needs the library of the format: keras, lightning, timm, transformers, torch with tensorboard, mlflow, fastai.
 Losses and accuracies are those of ``curves``; how they get into the file is up to the library.

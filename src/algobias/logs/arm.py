@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from algobias.errors import BadInput
 from algobias.kept.csvfile import Row, read_table
-from algobias.logs.choose import Asked, choose
+from algobias.logs.choose import Asked, choose, listed
 from algobias.logs.gather import Found, find
 from algobias.logs.raw import Direction, Format, Piece, RawRun
 from algobias.logs.registry import ANY, OWN, format_named
@@ -85,13 +86,28 @@ def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
         BadInput: Nothing that can be read; several columns, seeds or formats that may be meant.
     """
     asked = None if reading.form is None else format_named(reading.form)
+    path, runs = selected(path)
     found = find(arm, path, asked)
     kind = found.kind
     if kind is None and reading.columns:
         kind = ANY
     if kind is None or (kind.key == OWN.key and not reading.columns):
+        if runs is not None:
+            raise BadInput(arm, name, "a file whose format names its runs, before the ::")
         return _own(arm, name, found)
-    return _chosen(arm, name, kind, found, reading)
+    return _chosen(arm, name, kind, found, reading, runs)
+
+
+def selected(path: Path) -> tuple[Path, str | None]:
+    """Split ``export.csv::base*`` into the file, and the pattern for the names of runs in it.
+
+    Args:
+        path: As the user gave it; what is a path as it stands has no pattern.
+    """
+    if os.path.lexists(path):
+        return path, None
+    place, mark, pattern = str(path).rpartition("::")
+    return (Path(place), pattern) if mark and place and pattern else (path, None)
 
 
 def _own(arm: str, name: str, found: Found) -> Arm:
@@ -101,8 +117,13 @@ def _own(arm: str, name: str, found: Found) -> Arm:
     return _apart(arm, Arm(tuple(tables), found.paths, OWN.words, own=True))
 
 
-def _chosen(arm: str, name: str, kind: Format, found: Found, reading: Reading) -> Arm:
+def _chosen(arm: str, name: str, kind: Format, found: Found, reading: Reading, pattern: str | None) -> Arm:
     runs = _runs(kind, found)
+    if pattern is not None:
+        names = [run.name for run in runs]
+        runs = [run for run in runs if fnmatchcase(run.name, pattern)]
+        if not runs:
+            raise BadInput(arm, pattern, f"a pattern that fits names of runs: {listed(names)}")
     columns = list(dict.fromkeys(column for run in runs for column in run.columns))
     choice = choose(name, columns, kind.names, reading.columns)
     for run in runs:
@@ -145,10 +166,14 @@ def _chosen(arm: str, name: str, kind: Format, found: Found, reading: Reading) -
 def _runs(kind: Format, found: Found) -> list[RawRun]:
     """Pieces of all files, put together by the run they belong to."""
     pieces: dict[str, list[Piece]] = {}
+    owner: dict[str, Path] = {}
     for path in found.paths:
         name = path.name if found.alone else os.path.relpath(path, found.root)
         for piece in kind.read(path, name):
-            pieces.setdefault(piece.run or name, []).append(piece)
+            key = piece.run or name
+            if not kind.many and owner.setdefault(key, path) != path:
+                key = f"{key}, {name}"  # two runs may have been given one name
+            pieces.setdefault(key, []).append(piece)
     names = sorted(pieces, key=natural)
     return [RawRun(name, tuple(pieces[name])) for name in names]
 

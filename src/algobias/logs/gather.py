@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from algobias.errors import BadInput
+from algobias.logs.formats.events import is_events
+from algobias.logs.formats.mlflow import is_run
 from algobias.logs.raw import Format, head_of
 from algobias.logs.registry import recognise
 from algobias.logs.seeds import natural
@@ -102,7 +104,7 @@ def _shown(paths: list[Path]) -> str:
 
 
 def _units(arm: str, place: Path) -> Iterator[Path]:
-    """Files below a folder that may be logs; what is no regular file is passed by."""
+    """Files below a folder that may be logs, and folders that are a run; nothing but regular files."""
     if not place.is_dir():
         if place.is_file():
             yield place
@@ -110,6 +112,12 @@ def _units(arm: str, place: Path) -> Iterator[Path]:
     seen = 0
     for folder, folders, files in os.walk(place, followlinks=False):
         here = Path(folder)
+        if is_run(here):
+            yield here
+            folders[:] = []
+            continue
+        if any(is_events(name) for name in files):
+            yield here
         folders[:] = sorted(
             (name for name in folders if not name.startswith(".") and name not in _SKIPPED), key=natural
         )
@@ -122,5 +130,7 @@ def _units(arm: str, place: Path) -> Iterator[Path]:
                     arm, str(place), f"a folder of at most {_MOST_FILES:,} files; name them by a pattern"
                 )
             path = here / name
-            if not name.startswith(".") and path.suffix.lower() in _SUFFIXES and path.is_file():
+            if is_events(name) or name.startswith("."):
+                continue
+            if path.suffix.lower() in _SUFFIXES and path.is_file():
                 yield path

@@ -14,7 +14,7 @@ from algobias.untrusted import read_text, regular_file
 
 Direction = Literal["higher", "lower"]
 
-HEAD = 2**16
+HEAD = 2**18
 """Bytes at the beginning of a file by which its format is recognised."""
 
 MOST_BYTES = 2**28
@@ -141,11 +141,13 @@ class Format(ABC):
 
 
 def head_of(path: Path) -> bytes:
-    """The beginning of a file.
+    """The beginning of a file; nothing of a folder.
 
     Raises:
         BadInput: No regular file, or one that cannot be read.
     """
+    if path.is_dir():
+        return b""
     try:
         with open(regular_file(path, "log"), "rb") as file:
             return file.read(HEAD)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
+from algobias.logs.formats.events import TensorBoard
+from algobias.logs.formats.exports import TensorBoardExport, WandbExport
+from algobias.logs.formats.mlflow import MLflow
+from algobias.logs.formats.objects import TrainerState, WandbHistory
+from algobias.logs.formats.stdout import Megatron, NanoGPT, TorchTitan
 from algobias.logs.formats.tables import Fastai, Keras, Lightning, Own, Table, Timm
 from algobias.logs.raw import Format, head_of
 
 OWN = Own()
 """The tool's own table."""
 
-FORMATS: tuple[Format, ...] = (OWN, Keras(), Lightning(), Fastai(), Timm())
+FORMATS: tuple[Format, ...] = (
+    *(OWN, Keras(), Lightning(), Fastai(), Timm(), WandbExport(), TensorBoardExport()),
+    *(TrainerState(), WandbHistory(), MLflow(), TensorBoard(), NanoGPT(), Megatron(), TorchTitan()),
+)
 """Formats that are recognised by what a file holds."""
 
 ANY = Table()

@@ -9,6 +9,7 @@ from algobias.errors import BadInput
 
 _NAMED = re.compile(r"(?<![a-z])seed[ =_-]*(\d{1,19})(?!\d)", re.IGNORECASE)
 _ENDING = re.compile(r"[_-](\d{1,19})$")
+_CHECKPOINT = re.compile(r"checkpoint-\d+$")
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|json|jsonl|ndjson|log|out)$", re.IGNORECASE)
 
 
@@ -77,7 +78,10 @@ def _all_named(names: Sequence[str]) -> list[int] | None:
 
 def _all_ending(arm: str, names: Sequence[str]) -> list[int] | None:
     """Numbers at the end of the parts of names that stand in one place, counted from the file."""
-    parts = [[_SUFFIX.sub("", part) for part in reversed(re.split(r"[/\\]", name))] for name in names]
+    parts = [
+        [_SUFFIX.sub("", part) for part in reversed(re.split(r"[/\\]", name)) if not _CHECKPOINT.match(part)]
+        for name in names
+    ]
     places = []
     for place in range(min(map(len, parts))):
         matches = [_ENDING.search(part[place]) for part in parts]

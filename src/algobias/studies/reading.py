@@ -9,7 +9,7 @@ from pathlib import Path
 from algobias.answer.logs import LogsRead
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms, read_terms
-from algobias.logs.arm import Arm, Reading, read_arm
+from algobias.logs.arm import Arm, Reading, read_arm, selected
 from algobias.studies.tables import Table
 
 
@@ -82,6 +82,11 @@ def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Readi
 
 def _check_apart(paths: Mapping[str, Path], arms: Mapping[str, Arm]) -> None:
     """One file in both arms: a folder or a pattern holds more than was meant."""
+    if any(selected(path)[1] is not None for path in paths.values()):
+        runs = [{(run.name, *arm.files) for run in arm.runs} for arm in arms.values()]
+        if both_runs := runs[0] & runs[1]:
+            raise BadInput("variant", min(both_runs)[0], "runs of its own; the baseline has this one too")
+        return
     for arm, other in (("baseline", "variant"), ("variant", "baseline")):
         both = {path.resolve() for path in arms[arm].files} & {path.resolve() for path in arms[other].files}
         if both and paths[arm].resolve() not in both:

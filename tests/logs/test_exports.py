@@ -19,7 +19,7 @@ TERMS = Terms(tolerance=0.3)
 
 
 def wandb(path: Path, runs, metrics, spread: float = 0.0) -> Path:
-    """A chart's export: a column for each run and metric, each with its MIN and MAX; other runs leave blanks."""
+    """A chart's export: a column for each run and metric, each with its MIN and MAX."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)

@@ -102,7 +102,7 @@ def test_a_state_that_is_none_is_told_in_one_sentence(tmp_path, change, says):
 
 
 def history(path: Path, arm: str, seed: int, tail: str = "") -> Path:
-    """As W&B writes it: every entry with its step, losses and checks apart, numbers that JSON has not as text."""
+    """As W&B writes it: every entry with its step, numbers that JSON has not as text."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = []
     for step in range(1, CHECKS * STEPS + 1):
@@ -134,7 +134,7 @@ def test_a_history_that_was_cut_off_keeps_what_is_whole(tmp_path):
     assert arm.runs[0].rows[-1].update == CHECKS * STEPS
     assert any("last line" in note for note in arm.notes)
     path.write_text('{"_step": 1, "a"\n{"_step": 2}\n')
-    with pytest.raises(BadInput, match="line 1.*an object of JSON"):
+    with pytest.raises(BadInput, match=r"line 1.*an object of JSON"):
         read_arm("baseline", path, path.name, Reading())
     path.write_text("\n\n")
     with pytest.raises(BadInput, match="this one holds none"):
@@ -161,7 +161,7 @@ def test_files_of_mlflow_that_are_cut_off_or_misshapen(tmp_path):
     arm = read_arm("baseline", tmp_path / "run", "run", Reading())
     assert any("last line of val/acc" in note for note in arm.notes)
     metric.write_text("1700000000 0.5\n" + metric.read_text())
-    with pytest.raises(BadInput, match="val/acc line 1.*time, value and step"):
+    with pytest.raises(BadInput, match=r"val/acc line 1.*time, value and step"):
         read_arm("baseline", tmp_path / "run", "run", Reading())
     for path in (tmp_path / "run" / "metrics").rglob("*"):
         if path.is_file():

@@ -17,6 +17,7 @@ from algobias.answer.logs import LogsRead
 from algobias.answer.moved import MovedCoordinate
 from algobias.answer.readings import ReadingsSummary
 from algobias.answer.search import Chosen, ConfirmationLook, StudySeeds, Tried
+from algobias.answer.single import SingleRuns
 
 SCHEMA = 1
 
@@ -96,6 +97,7 @@ class Answer(Form):
         store: The store's folder, or None.
         report: Where the report lies, or None.
         logs: How logs of other people's trainers were read.
+        single: What one run of each arm shows, where there are no more; or None.
     """
 
     version: Count = Field(default=SCHEMA, alias="schema")
@@ -149,6 +151,7 @@ class Answer(Form):
     store: str | None = None
     report: str | None = None
     logs: Many[LogsRead] = ()
+    single: SingleRuns | None = None
 
     @property
     def hides_loss(self) -> bool:

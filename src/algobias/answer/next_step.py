@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
+from algobias.answer.single import SingleRuns
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
@@ -143,6 +144,8 @@ def _after_nothing(record: Commanded) -> tuple[Step, ...]:
 
 def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     count = record.answer.would_decide
+    if record.answer.single is not None:
+        return (_more_than_one(record.answer.single),)
     if _no_baseline(record):
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
@@ -156,6 +159,14 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     if not asked:
         return (Step(f"the same question with looks={more}; runs that are there are used again"),)
     return (Step("more seeds; runs that are there are used again", asked),)
+
+
+def _more_than_one(single: SingleRuns) -> Step:
+    """One run of each arm: what to train, short enough to be paid for."""
+    return Step(
+        f"train {single.seeds} seeds of each arm at {single.length:g} times the length, with the whole schedule "
+        f"of the learning rate in it ({single.cost:.3g} times what these two runs cost), and compare those"
+    )
 
 
 def _after_null(record: Commanded, verdict: str) -> tuple[Step, ...]:

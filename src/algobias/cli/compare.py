@@ -57,8 +57,8 @@ def compare(
             help="Largest gap that does not matter, in units of the metric.",
         ),
     ] = None,
-    looks: Annotated[
-        str | None, typer.Option(help="Seeds at each look; default: one look at all common seeds.")
+    looks_at: Annotated[
+        str | None, typer.Option("--looks", help="Seeds at each look; default: one look at all common seeds.")
     ] = None,
     trivial: Annotated[
         float | None,
@@ -91,6 +91,10 @@ def compare(
     as_is: Annotated[
         bool, typer.Option("--as-is", help="Keep runs that end early: they were not killed.")
     ] = False,
+    one_run: Annotated[
+        bool,
+        typer.Option("--one-run", help="One run of each arm is all there is: show the pair, no verdict."),
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -122,8 +126,8 @@ def compare(
     from algobias.logs.seeds import parse_seeds
     from algobias.report.console.terminal import verdict_panel
     from algobias.report.record import StudyRecord
-    from algobias.studies.compare import compare_tables
     from algobias.studies.reports import write, write_inside
+    from algobias.studies.single import OneRunEach, compare_runs
     from algobias.training.whole_files import disk
 
     failing = verdicts(fail_on)
@@ -131,7 +135,7 @@ def compare(
         "tolerance": tolerance,
         "trivial": trivial,
         "metric": metric,
-        "looks": _looks(looks),
+        "looks": _looks(looks_at),
     }
     given = {key: value for key, value in given.items() if value is not None}
     given |= {
@@ -149,16 +153,21 @@ def compare(
         None if seeds is None else parse_seeds(seeds),
         log_format,
     )
-    found = compare_tables(
-        baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is, reading=reading
+    found = compare_runs(
+        *(baseline, variant, terms_from(given)),
+        unpaired=unpaired,
+        as_is=as_is,
+        reading=reading,
+        one_run=one_run,
     )
+    looks = () if isinstance(found, OneRunEach) else found.looks
     answer = found.answer
     record = StudyRecord(
         result=answer.to_json(),
         # Seeds after the look that decided count in no number.
-        runs=[run for run in found.runs if run.replicate < found.looks[-1].n],
+        runs=[run for run in found.runs if not looks or run.replicate < looks[-1].n],
         command=f"algobias {shlex.join(sys.argv[1:])}",
-        decisions=[look_entry(look).to_json() for look in found.looks],
+        decisions=[look_entry(look).to_json() for look in looks],
     )
     if html is None:
         html = write_inside(store, f"compare-{_digest(*found.files)}", record)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from algobias.errors import BadInput
 from algobias.kept.csvfile import Row, read_table
 from algobias.logs.choose import Asked, choose, listed
+from algobias.logs.frames import Frames, given_frames, open_ends
 from algobias.logs.gather import Found, find
-from algobias.logs.raw import Direction, Format, Piece, RawRun
+from algobias.logs.raw import Direction, Format, Names, Piece, RawRun
 from algobias.logs.registry import ANY, OWN, format_named
-from algobias.logs.rows import Rows, rows_of
+from algobias.logs.rows import rows_of
 from algobias.logs.seeds import natural, seeds_of
 
 
@@ -95,7 +96,7 @@ def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
         if runs is not None:
             raise BadInput(arm, name, "a file whose format names its runs, before the ::")
         return _own(arm, name, found)
-    return _chosen(arm, name, kind, found, reading, runs)
+    return _arm(arm, _log(arm, name, kind, found, runs), reading)
 
 
 def selected(path: Path) -> tuple[Path, str | None]:
@@ -117,58 +118,109 @@ def _own(arm: str, name: str, found: Found) -> Arm:
     return _apart(arm, Arm(tuple(tables), found.paths, OWN.words, own=True))
 
 
-def _chosen(arm: str, name: str, kind: Format, found: Found, reading: Reading, pattern: str | None) -> Arm:
-    runs = _runs(kind, found)
+def frames_arm(arm: str, value: Frames, name: str, reading: Reading) -> Arm:
+    """Take curves that are objects in Python as the logs of an arm.
+
+    Args:
+        arm: ``baseline`` or ``variant``.
+        value: The curves.
+        name: What messages call them.
+        reading: Columns and seeds; the format is that of objects.
+
+    Raises:
+        BadInput: No curves; several columns that may be meant; seeds that are not known.
+    """
+    given = given_frames(arm, value)
+    if given.seeds is not None:
+        reading = replace(reading, seeds=given.seeds)
+    log = _Log(name, given.runs, given.names, given.words)
+    read = _arm(arm, log, reading)
+    columns = [read.columns.get(role) for role in ("train_loss", "test_metric")]
+    ends = open_ends(given, str(columns[0]), str(columns[1]), read.columns.get("seed"))
+    if not ends:
+        return read
+    more = f" and {len(ends) - 5} more" if len(ends) > 5 else ""
+    note = (
+        f"the last row of {', '.join(ends[:5])}{more} in {name} has no {columns[0]} and no {columns[1]}: nan in "
+        "a data frame is read as not recorded; where a run diverged, give inf"
+    )
+    return replace(read, notes=(*read.notes, note))
+
+
+@dataclass(frozen=True)
+class _Log:
+    """Runs whose columns are not chosen yet.
+
+    Attributes:
+        name: What messages call the arm.
+        runs: Its runs.
+        names: What the format's columns are.
+        words: What people call the format.
+        loss: How its training loss is measured.
+        files: What was read.
+    """
+
+    name: str
+    runs: Sequence[RawRun]
+    names: Names
+    words: str
+    loss: str = ""
+    files: tuple[Path, ...] = ()
+
+
+def _log(arm: str, name: str, kind: Format, found: Found, pattern: str | None) -> _Log:
+    runs = _runs(kind, found, name)
     if pattern is not None:
         names = [run.name for run in runs]
         runs = [run for run in runs if fnmatchcase(run.name, pattern)]
         if not runs:
             raise BadInput(arm, pattern, f"a pattern that fits names of runs: {listed(names)}")
+    files = tuple(file for path in found.paths for file in kind.files(path))
+    return _Log(name, runs, kind.names, kind.words, kind.loss, files)
+
+
+def _arm(arm: str, log: _Log, reading: Reading) -> Arm:
+    name, runs = log.name, log.runs
     columns = list(dict.fromkeys(column for run in runs for column in run.columns))
-    choice = choose(name, columns, kind.names, reading.columns)
+    choice = choose(name, columns, log.names, reading.columns)
     for run in runs:
-        lacking = [column for column in choice.columns.values() if column not in run.columns]
-        if lacking and set(lacking) & {choice.columns["train_loss"], choice.columns["test_metric"]}:
-            raise BadInput(
-                f"{name}, {run.name}", f"no {lacking[0]}", f"every run with a value of {lacking[0]}"
-            )
+        for role in ("train_loss", "test_metric"):
+            column = choice.columns[role]
+            if column not in run.columns:
+                raise BadInput(f"{name}, {run.name}", f"no {column}", f"every run with a value of {column}")
     if "seed" in choice.columns and reading.seeds is not None:
-        raise BadInput(
-            "--seeds", ",".join(map(str, reading.seeds)), f"no seeds: {name} has a column for them"
-        )
+        given = ",".join(map(str, reading.seeds))
+        raise BadInput("--seeds", given, f"no seeds: {name} has a column for them")
     seeds = None if "seed" in choice.columns else seeds_of(name, [run.name for run in runs], reading.seeds)
-    made: list[Rows] = []
-    for place, run in enumerate(runs):
-        told = name if found.alone and len(runs) == 1 else run.name
-        made.append(rows_of(run, choice, None if seeds is None else seeds[place], told))
+    made = [
+        rows_of(run, choice, None if seeds is None else seeds[place], run.name)
+        for place, run in enumerate(runs)
+    ]
     notes = [note for rows in made for note in rows.notes]
     if any(rows.between for rows in made):
-        loss = choice.columns["train_loss"]
         notes.append(
-            f"{name} logs {loss} between checks: the training loss of a check is the mean of what was logged "
-            "since the check before"
+            f"{name} logs {choice.columns['train_loss']} between checks: the training loss of a check is the "
+            "mean of what was logged since the check before"
         )
-    return _apart(
-        arm,
-        Arm(
-            runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, made, strict=True)),
-            files=tuple(file for path in found.paths for file in kind.files(path)),
-            form=kind.words,
-            columns=choice.columns,
-            better=choice.better,
-            loss=kind.loss,
-            seeds={} if seeds is None else {run.name: seed for run, seed in zip(runs, seeds, strict=True)},
-            notes=tuple(dict.fromkeys(notes)),
-        ),
+    read = Arm(
+        runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, made, strict=True)),
+        files=log.files,
+        form=log.words,
+        columns=choice.columns,
+        better=choice.better,
+        loss=log.loss,
+        seeds={} if seeds is None else {run.name: seed for run, seed in zip(runs, seeds, strict=True)},
+        notes=tuple(dict.fromkeys(notes)),
     )
+    return _apart(arm, read)
 
 
-def _runs(kind: Format, found: Found) -> list[RawRun]:
+def _runs(kind: Format, found: Found, called: str) -> list[RawRun]:
     """Pieces of all files, put together by the run they belong to."""
     pieces: dict[str, list[Piece]] = {}
     owner: dict[str, Path] = {}
     for path in found.paths:
-        name = path.name if found.alone else os.path.relpath(path, found.root)
+        name = called if found.alone else os.path.relpath(path, found.root)
         for piece in kind.read(path, name):
             key = piece.run or name
             if not kind.many and owner.setdefault(key, path) != path:

@@ -94,6 +94,7 @@ def choose(source: str, columns: Sequence[str], names: Names, asked: Asked) -> C
     if twice is not None:
         roles = " and ".join(role for role, name in chosen.items() if name == twice)
         raise BadInput(f"{source} columns", twice, f"a column of its own for each of {roles} (--columns)")
+    chosen = {role: chosen[role] for role in ROLES if role in chosen}
     return Choice(chosen, direction(chosen["test_metric"], names))
 
 

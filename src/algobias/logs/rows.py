@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from algobias.errors import BadInput
@@ -53,15 +53,33 @@ def rows_of(run: RawRun, choice: Choice, seed: int | None, name: str) -> Rows:
         raise BadInput("log", name, f"rows with a value of {wanted}; this one has none")
     notes = tuple(note for piece in run.pieces for note in piece.notes)
     if seed is None:
-        return Rows(tuple(rows), False, notes)
+        return _by_seed(rows, notes)
     joined, replaced = _joined(rows)
     if replaced:
         notes += (f"{name} has {replaced} values logged anew after a restart: the later ones are taken",)
-    checks = [row for row in joined if row.test_metric is not None]
+    return replace(_with_losses(joined), notes=notes)
+
+
+def _by_seed(rows: Sequence[Row], notes: tuple[str, ...]) -> Rows:
+    """Rows of a table with a column for the seed; a check that is there twice is refused later."""
+    groups: dict[tuple[int, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.seed, row.length), []).append(row)
+    made: list[Rows] = []
+    for group in groups.values():
+        joined, replaced = _joined(group)
+        made.append(Rows(tuple(group)) if replaced else _with_losses(joined))
+    between = any(one.between for one in made)
+    return Rows(tuple(row for one in made for row in one.rows), between, notes)
+
+
+def _with_losses(rows: Sequence[Row]) -> Rows:
+    """Rows of one run, one for each update, with a training loss for each check."""
+    checks = [row for row in rows if row.test_metric is not None]
     own = sum(row.train_loss is not None for row in checks)
     if not checks or own >= _SHARED * len(checks):
-        return Rows(tuple(joined), False, notes)
-    return Rows(tuple(_filled(joined)), True, notes)
+        return Rows(tuple(rows))
+    return Rows(tuple(_filled(rows)), True)
 
 
 def _rows(run: RawRun, choice: Choice, seed: int | None, name: str) -> Iterator[Row]:

@@ -28,7 +28,7 @@ from algobias.kept.doubts import (
 from algobias.kept.logged import Killed, killed_among, outcome_of
 from algobias.kept.tables import Terms
 from algobias.logs.arm import Reading
-from algobias.studies.reading import read_both
+from algobias.studies.reading import Question, Source, read_both
 from algobias.studies.tables import pairs_of, resolution_of
 
 
@@ -54,8 +54,8 @@ class Comparison(Answered):
 
 
 def compare_tables(
-    baseline: Path,
-    variant: Path,
+    baseline: Source,
+    variant: Source,
     given: Terms | None = None,
     *,
     unpaired: bool = False,
@@ -83,6 +83,21 @@ def compare_tables(
     """
     started = time.monotonic()
     question = read_both(baseline, variant, given, reading or Reading())
+    return judged(question, started, unpaired=unpaired, as_is=as_is)
+
+
+def judged(question: Question, started: float, *, unpaired: bool = False, as_is: bool = False) -> Comparison:
+    """Judge two arms that were read.
+
+    Args:
+        question: The arms, and how they are compared.
+        started: When that was asked, by the monotonic clock.
+        unpaired: As for :func:`compare_tables`.
+        as_is: As there.
+
+    Raises:
+        BadInput: As there.
+    """
     terms, tables = question.terms, dict(question.tables)
     logged = [(table.name, table.logs) for table in tables.values()]
     doubted, warnings = [*question.doubts, *doubts(logged, terms)], [*question.notes, *oddities(logged)]
@@ -142,27 +157,17 @@ def compare_tables(
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
-    asked = Answer(
-        schema=SCHEMA,
-        study=None,
-        task=f"{tables['baseline'].name} against {tables['variant'].name}",
-        change=(),
-        base=(),
-        aa=False,
-        metric=terms.shown_metric,
-        lower_is_better=terms.lower_is_better,
-        tolerance_reason="as given" if terms.tolerance is not None else "1.25 seed sd of the baseline",
-    )
-    judged = judged_answer(design, verdict, (), runs)
-    answer = asked.merged(judged).changed(
+    decided = judged_answer(design, verdict, (), runs)
+    asked = asked_of(question, "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline")
+    answer = asked.merged(decided).changed(
         arms=tuple(
-            _of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))
+            of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))
             for arm in ("baseline", "variant")
         ),
         differences=(),
         left_out=tuple(_left_out(arm, one) for arm, those in killed.items() for one in those if not as_is),
         doubts=tuple(doubted),
-        warnings=(*doubted, *warnings, *judged.warnings),
+        warnings=(*doubted, *warnings, *decided.warnings),
         store=None,
         report=None,
         seconds=time.monotonic() - started,
@@ -172,7 +177,28 @@ def compare_tables(
     return Comparison(answer, verdict, design, runs, tuple(looked), question.files)
 
 
-def _of_table(arm: ArmSummary) -> ArmSummary:
+def asked_of(question: Question, tolerance_reason: str) -> Answer:
+    """Make the part of the answer that says what was asked.
+
+    Args:
+        question: The arms, and how they are compared.
+        tolerance_reason: Where the tolerance comes from.
+    """
+    baseline, variant = (question.tables[arm].name for arm in ("baseline", "variant"))
+    return Answer(
+        schema=SCHEMA,
+        study=None,
+        task=f"{baseline} against {variant}",
+        change=(),
+        base=(),
+        aa=False,
+        metric=question.terms.shown_metric,
+        lower_is_better=question.terms.lower_is_better,
+        tolerance_reason=tolerance_reason,
+    )
+
+
+def of_table(arm: ArmSummary) -> ArmSummary:
     """Leave of the costs what a table tells: how many updates were made, and nothing else."""
     return arm.changed(cost=arm.cost.of_updates_alone())
 

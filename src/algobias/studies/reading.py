@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import TypeAlias
 
 from algobias.answer.logs import LogsRead
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms, read_terms
-from algobias.logs.arm import Arm, Reading, read_arm, selected
+from algobias.logs.arm import Arm, Reading, frames_arm, read_arm, selected
+from algobias.logs.frames import Frames, is_frames
 from algobias.studies.tables import Table
+
+Source: TypeAlias = Path | Frames
+"""Logs in files, or curves that are objects in Python."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +40,30 @@ class Question:
     @property
     def notes(self) -> list[str]:
         """What a reader of the answer should know about the reading."""
-        return [note for read in self.logs for note in read.notes]
+        return list(dict.fromkeys(note for read in self.logs for note in read.notes))
 
 
-def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Reading) -> Question:
+def source_of(arm: str, value: str | PathLike[str] | Frames) -> Source:
+    """Take what a user gives for an arm: a path, or curves as they are.
+
+    Raises:
+        BadInput: Something else.
+    """
+    if isinstance(value, str | PathLike):
+        return Path(value)
+    if not is_frames(value):
+        raise BadInput(arm, value, "a path, a data frame, columns by name, or several of them")
+    return value
+
+
+def read_both(baseline: Source, variant: Source, given: Terms | None, reading: Reading) -> Question:
     """Read the logs of both arms.
 
     A metric whose format says that it is a loss or an error is judged with lower as better; its name is that
     of its column, where no other was given.
 
     Args:
-        baseline: A file, a folder or a pattern.
+        baseline: A file, a folder or a pattern; or curves that are objects in Python.
         variant: The same for the variant.
         given: Terms that go before those beside ``baseline``.
         reading: How logs are to be read.
@@ -52,13 +71,18 @@ def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Readi
     Raises:
         BadInput: Nothing that can be read, several things that may be meant, one file in both arms.
     """
-    beside = read_terms(baseline.parent).model_dump(exclude_unset=True)
+    beside = read_terms(baseline.parent).model_dump(exclude_unset=True) if isinstance(baseline, Path) else {}
     known = {**beside, **(given.model_dump(exclude_unset=True) if given else {})}
-    alike = baseline.name == variant.name
-    paths = {"baseline": baseline, "variant": variant}
-    names = {arm: str(path) if alike else path.name or str(path) for arm, path in paths.items()}
-    arms = {arm: read_arm(arm, path, names[arm], reading) for arm, path in paths.items()}
-    _check_apart(paths, arms)
+    sources: dict[str, Source] = {"baseline": baseline, "variant": variant}
+    names = _names(baseline, variant)
+    arms = {
+        arm: read_arm(arm, source, names[arm], reading)
+        if isinstance(source, Path)
+        else frames_arm(arm, source, names[arm], reading)
+        for arm, source in sources.items()
+    }
+    if isinstance(baseline, Path) and isinstance(variant, Path):
+        _check_apart({"baseline": baseline, "variant": variant}, arms)
     tables = {arm: Table.of(names[arm], read) for arm, read in arms.items()}
     files = tuple(path for read in arms.values() for path in read.files)
     if all(read.own for read in arms.values()):
@@ -70,7 +94,8 @@ def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Readi
         raise BadInput("test_metric", shown, "one metric in both arms (--columns test_metric=...)")
     if better == {"lower"}:
         known.setdefault("lower_is_better", True)
-    known.setdefault("metric", columns["baseline"])
+    if columns["baseline"] != "test_metric":
+        known.setdefault("metric", columns["baseline"])
     return Question(
         Terms(**known),
         tables,
@@ -78,6 +103,16 @@ def read_both(baseline: Path, variant: Path, given: Terms | None, reading: Readi
         tuple(_doubts(names, columns, arms)),
         files,
     )
+
+
+def _names(baseline: Source, variant: Source) -> dict[str, str]:
+    """What messages call the arms."""
+    if not (isinstance(baseline, Path) and isinstance(variant, Path)):
+        pairs = (("baseline", baseline), ("variant", variant))
+        return {arm: source.name if isinstance(source, Path) else f"the {arm}" for arm, source in pairs}
+    alike = baseline.name == variant.name
+    paths = {"baseline": baseline, "variant": variant}
+    return {arm: str(path) if alike else path.name or str(path) for arm, path in paths.items()}
 
 
 def _check_apart(paths: Mapping[str, Path], arms: Mapping[str, Arm]) -> None:
@@ -99,7 +134,7 @@ def _check_apart(paths: Mapping[str, Path], arms: Mapping[str, Arm]) -> None:
 
 def _entry(arm: str, read: Arm) -> LogsRead:
     loss = read.columns.get("train_loss", "train_loss")
-    measured = (f"{loss} is {read.loss}",) if read.loss else ()
+    measured = (f"the training loss that is logged ({loss}) is {read.loss}",) if read.loss else ()
     return LogsRead(
         arm=arm,
         form=read.form,

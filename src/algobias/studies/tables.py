@@ -84,7 +84,8 @@ def pairs_of(
             "seeds",
             f"{shown['baseline']} ... against {shown['variant']} ...",
             "at least 2 whole runs of seeds that both tables have (or --unpaired, where Welch's interval "
-            "decides; or --as-is, where runs that end early were not killed)",
+            "decides; or --as-is, where runs that end early were not killed; or --one-run, where one run "
+            "of each arm is all there is)",
         )
     both = set(common)
     for arm, those in seeds.items():

@@ -132,7 +132,7 @@ def records(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _scalars(place: int, record: bytes) -> Iterator[Point]:
-    """The scalars of an Event: step (2) and the values (1) of its summary (5): tag (1) and number (2 or 8)."""
+    """The scalars of an Event: its step (2), and of its summary (5) the values (1) with their tags."""
     step, values = 0, list[bytes]()
     for number, value in fields(record):
         if number == 2 and isinstance(value, int):

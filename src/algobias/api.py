@@ -208,8 +208,8 @@ def compare(
 
     Args:
         baseline: CSV with the columns seed, update, train_loss, test_metric; or logs of a known format: a
-            file, a folder, a pattern with wildcards; or a data frame, columns by name (``{"update": [...]}``),
-            or several of them, by seed or in a list.
+            file, a folder, a pattern with wildcards; or a data frame, columns by name, or several of them, by
+            seed or in a list.
         variant: The same for the variant.
         tolerance: Largest gap that does not matter.
         looks: Numbers of seeds at each look; one look at all common seeds without it.

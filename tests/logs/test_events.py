@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from curves import CHECKS, SEEDS, STEPS, accuracy, train_loss
-from test_formats import FIXTURES, compared, mean_gap
+from judged_fixtures import FIXTURES, compared, mean_gap
 
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms

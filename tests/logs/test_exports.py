@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from curves import ARMS, SEEDS, accuracy, train_loss
-from test_formats import mean_gap
+from judged_fixtures import mean_gap
 
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from curves import ARMS, SEEDS, accuracy, train_loss
-from test_formats import FIXTURES, mean_gap
+from judged_fixtures import FIXTURES, mean_gap
 
 import algobias
 from algobias.errors import BadInput

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from curves import ARMS, CHECKS, SEEDS, STEPS, accuracy, train_loss
-from test_formats import FIXTURES, compared, mean_gap
+from judged_fixtures import FIXTURES, compared, mean_gap
 
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from curves import ARMS, CHECKS, SEEDS, STEPS, train_loss, val_loss
-from test_formats import mean_gap
+from judged_fixtures import mean_gap
 
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from curves import accuracy, train_loss
+from judged_fixtures import FIXTURES, asked
 from scipy.stats import t as student
-from test_formats import FIXTURES, asked
 
 from algobias.errors import BadInput
 from algobias.judge.power import seeds_needed

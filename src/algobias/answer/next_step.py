@@ -164,8 +164,8 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
 def _more_than_one(single: SingleRuns) -> Step:
     """One run of each arm: what to train, short enough to be paid for."""
     return Step(
-        f"train {single.seeds} seeds of each arm at {single.length:g} times the length, with the whole schedule "
-        f"of the learning rate in it ({single.cost:.3g} times what these two runs cost), and compare those"
+        f"train {single.seeds} seeds of each arm at {single.length:g} times the length, with the whole "
+        f"schedule of the learning rate in it ({single.cost:.3g} times what these two runs cost), and compare those"
     )
 
 

@@ -69,7 +69,7 @@ class Single:
     """What one run of each arm shows.
 
     Attributes:
-        at_updates: The gap at equal updates, over the last half of those that both have; None: none in common.
+        at_updates: The gap at equal updates, over the last half of those that both have, or None.
         at_losses: The gap at equal training loss, over the lower half (in log) of losses that both reach.
         seeds: Seeds of each arm that would decide, at the least.
         seeds_known: They follow from a tolerance and the noise; else they are the fewest there can be.

@@ -141,8 +141,8 @@ def frames_arm(arm: str, value: Frames, name: str, reading: Reading) -> Arm:
         return read
     more = f" and {len(ends) - 5} more" if len(ends) > 5 else ""
     note = (
-        f"the last row of {', '.join(ends[:5])}{more} in {name} has no {columns[0]} and no {columns[1]}: nan in "
-        "a data frame is read as not recorded; where a run diverged, give inf"
+        f"the last row of {', '.join(ends[:5])}{more} in {name} has no {columns[0]} and no {columns[1]}: nan "
+        "in a data frame is read as not recorded; where a run diverged, give inf"
     )
     return replace(read, notes=(*read.notes, note))
 

@@ -45,7 +45,7 @@ class TensorBoard(Format):
     names = COMMON
 
     def confidence(self, path: Path, head: bytes) -> int:
-        """A folder with event files, or a file that begins with a record whose length has the right checksum."""
+        """A folder with event files, or a file that begins with a length and its right checksum."""
         if path.is_dir():
             return 2 if self.files(path) else 0
         if len(head) < 12:

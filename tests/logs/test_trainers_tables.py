@@ -7,35 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from curves import ARMS, CHECKS, SEEDS, STEPS, accuracy, train_loss, val_loss
+from curves import ARMS, CHECKS, SEEDS, accuracy, train_loss, val_loss
+from judged_fixtures import FIXTURES, asked, compared, mean_gap
 
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms
 from algobias.logs.arm import Reading, read_arm
-from algobias.studies.compare import Comparison, compare_tables
-
-FIXTURES = Path(__file__).parent / "fixtures"
-
-
-def asked(**columns: str) -> Reading:
-    return Reading({role: [name] for role, name in columns.items()})
-
-
-def compared(
-    name: str, reading: Reading | None = None, tolerance: float = 0.3, **terms: object
-) -> Comparison:
-    folder = FIXTURES / name
-    given = Terms(tolerance=tolerance, **terms)
-    return compare_tables(folder / "base", folder / "variant", given, reading=reading)
-
-
-def mean_gap(metric=accuracy, sign: int = 1) -> float:
-    """The gap at the end by the formulas of the curves, without any file."""
-    end = CHECKS * STEPS
-    return sum(sign * (metric("base", seed, end) - metric("variant", seed, end)) for seed in SEEDS) / len(
-        SEEDS
-    )
-
+from algobias.studies.compare import compare_tables
 
 WHOLE = [
     ("keras", asked(test_metric="val_accuracy"), "Keras CSVLogger", 0.01, 0.003),

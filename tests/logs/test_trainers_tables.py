@@ -215,3 +215,35 @@ def test_an_empty_folder_and_a_pattern_without_files_are_named(tmp_path):
         compare_tables(tmp_path / "empty", FIXTURES / "keras" / "variant")
     with pytest.raises(BadInput, match="this one fits none"):
         compare_tables(tmp_path / "*.csv", FIXTURES / "keras" / "variant")
+
+
+def with_rates(path: Path, arm: str, rate) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", "loss", "learning_rate", "val_accuracy"])
+        for epoch in range(10):
+            update = 5 * epoch + 5
+            writer.writerow([epoch, train_loss(arm, 0, update), rate(epoch), accuracy(arm, 0, update)])
+
+
+def test_a_rate_that_decays_is_a_doubt_until_it_is_said(tmp_path):
+    for arm in ARMS:
+        for seed in SEEDS:
+            (tmp_path / arm).mkdir(exist_ok=True)
+            with_rates(tmp_path / arm / f"seed{seed}.csv", arm, lambda epoch: 0.1 * 0.5**epoch)
+            with_rates(tmp_path / arm / f"flat_seed{seed}.log", arm, lambda epoch: 0.1 - 0.005 * epoch)
+    arms = [tmp_path / arm / "seed*.csv" for arm in ARMS]
+    (doubt,) = compare_tables(*arms, Terms(tolerance=0.3)).answer.doubts
+    assert f"falls from 0.1 to {0.1 * 0.5**9:g}" in doubt
+    assert doubt.endswith("--decays")
+    assert compare_tables(*arms, Terms(tolerance=0.3, decays=True)).answer.doubts == ()
+    flat = [tmp_path / arm / "flat*.log" for arm in ARMS]
+    assert compare_tables(*flat, Terms(tolerance=0.3)).answer.doubts == ()
+
+
+def test_links_that_lead_nowhere_and_hidden_files_are_passed_by(tmp_path):
+    shutil.copytree(FIXTURES / "keras" / "base", tmp_path / "base")
+    (tmp_path / "base" / "dead.csv").symlink_to(tmp_path / "nothing")
+    (tmp_path / "base" / "loop.csv").symlink_to(tmp_path / "base" / "loop.csv")
+    (tmp_path / "base" / ".hidden.csv").write_text("a,b\n")
+    assert len(read_arm("baseline", tmp_path / "base", "base", asked(test_metric="val_accuracy")).runs) == 4

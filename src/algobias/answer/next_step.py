@@ -13,7 +13,8 @@ from algobias.answer.single import SingleRuns
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
 
-LOWER = "--lower-is-better"
+OPTIONS = ("--lower-is-better", "--decays")
+"""Options that settle a doubt whose text ends with them."""
 
 SWITCHES = ("--json", "--quiet", "-q", "--plan")
 """Options that say how an answer is shown; they are no part of the question."""
@@ -75,9 +76,10 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
 
 def _ask_another(record: Commanded) -> Step:
     """The verdict rests on a question that is in doubt."""
-    turned = any(text.endswith(LOWER) for text in record.answer.doubts)
-    what = f"first settle what is doubted above, then ask again{' with the option' if turned else ''}"
-    return Step(what, _again(record, *([LOWER] if turned else [])))
+    options = [option for option in OPTIONS if any(text.endswith(option) for text in record.answer.doubts)]
+    with_them = " with the options" if len(options) > 1 else " with the option" if options else ""
+    what = f"first settle what is doubted above, then ask again{with_them}"
+    return Step(what, _again(record, *options))
 
 
 def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -165,7 +167,8 @@ def _more_than_one(single: SingleRuns) -> Step:
     """One run of each arm: what to train, short enough to be paid for."""
     return Step(
         f"train {single.seeds} seeds of each arm at {single.length:g} times the length, with the whole "
-        f"schedule of the learning rate in it ({single.cost:.3g} times what these two runs cost), and compare those"
+        f"schedule of the learning rate in it ({single.cost:.3g} times what these two runs cost), and "
+        "compare those"
     )
 
 

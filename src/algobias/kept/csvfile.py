@@ -156,7 +156,8 @@ def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
         raise BadInput(
             f"{name} header",
             shown or "nothing",
-            f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {said}{renamed}",
+            f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {said}{renamed}; or a log "
+            "of a known format, or --columns that say which is which",
         )
     for column in (*NEEDED, *OPTIONAL):
         if names.count(column) > 1:

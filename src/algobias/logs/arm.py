@@ -12,7 +12,8 @@ from algobias.errors import BadInput
 from algobias.kept.csvfile import Row, read_table
 from algobias.logs.choose import Asked, choose, listed
 from algobias.logs.frames import Frames, given_frames, open_ends
-from algobias.logs.gather import Found, find
+from algobias.logs.gather import Place, find
+from algobias.logs.rates import Decay, decay_in
 from algobias.logs.raw import Direction, Format, Names, Piece, RawRun
 from algobias.logs.registry import ANY, OWN, format_named
 from algobias.logs.rows import rows_of
@@ -61,6 +62,7 @@ class Arm:
         loss: How its training loss is measured.
         seeds: Name of a run -> its seed, where names or ``--seeds`` told.
         notes: What a reader should know.
+        decay: A learning rate that falls, or None.
     """
 
     runs: tuple[RunRows, ...]
@@ -72,6 +74,7 @@ class Arm:
     loss: str = ""
     seeds: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    decay: Decay | None = None
 
 
 def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
@@ -88,15 +91,15 @@ def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
     """
     asked = None if reading.form is None else format_named(reading.form)
     path, runs = selected(path)
-    found = find(arm, path, asked)
-    kind = found.kind
+    place = find(arm, path, asked)
+    kind = place.kind
     if kind is None and reading.columns:
         kind = ANY
     if kind is None or (kind.key == OWN.key and not reading.columns):
         if runs is not None:
             raise BadInput(arm, name, "a file whose format names its runs, before the ::")
-        return _own(arm, name, found)
-    return _arm(arm, _log(arm, name, kind, found, runs), reading)
+        return _own(arm, name, place)
+    return _arm(arm, _log(arm, name, kind, place, runs), reading)
 
 
 def selected(path: Path) -> tuple[Path, str | None]:
@@ -111,11 +114,11 @@ def selected(path: Path) -> tuple[Path, str | None]:
     return (Path(place), pattern) if mark and place and pattern else (path, None)
 
 
-def _own(arm: str, name: str, found: Found) -> Arm:
+def _own(arm: str, name: str, place: Place) -> Arm:
     """Tables of the tool's own columns, or one of which nothing is known: what it lacks is said there."""
-    names = [name] if found.alone else [str(path) for path in found.paths]
-    tables = [RunRows(told, read_table(path, told)) for told, path in zip(names, found.paths, strict=True)]
-    return _apart(arm, Arm(tuple(tables), found.paths, OWN.words, own=True))
+    names = [name] if place.alone else [str(path) for path in place.paths]
+    tables = [RunRows(table, read_table(path, table)) for table, path in zip(names, place.paths, strict=True)]
+    return _apart(arm, Arm(tuple(tables), place.paths, OWN.words, own=True))
 
 
 def frames_arm(arm: str, value: Frames, name: str, reading: Reading) -> Arm:
@@ -168,14 +171,14 @@ class _Log:
     files: tuple[Path, ...] = ()
 
 
-def _log(arm: str, name: str, kind: Format, found: Found, pattern: str | None) -> _Log:
-    runs = _runs(kind, found, name)
+def _log(arm: str, name: str, kind: Format, place: Place, pattern: str | None) -> _Log:
+    runs = _runs(kind, place, name)
     if pattern is not None:
         names = [run.name for run in runs]
         runs = [run for run in runs if fnmatchcase(run.name, pattern)]
         if not runs:
             raise BadInput(arm, pattern, f"a pattern that fits names of runs: {listed(names)}")
-    files = tuple(file for path in found.paths for file in kind.files(path))
+    files = tuple(file for path in place.paths for file in kind.files(path))
     return _Log(name, runs, kind.names, kind.words, kind.loss, files)
 
 
@@ -192,18 +195,18 @@ def _arm(arm: str, log: _Log, reading: Reading) -> Arm:
         given = ",".join(map(str, reading.seeds))
         raise BadInput("--seeds", given, f"no seeds: {name} has a column for them")
     seeds = None if "seed" in choice.columns else seeds_of(name, [run.name for run in runs], reading.seeds)
-    made = [
-        rows_of(run, choice, None if seeds is None else seeds[place], run.name)
-        for place, run in enumerate(runs)
+    rows_each = [
+        rows_of(run, choice, None if seeds is None else seeds[number], run.name)
+        for number, run in enumerate(runs)
     ]
-    notes = [note for rows in made for note in rows.notes]
-    if any(rows.between for rows in made):
+    notes = [note for rows in rows_each for note in rows.notes]
+    if any(rows.between for rows in rows_each):
         notes.append(
             f"{name} logs {choice.columns['train_loss']} between checks: the training loss of a check is the "
             "mean of what was logged since the check before"
         )
     read = Arm(
-        runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, made, strict=True)),
+        runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, rows_each, strict=True)),
         files=log.files,
         form=log.words,
         columns=choice.columns,
@@ -211,16 +214,17 @@ def _arm(arm: str, log: _Log, reading: Reading) -> Arm:
         loss=log.loss,
         seeds={} if seeds is None else {run.name: seed for run, seed in zip(runs, seeds, strict=True)},
         notes=tuple(dict.fromkeys(notes)),
+        decay=decay_in(runs),
     )
     return _apart(arm, read)
 
 
-def _runs(kind: Format, found: Found, called: str) -> list[RawRun]:
+def _runs(kind: Format, place: Place, called: str) -> list[RawRun]:
     """Pieces of all files, put together by the run they belong to."""
     pieces: dict[str, list[Piece]] = {}
     owner: dict[str, Path] = {}
-    for path in found.paths:
-        name = called if found.alone else os.path.relpath(path, found.root)
+    for path in place.paths:
+        name = called if place.alone else os.path.relpath(path, place.root)
         for piece in kind.read(path, name):
             key = piece.run or name
             if not kind.many and owner.setdefault(key, path) != path:

@@ -25,7 +25,7 @@ _SKIPPED = {"__pycache__", "node_modules", "checkpoints", "artifacts"}
 
 
 @dataclass(frozen=True)
-class Found:
+class Place:
     """Files of one arm.
 
     Attributes:
@@ -46,7 +46,7 @@ def is_pattern(path: Path) -> bool:
     return glob.has_magic(str(path)) and not os.path.lexists(path)
 
 
-def find(arm: str, path: Path, asked: Format | None) -> Found:
+def find(arm: str, path: Path, asked: Format | None) -> Place:
     """Find the logs that a path names, and their format.
 
     Args:
@@ -58,14 +58,14 @@ def find(arm: str, path: Path, asked: Format | None) -> Found:
         BadInput: Nothing there, no log among it, or logs of several formats.
     """
     if is_pattern(path):
-        places = [Path(found) for found in sorted(glob.iglob(str(path), recursive=True), key=natural)]
+        places = [Path(name) for name in sorted(glob.iglob(str(path), recursive=True), key=natural)]
         if not places:
             raise BadInput(arm, str(path), "a pattern that fits files or folders; this one fits none")
-    elif path.is_dir():
+    elif os.path.isdir(path):
         places = [path]
     else:
         kind = recognise(regular_file(path, "table"))
-        return Found(asked or kind, (path,), path.parent, alone=True)
+        return Place(asked or kind, (path,), path.parent, alone=True)
     root = Path(os.path.commonpath([place.parent if place != path else place for place in places]))
     units = list(dict.fromkeys(unit for place in places for unit in _units(arm, place)))
     kinds: dict[str, list[Path]] = {}
@@ -73,7 +73,7 @@ def find(arm: str, path: Path, asked: Format | None) -> Found:
     if asked is not None:
         # Of several formats the one that was said; where nothing looks like it, it was said to know better.
         fitting = [place for place in units if asked.confidence(place, head_of(place))] or units
-        return Found(asked, tuple(asked.chosen(fitting)), root, alone=False)
+        return Place(asked, tuple(asked.chosen(fitting)), root, alone=False)
     for place in units:
         kind = recognise(place)
         if kind is not None:
@@ -81,9 +81,9 @@ def find(arm: str, path: Path, asked: Format | None) -> Found:
             kinds.setdefault(kind.key, []).append(place)
     unknown = [place for place in units if all(place not in paths for paths in kinds.values())]
     if not kinds:
-        seen = ", ".join(str(one) for one in unknown[:5])
+        seen = ", ".join(str(path) for path in unknown[:5])
         kept = f"; {seen} {'is' if len(unknown) == 1 else 'are'} of no known format" if unknown else ""
-        if path.is_dir() and not unknown:
+        if os.path.isdir(path) and not unknown:
             kept = "; this is a folder without any"
         raise BadInput(
             arm, str(path), f"logs of a known format{kept} (--format csv with --columns reads any table)"
@@ -96,7 +96,7 @@ def find(arm: str, path: Path, asked: Format | None) -> Found:
         )
     (key,) = kinds
     paths = known[key].chosen(kinds[key])
-    return Found(known[key], tuple(paths), root, alone=False)
+    return Place(known[key], tuple(paths), root, alone=False)
 
 
 def _shown(paths: list[Path]) -> str:
@@ -105,8 +105,8 @@ def _shown(paths: list[Path]) -> str:
 
 def _units(arm: str, place: Path) -> Iterator[Path]:
     """Files below a folder that may be logs, and folders that are a run; nothing but regular files."""
-    if not place.is_dir():
-        if place.is_file():
+    if not os.path.isdir(place):
+        if os.path.isfile(place):
             yield place
         return
     seen = 0
@@ -132,5 +132,5 @@ def _units(arm: str, place: Path) -> Iterator[Path]:
             path = here / name
             if is_events(name) or name.startswith("."):
                 continue
-            if path.suffix.lower() in _SUFFIXES and path.is_file():
+            if path.suffix.lower() in _SUFFIXES and os.path.isfile(path):
                 yield path

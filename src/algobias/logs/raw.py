@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -146,7 +147,7 @@ def head_of(path: Path) -> bytes:
     Raises:
         BadInput: No regular file, or one that cannot be read.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return b""
     try:
         with open(regular_file(path, "log"), "rb") as file:

@@ -65,12 +65,12 @@ def _by_seed(rows: Sequence[Row], notes: tuple[str, ...]) -> Rows:
     groups: dict[tuple[int, float], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.seed, row.length), []).append(row)
-    made: list[Rows] = []
+    parts: list[Rows] = []
     for group in groups.values():
         joined, replaced = _joined(group)
-        made.append(Rows(tuple(group)) if replaced else _with_losses(joined))
-    between = any(one.between for one in made)
-    return Rows(tuple(row for one in made for row in one.rows), between, notes)
+        parts.append(Rows(tuple(group)) if replaced else _with_losses(joined))
+    between = any(part.between for part in parts)
+    return Rows(tuple(row for part in parts for row in part.rows), between, notes)
 
 
 def _with_losses(rows: Sequence[Row]) -> Rows:

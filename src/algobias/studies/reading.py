@@ -100,7 +100,7 @@ def read_both(baseline: Source, variant: Source, given: Terms | None, reading: R
         Terms(**known),
         tables,
         tuple(_entry(arm, read) for arm, read in arms.items()),
-        tuple(_doubts(names, columns, arms)),
+        (*_doubts(names, columns, arms), *_decays(names, arms, known)),
         files,
     )
 
@@ -143,6 +143,22 @@ def _entry(arm: str, read: Arm) -> LogsRead:
         seeds=dict(read.seeds),
         notes=(*measured, *read.notes),
     )
+
+
+def _decays(names: Mapping[str, str], arms: Mapping[str, Arm], known: Mapping[str, object]) -> list[str]:
+    """Runs with a decaying rate, of which nobody said so: part way they are no shorter runs."""
+    if known.get("decays") is not None:
+        return []
+    falling = [(names[arm], read.decay) for arm, read in arms.items() if read.decay is not None]
+    if not falling:
+        return []
+    shown = " and ".join(
+        f"{decay.column} of {name} falls from {decay.largest:g} to {decay.last:g}" for name, decay in falling
+    )
+    return [
+        f"{shown}: if the learning rate decays, a run part way is no shorter run, and equal fit is not to be "
+        "read there; ask again with --decays"
+    ]
 
 
 def _doubts(names: Mapping[str, str], columns: Mapping[str, str], arms: Mapping[str, Arm]) -> list[str]:

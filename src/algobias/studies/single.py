@@ -95,11 +95,11 @@ def judge_pair(question: Question, started: float) -> OneRunEach:
     doubted = [*question.doubts, *doubts(logged, terms)]
     lowest = worst_metric([log for _, logs in logged for log in logs], terms)
     trivial = None if terms.trivial is None else terms.sign * terms.trivial
-    made = {
+    outcomes = {
         arm: outcome_of(table.name, table.logs[0], trivial, lowest, terms.sign)
         for arm, table in question.tables.items()
     }
-    baseline, variant = made["baseline"], made["variant"]
+    baseline, variant = outcomes["baseline"], outcomes["variant"]
     seen = single(baseline, variant, terms.tolerance)
     shorter = max(1, round(SHORTER * baseline.cost.updates))
     entry = SingleRuns(
@@ -113,7 +113,7 @@ def judge_pair(question: Question, started: float) -> OneRunEach:
     )
     gap = number(baseline.end_metric - variant.end_metric)
     whole = "shares need seeds: one run of each arm has none to tell them from"
-    warnings = [*question.notes, *oddities(logged), *_warnings(made, names)]
+    warnings = [*question.notes, *oddities(logged), *_warnings(outcomes, names)]
     answer = asked_of(question, "as given" if terms.tolerance is not None else "none was given").changed(
         verdict="undecided",
         reason=_reason(entry, terms.shown_metric),
@@ -132,7 +132,7 @@ def judge_pair(question: Question, started: float) -> OneRunEach:
             fit_share=share(None, "unknown"),
             bias_share=share(None, "unknown"),
         ),
-        arms=tuple(of_table(arm_summary(arm, [outcome], None, None)) for arm, outcome in made.items()),
+        arms=tuple(of_table(arm_summary(arm, [outcome], None, None)) for arm, outcome in outcomes.items()),
         differences=(),
         left_out=(),
         store=None,
@@ -141,7 +141,7 @@ def judge_pair(question: Question, started: float) -> OneRunEach:
         logs=question.logs,
         single=entry,
     )
-    runs = tuple(Run(arm, 0, outcome, 1.0) for arm, outcome in made.items())
+    runs = tuple(Run(arm, 0, outcome, 1.0) for arm, outcome in outcomes.items())
     return OneRunEach(answer, runs, question.files)
 
 
@@ -184,15 +184,15 @@ def _side(difference: PairDifference) -> str:
     return f"{size}, give or take {difference.high - difference.mean:.2g} by the noise within this pair"
 
 
-def _warnings(made: Mapping[str, Outcome], names: Mapping[str, str]) -> list[str]:
+def _warnings(outcomes: Mapping[str, Outcome], names: Mapping[str, str]) -> list[str]:
     warnings = ["the noise within this pair says nothing on what another seed would do"]
-    ends = {arm: int(outcome.curve.update[-1]) for arm, outcome in made.items()}
+    ends = {arm: int(outcome.curve.update[-1]) for arm, outcome in outcomes.items()}
     if len(set(ends.values())) > 1:
         shown = " and ".join(f"{names[arm]} at {end}" for arm, end in ends.items())
         warnings.append(f"the runs end at different updates, {shown}")
     warnings += [
         f"{names[arm]} ends with a train_loss that is not finite: it diverged"
-        for arm, outcome in made.items()
+        for arm, outcome in outcomes.items()
         if outcome.diverged
     ]
     return warnings

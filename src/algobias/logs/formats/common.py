@@ -13,7 +13,9 @@ _LOWER = ("loss", "nll", "perplexity", "ppl", "error", "err", "mse", "rmse", "ma
 
 def _spelled(first: str, second: str) -> tuple[str, ...]:
     """``val_loss``, ``val/loss``, ``loss/val`` and the like."""
-    return tuple(f"{one}{mark}{two}" for one, two in ((first, second), (second, first)) for mark in "_/.")
+    return tuple(
+        f"{left}{mark}{right}" for left, right in ((first, second), (second, first)) for mark in "_/."
+    )
 
 
 def _directions(words: tuple[str, ...], better: Direction) -> dict[str, Direction | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -46,7 +47,7 @@ class TensorBoard(Format):
 
     def confidence(self, path: Path, head: bytes) -> int:
         """A folder with event files, or a file that begins with a length and its right checksum."""
-        if path.is_dir():
+        if os.path.isdir(path):
             return 2 if self.files(path) else 0
         if len(head) < 12:
             return 2 * is_events(path.name)
@@ -62,10 +63,10 @@ class TensorBoard(Format):
             regular_file(file, "log")
             if file.stat().st_size > _MOST_BYTES:
                 raise BadInput("log", str(file), f"a file of at most {_MOST_BYTES:,} bytes")
-            told = name if file == path else f"{file.name} of {name}"
+            source = name if file == path else f"{file.name} of {name}"
             try:
                 with file.open("rb") as stream:
-                    points += _points(stream, told, notes)
+                    points += _points(stream, source, notes)
             except OSError as error:
                 raise BadInput("log", str(file), f"a file that can be read ({error.strerror})") from error
         if not points:
@@ -74,9 +75,13 @@ class TensorBoard(Format):
 
     def files(self, path: Path) -> list[Path]:
         """The event files of a folder, in the order of the times in their names."""
-        if not path.is_dir():
+        if not os.path.isdir(path):
             return [path]
-        files = [file for file in path.iterdir() if is_events(file.name) and file.is_file()]
+        try:
+            names = [name for name in os.listdir(path) if is_events(name)]
+        except OSError as error:
+            raise BadInput("log", str(path), f"a folder that can be read ({error.strerror})") from error
+        files = [path / name for name in names if os.path.isfile(path / name)]
         if len(files) > _MOST_FILES:
             raise BadInput("log", str(path), f"a run of at most {_MOST_FILES:,} event files")
         return sorted(files, key=_order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from algobias.errors import BadInput
@@ -45,7 +46,7 @@ class MLflow(Format):
 
     def files(self, path: Path) -> list[Path]:
         """The run's ``meta.yaml``, then a file for each metric."""
-        metrics = sorted(file for file in (path / "metrics").rglob("*") if file.is_file())
+        metrics = sorted(file for file in (path / "metrics").rglob("*") if os.path.isfile(file))
         if len(metrics) > _MOST_METRICS:
             raise BadInput("log", str(path), f"a run of at most {_MOST_METRICS:,} metrics")
         return [path / "meta.yaml", *metrics]
@@ -53,7 +54,7 @@ class MLflow(Format):
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run of the file store."""
-    return (path / "metrics").is_dir() and (path / "meta.yaml").is_file()
+    return os.path.isdir(path / "metrics") and os.path.isfile(path / "meta.yaml")
 
 
 def _run_name(path: Path) -> str:

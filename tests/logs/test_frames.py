@@ -166,3 +166,20 @@ def test_a_frame_of_pandas_is_one():
     pandas = pytest.importorskip("pandas")
     arms = [pandas.DataFrame(whole(arm)) for arm in ARMS]
     assert algobias.compare(*arms, tolerance=0.3).result["gap"]["mean"] == pytest.approx(mean_gap())
+
+
+def test_a_noisy_loss_of_every_update_is_averaged_between_checks():
+    """All checks have a loss of their own, that of one batch: the mean of five is closer to the truth."""
+    draw = np.random.default_rng(3)
+    updates = range(1, 101)
+    frame = {
+        "step": list(updates),
+        "train_loss": [2 - update / 100 + draw.normal(0, 0.3) for update in updates],
+        "val_acc": [50.0 + update if update % 5 == 0 else None for update in updates],
+    }
+    found = algobias.compare(frame, frame)
+    curve = found.runs[0].outcome.curve
+    assert list(curve.update) == list(range(5, 101, 5))
+    means = [np.mean(frame["train_loss"][end - 5 : end]) for end in range(5, 101, 5)]
+    assert list(curve.train_loss) == pytest.approx(means)
+    assert any("between checks" in text for text in found.answer.warnings)

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -66,7 +67,7 @@ class RawRun:
     name: str
     pieces: tuple[Piece, ...]
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Columns in the order in which they appear."""
         names = (name for piece in self.pieces for point in piece.points for name in point.cells)

@@ -33,10 +33,10 @@ class Rows:
 def rows_of(run: RawRun, choice: Choice, seed: int | None, name: str) -> Rows:
     """Make rows of a run: those of one update are joined, and losses of checks filled in.
 
-    Trainers log the loss every so many updates and evaluate at others. Where fewer than nine of ten checks
-    have a training loss of their own, that of a check is the mean of all that were logged since the check
-    before: it is that of no single batch. A loss that ends as nan or inf is kept, so that the run counts as
-    diverged.
+    Trainers log the loss every so many updates and evaluate at others. Where as many losses are logged
+    between checks as there are checks, or fewer than nine of ten checks have a training loss of their own,
+    that of a check is the mean of all that were logged since the check before: it is that of no single batch.
+    A loss that ends as nan or inf is kept, so that the run counts as diverged.
 
     Args:
         run: The run.
@@ -77,7 +77,8 @@ def _with_losses(rows: Sequence[Row]) -> Rows:
     """Rows of one run, one for each update, with a training loss for each check."""
     checks = [row for row in rows if row.test_metric is not None]
     own = sum(row.train_loss is not None for row in checks)
-    if not checks or own >= _SHARED * len(checks):
+    apart = sum(row.train_loss is not None and row.test_metric is None for row in rows)
+    if not checks or (own >= _SHARED * len(checks) and apart < len(checks)):
         return Rows(tuple(rows))
     return Rows(tuple(_filled(rows)), True)
 

@@ -91,7 +91,7 @@ def would_decide(record: StudyRecord) -> str:
 def _more_runs(single: SingleRuns) -> str:
     """What would decide where there is one run of each arm."""
     known = (
-        "if seeds scatter no more than this pair does, which they usually do"
+        "if seeds scatter as little as the checks of this pair (they usually scatter more)"
         if single.seeds_known
         else "the fewest that can show a loss to be absent (a tolerance and more checks say more)"
     )

@@ -89,14 +89,14 @@ class Megatron(Printed):
         What is evaluated once more at the end, on the validation or the test set, is of other batches than
         the checks, and is not taken.
         """
-        match = self._checked.match(line)
+        match = self._checked.match(line) if "validation loss at" in line else None
         if match:
             if match[2] is None:
                 pairs = self._pair.findall(match[3])
                 values = {key.removesuffix(" value"): value for key, value in pairs if key.endswith(" value")}
                 yield {"iteration": match[1], **{f"validation {key}": value for key, value in values.items()}}
             return
-        match = self.sign.match(line)
+        match = self.sign.match(line) if "iteration" in line else None
         if match:
             yield {"iteration": match[1], **dict(self._pair.findall(match[2]))}
 

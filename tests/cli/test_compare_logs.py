@@ -45,6 +45,7 @@ def test_one_run_of_each_has_no_verdict_and_a_plan(run):
     ("words", "says"),
     [
         ((KERAS / "base", KERAS / "variant"), "val_accuracy (higher is better), val_loss (lower is better)"),
+        ((KERAS / "base", KERAS / "variant", KERAS, KERAS), "two: put each pattern in quotes"),
         ((KERAS / "base", KERAS / "variant", "--columns", "x"), "role=column"),
         ((KERAS / "base", KERAS / "variant", "--format", "kerass"), "did you mean 'keras'"),
         ((KERAS / "base", KERAS / "variant", *ACCURACY, "--seeds", "0,1"), "runs, 4"),

@@ -32,6 +32,7 @@ def compare(
             parser=path_of("variant"), metavar="VARIANT", help="Runs of the variant, in the same way."
         ),
     ],
+    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -130,6 +131,9 @@ def compare(
     from algobias.studies.single import OneRunEach, compare_runs
     from algobias.training.whole_files import disk
 
+    if more:
+        needed = "two: put each pattern in quotes, so that the shell does not write out what it fits"
+        raise BadInput("compare", f"{2 + len(more)} paths", needed)
     failing = verdicts(fail_on)
     given: dict[str, Any] = {
         "tolerance": tolerance,

@@ -17,6 +17,7 @@ from algobias.errors import BadInput
 
 
 def compare(
+    context: typer.Context,
     baseline: Annotated[
         Path,
         typer.Argument(
@@ -32,7 +33,6 @@ def compare(
             parser=path_of("variant"), metavar="VARIANT", help="Runs of the variant, in the same way."
         ),
     ],
-    more: Annotated[list[str] | None, typer.Argument(hidden=True, metavar="")] = None,
     columns: Annotated[
         str | None,
         typer.Option(
@@ -131,9 +131,9 @@ def compare(
     from algobias.studies.single import OneRunEach, compare_runs
     from algobias.training.whole_files import disk
 
-    if more:
+    if context.args:
         needed = "two: put each pattern in quotes, so that the shell does not write out what it fits"
-        raise BadInput("compare", f"{2 + len(more)} paths", needed)
+        raise BadInput("compare", f"{2 + len(context.args)} paths", needed)
     failing = verdicts(fail_on)
     given: dict[str, Any] = {
         "tolerance": tolerance,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,17 +14,22 @@ from algobias.kept.tables import terms_from
 from algobias.labs.base import Lab
 from algobias.labs.registry import parse as parse_lab
 from algobias.levers.lever import Lever
+from algobias.logs.arm import Reading
+from algobias.logs.choose import columns_from
+from algobias.logs.frames import Frames
 from algobias.probes.base import Probe
 from algobias.running.executor import Make
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.studies.audit import Audit, run_audit
 from algobias.studies.audited import audit_of
-from algobias.studies.compare import Comparison, compare_tables
+from algobias.studies.compare import Comparison
 from algobias.studies.control.run import Control, run_control
 from algobias.studies.control.spec import control_spec
 from algobias.studies.explain.run import Explanation, run_explain
 from algobias.studies.explain.spec import explain_spec
+from algobias.studies.reading import source_of
+from algobias.studies.single import OneRunEach, compare_runs
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 
@@ -181,8 +186,8 @@ def explain(
 
 
 def compare(
-    baseline: str | PathLike[str],
-    variant: str | PathLike[str],
+    baseline: str | PathLike[str] | Frames,
+    variant: str | PathLike[str] | Frames,
     *,
     tolerance: float | None = None,
     looks: Sequence[int] | None = None,
@@ -194,11 +199,17 @@ def compare(
     decays: bool = False,
     unpaired: bool = False,
     as_is: bool = False,
-) -> Comparison:
-    """The verdict for two tables of curves, trained by anybody's trainer. See ``algobias compare --help``.
+    columns: Mapping[str, str | Sequence[str]] | None = None,
+    seeds: Sequence[int] | None = None,
+    log_format: str | None = None,
+    one_run: bool = False,
+) -> Comparison | OneRunEach:
+    """The verdict for two sets of runs, trained by anybody's trainer. See ``algobias compare --help``.
 
     Args:
-        baseline: CSV with the columns seed, update, train_loss, test_metric.
+        baseline: CSV with the columns seed, update, train_loss, test_metric; or logs of a known format: a
+            file, a folder, a pattern with wildcards; or a data frame, columns by name, or several of them, by
+            seed or in a list.
         variant: The same for the variant.
         tolerance: Largest gap that does not matter.
         looks: Numbers of seeds at each look; one look at all common seeds without it.
@@ -211,6 +222,15 @@ def compare(
         decays: The learning rate decays: only separate full-schedule runs are compared.
         unpaired: The tables have no seeds in common on purpose.
         as_is: Judge runs that end early too, which are else left out as killed.
+        columns: Which column is what: ``{"update": "step", "test_metric": "val_acc"}``; of several names the
+            first that a log has.
+        seeds: Seeds of the runs of each arm, in the natural order of their names.
+        log_format: Word for the format of the logs, where it is not to be found out.
+        one_run: One run of each arm is all there is, in tables with the columns above (of other logs that is
+            seen).
+
+    Returns:
+        The verdict, or what the pair shows where there is one run of each arm.
 
     Raises:
         BadInput: Unreadable tables, no common seeds, a baseline of which every seed diverged.
@@ -227,7 +247,14 @@ def compare(
         "decays": decays or None,
     }
     terms = terms_from({key: value for key, value in given.items() if value is not None})
-    return compare_tables(Path(baseline), Path(variant), terms, unpaired=unpaired, as_is=as_is)
+    reading = Reading(columns_from(columns or {}), None if seeds is None else tuple(seeds), log_format)
+    return compare_runs(
+        *(source_of("baseline", baseline), source_of("variant", variant), terms),
+        unpaired=unpaired,
+        as_is=as_is,
+        reading=reading,
+        one_run=one_run,
+    )
 
 
 def lab(name: str | Lab, *, seed: int = 0, **options: Any) -> LabResult:

@@ -14,9 +14,11 @@ from algobias.answer.fit import Fit
 from algobias.answer.form import Count, Form, JsonObject, Many, Number
 from algobias.answer.gap import Failures, Gap, RateOnly
 from algobias.answer.interval import Interval
+from algobias.answer.logs import LogsRead
 from algobias.answer.moved import MovedCoordinate
 from algobias.answer.readings import ReadingsSummary
 from algobias.answer.search import Chosen, ConfirmationLook, StudySeeds, Tried
+from algobias.answer.single import SingleRuns
 
 SCHEMA = 1
 
@@ -97,6 +99,8 @@ class Answer(Form):
         seconds: How long it took.
         store: The store's folder, or None.
         report: Where the report lies, or None.
+        logs: How logs of other people's trainers were read.
+        single: What one run of each arm shows, where there are no more; or None.
     """
 
     version: Count = Field(default=SCHEMA, alias="schema")
@@ -151,6 +155,8 @@ class Answer(Form):
     seconds: Number | None = None
     store: str | None = None
     report: str | None = None
+    logs: Many[LogsRead] = ()
+    single: SingleRuns | None = None
 
     @property
     def hides_loss(self) -> bool:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
+from algobias.answer.single import SingleRuns
 from algobias.user_file import in_words
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""
 
-LOWER = "--lower-is-better"
+OPTIONS = ("--lower-is-better", "--decays")
+"""Options that settle a doubt whose text ends with them."""
 
 SWITCHES = ("--json", "--quiet", "-q", "--plan")
 """Options that say how an answer is shown; they are no part of the question."""
@@ -75,9 +77,10 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
 
 def _ask_another(record: Commanded) -> Step:
     """The verdict rests on a question that is in doubt."""
-    turned = any(text.endswith(LOWER) for text in record.answer.doubts)
-    what = f"first settle what is doubted above, then ask again{' with the option' if turned else ''}"
-    return Step(what, _again(record, *([LOWER] if turned else [])))
+    options = [option for option in OPTIONS if any(text.endswith(option) for text in record.answer.doubts)]
+    with_them = " with the options" if len(options) > 1 else " with the option" if options else ""
+    what = f"first settle what is doubted above, then ask again{with_them}"
+    return Step(what, _again(record, *options))
 
 
 def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -144,6 +147,8 @@ def _after_nothing(record: Commanded) -> tuple[Step, ...]:
 
 def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     count = record.answer.would_decide
+    if record.answer.single is not None:
+        return (_more_than_one(record.answer.single),)
     if _no_baseline(record):
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
@@ -157,6 +162,15 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     if not asked:
         return (Step(f"the same question with looks={more}; runs that are there are used again"),)
     return (Step("more seeds; runs that are there are used again", asked),)
+
+
+def _more_than_one(single: SingleRuns) -> Step:
+    """One run of each arm: what to train, short enough to be paid for."""
+    return Step(
+        f"train {single.seeds} seeds of each arm at {single.length:g} times the length, with the whole "
+        f"schedule of the learning rate in it ({single.cost:.3g} times what these two runs cost), and "
+        "compare those"
+    )
 
 
 def _after_null(record: Commanded, verdict: str) -> tuple[Step, ...]:

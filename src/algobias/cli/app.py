@@ -48,7 +48,11 @@ def _program(
 
 
 for command in (audit, run, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
-    app.command()(interruptible(command, resumes=command in (audit, run, control, explain)))
+    # compare tells itself what more than two paths come from
+    settings = {"allow_extra_args": command is compare}
+    app.command(context_settings=settings)(
+        interruptible(command, resumes=command in (audit, run, control, explain))
+    )
 app.command(hidden=True)(interruptible(worker))
 app.add_typer(studies, name="studies")
 

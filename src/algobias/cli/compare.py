@@ -17,20 +17,39 @@ from algobias.errors import BadInput
 
 
 def compare(
+    context: typer.Context,
     baseline: Annotated[
         Path,
         typer.Argument(
             parser=path_of("baseline"),
             metavar="BASELINE",
-            help="CSV of the baseline: seed,update,train_loss,test_metric.",
+            help="Runs of the baseline: a CSV with seed,update,train_loss,test_metric, or logs of a known "
+            "format: a file, a folder, a quoted pattern.",
         ),
     ],
     variant: Annotated[
         Path,
         typer.Argument(
-            parser=path_of("variant"), metavar="VARIANT", help="CSV of the variant, same columns."
+            parser=path_of("variant"), metavar="VARIANT", help="Runs of the variant, in the same way."
         ),
     ],
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE=NAME,...",
+            help="Which column is what: update=step,train_loss=loss,test_metric=val_acc.",
+        ),
+    ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0,1,...", help="Seeds of the runs of each arm, in the natural order of their names."
+        ),
+    ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option("--format", metavar="NAME", help="Format of the logs, where it is not to be found out."),
+    ] = None,
     tolerance: Annotated[
         float | None,
         typer.Option(
@@ -39,8 +58,8 @@ def compare(
             help="Largest gap that does not matter, in units of the metric.",
         ),
     ] = None,
-    looks: Annotated[
-        str | None, typer.Option(help="Seeds at each look; default: one look at all common seeds.")
+    looks_at: Annotated[
+        str | None, typer.Option("--looks", help="Seeds at each look; default: one look at all common seeds.")
     ] = None,
     trivial: Annotated[
         float | None,
@@ -73,6 +92,10 @@ def compare(
     as_is: Annotated[
         bool, typer.Option("--as-is", help="Keep runs that end early: they were not killed.")
     ] = False,
+    one_run: Annotated[
+        bool,
+        typer.Option("--one-run", help="One run of each arm is all there is: show the pair, no verdict."),
+    ] = False,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -93,21 +116,30 @@ def compare(
     (multiple of the full schedule; default 1). A blank cell was not recorded, nan is a run that diverged. A
     run that ends before the last update that half of its arm's seeds have was killed and is left out.
     Terms written by 'algobias report --csv' beside the tables are read from there.
+
+    Logs of other trainers are one run each, with the seed in a column, in the name (seed=3, seed3, _3), or
+    as --seeds says. Which formats and columns are known: docs/compare.md.
     """
     from algobias.answer.result import look_entry
     from algobias.kept.tables import terms_from
+    from algobias.logs.arm import Reading
+    from algobias.logs.choose import parse_columns
+    from algobias.logs.seeds import parse_seeds
     from algobias.report.console.terminal import verdict_panel
     from algobias.report.record import StudyRecord
-    from algobias.studies.compare import compare_tables
     from algobias.studies.reports import write, write_inside
+    from algobias.studies.single import OneRunEach, compare_runs
     from algobias.training.whole_files import disk
 
+    if context.args:
+        needed = "two: put each pattern in quotes, so that the shell does not write out what it fits"
+        raise BadInput("compare", f"{2 + len(context.args)} paths", needed)
     failing = verdicts(fail_on)
     given: dict[str, Any] = {
         "tolerance": tolerance,
         "trivial": trivial,
         "metric": metric,
-        "looks": _looks(looks),
+        "looks": _looks(looks_at),
     }
     given = {key: value for key, value in given.items() if value is not None}
     given |= {
@@ -120,17 +152,29 @@ def compare(
         }.items()
         if on
     }
-    found = compare_tables(baseline, variant, terms_from(given), unpaired=unpaired, as_is=as_is)
+    reading = Reading(
+        {} if columns is None else parse_columns(columns),
+        None if seeds is None else parse_seeds(seeds),
+        log_format,
+    )
+    found = compare_runs(
+        *(baseline, variant, terms_from(given)),
+        unpaired=unpaired,
+        as_is=as_is,
+        reading=reading,
+        one_run=one_run,
+    )
+    looks = () if isinstance(found, OneRunEach) else found.looks
     answer = found.answer
     record = StudyRecord(
         result=answer.to_json(),
         # Seeds after the look that decided count in no number.
-        runs=[run for run in found.runs if run.replicate < found.looks[-1].n],
+        runs=[run for run in found.runs if not looks or run.replicate < looks[-1].n],
         command=f"algobias {shlex.join(sys.argv[1:])}",
-        decisions=[look_entry(look).to_json() for look in found.looks],
+        decisions=[look_entry(look).to_json() for look in looks],
     )
     if html is None:
-        html = write_inside(store, f"compare-{_digest(baseline, variant)}", record)
+        html = write_inside(store, f"compare-{_digest(*found.files)}", record)
     else:
         with disk(html):
             write(record, html)
@@ -141,7 +185,7 @@ def compare(
 
 
 def _digest(*tables: Path) -> str:
-    """The same tables have the same report."""
+    """The same logs have the same report."""
     return hashlib.sha256(
         b"".join(hashlib.sha256(path.read_bytes()).digest() for path in tables)
     ).hexdigest()[:12]

@@ -103,7 +103,7 @@ def _rows(name: str, text: str) -> Iterator[Row]:
     reader = csv.reader(lines[skipped:], delimiter=separator, skipinitialspace=True)
     header = next(reader, [])
     places = _columns(name, header)
-    numbers = _Numbers(separator)
+    numbers = Numbers(separator)
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue
@@ -118,7 +118,7 @@ def _rows(name: str, text: str) -> Iterator[Row]:
         texts = {
             column: cells[place].strip() if place < len(cells) else "" for column, place in places.items()
         }
-        yield _row(name, line, texts, numbers)
+        yield row_of(name, line, texts, numbers)
 
 
 def _separator(lines: Sequence[str]) -> tuple[str, int]:
@@ -133,46 +133,48 @@ def _separator(lines: Sequence[str]) -> tuple[str, int]:
 
     def known(separator: str) -> int:
         cells = next(csv.reader([header], delimiter=separator, skipinitialspace=True), [])
-        return sum(_plain(cell) in NEEDED for cell in cells)
+        return sum(plain(cell) in NEEDED for cell in cells)
 
     return max(_SEPARATORS, key=known), skipped
 
 
-def _plain(column: str) -> str:
+def plain(column: str) -> str:
+    """Spell the name of a column without capital letters, spaces and dashes."""
     return "_".join(column.strip().lower().replace("-", " ").split())
 
 
 def _columns(name: str, header: Sequence[str]) -> dict[str, int]:
     """Where the columns that are read stand."""
-    plain = [_plain(cell) for cell in header]
+    names = [plain(cell) for cell in header]
     shown = ",".join(cell.strip() for cell in header)
-    missing = [column for column in NEEDED if column not in plain]
+    missing = [column for column in NEEDED if column not in names]
     if missing:
         said = f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"
-        spare = [cell.strip() for cell, known in zip(header, plain, strict=True) if known not in NEEDED]
+        spare = [cell.strip() for cell, known in zip(header, names, strict=True) if known not in NEEDED]
         guesses = [f"{guess} to {column}" for column in missing if (guess := _guess(column, spare))]
         renamed = f"; rename {', '.join(guesses)}, where that is what is meant" if guesses else ""
         raise BadInput(
             f"{name} header",
             shown or "nothing",
-            f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {said}{renamed}",
+            f"the columns {', '.join(NEEDED)} (optional: {', '.join(OPTIONAL)}); {said}{renamed}; or a log "
+            "of a known format, or --columns that say which is which",
         )
     for column in (*NEEDED, *OPTIONAL):
-        if plain.count(column) > 1:
+        if names.count(column) > 1:
             raise BadInput(f"{name} header", shown, f"each column once; {column} is there twice")
-    return {column: plain.index(column) for column in (*NEEDED, *OPTIONAL) if column in plain}
+    return {column: names.index(column) for column in (*NEEDED, *OPTIONAL) if column in names}
 
 
 def _guess(column: str, header: Sequence[str]) -> str | None:
     """The column of a header that may be meant under another name; None where none is near."""
-    by_plain = {_plain(cell): cell for cell in header if cell}
+    by_plain = {plain(cell): cell for cell in header if cell}
     near = difflib.get_close_matches(column, by_plain, 1, 0.6)
     alias = next((alias for alias in ALIASES[column] if alias in by_plain), near[0] if near else None)
     return None if alias is None else by_plain[alias]
 
 
-class _Numbers:
-    """Numbers of one file: all with a decimal point, or all with a decimal comma.
+class Numbers:
+    """Read the numbers of one file: all with a decimal point, or all with a decimal comma.
 
     A file with both writes thousands with one of them, and what 1.000 means cannot be told.
     """
@@ -182,6 +184,7 @@ class _Numbers:
         self.written: dict[str, str] = {}
 
     def read(self, where: str, text: str) -> float:
+        """Read a number, which may be nan or infinite."""
         mark = "," if "," in text else "." if "." in text else ""
         if mark == "," and not self.comma_allowed:
             raise BadInput(where, text, "a number without thousands separators")
@@ -199,7 +202,7 @@ class _Numbers:
         return number
 
     def whole(self, where: str, text: str, most: int) -> int:
-        """A whole number from 0, exactly as it is written."""
+        """Read a whole number from 0, exactly as it is written."""
         try:
             value = int(text)
         except ValueError:
@@ -215,7 +218,24 @@ class _Numbers:
         return value
 
 
-def _row(name: str, line: int, texts: dict[str, str], numbers: _Numbers) -> Row:
+def blank(text: str) -> bool:
+    """Say whether a cell tells that nothing was recorded."""
+    return text.strip().lower() in _BLANK
+
+
+def row_of(name: str, line: int, texts: dict[str, str], numbers: Numbers) -> Row:
+    """Read the cells of one check.
+
+    Args:
+        name: What messages call the table.
+        line: Line of the check, for messages.
+        texts: Cell of each column of :data:`NEEDED` and :data:`OPTIONAL`; a column that is absent is blank.
+        numbers: Reader of the file's numbers.
+
+    Raises:
+        BadInput: A cell that is not a number, or not one that there can be.
+    """
+
     def where(column: str) -> str:
         return f"{name} line {line}, {column}"
 

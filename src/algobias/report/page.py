@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from algobias.answer.next_step import next_steps
 from algobias.answer.readings import ReadingsSummary
+from algobias.answer.single import SingleRuns
 from algobias.report import (
     besides,
     controls,
     explained,
     figures,
     glance,
+    logs,
     numerals,
     searched,
     tables,
@@ -63,6 +65,7 @@ def content(points: Points) -> dict[str, object]:
         "moved_notes": [numerals.sentence(note) for note in readings.notes],
         "readings": tables.readings_table(record),
         "differences": record.differences,
+        "logs": [numerals.sentence(line) for line in logs.read_lines(record)],
         "decisions": tables.decision_table(record),
         "command": record.command,
         "environment": record.environment,
@@ -78,9 +81,22 @@ def would_decide(record: StudyRecord) -> str:
     if record.answer.verdict != "undecided":
         return ""
     count = record.answer.would_decide
+    if record.answer.single is not None:
+        return _more_runs(record.answer.single)
     if count is not None:
         return f"{count} seeds, with a chance of 80 %, if the estimates are right. Continue with more looks."
     return "Not more seeds of this kind alone; see the reason."
+
+
+def _more_runs(single: SingleRuns) -> str:
+    """What would decide where there is one run of each arm."""
+    known = (
+        "if seeds scatter as little as the checks of this pair (they usually scatter more)"
+        if single.seeds_known
+        else "the fewest that can show a loss to be absent (a tolerance and more checks say more)"
+    )
+    runs = f"at least {single.seeds} seeds of each arm at {single.length:g} times the length"
+    return f"{runs}, {known}; together {single.cost:.3g} times the cost of these two runs."
 
 
 def arm_keys(points: Points) -> list[dict[str, str]]:

@@ -105,6 +105,14 @@ OPEN_SHARES = VerdictWords(
     "Whether that is the bias, an under-trained variant, or both, the seeds so far do not tell.",
 )
 
+ONE_RUN_EACH = VerdictWords(
+    "?",
+    "open",
+    "One run of each arm cannot tell the change from its seed",
+    "Another seed alone may move the metric by as much as what is seen here. The curves are shown as they "
+    "are, with the noise within this pair; how much seeds scatter, no pair can tell.",
+)
+
 BETTER = VerdictWords(
     "+",
     "good",
@@ -124,6 +132,8 @@ HIDDEN_LOSS = VerdictWords(
 def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
     name = str(record.answer.verdict)
+    if record.answer.single is not None:
+        return ONE_RUN_EACH
     if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
     if name == "no_gap" and record.answer.tolerable:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +16,7 @@ from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.judge.plan import Look, replay
-from algobias.judge.resolution import of_values
 from algobias.judge.verdict import Verdict
-from algobias.kept.csvfile import read_table
 from algobias.kept.doubts import (
     doubts,
     killed_warnings,
@@ -27,8 +25,11 @@ from algobias.kept.doubts import (
     scored_diverged,
     worst_metric,
 )
-from algobias.kept.logged import Killed, Log, killed_among, logs_of, outcome_of
-from algobias.kept.tables import Terms, read_terms
+from algobias.kept.logged import Killed, killed_among, outcome_of
+from algobias.kept.tables import Terms
+from algobias.logs.arm import Reading
+from algobias.studies.reading import Question, Source, read_both
+from algobias.studies.tables import pairs_of, resolution_of
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Comparison(Answered):
         design: Looks and tolerance.
         runs: Runs of both arms.
         looks: What was seen at each look.
+        files: What was read, the baseline's first.
     """
 
     answer: Answer
@@ -48,17 +50,19 @@ class Comparison(Answered):
     design: Design
     runs: tuple[Run, ...]
     looks: tuple[Look, ...]
+    files: tuple[Path, ...] = ()
 
 
 def compare_tables(
-    baseline: Path,
-    variant: Path,
+    baseline: Source,
+    variant: Source,
     given: Terms | None = None,
     *,
     unpaired: bool = False,
     as_is: bool = False,
+    reading: Reading | None = None,
 ) -> Comparison:
-    """Judge the runs in two tables by the rules of an audit.
+    """Judge the runs in two sets of logs by the rules of an audit.
 
     Seeds that both tables have are pairs; others are left out, with a warning. By default there is one
     look at all of them. A run that ends, with a finite loss and no planned end marked, before the last
@@ -66,26 +70,37 @@ def compare_tables(
     that diverged is an outcome.
 
     Args:
-        baseline: Table of the baseline.
-        variant: Table of the variant.
+        baseline: Table of the baseline, or logs of any format: a file, a folder, a pattern.
+        variant: The same of the variant.
         given: Terms that go before those beside ``baseline``.
         unpaired: The two tables have no seeds in common on purpose: Welch's interval decides.
         as_is: Judge killed runs too, by where they end.
+        reading: How logs are to be read: columns, seeds, format.
 
     Raises:
         BadInput: Unreadable tables, no common seeds, fewer than two of them, impossible looks, a baseline
             of which every seed diverged.
     """
     started = time.monotonic()
-    beside = read_terms(baseline.parent).model_dump(exclude_unset=True)
-    terms = Terms(**{**beside, **(given.model_dump(exclude_unset=True) if given else {})})
-    alike = baseline.name == variant.name
-    tables = {
-        arm: _Table.read(path, str(path) if alike else path.name)
-        for arm, path in (("baseline", baseline), ("variant", variant))
-    }
+    question = read_both(baseline, variant, given, reading or Reading())
+    return judged(question, started, unpaired=unpaired, as_is=as_is)
+
+
+def judged(question: Question, started: float, *, unpaired: bool = False, as_is: bool = False) -> Comparison:
+    """Judge two arms that were read.
+
+    Args:
+        question: The arms, and how they are compared.
+        started: When that was asked, by the monotonic clock.
+        unpaired: As for :func:`compare_tables`.
+        as_is: As there.
+
+    Raises:
+        BadInput: As there.
+    """
+    terms, tables = question.terms, dict(question.tables)
     logged = [(table.name, table.logs) for table in tables.values()]
-    doubted, warnings = doubts(logged, terms), oddities(logged)
+    doubted, warnings = [*question.doubts, *doubts(logged, terms)], [*question.notes, *oddities(logged)]
     decays = terms.decays
     if decays is None:
         decays = len({log.length for table in tables.values() for log in table.logs}) > 1
@@ -104,7 +119,7 @@ def compare_tables(
         for arm, table in tables.items()
     }
     known = {one.log.seed for those in killed.values() for one in those}
-    pairs = _pairs(tables, decays, warnings, unpaired, known)
+    pairs = pairs_of(tables, decays, warnings, unpaired, known)
     runs = tuple(
         Run(arm, replicate, made[arm][log.seed, log.length], log.length)
         for arm, table in tables.items()
@@ -136,82 +151,56 @@ def compare_tables(
         alters_loss=terms.alters_loss,
         can_extend=False,
         paired=not unpaired,
-        resolution=_resolution(tables.values(), runs) if terms.resolution is None else terms.resolution,
+        resolution=resolution_of(tables.values(), runs) if terms.resolution is None else terms.resolution,
     )
     looked, verdict = replay(design, runs)
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
-    asked = Answer(
-        schema=SCHEMA,
-        study=None,
-        task=f"{tables['baseline'].name} against {tables['variant'].name}",
-        change=(),
-        base=(),
-        aa=False,
-        metric=terms.shown_metric,
-        lower_is_better=terms.lower_is_better,
-        tolerance_reason="as given" if terms.tolerance is not None else "1.25 seed sd of the baseline",
-    )
-    judged = judged_answer(design, verdict, (), runs)
-    answer = asked.merged(judged).changed(
+    decided = judged_answer(design, verdict, (), runs)
+    asked = asked_of(question, "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline")
+    answer = asked.merged(decided).changed(
         arms=tuple(
-            _of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))
+            of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))
             for arm in ("baseline", "variant")
         ),
         differences=(),
         left_out=tuple(_left_out(arm, one) for arm, those in killed.items() for one in those if not as_is),
         doubts=tuple(doubted),
-        warnings=(*doubted, *warnings, *judged.warnings),
+        warnings=(*doubted, *warnings, *decided.warnings),
         store=None,
         report=None,
         seconds=time.monotonic() - started,
     )
-    return Comparison(answer, verdict, design, runs, tuple(looked))
+    if question.logs:
+        answer = answer.changed(logs=question.logs)
+    return Comparison(answer, verdict, design, runs, tuple(looked), question.files)
 
 
-def _of_table(arm: ArmSummary) -> ArmSummary:
+def asked_of(question: Question, tolerance_reason: str) -> Answer:
+    """Make the part of the answer that says what was asked.
+
+    Args:
+        question: The arms, and how they are compared.
+        tolerance_reason: Where the tolerance comes from.
+    """
+    baseline, variant = (question.tables[arm].name for arm in ("baseline", "variant"))
+    return Answer(
+        schema=SCHEMA,
+        study=None,
+        task=f"{baseline} against {variant}",
+        change=(),
+        base=(),
+        aa=False,
+        metric=question.terms.shown_metric,
+        lower_is_better=question.terms.lower_is_better,
+        tolerance_reason=tolerance_reason,
+    )
+
+
+def of_table(arm: ArmSummary) -> ArmSummary:
     """Leave of the costs what a table tells: how many updates were made, and nothing else."""
     return arm.changed(cost=arm.cost.of_updates_alone())
-
-
-@dataclass(frozen=True)
-class _Table:
-    """The runs of one table."""
-
-    name: str
-    logs: tuple[Log, ...]
-
-    @classmethod
-    def read(cls, path: Path, name: str) -> _Table:
-        """The runs of a file."""
-        return cls(name, tuple(logs_of(name, read_table(path, name))))
-
-    @property
-    def seeds(self) -> list[int]:
-        """Seeds in the order in which they appear."""
-        return list(dict.fromkeys(log.seed for log in self.logs))
-
-    def without(self, killed: Sequence[Killed]) -> _Table:
-        """The table without some runs."""
-        gone = {(one.log.seed, one.log.length) for one in killed}
-        return _Table(self.name, tuple(log for log in self.logs if (log.seed, log.length) not in gone))
-
-    def numbered(self, seeds: Sequence[int]) -> list[tuple[int, Log]]:
-        """Runs of some seeds, each with the place of its seed among them."""
-        places = {seed: place for place, seed in enumerate(seeds)}
-        kept = [(places[log.seed], log) for log in self.logs if log.seed in places]
-        return sorted(kept, key=lambda pair: pair[0])
-
-
-def _resolution(tables: Iterable[_Table], runs: Sequence[Run]) -> float:
-    """Smallest step between two test metrics that are judged; of a constant one its last written digit."""
-    values = np.concatenate([run.outcome.curve.test_metric for run in runs])
-    step = of_values(values)
-    if step > 0:
-        return step
-    digits = (row.last_digit for table in tables for log in table.logs for row in log.rows)
-    return min((digit for digit in digits if digit > 0), default=0.0)
 
 
 def _suggested(metrics: Sequence[float]) -> float:
@@ -232,42 +221,3 @@ def _left_out(arm: str, killed: Killed) -> LeftOut:
         end=killed.end,
         shared=killed.shared,
     )
-
-
-def _pairs(
-    tables: dict[str, _Table], decays: bool, warnings: list[str], unpaired: bool, known: set[int]
-) -> dict[str, list[int]]:
-    """Seeds of both arms in the order of replicates: those with a run of the planned length.
-
-    A warning names the others, but for those ``known`` to be missing.
-    """
-    seeds = {}
-    for arm, table in tables.items():
-        whole = {log.seed for log in table.logs if log.length == 1 or (log.length > 1 and not decays)}
-        seeds[arm] = [seed for seed in table.seeds if seed in whole]
-        cut = [seed for seed in table.seeds if seed not in whole | known]
-        if cut:
-            warnings.append(
-                f"{len(cut)} seeds of {table.name} have no run of length 1 and are left out: {cut[:5]}"
-            )
-    if unpaired:
-        for arm, those in seeds.items():
-            if len(those) < 2:
-                raise BadInput("seeds", f"{len(those)} in {tables[arm].name}", "at least 2 whole runs")
-        return seeds
-    theirs = set(seeds["variant"])
-    common = [seed for seed in seeds["baseline"] if seed in theirs]
-    if len(common) < 2:
-        shown = {arm: ", ".join(map(str, those[:5])) or "none" for arm, those in seeds.items()}
-        raise BadInput(
-            "seeds",
-            f"{shown['baseline']} ... against {shown['variant']} ...",
-            "at least 2 whole runs of seeds that both tables have (or --unpaired, where Welch's interval "
-            "decides; or --as-is, where runs that end early were not killed)",
-        )
-    both = set(common)
-    for arm, those in seeds.items():
-        alone = [seed for seed in those if seed not in both | known]
-        if alone:
-            warnings.append(f"{len(alone)} seeds are only in {tables[arm].name} and left out: {alone[:5]}")
-    return {"baseline": common, "variant": common}

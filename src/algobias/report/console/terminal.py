@@ -14,6 +14,7 @@ from rich.text import Text
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
 from algobias.report import controls, glance, page, searched, tables
 from algobias.report.console.live import LiveView
+from algobias.report.logs import read_lines
 from algobias.report.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.report.record import StudyRecord, clean
 from algobias.report.verdicts import doubts, verdict_name, verdict_words, warnings
@@ -81,6 +82,8 @@ class _VerdictPanel:
         costs = _costs(record, narrow)
         if costs is not None:
             parts += ["", costs]
+        for line in read_lines(record):
+            parts.append(Text(sentence(line), style="dim", overflow="fold"))
         for warning in warnings(record):
             parts.append(Text(f"Warning: {sentence(warning)}", style="yellow", overflow="fold"))
         parts += ["", Text(claim(record), style="dim", overflow="fold")]

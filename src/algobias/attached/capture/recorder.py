@@ -47,11 +47,13 @@ class Made(NamedTuple):
         node: What it is; None: what made it was not seen.
         version: Torch's count of changes in place when it became that.
         step: The step that was being made then.
+        why: Why what made it was not seen.
     """
 
     node: Node | None
     version: int
     step: int
+    why: str = UNSEEN
 
 
 class _Mode(TorchFunctionMode):
@@ -174,8 +176,7 @@ class Recorder:
         While it runs torch functions do not come through here.
         """
         live = (
-            kind == "compiled"  # it may reach weights by itself
-            or (module is not None and any(p.requires_grad for p in module.parameters()))
+            kind in ("compiled", "module")  # they may reach weights by themselves
             or any(self._is_live(tensor) for tensor in tensors((args, options)))
         )
         if self.handling or self.why_not is not None or not live or is_transforming():
@@ -200,18 +201,27 @@ class Recorder:
         module: nn.Module | None,
         draws: bool,
     ) -> Any:
-        operation = None
+        operation, why = None, UNSEEN
         try:
             arguments = changed((list(args), options), self._node)
-        except (Unseen, RuntimeError):  # torch refuses to copy some tensors, inside of transforms
-            pass
+        except Unseen as unseen:
+            why = str(unseen)
+        except RuntimeError:  # torch refuses to copy some tensors
+            why = UNSEEN
         else:
             before = Before(_buffers(module), GlobalStates.now() if draws else None)
             operation = Operation(kind, call, name, arguments, Surroundings.now(), before, module)
         result = self._undisturbed(call, args, options)
-        for place, tensor in enumerate(tensors(result)):
+        made = tensors(result)
+        if (
+            operation is not None
+            and not any(tensor.requires_grad for tensor in made)
+            and not operation.is_live()
+        ):
+            return result  # data
+        for place, tensor in enumerate(made):
             node = None if operation is None else Output(operation, place)
-            self._made[tensor] = Made(node, _version(tensor), self.step)
+            self._made[tensor] = Made(node, _version(tensor), self.step, why)
         return result
 
     def _is_live(self, tensor: Tensor) -> bool:
@@ -229,7 +239,7 @@ class Recorder:
         current = known is not None and known.version == _version(leaf)
         if known is not None and current and (leaf.requires_grad or known.step == self.step):
             if known.node is None or self.step - known.step > 1:
-                raise Unseen(UNSEEN)
+                raise Unseen(known.why)
             return known.node
         if leaf.requires_grad and not leaf.is_leaf:
             raise Unseen(UNSEEN if known is None else CHANGED)
@@ -251,7 +261,7 @@ class Recorder:
         for root in roots:
             known = self._made.get(root)
             if known is None or not isinstance(known.node, Output):
-                raise Unseen(UNSEEN)
+                raise Unseen(UNSEEN if known is None else known.why)
             if known.version != _version(root):
                 raise Unseen(CHANGED)
             nodes.append(known.node)

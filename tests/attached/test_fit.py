@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The training loss on examples that all runs share."""
 
 from __future__ import annotations
@@ -7,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from attached.scripts import HEAD, Ran, run
 
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
 from algobias.attached.fit.loss import mean_and_error
 from algobias.attached.orders import FitOrders
 from algobias.errors import BadInput
+from attached.scripts import HEAD, Ran, run
 
 LOOP = (
     HEAD

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Numbers that a script tells its loggers are heard at full precision."""
 
 from __future__ import annotations
@@ -5,11 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from attached.scripts import HEAD, run
 
 import algobias
 from algobias.attached.events import Metric, TrainLoss
 from algobias.errors import BadInput
+from attached.scripts import HEAD, run
 
 TRAIN = HEAD + (
     "net = nn.Linear(12, 4); optimizer = torch.optim.SGD(net.parameters(), 0.1)\n"

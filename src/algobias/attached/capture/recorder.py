@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableMapping
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from algobias.attached.capture.functions import ESCAPES, may_be_made_of_a_value, may_draw, name_of
 from algobias.attached.capture.graph import (
     Before,
     Kind,
-    Node,
     Operation,
     Output,
     Source,
     Weight,
     numbers,
 )
+from algobias.attached.capture.made import CHANGED, UNSEEN, Made, Unseen
 from algobias.attached.capture.modes import put_in, take_out
 from algobias.attached.capture.surroundings import Surroundings
 from algobias.attached.capture.tree import changed, leaves, tensors
 from algobias.seeding.states import GlobalStates
-
-ESCAPES = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__", "__bool__"})
-"""Functions by which a value leaves the tensors."""
-
-UNSEEN = "the loss has no seen history"
-
-
-CHANGED = "an input was changed in place"
-
-
-class Unseen(Exception):
-    """A tensor that depends on weights in a way that was not seen; says how."""
-
-
-class Made(NamedTuple):
-    """What is known of a tensor.
-
-    Attributes:
-        node: What it is; None: what made it was not seen.
-        version: Torch's count of changes in place when it became that.
-        step: The step that was being made then.
-        why: Why what made it was not seen.
-    """
-
-    node: Node | None
-    version: int
-    step: int
-    why: str = UNSEEN
 
 
 class _Mode(TorchFunctionMode):
@@ -275,7 +247,7 @@ class Recorder:
         """
         first = self._first_escape
         return first is not None and any(
-            _may_be_made_of_a_value(leaf)
+            may_be_made_of_a_value(leaf)
             for operation in operations
             if operation.number > first
             for leaf in leaves(operation.arguments)
@@ -292,12 +264,6 @@ def is_transforming() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _may_be_made_of_a_value(leaf: object) -> bool:
-    if isinstance(leaf, float):
-        return math.isfinite(leaf) and not leaf.is_integer()
-    return isinstance(leaf, Source) and leaf.tensor.numel() == 1 and leaf.tensor.is_floating_point()
-
-
 def _buffers(module: nn.Module | None) -> list[tuple[nn.Module, str, Tensor]]:
     if module is None:
         return []
@@ -312,20 +278,3 @@ def _buffers(module: nn.Module | None) -> list[tuple[nn.Module, str, Tensor]]:
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
-
-
-def name_of(call: Any) -> str:
-    """Name a function, the same in every run; a property goes by its own name."""
-    owner = getattr(call, "__self__", None)
-    own = str(getattr(call, "__qualname__", None) or getattr(call, "__name__", type(call).__name__))
-    if own.endswith(("__get__", "__set__")) and owner is not None:
-        own = f"{getattr(owner, '__name__', '')}.{own.rpartition('.')[2]}"
-    return f"{getattr(call, '__module__', None) or 'torch'}.{own}"
-
-
-_DRAWING = ("drop", "rand", "bernoulli", "normal", "multinomial", "gumbel", "attention", "rrelu", "uniform")
-
-
-def may_draw(name: str) -> bool:
-    """Tell whether a torch function of that name may draw random numbers."""
-    return any(part in name for part in _DRAWING) or name.endswith(("exponential_", "poisson", "geometric_"))

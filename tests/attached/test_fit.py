@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The training loss on examples that all runs share."""
 
 from __future__ import annotations

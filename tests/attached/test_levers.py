@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Each injected lever does what the same edit of the script by hand does, to the last bit."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Numbers that a script tells its loggers are heard at full precision."""
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ import importlib
 def attach() -> bool:
     """Sit inside of this process's training, as the process that started it has ordered.
 
-    One line before training, for where Python does not run what lies in front of ``PYTHONPATH`` (``python -I``,
-    a cluster's own launcher). Without orders, and a second time, it does nothing: the line may stay.
+    One line before training, for where Python does not run what lies in front of ``PYTHONPATH``
+    (``python -I``, a cluster's own launcher). Without orders, and a second time, it does nothing.
 
     Returns:
         Whether anything sits there now.

@@ -13,7 +13,8 @@ from torch import Tensor
 from algobias.attached.calls import Calls
 from algobias.attached.capture.check import SECOND, NotEqual, checked
 from algobias.attached.capture.graph import BackwardPass, operations_of
-from algobias.attached.capture.recorder import UNSEEN, Recorder, Unseen
+from algobias.attached.capture.made import UNSEEN, Unseen
+from algobias.attached.capture.recorder import Recorder
 from algobias.attached.capture.tree import tensors
 
 CHECKED_AT_FIRST = 3

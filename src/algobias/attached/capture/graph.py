@@ -73,6 +73,11 @@ class Operation:
     module: nn.Module | None = None
     number: int = field(default_factory=lambda: next(numbers))
 
+    def is_live(self) -> bool:
+        """Whether it takes a weight, or something that was made of one."""
+        weights = self.module is not None and any(p.requires_grad for p in self.module.parameters())
+        return weights or any(not isinstance(node, Source) for node in self.inputs())
+
     def inputs(self) -> Iterator[Node]:
         """The nodes among the arguments, in order."""
         for leaf in leaves(self.arguments):

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, MutableMapping
 from types import MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from algobias.attached.capture.functions import ESCAPES, may_be_made_of_a_value, may_draw, name_of
 from algobias.attached.capture.graph import (
     Before,
     Kind,
-    Node,
     Operation,
     Output,
     Source,
     Weight,
     numbers,
 )
+from algobias.attached.capture.made import CHANGED, UNSEEN, Made, Unseen
 from algobias.attached.capture.modes import put_in, take_out
 from algobias.attached.capture.surroundings import Surroundings
 from algobias.attached.capture.tree import changed, leaves, tensors
 from algobias.seeding.states import GlobalStates
-
-ESCAPES = frozenset({"item", "tolist", "numpy", "__array__", "__float__", "__int__", "__index__", "__bool__"})
-"""Functions by which a value leaves the tensors."""
-
-UNSEEN = "the loss has no seen history"
-
-
-CHANGED = "an input was changed in place"
-
-
-class Unseen(Exception):
-    """A tensor that depends on weights in a way that was not seen; says how."""
-
-
-class Made(NamedTuple):
-    """What is known of a tensor.
-
-    Attributes:
-        node: What it is; None: what made it was not seen.
-        version: Torch's count of changes in place when it became that.
-        step: The step that was being made then.
-    """
-
-    node: Node | None
-    version: int
-    step: int
 
 
 class _Mode(TorchFunctionMode):
@@ -174,8 +148,7 @@ class Recorder:
         While it runs torch functions do not come through here.
         """
         live = (
-            kind == "compiled"  # it may reach weights by itself
-            or (module is not None and any(p.requires_grad for p in module.parameters()))
+            kind in ("compiled", "module")  # they may reach weights by themselves
             or any(self._is_live(tensor) for tensor in tensors((args, options)))
         )
         if self.handling or self.why_not is not None or not live or is_transforming():
@@ -200,18 +173,27 @@ class Recorder:
         module: nn.Module | None,
         draws: bool,
     ) -> Any:
-        operation = None
+        operation, why = None, UNSEEN
         try:
             arguments = changed((list(args), options), self._node)
-        except (Unseen, RuntimeError):  # torch refuses to copy some tensors, inside of transforms
-            pass
+        except Unseen as unseen:
+            why = str(unseen)
+        except RuntimeError:  # torch refuses to copy some tensors
+            why = UNSEEN
         else:
             before = Before(_buffers(module), GlobalStates.now() if draws else None)
             operation = Operation(kind, call, name, arguments, Surroundings.now(), before, module)
         result = self._undisturbed(call, args, options)
-        for place, tensor in enumerate(tensors(result)):
+        made = tensors(result)
+        if (
+            operation is not None
+            and not any(tensor.requires_grad for tensor in made)
+            and not operation.is_live()
+        ):
+            return result  # data
+        for place, tensor in enumerate(made):
             node = None if operation is None else Output(operation, place)
-            self._made[tensor] = Made(node, _version(tensor), self.step)
+            self._made[tensor] = Made(node, _version(tensor), self.step, why)
         return result
 
     def _is_live(self, tensor: Tensor) -> bool:
@@ -229,7 +211,7 @@ class Recorder:
         current = known is not None and known.version == _version(leaf)
         if known is not None and current and (leaf.requires_grad or known.step == self.step):
             if known.node is None or self.step - known.step > 1:
-                raise Unseen(UNSEEN)
+                raise Unseen(known.why)
             return known.node
         if leaf.requires_grad and not leaf.is_leaf:
             raise Unseen(UNSEEN if known is None else CHANGED)
@@ -251,7 +233,7 @@ class Recorder:
         for root in roots:
             known = self._made.get(root)
             if known is None or not isinstance(known.node, Output):
-                raise Unseen(UNSEEN)
+                raise Unseen(UNSEEN if known is None else known.why)
             if known.version != _version(root):
                 raise Unseen(CHANGED)
             nodes.append(known.node)
@@ -265,7 +247,7 @@ class Recorder:
         """
         first = self._first_escape
         return first is not None and any(
-            _may_be_made_of_a_value(leaf)
+            may_be_made_of_a_value(leaf)
             for operation in operations
             if operation.number > first
             for leaf in leaves(operation.arguments)
@@ -282,12 +264,6 @@ def is_transforming() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 
 
-def _may_be_made_of_a_value(leaf: object) -> bool:
-    if isinstance(leaf, float):
-        return math.isfinite(leaf) and not leaf.is_integer()
-    return isinstance(leaf, Source) and leaf.tensor.numel() == 1 and leaf.tensor.is_floating_point()
-
-
 def _buffers(module: nn.Module | None) -> list[tuple[nn.Module, str, Tensor]]:
     if module is None:
         return []
@@ -302,20 +278,3 @@ def _buffers(module: nn.Module | None) -> list[tuple[nn.Module, str, Tensor]]:
 
 def _version(tensor: Tensor) -> int:
     return -1 if tensor.is_inference() else tensor._version
-
-
-def name_of(call: Any) -> str:
-    """Name a function, the same in every run; a property goes by its own name."""
-    owner = getattr(call, "__self__", None)
-    own = str(getattr(call, "__qualname__", None) or getattr(call, "__name__", type(call).__name__))
-    if own.endswith(("__get__", "__set__")) and owner is not None:
-        own = f"{getattr(owner, '__name__', '')}.{own.rpartition('.')[2]}"
-    return f"{getattr(call, '__module__', None) or 'torch'}.{own}"
-
-
-_DRAWING = ("drop", "rand", "bernoulli", "normal", "multinomial", "gumbel", "attention", "rrelu", "uniform")
-
-
-def may_draw(name: str) -> bool:
-    """Tell whether a torch function of that name may draw random numbers."""
-    return any(part in name for part in _DRAWING) or name.endswith(("exponential_", "poisson", "geometric_"))

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ def read_fit_set(path: Path) -> FitSet:
             raise BadInput("fit.use", str(path), f"{allowed}, of schema {SCHEMA}")
         passes = tuple(_pass(kept) for kept in content["passes"])
         return FitSet(passes, int(content["per_step"]))
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, EOFError, UnpicklingError) as error:
         raise BadInput("fit.use", str(path), f"{allowed} ({type(error).__name__})") from error
 
 

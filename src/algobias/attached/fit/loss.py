@@ -193,8 +193,8 @@ class FitLoss(Listener):
 def mean_and_error(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float | None]:
     """The weighted mean of values, and its standard error; None of a single value.
 
-    The error is that of a mean of independent values with these weights: ``sum w_i^2 (x_i - m)^2 n / (n - 1)``
-    under the root, with weights that add up to one.
+    The error is that of a mean of independent values: the root of ``sum w_i^2 (x_i - m)^2 n / (n - 1)``, with
+    weights that add up to one.
     """
     total = sum(weights)
     shares = [weight / total for weight in weights]

@@ -69,7 +69,7 @@ class Accumulate(Injected):
         return False
 
     def _watch_rates(self, optimizer: Optimizer) -> None:
-        """Refuse where the rate has changed twice in a row: a schedule counts steps that are none any more."""
+        """Refuse where the rate has changed twice in a row: a schedule counts steps that are none now."""
         rates = [float(group.get("lr", 0.0)) for group in optimizer.param_groups]
         before = self._rates.get(id(optimizer), rates)
         self._rates[id(optimizer)] = rates

@@ -158,7 +158,7 @@ def without_paths(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_case(name: str, store: Any, workers: int | None, folder: Path = CASES) -> dict[str, Any]:
     """Run one case of a folder and write its JSON and its picture."""
-    from algobias.report.figures import case_svg
+    from algobias.reports.figures import case_svg
     from algobias.running.spec import read_spec
     from algobias.running.trainer import Options
     from algobias.studies.audit import run_audit

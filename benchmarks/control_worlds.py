@@ -18,7 +18,7 @@ import numpy as np
 from algobias.answer.answer import Answer
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.recovery import Place, Recovery
-from algobias.report.searched import chosen
+from algobias.reports.searched import chosen
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
 from algobias.studies.control.confirm import Confirmation, plan_confirmation

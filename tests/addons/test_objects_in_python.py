@@ -17,8 +17,8 @@ from algobias.levers.registry import parse
 from algobias.probes.base import Card, Probe
 from algobias.probes.monitor import Monitor
 from algobias.probes.registry import parse_many
-from algobias.report.figures.entries import _key
-from algobias.report.readings import readings_table
+from algobias.reports.figures.entries import _key
+from algobias.reports.readings import readings_table
 from algobias.running.spec import spec_from
 from algobias.studies.control.candidates import candidates
 from algobias.studies.control.spec import control_spec

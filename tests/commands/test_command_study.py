@@ -15,7 +15,9 @@ import pytest
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.kept.store import Store
-from algobias.studies.command import CommandOptions, plan_of, run_command
+from algobias.studies.command.forecast import plan_of
+from algobias.studies.command.options import CommandOptions
+from algobias.studies.command.run import run_command
 
 TOY = Path(__file__).with_name("toy.py")
 METRIC = r"stdout:update (?P<update>\d+) .* test (?P<value>\S+)"

@@ -1,4 +1,4 @@
-"""Audits of an unedited torch script: its training loss is measured inside, on the same examples in every run."""
+"""Audits of an unedited torch script: its loss is measured inside, on the same examples in every run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from algobias.commands.inside import Told
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import FIT_SET
 from algobias.kept.store import Store
-from algobias.studies.command import CommandAudit, CommandOptions, run_command
+from algobias.studies.command.options import CommandOptions
+from algobias.studies.command.run import CommandAudit, run_command
 
 SCRIPT = """
 import argparse, torch, torch.nn.functional as F
@@ -46,8 +47,8 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandAudit, Path]
         control=("sam:0.05",),
         scale="--iters",
         metric=r"stdout:accuracy (\S+)",
-        tolerance=4.0,
-        looks=(3,),
+        tolerance=8.0,
+        looks=(4,),
         preflight=0,
         fit=140,
         cwd=str(folder),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from made_studies import CASES, case
 
-from algobias.report.record import StudyRecord
+from algobias.reports.record import StudyRecord
 
 
 @pytest.fixture(params=[*CASES, "moved", "hostile"])

@@ -7,7 +7,7 @@ from functools import cache
 import synthetic
 import synthetic_readings
 
-from algobias.report.record import StudyRecord
+from algobias.reports.record import StudyRecord
 
 CASES: dict[str, dict[str, object]] = {
     **{verdict: {"verdict": verdict, "seeds": 9} for verdict in synthetic.VERDICTS},

@@ -13,7 +13,7 @@ from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import LENGTHS, Run
 from algobias.judge.drawn import mean_at_levels
 from algobias.judge.matching import curve_arm, frontier_arm
-from algobias.report.record import StudyRecord
+from algobias.reports.record import StudyRecord
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from algobias.report.record import StudyRecord
+from algobias.reports.record import StudyRecord
 
 
 def with_readings(study: StudyRecord) -> StudyRecord:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from made_studies import case
 
-from algobias.report import html
-from algobias.report.besides import further_metrics, samples
-from algobias.report.figures.points import Points
-from algobias.report.record import StudyRecord
+from algobias.reports import html
+from algobias.reports.besides import further_metrics, samples
+from algobias.reports.figures.points import Points
+from algobias.reports.record import StudyRecord
 
 
 def shown() -> StudyRecord:

@@ -9,11 +9,11 @@ from made_studies import case
 from rich.console import Console
 
 from algobias.answer.control import ControlEntry
-from algobias.report import controls, figures, glance, html
-from algobias.report.console.terminal import verdict_panel
-from algobias.report.figures import entries as figure_entries
-from algobias.report.figures.points import Points
-from algobias.report.record import StudyRecord
+from algobias.reports import controls, figures, glance, html
+from algobias.reports.console.terminal import verdict_panel
+from algobias.reports.figures import entries as figure_entries
+from algobias.reports.figures.points import Points
+from algobias.reports.record import StudyRecord
 
 
 def test_a_control_is_shown_first_where_it_was_chosen() -> None:

@@ -9,8 +9,8 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.report import explained
-from algobias.report.record import StudyRecord
+from algobias.reports import explained
+from algobias.reports.record import StudyRecord
 
 
 def record(*places: str) -> StudyRecord:

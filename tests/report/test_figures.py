@@ -14,13 +14,13 @@ from synthetic import outcome, record
 
 from algobias.answer.interval import own_interval
 from algobias.judge.design import Run
-from algobias.report import figures
-from algobias.report.figures.base import Spec, decades, window
-from algobias.report.figures.points import Points
-from algobias.report.figures.series import thinned
-from algobias.report.figures.shares import piled
-from algobias.report.record import StudyRecord
-from algobias.report.words import arm_label
+from algobias.reports import figures
+from algobias.reports.figures.base import Spec, decades, window
+from algobias.reports.figures.points import Points
+from algobias.reports.figures.series import thinned
+from algobias.reports.figures.shares import piled
+from algobias.reports.record import StudyRecord
+from algobias.reports.words import arm_label
 from algobias.runs.outcome import Curve, Outcome
 
 DRAWINGS: list[Callable[..., Spec]] = [

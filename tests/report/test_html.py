@@ -17,11 +17,11 @@ from algobias.answer.answer import Answer
 from algobias.answer.result import arm_summary, outcomes_of, verdict_result
 from algobias.judge.design import Design
 from algobias.judge.plan import plan
-from algobias.report import html
-from algobias.report.numerals import amount, duration, fixed, loss
-from algobias.report.record import StudyRecord, clean
-from algobias.report.verdicts import VERDICTS as WORDS
-from algobias.report.verdicts import verdict_words
+from algobias.reports import html
+from algobias.reports.numerals import amount, duration, fixed, loss
+from algobias.reports.record import StudyRecord, clean
+from algobias.reports.verdicts import VERDICTS as WORDS
+from algobias.reports.verdicts import verdict_words
 from algobias.studies.reports import write
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}

@@ -16,9 +16,9 @@ from test_browser import CHROMIUM, browse
 from algobias.errors import BadInput
 from algobias.labs.base import Check, LabResult
 from algobias.labs.registry import parse
-from algobias.report.console.lab import LabView
-from algobias.report.figures.lab import groups, lab_panel, lab_spec, lab_svg
-from algobias.report.lab import cell, output_kind, render_lab, scientific
+from algobias.reports.console.lab import LabView
+from algobias.reports.figures.lab import groups, lab_panel, lab_spec, lab_svg
+from algobias.reports.lab import cell, output_kind, render_lab, scientific
 from algobias.studies.reports import write_lab
 
 NAMES = ("delay:longest=12", "kernel_rich:points=4,smallest=0.1")

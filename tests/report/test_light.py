@@ -7,8 +7,8 @@ import sys
 
 LOADED = """
 import sys
-import algobias.report.html, algobias.report.lab, algobias.report.console.lab
-import algobias.report.readings, algobias.report.console.terminal
+import algobias.reports.html, algobias.reports.lab, algobias.reports.console.lab
+import algobias.reports.readings, algobias.reports.console.terminal
 print("\\n".join(sys.modules))
 """
 

@@ -9,8 +9,8 @@ import pytest
 from synthetic import VERDICTS, hostile, record
 
 from algobias.answer.next_step import next_steps, next_text
-from algobias.report.html import render
-from algobias.report.record import StudyRecord
+from algobias.reports.html import render
+from algobias.reports.record import StudyRecord
 
 ID = "a3f9c2d17b"
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from made_studies import case
 
-from algobias.report import numerals, tables, words
-from algobias.report.html import arms_in, render, with_rows
+from algobias.reports import numerals, tables, words
+from algobias.reports.html import arms_in, render, with_rows
 
 REASON = "replay differs: the same training does not give the stored loss"
 

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from algobias.probes.reading import Cost, Interval, Reading, Twin
 from algobias.probes.registry import PROBES
-from algobias.report.readings import readings_table, total_cost
+from algobias.reports.readings import readings_table, total_cost
 
 
 def shown(readings, width=80):

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from synthetic import outcome
 
-import algobias.report
+import algobias.reports
 from algobias.judge.design import Run
 from algobias.kept.shape import read_answer
 from algobias.kept.tables import Terms
-from algobias.report.figures.curves import metric_against_fit
-from algobias.report.figures.points import Points
-from algobias.report.figures.seeds import seed_dots
-from algobias.report.figures.shares import split
-from algobias.report.record import StudyRecord
+from algobias.reports.figures.curves import metric_against_fit
+from algobias.reports.figures.points import Points
+from algobias.reports.figures.seeds import seed_dots
+from algobias.reports.figures.shares import split
+from algobias.reports.record import StudyRecord
 from algobias.studies.compare import Comparison, compare_tables
 
 DECIDING = ("describe", "drawn", "extension", "matching", "plan", "shares", "split", "statistics")
@@ -130,7 +130,7 @@ def test_seeds_that_a_browser_cannot_tell_apart_are_text() -> None:
 
 
 def test_the_report_imports_no_rule() -> None:
-    for path in sorted(Path(algobias.report.__file__).parent.rglob("*.py")):
+    for path in sorted(Path(algobias.reports.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
                 module = node.module or ""

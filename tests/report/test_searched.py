@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from algobias.judge.recovery import UNBOUNDED
-from algobias.report import searched, words
-from algobias.report.record import StudyRecord
+from algobias.reports import searched, words
+from algobias.reports.record import StudyRecord
 
 
 @pytest.mark.parametrize(

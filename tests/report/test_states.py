@@ -11,11 +11,11 @@ from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
-from algobias.report.console.terminal import verdict_panel
-from algobias.report.glance import tiles
-from algobias.report.html import render
-from algobias.report.record import StudyRecord
-from algobias.report.verdicts import state_text, verdict_words
+from algobias.reports.console.terminal import verdict_panel
+from algobias.reports.glance import tiles
+from algobias.reports.html import render
+from algobias.reports.record import StudyRecord
+from algobias.reports.verdicts import state_text, verdict_words
 
 DOUBT = "in 12 of 12 runs metric falls while the training loss falls: ask again with --lower-is-better"
 

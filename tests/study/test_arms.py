@@ -6,7 +6,7 @@ import pytest
 
 from algobias.errors import BadInput
 from algobias.kept.store import Store
-from algobias.report.console.terminal import plan_panel
+from algobias.reports.console.terminal import plan_panel
 from algobias.running.arms import build_arms
 from algobias.running.spec import spec_from
 from algobias.runs.progress import Progress

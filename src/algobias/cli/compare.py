@@ -125,8 +125,8 @@ def compare(
     from algobias.logs.arm import Reading
     from algobias.logs.choose import parse_columns
     from algobias.logs.seeds import parse_seeds
-    from algobias.report.console.terminal import verdict_panel
-    from algobias.report.record import StudyRecord
+    from algobias.reports.console.terminal import verdict_panel
+    from algobias.reports.record import StudyRecord
     from algobias.studies.reports import write, write_inside
     from algobias.studies.single import OneRunEach, compare_runs
     from algobias.training.whole_files import disk

@@ -79,7 +79,7 @@ def control(
 
     [bold]algobias control last[/]
     """
-    from algobias.report.console.terminal import verdict_panel
+    from algobias.reports.console.terminal import verdict_panel
     from algobias.running.trainer import Options
     from algobias.studies.control.forecast import forecast_control
     from algobias.studies.control.run import run_control

@@ -53,7 +53,7 @@ def explain(
 
     [bold]algobias explain last[/]
     """
-    from algobias.report.explained import panel
+    from algobias.reports.explained import panel
     from algobias.running.trainer import Options
     from algobias.studies.explain.prepared import prepare
     from algobias.studies.explain.run import run_explain

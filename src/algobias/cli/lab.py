@@ -42,8 +42,8 @@ def lab(
     if name is None:
         _list(catalogue(), json)
         return
-    from algobias.report.console.lab import LabView
-    from algobias.report.lab import output_kind
+    from algobias.reports.console.lab import LabView
+    from algobias.reports.lab import output_kind
     from algobias.studies.reports import write_lab
 
     chosen = parse(name, settings or ())

@@ -109,7 +109,7 @@ def measure(
         start = time.perf_counter()
         readings = take(subject, wanted)
         seconds = time.perf_counter() - start
-    from algobias.report.readings import readings_table, total_cost
+    from algobias.reports.readings import readings_table, total_cost
 
     if json:
         cost = total_cost(readings)

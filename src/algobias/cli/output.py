@@ -22,7 +22,7 @@ from algobias.cli.streams import Stream
 from algobias.errors import clean_text
 
 if TYPE_CHECKING:
-    from algobias.report.record import StudyRecord
+    from algobias.reports.record import StudyRecord
 
 NARROWEST, WIDEST = 20, 1000
 """Widths of a terminal that are believed, in columns."""

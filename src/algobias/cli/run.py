@@ -109,9 +109,11 @@ def run(
     """
     from algobias.commands.question import CommandQuestion
     from algobias.kept.store import Store
-    from algobias.report.console.terminal import verdict_panel
+    from algobias.reports.console.terminal import verdict_panel
     from algobias.running.spec import validated
-    from algobias.studies.command import CommandOptions, plan_of, run_command
+    from algobias.studies.command.forecast import plan_of
+    from algobias.studies.command.options import CommandOptions
+    from algobias.studies.command.run import run_command
 
     failing = verdicts(fail_on)
     question = validated(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from algobias.answer.answer import Answer
     from algobias.answer.forecast import Forecast
     from algobias.kept.store import Store, StudyRow
-    from algobias.report.record import StudyRecord
+    from algobias.reports.record import StudyRecord
     from algobias.runs.progress import Progress
 
 MaxTime = Annotated[
@@ -84,7 +84,7 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
     Raises:
         SystemExit: The time is over.
     """
-    from algobias.report.console.terminal import LiveView
+    from algobias.reports.console.terminal import LiveView
     from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
     from algobias.studies.reports import record_of, write_report
@@ -148,6 +148,6 @@ def print_plan(expected: Forecast, *, json: bool) -> None:
     if json:
         print_json(expected.to_json())
         return
-    from algobias.report.console.terminal import plan_panel
+    from algobias.reports.console.terminal import plan_panel
 
     messages().print(plan_panel(expected.to_json()))

@@ -125,8 +125,16 @@ class Told:
         return next((event.why for event in self.refusals if event.what == what), None)
 
     def losses(self) -> list[TrainLoss]:
-        """Training losses that were measured or reported."""
-        return [] if self.main is None else list(self.main.of(TrainLoss))
+        """Training losses that can be compared: on the shared examples, or reported by the script."""
+        noted = () if self.main is None else self.main.of(TrainLoss)
+        return [event for event in noted if event.exact or event.fit_set is None]
+
+    @property
+    def own_examples(self) -> float | None:
+        """Standard error of a loss on the run's own examples, where the shared ones do not fit; or None."""
+        noted = () if self.main is None else self.main.of(TrainLoss)
+        own = [event.se for event in noted if not event.exact and event.se is not None]
+        return own[-1] if own and not self.losses() else None
 
     def logged(self) -> list[Metric]:
         """Numbers that the script handed to loggers, in every process."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -12,17 +11,14 @@ from pathlib import Path
 
 from algobias.attached.events import End
 from algobias.attached.orders import FitOrders
+from algobias.commands.ending import why
 from algobias.commands.inside import Told, orders_for, orders_json
 from algobias.commands.job import OUTPUT, Job, Result
-from algobias.commands.runner import Placed, Runner, why
+from algobias.commands.runner import Placed, Runner
 from algobias.commands.slots import Slots, Task
+from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.judge.design import Request
-
-MOST_FILES = 20_000
-"""Files of the working folder that are looked at for writes outside of ``{out}``."""
-
-IGNORED = {"__pycache__", ".git", ".algobias", ".mypy_cache", ".ipynb_checkpoints"}
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,10 @@ def preflight(runner: Runner, updates: int) -> Preflight:
     cwd = Path(asked.cwd)
     with tempfile.TemporaryDirectory(prefix="algobias-preflight-") as temporary:
         short = _Shorts(runner, Path(temporary), updates)
-        before = dict(_files(cwd))
+        before = dict(files_of(cwd))
         plain = short.run("plain")
         _got_there(plain)
-        findings = _written(before, cwd)
+        findings = _written(written(before, cwd))
         replay = False
         if plain.weights is None:
             findings.append(Finding("inside", None, _unseen(plain)))
@@ -247,37 +243,16 @@ def _replay(probed: _Short) -> tuple[bool, Finding]:
     return True, Finding("replay", True, "losses and gradients are replayed exactly")
 
 
-def _files(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Go through files of a folder: path, and when it was written with which size."""
-    count = 0
-    for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".venv")]
-        for name in names:
-            path = os.path.join(root, name)
-            try:
-                stat = os.lstat(path)
-            except OSError:
-                continue
-            yield path, (stat.st_mtime_ns, stat.st_size)
-            count += 1
-            if count >= MOST_FILES:
-                return
-
-
-def _written(before: dict[str, tuple[int, int]], cwd: Path) -> list[Finding]:
-    after = dict(_files(cwd))
-    written = [os.path.relpath(path, cwd) for path, what in after.items() if before.get(path) != what]
-    if not written:
+def _written(names: list[str]) -> list[Finding]:
+    """Nothing is written where another run may write."""
+    if not names:
         return [Finding("writes", True, "nothing is written outside of {out}")]
-    shown = ", ".join(sorted(written)[:3]) + (" ..." if len(written) > 3 else "")
-    return [
-        Finding(
-            "writes",
-            False,
-            f"it writes outside of {{out}}, where runs side by side get into each other's way: {shown}; name "
-            "the folder in the command, like --out_dir={out}",
-        )
-    ]
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    text = (
+        f"it writes outside of {{out}}, where runs side by side get into each other's way: {shown}; name the "
+        "folder in the command, like --out_dir={out}"
+    )
+    return [Finding("writes", False, text)]
 
 
 def kept(path: Path, make: Callable[[], Preflight]) -> Preflight:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,19 +11,18 @@ from pathlib import Path
 
 from algobias.attached.orders import FitOrders
 from algobias.commands.command import Command
-from algobias.commands.curves import Point, arrivals, located, outcome_of
+from algobias.commands.ending import why
 from algobias.commands.identity import outcome_address, run_address
 from algobias.commands.inside import Told, orders_for, orders_json, the_metric
-from algobias.commands.job import ERRORS, OUT, OUTPUT, Job, Result
+from algobias.commands.job import OUT, Job, Result
 from algobias.commands.question import CommandQuestion
+from algobias.commands.reading import Reader
 from algobias.commands.slots import Slots, Task
-from algobias.commands.sources import Source
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.design import Request, Run
 from algobias.kept.archive import Place
 from algobias.kept.store import Store
-from algobias.runs.outcome import Outcome
 from algobias.runs.progress import Progress
 from algobias.training.whole_files import disk
 
@@ -37,8 +35,6 @@ RUN = "run"
 
 FIT_SET = "fit-set"
 """Name of the file of training examples on which the loss of every run is measured."""
-
-LAST_LINES = 8
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,11 @@ class Runner:
             BadInput: It logs none, or several.
         """
         return self.question.metric_source.where or the_metric(Told.of(self.first.folder))
+
+    @property
+    def reader(self) -> Reader:
+        """Reads outcomes of runs that have ended."""
+        return Reader(self.question, lambda: self.metric)
 
     def _do(self, placed: Sequence[Placed]) -> None:
         """Have runs carried out that are not in the store."""
@@ -220,76 +221,12 @@ class Runner:
                     self.question.shown_command(),
                     f"runs that end well; all do not: {why(result, one.folder)}",
                 )
-        outcome = self.outcome(one, result)
+        outcome = self.reader.outcome(one.seed, one.folder, result)
         self.store.put(one.outcome, one.seed, outcome, one.command, self.question.shown_command())
         if not self.keep and result.well:
             with disk(one.folder), contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(one.folder / OUT)
         self.progress.finished(one.request.arm, one.seed)
-
-    def outcome(self, one: Placed, result: Result) -> Outcome:
-        """Read the outcome of a run that has ended."""
-        asked, told = self.question, Told.of(one.folder)
-        apart = (
-            "a test metric and a training loss at the same updates; name the updates, like "
-            "'stdout:step (?P<update>\\d+) .* (?P<value>\\S+)'"
-        )
-        metrics: list[Point] = []
-        losses: list[Point] | None = None
-        try:
-            metrics = self._metrics(one, told)
-            losses = self._losses(one, told)
-            if (
-                result.well
-                and metrics
-                and losses
-                and not {at for at, _ in metrics} & {at for at, _ in losses}
-            ):
-                seen = f"metrics at {_some(metrics)}, losses at {_some(losses)}"
-                raise BadInput("--metric", f"{asked.metric}: {seen}", apart)
-        except BadInput:
-            # A run that failed may have written nothing; one that ended well must tell its numbers.
-            if result.well:
-                raise
-        return outcome_of(
-            one.seed,
-            result,
-            metrics,
-            losses,
-            sign=asked.sign,
-            trivial=math.nan if asked.trivial is None else asked.trivial,
-            updates=told.updates,
-        )
-
-    def _metrics(self, one: Placed, told: Told) -> list[Point]:
-        source = self.question.metric_source
-        if source.kind != "auto":
-            return self._points(one, told, source, "--metric")
-        points = told.points(self.metric)
-        if not points:
-            names = ", ".join(told.names()) or "nothing"
-            raise BadInput("--metric", f"auto:{self.metric}", f"a number that the script logs: {names}")
-        return points
-
-    def _losses(self, one: Placed, told: Told) -> list[Point] | None:
-        source = self.question.loss_source
-        if source is None:
-            return [Point(event.update, event.value) for event in told.losses()] or None
-        if source.kind == "auto":
-            return told.points(source.where)
-        return self._points(one, told, source, "--train-loss")
-
-    def _points(self, one: Placed, told: Told, source: Source, option: str) -> list[Point]:
-        output, out = one.folder / OUTPUT, one.folder / OUT
-        values = source.values(output, Path(self.question.cwd), out, option)
-        if not values:
-            raise BadInput(
-                option,
-                source.spelling(),
-                f"numbers in what the script tells; its output ends: {last_lines(output)}",
-            )
-        marks = arrivals(one.folder) if source.kind == "stdout" else None
-        return located(values, told.timeline(), marks)
 
     def _run(self, one: Placed) -> Run:
         outcome = self.store.get(one.outcome, one.seed)
@@ -299,29 +236,3 @@ class Runner:
         if request.arm != NOISE:
             self.places.append(Place(request.arm, request.replicate, request.length, one.outcome, one.seed))
         return Run(request.arm, request.replicate, outcome, request.length)
-
-
-def _some(points: Sequence[Point]) -> str:
-    shown = ", ".join(str(point.update) for point in points[:3])
-    return f"{shown}, ..." if len(points) > 3 else shown
-
-
-def why(result: Result, folder: Path) -> str:
-    """Say why a run did not end well, with the script's last words."""
-    if result.reason is not None:
-        return result.reason
-    end = f"exit code {result.code}" if result.signal is None else f"ended by signal {result.signal}"
-    words = last_lines(folder / ERRORS) or last_lines(folder / OUTPUT)
-    return f"{end}: {words}" if words else end
-
-
-def last_lines(path: Path, most: int = LAST_LINES) -> str:
-    """Read the last lines of an output, joined by bars."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 4000))
-            lines = file.read().decode("utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return " | ".join(line.strip() for line in lines[-most:] if line.strip())

@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from algobias.errors import StoreError
 from algobias.json_values import JsonObject, JsonValue
@@ -39,6 +39,13 @@ SNAPSHOT_SECONDS = 5.0
 """A killed run loses at most about so much work ..."""
 SNAPSHOT_SHARE = 0.05
 """... unless writing snapshots would take more than this share of the time."""
+
+
+class Trained(Protocol):
+    """What was trained: a recipe, or whatever else determines a run except the seed."""
+
+    def resolved(self) -> JsonObject:
+        """Say it as plain data, defaults spelled out."""
 
 
 @dataclass(frozen=True)

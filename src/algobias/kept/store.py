@@ -15,17 +15,17 @@ import shutil
 import time
 import zlib
 from collections.abc import Mapping
-from typing import Protocol, Self
+from typing import Self
 
 from filelock import FileLock
 
 from algobias.answer.reading import Reading
 from algobias.errors import BadInput, StoreError
-from algobias.json_values import JsonObject, JsonValue
+from algobias.json_values import JsonValue
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
 from algobias.kept.outcomes import array_bytes, array_from, outcome_from, outcome_json
-from algobias.kept.runfiles import RunFolder
+from algobias.kept.runfiles import RunFolder, Trained
 from algobias.kept.studies import Studies, StudyRow, plain_object
 from algobias.runs.observer import Snapshot
 from algobias.runs.outcome import Outcome
@@ -33,13 +33,6 @@ from algobias.training.whole_files import PRIVATE_FOLDER, disk, replace_file
 from algobias.untrusted import possible_path
 
 DEFAULT_FOLDER = ".algobias"
-
-
-class Trained(Protocol):
-    """What was trained: a recipe, or whatever else determines a run except the seed."""
-
-    def resolved(self) -> JsonObject:
-        """Say it as plain data, defaults spelled out."""
 
 
 class Store(Studies):

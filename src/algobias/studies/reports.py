@@ -11,10 +11,10 @@ from algobias.kept.archive import read_archive, stored_runs
 from algobias.kept.inside import MALFORMED, inside, make_inside
 from algobias.kept.store import Store
 from algobias.kept.studies import REPORTS, damaged_study
-from algobias.report.figures.lab import lab_svg
-from algobias.report.html import render
-from algobias.report.lab import output_kind, render_lab
-from algobias.report.record import StudyRecord
+from algobias.reports.figures.lab import lab_svg
+from algobias.reports.html import render
+from algobias.reports.lab import output_kind, render_lab
+from algobias.reports.record import StudyRecord
 from algobias.training.whole_files import PRIVATE_FOLDER, disk, replace_file, write_whole
 
 PUBLIC_FILE = 0o666

@@ -1,0 +1,40 @@
+"""Which files of a folder have been written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+MOST_FILES = 20_000
+"""Files of the working folder that are looked at for writes outside of ``{out}``."""
+
+IGNORED = {"__pycache__", ".git", ".algobias", ".mypy_cache", ".ipynb_checkpoints"}
+
+
+def files_of(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Go through files of a folder: path, and when it was written with which size."""
+    count = 0
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".venv")]
+        for name in names:
+            path = os.path.join(root, name)
+            try:
+                stat = os.lstat(path)
+            except OSError:
+                continue
+            yield path, (stat.st_mtime_ns, stat.st_size)
+            count += 1
+            if count >= MOST_FILES:
+                return
+
+
+def written(before: dict[str, tuple[int, int]], folder: Path) -> list[str]:
+    """Name the files that are new or other than before, as seen from the folder.
+
+    Args:
+        before: What :func:`files_of` gave.
+        folder: The folder.
+    """
+    after = dict(files_of(folder))
+    return sorted(os.path.relpath(path, folder) for path, what in after.items() if before.get(path) != what)

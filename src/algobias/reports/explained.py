@@ -1,0 +1,116 @@
+"""What interventions on a change showed, as text: statements, transplants, doses, levers pulled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from algobias.answer.causes import DoseResponse, InterventionEntry
+from algobias.reports import numerals, words
+from algobias.reports.figures.interventions import KINDS
+from algobias.reports.record import StudyRecord
+from algobias.reports.text_table import TextTable, text_table
+from algobias.user_file import in_words
+
+ORDER = ("caused by", "accompanied by", "undecided", "not related")
+
+
+def statements(record: StudyRecord) -> list[dict[str, str]]:
+    """One entry for each coordinate: ``coordinate, word, because``; the strongest words first."""
+    rows = [
+        {
+            "coordinate": in_words(statement.coordinate),
+            "word": statement.word,
+            "because": statement.because,
+        }
+        for statement in record.answer.statements
+    ]
+    return sorted(rows, key=lambda row: ORDER.index(row["word"]) if row["word"] in ORDER else len(ORDER))
+
+
+def about_change(record: StudyRecord) -> list[str]:
+    """What transplants and doses say about the change itself, one sentence each."""
+    if not record.answer.interventions:
+        return []
+    lines = [
+        "The arms of the audit differ in the change and in nothing else, and share their seeds: the gap as a "
+        "whole is caused by the change."
+    ]
+    for kind, said in (
+        ("switch_off", "Switching it off brings back"),
+        ("switch_on", "Switching it on late makes"),
+    ):
+        switched = [entry for entry in record.answer.interventions if entry.kind == kind]
+        gone = _switched(switched, made=kind == "switch_on")
+        if gone:
+            lines.append(f"{said} this part of the gap: {gone} of the planned updates.")
+    slope = (record.answer.dose_response or DoseResponse()).gap_slope
+    if slope.known:
+        text = numerals.estimate(slope, words.decimals(record), signed=True)
+        sign = (
+            "grows"
+            if (slope.low or 0) > 0
+            else "falls"
+            if (slope.high or 0) < 0
+            else "is not shown to change"
+        )
+        lines.append(
+            f"Over the doses the gap {sign} with the size of the change: {text} from none to all of it."
+        )
+    return [*lines, *(numerals.sentence(str(dose)) for dose in record.answer.doses_left_out)]
+
+
+def _switched(entries: Sequence[InterventionEntry], *, made: bool) -> str:
+    """The part of the gap that is gone (or made) after each share of the updates; "" if one is unknown."""
+    said = []
+    for entry in entries:
+        gone = entry.recovered.mean
+        if gone is None or entry.at is None:
+            return ""
+        afresh = " (schedule restarted)" if entry.restart else ""
+        said.append(f"{numerals.fixed(1 - gone if made else gone, 2)} after {100 * entry.at:g} %{afresh}")
+    return ", ".join(said)
+
+
+def table(record: StudyRecord) -> TextTable[str]:
+    """Every intervention: header and rows of text."""
+    places = words.decimals(record)
+    rows: list[tuple[str, list[str]]] = []
+    entries = record.answer.interventions
+    matched = any(entry.place == "matched" for entry in entries)
+    for entry in entries:
+        apart = ", at the planned end" if matched and entry.place == "planned_end" else ""
+        against = entry.against_treated_baseline
+        apart += f"; {entry.undoes}" if entry.undoes else ""
+        cells = [
+            KINDS.get(entry.kind, ""),
+            numerals.estimate(entry.gap, places, signed=True),
+            numerals.estimate(entry.recovered, 2),
+            numerals.estimate(against, 2) if against.known else "",
+        ]
+        rows.append((entry.text + apart, cells))
+    return text_table(["What", "Gap that is left", "Part that is gone", "R*"], rows)
+
+
+def panel(record: StudyRecord) -> RenderableType:
+    """The terminal's summary."""
+    grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    for label in ("Intervention", "Part of the gap that is gone"):
+        grid.add_column(label, overflow="fold")
+    for entry in table(record)["rows"]:
+        grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
+    said: list[RenderableType] = [Text(line) for line in about_change(record)]
+    said += [Text(""), grid, Text("")]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in statements(record):
+        if row["word"] != "not related":
+            alike.setdefault((row["word"], row["because"]), []).append(row["coordinate"])
+    said += [Text(f"{', '.join(names)}: {word}; {because}.") for (word, because), names in alike.items()]
+    quiet = [row["coordinate"] for row in statements(record) if row["word"] == "not related"]
+    if quiet:
+        said.append(Text(f"not related (moved by less than one seed sd): {', '.join(quiet)}"))
+    return Panel(Group(*said), title="Cause by intervention")

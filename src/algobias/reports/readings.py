@@ -1,0 +1,117 @@
+"""Readings as a table in the terminal: value, how sure it is, and what it cost."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from algobias.answer.reading import Cost, Reading
+from algobias.reports.words import without_code
+from algobias.user_file import in_file, without_folder
+
+KINDS = {
+    "numerical": ("n", "numerical bound"),
+    "monte_carlo": ("r", "random vectors, 95 %"),
+    "subset": ("s", "sample of examples, 95 %"),
+}
+"""Sources of error: letter in the table, words below it."""
+
+STYLES = {"ok": "green", "not converged": "yellow", "unavailable": "red", "mind": "yellow"}
+
+
+def readings_table(
+    readings: Sequence[Reading], seconds: float, read: str, *, parts: bool = False
+) -> RenderableType:
+    """A row for each reading, its scale-invariant twin below it; then reasons and warnings.
+
+    Args:
+        readings: What was measured.
+        seconds: How long it took, all in all.
+        read: What was read, ``800 training examples``.
+        parts: Also a row for each part: by layer, or by quantile.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    names = [_name_and_options(one.probe) for one in readings]
+    width = max((len(name) for name, _, _ in names), default=20)
+    table.add_column("probe", style="bold", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("interval", no_wrap=True)
+    table.add_column("unit", overflow="fold")
+    table.add_column("status", overflow="fold")
+    table.add_column("cost", justify="right", no_wrap=True)
+    for one, (name, colon, options) in zip(readings, names, strict=True):
+        table.add_row(
+            Text(name + (f"{colon}\n  {options}" if colon else "")),
+            _number(one.value),
+            _interval(one.low, one.high, _letters(one)),
+            Text(one.unit),
+            Text(one.status.replace("_", " "), style=STYLES[one.status.replace("_", " ")]),
+            f"{one.cost.gradient_equivalents:.1f}",
+        )
+        if one.twin is not None:
+            twin = one.twin
+            below = Text(textwrap.fill(f"- {twin.name}", max(width, 20)), style="not bold dim")
+            table.add_row(below, _number(twin.value), _interval(twin.low, twin.high, ""), "", "", "")
+        for part, value in one.parts.items() if parts else ():
+            table.add_row(Text(f"  {part}", style="not bold dim"), _number(value), "", "", "", "")
+    total = total_cost(readings)
+    told = f"cost: {total.gradient_equivalents:.1f} gradient-equivalents over {read}, {seconds:.1f} s"
+    used = "".join(_letters(one) for one in readings)
+    legend = ", ".join(f"{letter}: {words}" for letter, words in KINDS.values() if letter in used)
+    errors = [Text(f"error from {legend}", style="dim")] if legend else []
+    return Group(table, *errors, *_notes(readings), Text(told, style="dim"))
+
+
+def total_cost(readings: Sequence[Reading]) -> Cost:
+    """What all readings cost together."""
+    costs = [one.cost for one in readings]
+    return Cost(
+        sum(c.forwards for c in costs),
+        sum(c.gradients for c in costs),
+        sum(c.products for c in costs),
+        sum(c.seconds for c in costs),
+    )
+
+
+def _notes(readings: Sequence[Reading]) -> list[RenderableType]:
+    """Reasons and warnings, each once, with the probes it is about."""
+    told: dict[tuple[str, str], list[str]] = {}
+    for one in readings:
+        name = without_folder(one.probe)
+        if one.reason:
+            told.setdefault((one.status.replace("_", " "), without_code(one.reason)), []).append(name)
+        for warning in one.warnings:
+            told.setdefault(("mind", without_code(warning)), []).append(name)
+        if one.value is not None and one.low is None and one.no_interval:
+            told.setdefault(("no interval", one.no_interval), []).append(name)
+    return [
+        Text(f"{', '.join(names)}: {kind}: {text}", style=STYLES.get(kind, "dim"))
+        for (kind, text), names in told.items()
+    ]
+
+
+def _name_and_options(probe: str) -> tuple[str, str, str]:
+    named = in_file(probe)
+    if named is None:
+        return probe.partition(":")
+    options = named[2]
+    name = without_folder(probe).removesuffix(f":{options}") if options else without_folder(probe)
+    return name, ":" if options else "", options
+
+
+def _letters(one: Reading) -> str:
+    return "".join(letter for field, (letter, _) in KINDS.items() if getattr(one, field) is not None)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _interval(low: float | None, high: float | None, letters: str) -> Text:
+    if low is None or high is None:
+        return Text("")
+    return Text(f"{low:.3g} to {high:.3g} {letters}".rstrip())

@@ -1,0 +1,174 @@
+"""Verdicts and states in words: headline, what follows from it, what doubts it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from algobias.answer.interval import Share
+from algobias.reports.record import StudyRecord
+
+
+@dataclass(frozen=True)
+class VerdictWords:
+    """What a verdict means for somebody who meets it for the first time.
+
+    Attributes:
+        mark: One character that stands for the verdict where colour cannot be relied on.
+        tone: ``good``, ``bad``, ``warn`` or ``open``; picks a colour.
+        title: The finding in one sentence.
+        meaning: What follows from it.
+    """
+
+    mark: str
+    tone: str
+    title: str
+    meaning: str
+
+
+VERDICTS: dict[str, VerdictWords] = {
+    "bias": VerdictWords(
+        "B",
+        "bad",
+        "The change makes training prefer a solution that generalises worse",
+        "Both arms are compared where they fit the training data equally well, and the variant still does "
+        "worse on unseen data. Fitting the data as well does not close the gap: many solutions fit, and the "
+        "changed algorithm prefers another one. What can help is a control, a second change that moves this "
+        "preference back.",
+    ),
+    "optimization": VerdictWords(
+        "O",
+        "warn",
+        "The variant is under-trained, not biased",
+        "The variant is worse because it has fitted the training data less by its planned end. Compared "
+        "where both arms fit equally well, no loss beyond the tolerance is left. More updates, or a "
+        "learning rate that suits the change, should bring generalisation back.",
+    ),
+    "mixed": VerdictWords(
+        "M",
+        "bad",
+        "The loss is real and has more than one source",
+        "The gap cannot be put down to one share alone: not only to fitting the training data less, and not "
+        "only to another preference among the solutions that fit. Look at the two shares below; training "
+        "longer can win back the fit share at most.",
+    ),
+    "data": VerdictWords(
+        "D",
+        "bad",
+        "The change took information out of the training data",
+        "The variant does worse where both arms fit their training data equally well, and it was given "
+        "fewer examples. That information is gone: a different preference of the algorithm can soften the "
+        "loss, but the sure way back is data.",
+    ),
+    "no_gap": VerdictWords(
+        "=",
+        "good",
+        "The variant generalises as well as the baseline, within the tolerance",
+        "What the change saves can be kept: a loss on unseen data as large as the tolerance is ruled out.",
+    ),
+    "broken": VerdictWords(
+        "!",
+        "bad",
+        "The variant does not train",
+        "The runs diverged, stayed near a predictor that knows nothing, or the change fails its own null "
+        "check. Before any question of generalisation, training itself has to be repaired: a lower learning "
+        "rate, warm-up or gradient clipping are the usual first steps.",
+    ),
+    "not_applied": VerdictWords(
+        "0",
+        "open",
+        "The change did not change anything",
+        "Weights, gradients and data are the same with it and without it, so there is nothing to compare. "
+        "Check the value of the lever: it may be the one that the recipe already has.",
+    ),
+    "undecided": VerdictWords(
+        "?",
+        "open",
+        "The runs so far do not settle it",
+        "The seeds vary too much for the number that was run. Nothing is claimed either way; the intervals "
+        "below show what is still possible.",
+    ),
+}
+
+TOLERABLE = VerdictWords(
+    "=",
+    "good",
+    "There is a real loss, but it is smaller than the tolerance",
+    "The variant is measurably worse than the baseline, and the loss is below what was declared tolerable "
+    "before the runs. What the change saves can be kept at that price.",
+)
+
+OPEN_SHARES = VerdictWords(
+    "?",
+    "open",
+    "The loss is real, but what it consists of is not settled",
+    "The variant does worse than the baseline, and the loss may be as large as the tolerance or larger. "
+    "Whether that is the bias, an under-trained variant, or both, the seeds so far do not tell.",
+)
+
+ONE_RUN_EACH = VerdictWords(
+    "?",
+    "open",
+    "One run of each arm cannot tell the change from its seed",
+    "Another seed alone may move the metric by as much as what is seen here. The curves are shown as they "
+    "are, with the noise within this pair; how much seeds scatter, no pair can tell.",
+)
+
+BETTER = VerdictWords(
+    "+",
+    "good",
+    "The variant generalises better than the baseline",
+    "There is no loss to explain: on unseen data the variant is ahead of the baseline.",
+)
+
+HIDDEN_LOSS = VerdictWords(
+    "=",
+    "warn",
+    "The variant ends no worse than the baseline, because it fits the training data better",
+    "At the planned end no loss as large as the tolerance is left. At equal training loss there is one, the "
+    "bias share, which the better fit outweighs: a baseline that is trained on to the same fit may be ahead.",
+)
+
+
+def verdict_words(record: StudyRecord) -> VerdictWords:
+    """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
+    name = str(record.answer.verdict)
+    if record.answer.single is not None:
+        return ONE_RUN_EACH
+    if name == "undecided" and record.answer.gap.state == "present":
+        return OPEN_SHARES
+    if name == "no_gap" and record.answer.tolerable:
+        return TOLERABLE
+    if name == "no_gap" and record.answer.hides_loss:
+        return HIDDEN_LOSS
+    if name == "no_gap" and record.answer.gap.below_zero:
+        return BETTER
+    return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
+
+
+def state_text(name: str, share: Share) -> str:
+    """A state in words: what is absent because it lies on the variant's side is said to.
+
+    Args:
+        name: ``gap``, ``bias_share`` or ``fit_share``.
+        share: Its entry in the answer.
+    """
+    state = share.state or ""
+    if state != "absent" or not share.below_zero:
+        return state if state in ("present", "absent", "unknown") else ""
+    return f"absent: the variant {'fits' if name == 'fit_share' else 'is'} better"
+
+
+def doubts(record: StudyRecord) -> list[str]:
+    """Warnings that doubt the question itself: they are read before the verdict."""
+    return list(record.answer.doubts)
+
+
+def warnings(record: StudyRecord) -> list[str]:
+    """Warnings about the answer; those that doubt the question stand elsewhere."""
+    first = record.answer.doubts
+    return [warning for warning in record.answer.warnings if warning not in first]
+
+
+def verdict_name(record: StudyRecord) -> str:
+    """``no_gap`` as ``no gap``."""
+    return (record.answer.verdict or "no verdict").replace("_", " ")

@@ -1,0 +1,159 @@
+"""From the verdict over runs of a command to what its audit answers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from algobias.answer.answer import SCHEMA, Answer
+from algobias.answer.arm import ArmSummary
+from algobias.answer.evidence import FindingEntry
+from algobias.answer.result import arm_summary, judged_answer, outcomes_of
+from algobias.commands.inside import Told
+from algobias.commands.preflight import Preflight
+from algobias.commands.runner import Runner
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.verdict import Verdict
+from algobias.kept.archive import Archive, environment
+from algobias.kept.tables import Terms
+
+
+def answer_of(
+    runner: Runner, design: Design, verdict: Verdict, runs: Sequence[Run], found: Preflight, why: str
+) -> Answer:
+    """Make what an audit of a command answers, without ``seconds``, ``store`` and ``report``.
+
+    Args:
+        runner: What carried out its runs.
+        design: What was fixed before the first look.
+        verdict: What was decided.
+        runs: All runs.
+        found: What the preflight found out.
+        why: Where the tolerance comes from.
+    """
+    asked = runner.question
+    arms = []
+    for name in asked.arms:
+        outcomes = outcomes_of(runs, name, verdict.look)
+        if outcomes:
+            place = runner.place(Request(name, 0))
+            arms.append(_known(arm_summary(name, outcomes, place.command.resolved(), place.outcome)))
+    logged = runner.metric if asked.metric_source.kind == "auto" else None
+    start = Answer(
+        schema=SCHEMA,
+        study=runner.study,
+        task=asked.shown_command(),
+        change=asked.spelled_change,
+        base=(),
+        aa=asked.aa,
+        metric=asked.shown_metric(logged),
+        lower_is_better=asked.lower_is_better,
+        tolerance_reason=why,
+    )
+    judged = judged_answer(design, verdict, asked.control, runs)
+    return start.merged(judged).changed(
+        arms=tuple(arms),
+        differences=_differences(runner),
+        evidence=_evidence(runner, runs, bool(asked.change or any(map(_injects, asked.control)))),
+        preflight=tuple(
+            FindingEntry(check=finding.check, passed=finding.passed, text=finding.text)
+            for finding in found.findings
+        ),
+    )
+
+
+def _known(arm: ArmSummary) -> ArmSummary:
+    """Leave of the costs what is known of a command: updates and time."""
+    known = {"updates", "seconds"}
+    unknown = {axis: None for axis in type(arm.cost).model_fields if axis not in known}
+    return arm.changed(cost=arm.cost.changed(**unknown))
+
+
+def _differences(runner: Runner) -> tuple[str, ...]:
+    one, two = (runner.question.command_of(arm) for arm in ("baseline", "variant"))
+    lines = [f"environment {name}: {text}" for name, text in two.environment.items()]
+    lines += [f"injected: {lever}" for lever in two.levers]
+    if one.words != two.words:
+        lines.insert(0, f"command: {' '.join(two.words)}")
+    return tuple(lines)
+
+
+def _injects(control: str) -> bool:
+    return not control.startswith("args:")
+
+
+def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
+    """Name the level of evidence that was reached."""
+    inside = Told.of(runner.first.folder).main is not None
+    if runs and all(run.outcome.loss_known for run in runs):
+        return "with controls" if injected else "with replay"
+    return "with counters" if inside else "metric only"
+
+
+def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
+    """Warn of injected levers that did not act in some run."""
+    doubts = []
+    for name in dict.fromkeys(run.arm for run in runs):
+        for lever in runner.question.command_of(name).levers:
+            idle = [
+                run.outcome.seed
+                for run in runs
+                if run.arm == name and not Told.of(_folder(runner, run)).times_applied(lever)
+            ]
+            if idle:
+                doubts.append(f"{lever} did not act in {name}, seeds {', '.join(map(str, idle[:5]))}")
+    return doubts
+
+
+def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
+    """Say why the training loss of some run is not known, where it was to be measured inside."""
+    if not runner.measured:
+        return []
+    doubts: dict[str, None] = {}
+    for run in runs:
+        told = Told.of(_folder(runner, run))
+        if not run.outcome.loss_known and not run.outcome.diverged:
+            error, refused = told.own_examples, told.refusal("replay") or told.refusal("capture")
+            if refused is not None:
+                doubts[f"the training loss of {run.arm} cannot be measured: {refused}"] = None
+            elif error is not None:
+                doubts[
+                    f"the batches of {run.arm} are of another structure than the baseline's: its loss is "
+                    f"known on other examples only (standard error {error:.2g}), and arms are not compared by it"
+                ] = None
+            else:
+                doubts[
+                    f"no evaluation was seen inside of {run.arm}: its training loss is not known; "
+                    "--train-loss takes it from what the script tells"
+                ] = None
+    return list(doubts)
+
+
+def _folder(runner: Runner, run: Run) -> Path:
+    return runner.place(Request(run.arm, run.replicate, run.length)).folder
+
+
+def archive_of(runner: Runner, design: Design, runs: Sequence[Run], answer: Answer, command: str) -> Archive:
+    """Make all that is shown of the study later."""
+    asked = runner.question
+    baseline = outcomes_of(runs, "baseline", len(runs))
+    trivial = [one.trivial_metric for one in baseline if math.isfinite(one.trivial_metric)]
+    terms = Terms(
+        tolerance=design.tolerance,
+        looks=design.looks,
+        trivial=trivial[0] if trivial else None,
+        metric=answer.metric or "metric",
+        decays=design.decays,
+        resolution=None,
+    )
+    main = Told.of(runner.first.folder).start
+    inside = {} if main is None else {"torch in the command": main.torch}
+    return Archive(
+        answer=answer,
+        places=tuple(runner.places),
+        recipes={arm: asked.command_of(arm).to_yaml() for arm in asked.arms},
+        command=command,
+        environment={**environment(), **inside},
+        terms=terms,
+    )

@@ -1,0 +1,97 @@
+"""What is known before the planner is asked: preflight, time, tolerance, whether the rate decays."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from algobias.commands.inside import Told
+from algobias.commands.preflight import Preflight, kept, preflight
+from algobias.commands.runner import NOISE, Runner
+from algobias.errors import BadInput
+from algobias.judge.design import Request
+from algobias.runs.progress import Progress
+from algobias.studies.command.options import CommandOptions
+
+NOISE_SEEDS = 4
+"""Baselines on other seeds that tell the seed spread, where no tolerance is given."""
+
+DECAYED = 0.5
+"""A learning rate that ends below this share of its highest value decays."""
+
+
+def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress) -> Preflight:
+    """Find out beforehand what can be known of the command; say it."""
+    updates = runner.question.preflight
+    if not updates:
+        return Preflight((), runner.question.fit > 0, None)
+    folder = runner.first.folder.parent
+    other = runner.place(Request("variant", 0)).address[:12]
+    progress.message(f"preflight: four short runs of {updates} updates")
+    found = kept(folder / f"preflight-{other}-{updates}.json", lambda: preflight(runner, updates))
+    for finding in found.findings:
+        mark = {True: "ok", False: "FAILED", None: "note"}[finding.passed]
+        progress.message(f"preflight {mark}: {finding.text}")
+    if found.failed and not options.force:
+        first = found.failed[0]
+        raise BadInput(
+            f"preflight ({first.check})", first.text, "a command without such findings; --force goes on"
+        )
+    return found
+
+
+def expected(runner: Runner) -> str:
+    """Carry out the baseline's first run, and say what the study will take by it."""
+    (run,) = runner.carry_out([Request("baseline", 0)])
+    asked, each = runner.question, run.outcome.cost.seconds
+    fewest, most = (look * len(asked.arms) for look in (asked.looks[0], asked.looks[-1]))
+    places = runner.slots.places
+    times = [count / places * each for count in (fewest, most)]
+    return (
+        f"one run takes {each:.3g} s: the first look about {_spoken(times[0])} ({fewest} runs, {places} at a "
+        f"time), all looks at most {_spoken(times[1])}"
+    )
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def tolerance_of(runner: Runner) -> tuple[float, str]:
+    """Take the tolerance as given, or 1.25 seed sd of baselines on seeds that the audit never uses."""
+    if runner.question.tolerance is not None:
+        return runner.question.tolerance, "as given"
+    runner.progress.message(
+        f"no tolerance given: {NOISE_SEEDS} baselines on other seeds tell the seed spread"
+    )
+    runs = runner.carry_out([Request(NOISE, replicate) for replicate in range(NOISE_SEEDS)])
+    ends = [run.outcome.end_metric for run in runs if run.outcome.ended_well]
+    if len(ends) < 2:
+        raise BadInput(
+            "--tolerance", None, "a number: the baselines that were to tell the spread did not end well"
+        )
+    sd = float(np.std(ends, ddof=1))
+    if sd == 0:
+        return 1e-6, "the baseline does not vary over seeds"
+    return float(f"{1.25 * sd:.3g}"), f"1.25 times the seed sd {sd:.3g} of {len(ends)} other baselines"
+
+
+def rate_decays(runner: Runner) -> tuple[bool, str | None]:
+    """Say whether the learning rate decays, and what was seen of it."""
+    asked = runner.question
+    if asked.decays is not None:
+        return asked.decays, None
+    if asked.scaling:
+        # Separate runs of every length are right whether or not the rate decays.
+        return True, None
+    runner.carry_out([Request("baseline", 0)])
+    rates = Told.of(runner.first.folder).rates()
+    if not rates:
+        return False, None
+    if rates[-1] < DECAYED * max(rates):
+        return True, (
+            "the learning rate decays: arms can be compared at equal training loss only by runs of other "
+            "lengths; --scale names the option that sets the length"
+        )
+    return False, None

@@ -1,0 +1,130 @@
+"""An audit of a command, from the question to the verdict: preflight, tolerance, runs as the planner asks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from algobias.answer.answer import Answer, Answered
+from algobias.commands.question import CommandQuestion
+from algobias.commands.runner import Runner
+from algobias.commands.slots import Slots
+from algobias.json_values import JsonObject
+from algobias.judge.design import Design, Request, Run
+from algobias.judge.plan import Look
+from algobias.judge.verdict import Verdict
+from algobias.kept.store import Store
+from algobias.runs.progress import Progress
+from algobias.studies.command.answer import answer_of, archive_of, lever_doubts, loss_doubts
+from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
+from algobias.studies.command.options import CommandOptions
+from algobias.studies.looks import Looks
+from algobias.studies.study import Study
+
+
+@dataclass(frozen=True)
+class CommandAudit(Answered):
+    """A finished audit of a command.
+
+    Attributes:
+        study: Its id in the store.
+        answer: What it answers.
+        verdict: The planner's verdict.
+        design: What was fixed before the first run but one.
+        runs: Every run the verdict rests on.
+        looks: What was seen and decided at each look.
+    """
+
+    study: str
+    answer: Answer
+    verdict: Verdict
+    design: Design
+    runs: tuple[Run, ...]
+    looks: tuple[Look, ...]
+
+
+def run_command(
+    question: CommandQuestion,
+    store: Store,
+    options: CommandOptions | None = None,
+    progress: Progress | None = None,
+    *,
+    command: str = "",
+) -> CommandAudit:
+    """Answer a question about a command, running only what is not yet in the store.
+
+    Args:
+        question: What is asked.
+        store: Where runs and the answer are kept.
+        options: Slots and time: nothing that changes the answer.
+        progress: Who watches.
+        command: How it was asked for, for the report.
+
+    Raises:
+        BadInput: The question cannot be answered, or the preflight found something wrong.
+        KeyboardInterrupt: Interrupted; everything so far is stored.
+        OutOfTime: The time is over; everything so far is stored.
+    """
+    options = options or CommandOptions()
+    study = Study(store, None, progress, command)
+    slots = Slots(
+        options.slots, deadline=None if options.max_time is None else study.started + options.max_time
+    )
+    runner = Runner(question, store, "", slots, study.progress, measured=False, keep=options.keep)
+    asked: JsonObject = question.model_dump(mode="json")
+    asked |= {"task": question.shown_command(), "change": list(question.spelled_change)}
+    study.begin(command_id(runner), asked)
+    runner.study = study.id
+    with study.at_work(question.question(), question.shown_command(), question.looks[0], question.tolerance):
+        found = found_beforehand(runner, options, study.progress)
+        runner = Runner(
+            question,
+            store,
+            study.id,
+            slots,
+            study.progress,
+            measured=found.replay and question.loss_source is None,
+            keep=options.keep,
+        )
+        study.progress.message(expected(runner))
+        tolerance, why = tolerance_of(runner)
+        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
+        decays, seen = rate_decays(runner)
+        if seen is not None:
+            study.progress.message(seen)
+        design = Design(
+            tolerance=tolerance,
+            looks=question.looks,
+            decays=decays,
+            scalable=bool(question.scaling),
+            controls=len(question.control),
+            undoing=tuple(None for _ in question.control),
+        )
+        looks = Looks(design, study)
+        runs: list[Run] = []
+        while isinstance(wanted := looks.plan(runs), list):
+            runs += runner.carry_out(wanted)
+    answer = answer_of(runner, design, wanted, runs, found, why)
+    notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
+    seen_notes = [seen] if seen is not None and not question.scaling and decays else []
+    answer = answer.changed(
+        warnings=(
+            *answer.warnings,
+            *notes,
+            *seen_notes,
+            *lever_doubts(runner, runs),
+            *loss_doubts(runner, runs),
+            *runner.told,
+        )
+    )
+    answer = study.close(answer, archive_of(runner, design, runs, answer, command))
+    return CommandAudit(study.id, answer, wanted, design, tuple(runs), tuple(looks.taken))
+
+
+def command_id(runner: Runner) -> str:
+    """Make the id of an audit: the same question about the same files has the same, and so is resumed."""
+    question = runner.question.model_dump(mode="json", exclude={"preflight", "cwd"})
+    addresses = {arm: runner.place(Request(arm, 0)).address for arm in runner.question.arms}
+    text = json.dumps(["run", question, addresses], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

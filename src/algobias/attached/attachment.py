@@ -19,7 +19,7 @@ from algobias.attached.events import Counters, End, Metric, Refused, Start, Trai
 from algobias.attached.fit.loss import FitLoss
 from algobias.attached.journal import Journal
 from algobias.attached.levers.base import Injected
-from algobias.attached.levers.registry import injected
+from algobias.attached.levers.registry import read
 from algobias.attached.listener import Listener
 from algobias.attached.metrics import taps
 from algobias.attached.orders import FitOrders, Orders
@@ -77,9 +77,11 @@ class Attachment(Listener):
         spellings = (*self.orders.levers, *(("sam:0",) if self.orders.null_control else ()))
         for spelling in spellings:
             try:
-                self.levers += injected(spelling, self)
+                self.levers += read(spelling, [lever.name for lever in self.levers])
             except BadInput as error:
                 self._misspelt.append((spelling, error))
+        for lever in self.levers:
+            lever.begin(self)
         self.listeners += self.levers
         if self.orders.fit is not None or self.orders.replay:
             self.listeners.append(FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay))

@@ -196,7 +196,11 @@ def _alike(plain: _Short, probed: _Short, short: _Shorts) -> Iterator[Finding]:
         return
     if probed.weights == plain.weights:
         yield Finding("repeat", True, "the same seed ends with the same weights")
-        yield Finding("measuring", True, "measuring, and taking every gradient twice, changes no weight")
+        once = probed.told.refusal("sam:0")
+        text = "measuring, and taking every gradient twice, changes no weight"
+        if once is not None:
+            text = f"measuring changes no weight; gradients cannot be taken twice: {once}"
+        yield Finding("measuring", True, text)
         return
     again = short.run("plain again")
     same = again.weights == plain.weights

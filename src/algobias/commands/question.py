@@ -116,6 +116,13 @@ class CommandQuestion(Frozen):
                 and not source.where
             ):
                 raise BadInput("--train-loss", "auto", "auto:NAME, the name under which the script logs it")
+        injected = [text for text in self.control if not text.startswith(BY_OPTIONS)]
+        if self.change or injected:
+            # Imported where it is needed: what can be injected is read with torch.
+            from algobias.attached.levers.registry import read
+
+            for lever in (*self.change, *injected):
+                read(lever)
         for arm in self.arms:
             self.command_of(arm, 2.0 if self.scale else 1.0)
         return self
@@ -171,8 +178,7 @@ class CommandQuestion(Frozen):
                     read_options(text.removeprefix(BY_OPTIONS), "--control"), "--control"
                 )
             else:
-                for lever in text.split("+"):
-                    command = command.injected(lever)
+                command = command.injected(text)
         return command.scaled(length, self.scaling)
 
     @property

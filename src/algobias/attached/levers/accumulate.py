@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    pass
 
 WITH_CLIP = "accumulation with the script's clip"
 WITH_SCHEDULE = "accumulation with a learning rate that changes at every step"
@@ -28,8 +28,8 @@ class Accumulate(Injected):
     positional: ClassVar[str] = "count"
     known: ClassVar[tuple[str, ...]] = ("count",)
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.passes = options.whole("count", least=1)
         self._sums: dict[int, Tensor] = {}
         self._seen: dict[int, int] = {}

@@ -72,9 +72,9 @@ class Injected(Listener):
     Args:
         spelling: As on the command line.
         options: What was spelled.
-        run: The run it is injected into.
 
     Attributes:
+        run: The run it is injected into, from :meth:`begin` on.
         count: How often it acted.
         off: Whether it was refused, and does nothing any more.
     """
@@ -82,11 +82,16 @@ class Injected(Listener):
     name: ClassVar[str]
     positional: ClassVar[str]
     known: ClassVar[tuple[str, ...]]
+    run: Attachment
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        self.spelling, self.run = spelling, run
+    def __init__(self, spelling: str, options: Options) -> None:
+        self.spelling = spelling
         self.count = 0
         self.off = False
+
+    def begin(self, run: Attachment) -> None:
+        """Take its place in a run."""
+        self.run = run
 
     def acted(self) -> None:
         """Count that it acted; the first time is told at once."""

@@ -10,7 +10,7 @@ from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    pass
 
 CLIPS = "the script clips by itself: change its own bound"
 
@@ -25,8 +25,8 @@ class Clip(Injected):
     positional: ClassVar[str] = "bound"
     known: ClassVar[tuple[str, ...]] = ("bound",)
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.bound = options.number("bound")
         if self.bound <= 0:
             raise BadInput("clip", self.bound, "a bound above 0")

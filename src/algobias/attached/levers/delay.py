@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    pass
 
 
 class Delay(Injected):
@@ -26,8 +26,8 @@ class Delay(Injected):
     positional: ClassVar[str] = "tau"
     known: ClassVar[tuple[str, ...]] = ("tau",)
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.tau = options.whole("tau", least=0)
         self._past: deque[list[tuple[Tensor, Tensor]]] = deque(maxlen=self.tau)
         self._now: list[tuple[Tensor, Tensor]] | None = None

@@ -14,7 +14,7 @@ from algobias.attached.levers.base import Injected, Options
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    pass
 
 Buffer = tuple[int, str]
 """The number of a module and the name of its buffer."""
@@ -32,8 +32,8 @@ class WeightAverage(Injected):
     positional: ClassVar[str] = "decay"
     known: ClassVar[tuple[str, ...]] = ("decay",)
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.decay = options.number("decay")
         if not 0 <= self.decay < 1:
             raise BadInput("ema", self.decay, "a decay from 0 to below 1")

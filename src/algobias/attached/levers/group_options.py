@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from algobias.attached.levers.base import Injected, Options, amount
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    pass
 
 
 class GroupOption(Injected):
@@ -21,8 +21,8 @@ class GroupOption(Injected):
 
     key: ClassVar[str]
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self._kept: dict[int, tuple[dict[str, Any], Any]] = {}
 
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
@@ -68,8 +68,8 @@ class Rate(GroupOption):
     known: ClassVar[tuple[str, ...]] = ("rate",)
     key: ClassVar[str] = "lr"
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.amount, self.multiple = amount(options, "rate")
         self._first: float | None = None
 
@@ -96,8 +96,8 @@ class WeightDecay(GroupOption):
     known: ClassVar[tuple[str, ...]] = ("decay",)
     key: ClassVar[str] = "weight_decay"
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.amount, self.multiple = amount(options, "decay")
 
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
@@ -116,8 +116,8 @@ class Warmup(GroupOption):
     known: ClassVar[tuple[str, ...]] = ("updates",)
     key: ClassVar[str] = "lr"
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.updates = options.whole("updates", least=0)
 
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
 from algobias.attached.levers.accumulate import Accumulate
 from algobias.attached.levers.base import Injected, Options
@@ -13,9 +13,6 @@ from algobias.attached.levers.ema import WeightAverage
 from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
 from algobias.attached.levers.sam import SharpnessAware
 from algobias.errors import BadInput, unknown_name
-
-if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
 
 LEVERS: dict[str, type[Injected]] = {
     lever.name: lever
@@ -29,26 +26,25 @@ _PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
 """The sign between levers, not that of an exponent."""
 
 
-def injected(spelling: str, run: Attachment) -> list[Injected]:
+def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
     """Read a lever, or several joined by ``+``.
 
     Args:
         spelling: ``sam:0.05``, ``lr:x2+warmup:40``.
-        run: The run they are injected into.
+        beside: Names of levers that are injected besides.
 
     Raises:
         BadInput: A lever that cannot be injected, an unknown option, a value out of range.
     """
     parts = _PLUS.split(spelling)
-    names = {part.partition(":")[0] for part in parts}
-    names |= {lever.name for lever in run.levers}
+    names = {part.partition(":")[0] for part in parts}.union(beside)
     for first, other in APART:
         if {first, other} <= names:
             raise BadInput("lever", spelling, f"one of {first} and {other}: they act on each other's passes")
-    return [_single(part, run) for part in parts]
+    return [_single(part) for part in parts]
 
 
-def _single(spelling: str, run: Attachment) -> Injected:
+def _single(spelling: str) -> Injected:
     name, _, text = spelling.partition(":")
     if name not in LEVERS:
         raise unknown_name("lever", name, LEVERS)
@@ -63,4 +59,4 @@ def _single(spelling: str, run: Attachment) -> Injected:
         if key in texts:
             raise BadInput(f"{name}.{key}", value, "each option once")
         texts[key] = value
-    return kind(spelling, Options(name, texts), run)
+    return kind(spelling, Options(name, texts))

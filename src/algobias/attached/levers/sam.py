@@ -34,8 +34,8 @@ class SharpnessAware(Injected):
     positional: ClassVar[str] = "rho"
     known: ClassVar[tuple[str, ...]] = ("rho", "every")
 
-    def __init__(self, spelling: str, options: Options, run: Attachment) -> None:
-        super().__init__(spelling, options, run)
+    def __init__(self, spelling: str, options: Options) -> None:
+        super().__init__(spelling, options)
         self.rho = options.number("rho")
         if self.rho < 0:
             raise BadInput("sam", self.rho, "a length of at least 0")
@@ -44,6 +44,10 @@ class SharpnessAware(Injected):
         self._owner: weakref.ref[Optimizer] | None = None
         self._unowned = False
         self._steps = 0
+
+    def begin(self, run: Attachment) -> None:
+        """Take its place in a run, and among those that are handed its passes."""
+        super().begin(run)
         run.backwards.takers.append(self)
 
     def wants(self) -> bool:

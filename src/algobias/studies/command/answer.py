@@ -95,7 +95,7 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Warn of injected levers that did not act in some run."""
     doubts = []
     for name in dict.fromkeys(run.arm for run in runs):
-        for lever in runner.question.command_of(name).levers:
+        for lever in parts_of(runner.question.command_of(name).levers):
             idle = [
                 run.outcome.seed
                 for run in runs
@@ -104,6 +104,13 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
             if idle:
                 doubts.append(f"{lever} did not act in {name}, seeds {', '.join(map(str, idle[:5]))}")
     return doubts
+
+
+def parts_of(levers: Sequence[str]) -> list[str]:
+    """Spell each of the levers that are joined by ``+``, as events name them."""
+    from algobias.attached.levers.registry import read
+
+    return [part.spelling for lever in levers for part in read(lever)]
 
 
 def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
@@ -120,7 +127,7 @@ def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
             elif error is not None:
                 doubts[
                     f"the batches of {run.arm} are of another structure than the baseline's: its loss is "
-                    f"known on other examples only (standard error {error:.2g}), and arms are not compared by it"
+                    f"known on other examples alone (standard error {error:.2g}): arms are not compared by it"
                 ] = None
             else:
                 doubts[

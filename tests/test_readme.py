@@ -16,6 +16,8 @@ from algobias.cli import main
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SHORT = ["--base", "budget:updates=30", "--tolerance", "0.4", "--looks", "3", "--workers", "0", "--quiet"]
 SHORT += ["--probes", "weight_norm"]
+PAGE = (Path(__file__).parents[1] / "docs" / "own-script.md").read_text(encoding="utf-8")
+(SCRIPT,) = re.findall(r"```python\n# train\.py\n(.*?)```", PAGE, flags=re.S)
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.S)
 LINES = [
     line.split("  #")[0].strip()
@@ -48,6 +50,11 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capfd):
         if ">" in words:
             target = words[words.index(">") + 1]
             words = words[: words.index(">")]
+        if words[1] == "run" and "--plan" not in words:
+            (tmp_path / "train.py").write_text(SCRIPT)
+            at = words.index("--")
+            short = ["--looks", "2", "--tolerance", "5", "--preflight", "3", "--quiet", "--", sys.executable]
+            words = [*words[:at], *short, *words[at + 2 :], "--max_iters=40"]
         if words[1] == "audit":
             words += SHORT
         if words[1] == "control":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 import algobias.attached
 from algobias.attached.events import Applied, End, Events, Refused, read
 from algobias.attached.orders import VARIABLE, FitOrders, Orders
+from attached.zygote import Zygote
 
 SITE = Path(algobias.attached.__file__).parent / "site"
 
@@ -90,6 +92,7 @@ def run(
     attach: bool = True,
     fit: FitOrders | None = None,
     environment: dict[str, str] | None = None,
+    fresh: bool = False,
     **orders: Any,
 ) -> Ran:
     """Run a script, attached or plainly.
@@ -101,6 +104,7 @@ def run(
         attach: Whether anything sits inside of it.
         fit: Orders for the fit set.
         environment: More variables.
+        fresh: In a process started anew, which loads torch by itself; else in a copy of one that has.
         orders: Fields of the orders.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,6 +118,8 @@ def run(
         variables[VARIABLE] = str(folder / "orders.json")
         before = variables.get("PYTHONPATH")
         variables["PYTHONPATH"] = str(SITE) if before is None else f"{SITE}{os.pathsep}{before}"
+    if not fresh:
+        return Ran(*_zygote().run(folder, ["script.py", *args], variables), read(events))
     done = subprocess.run(
         [sys.executable, "script.py", *args],
         cwd=folder,
@@ -124,3 +130,8 @@ def run(
         check=False,
     )
     return Ran(done.returncode, done.stdout, done.stderr, read(events))
+
+
+@functools.cache
+def _zygote() -> Zygote:
+    return Zygote()

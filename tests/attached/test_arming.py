@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 from pathlib import Path
 
 import pytest
 
 from algobias.attached.events import Counters, Start
-from attached.scripts import CLASSIFIER, HEAD, run
+from attached import scripts
+from attached.scripts import CLASSIFIER, HEAD
+
+run = functools.partial(scripts.run, fresh=True)
 
 
 def test_the_run_is_the_plain_run(tmp_path: Path) -> None:

@@ -25,11 +25,12 @@ data = torch.Generator().manual_seed(0)
 x = torch.randn(2140, 6, generator=data)
 y = (x.sum(1) > 0).long()
 net = torch.nn.Linear(6, 2)
+with torch.no_grad(): [w.mul_(0.1) for w in net.parameters()]
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for k in range(o.iters):
     i = torch.randint(140, (o.batch,))
     opt.zero_grad(); F.cross_entropy(net(x[i]), y[i]).backward(); opt.step()
-    if (k + 1) % max(1, o.iters // 4) == 0:
+    if (k + 1) % 3 == 0:
         net.eval()
         with torch.no_grad(): right = (net(x[140:]).argmax(1) == y[140:]).float().mean()
         net.train()
@@ -42,13 +43,12 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandAudit, Path]
     folder = tmp_path_factory.mktemp("replayed")
     (folder / "train.py").write_text(SCRIPT)
     question = CommandQuestion(
-        command=(sys.executable, "train.py", "--iters=96"),
+        command=(sys.executable, "train.py", "--iters=48"),
         args=("--iters=6",),
         control=("sam:0.05",),
-        scale="--iters",
         metric=r"stdout:accuracy (\S+)",
-        tolerance=8.0,
-        looks=(4,),
+        tolerance=2.0,
+        looks=(3,),
         preflight=0,
         fit=140,
         cwd=str(folder),
@@ -62,7 +62,6 @@ def test_a_planted_under_training_ends_as_optimization(audit: tuple[CommandAudit
     assert answer.verdict == "optimization", answer.reason
     assert answer.fit.matched
     assert answer.evidence == "with controls"
-    assert {run.length for run in audit[0].runs} > {1.0}
 
 
 def test_every_run_is_measured_on_the_fit_set_of_the_first(audit: tuple[CommandAudit, Path]) -> None:
@@ -83,4 +82,4 @@ def test_an_injected_control_acts_in_its_arms_alone(audit: tuple[CommandAudit, P
         Told.of(folder).times_applied("sam:0.05") for folder in (audit[1] / "store").glob("runs/*/*/*/run")
     ]
     assert any(count == 0 for count in counts)
-    assert any(count >= 8 for count in counts)
+    assert any(count >= 6 for count in counts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
+from algobias.answer.next_command import after_command
 from algobias.answer.single import SingleRuns
 from algobias.user_file import in_words
 
@@ -64,6 +65,9 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
     verdict = str(answer.verdict)
     if record.answer.doubts:
         return (_ask_another(record),)
+    of_command = after_command(answer)
+    if of_command is not None:
+        return (Step(of_command),)
     if answer.aa:
         return _after_null(record, verdict)
     if verdict in ("bias", "mixed", "data", "broken", "optimization"):

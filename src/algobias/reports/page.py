@@ -18,6 +18,7 @@ from algobias.reports import (
     verdicts,
     words,
 )
+from algobias.reports.evidence import evidence_lines
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.theme import paint
 from algobias.reports.record import StudyRecord
@@ -65,7 +66,7 @@ def content(points: Points) -> dict[str, object]:
         "moved_notes": [numerals.sentence(note) for note in readings.notes],
         "readings": tables.readings_table(record),
         "differences": record.differences,
-        "logs": [numerals.sentence(line) for line in logs.read_lines(record)],
+        "logs": [numerals.sentence(line) for line in logs.read_lines(record) + evidence_lines(record)],
         "decisions": tables.decision_table(record),
         "command": record.command,
         "environment": record.environment,

@@ -14,6 +14,7 @@ from rich.text import Text
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
 from algobias.reports import controls, glance, page, searched, tables
 from algobias.reports.console.live import LiveView
+from algobias.reports.evidence import evidence_lines
 from algobias.reports.logs import read_lines
 from algobias.reports.numerals import COST_WORDS, amount, ratio, sentence, shortened, times
 from algobias.reports.record import StudyRecord, clean
@@ -82,7 +83,7 @@ class _VerdictPanel:
         costs = _costs(record, narrow)
         if costs is not None:
             parts += ["", costs]
-        for line in read_lines(record):
+        for line in read_lines(record) + evidence_lines(record)[:1]:
             parts.append(Text(sentence(line), style="dim", overflow="fold"))
         for warning in warnings(record):
             parts.append(Text(f"Warning: {sentence(warning)}", style="yellow", overflow="fold"))

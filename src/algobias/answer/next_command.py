@@ -1,0 +1,38 @@
+"""What to do after an audit of a command: in words, since only its author knows its options."""
+
+from __future__ import annotations
+
+from algobias.answer.answer import Answer
+
+NO_LOSS = "metric only", "with counters"
+"""Levels of evidence below a training loss."""
+
+
+def after_command(answer: Answer) -> str | None:
+    """Say what to do after an audit of a command; None: what is said after any audit fits.
+
+    Args:
+        answer: What it answers.
+    """
+    verdict = answer.verdict
+    helped = [control.lever for control in answer.controls if control.verdict == "recovered"]
+    if answer.evidence is None or helped:
+        return None
+    if answer.aa:
+        if verdict == "no_gap":
+            return (
+                "as it must be, nothing is found where nothing changed; run it with a change (--args)"
+            )
+        return None
+    if verdict == "not_applied":
+        return "check that the script reads what was changed (--args, --env), and run it again"
+    if verdict == "undecided" and answer.evidence in NO_LOSS and answer.would_decide is None:
+        return (
+            "a training loss would tell fit from bias: see the warnings for why none was measured inside, or "
+            "have the script tell it (--train-loss)"
+        )
+    if verdict == "optimization":
+        return "train the variant longer: run it again with the longer schedule in --args"
+    if verdict in ("bias", "mixed", "data", "broken"):
+        return "run it again with controls, like --control sam:0.05 or --control 'args: --warmup=100'"
+    return None

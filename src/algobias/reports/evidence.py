@@ -1,0 +1,30 @@
+"""What an audit of a command rests on, in lines."""
+
+from __future__ import annotations
+
+from algobias.reports.record import StudyRecord
+
+LEVELS = {
+    "metric only": "the test metric alone is known of the runs: fit and bias cannot be told apart",
+    "with counters": "test metric, updates and learning rates are known of the runs, but no training loss: "
+    "fit and bias cannot be told apart",
+    "with replay": "the training loss of every run is measured inside, on the same examples",
+    "with controls": "the training loss of every run is measured inside, on the same examples, and levers "
+    "are injected",
+}
+"""What each level of evidence means."""
+
+_MARKS = {True: "ok", False: "not as it must be", None: "not known"}
+
+
+def evidence_lines(record: StudyRecord) -> list[str]:
+    """Say on what level the answer rests, and what the preflight found out; nothing of other studies."""
+    answer = record.answer
+    if answer.evidence is None:
+        return []
+    level = LEVELS.get(answer.evidence)
+    lines = [f"evidence: {answer.evidence}" + ("" if level is None else f": {level}")]
+    return lines + [
+        f"preflight, {finding.check} ({_MARKS[finding.passed]}): {finding.text}"
+        for finding in answer.preflight
+    ]

@@ -1,0 +1,55 @@
+"""What the report and the next step say of an audit of a command."""
+
+from __future__ import annotations
+
+import pytest
+
+from algobias.answer.next_step import next_text
+from algobias.reports.evidence import LEVELS, evidence_lines
+from algobias.reports.html import render
+from algobias.reports.record import StudyRecord
+
+
+def record(verdict: str, evidence: str | None, **more: object) -> StudyRecord:
+    found = [{"check": "seeds", "passed": False, "text": "two seeds end alike"}]
+    result = {
+        "schema": 1,
+        "verdict": verdict,
+        "reason": "so",
+        "evidence": evidence,
+        "preflight": found,
+        **more,
+    }
+    return StudyRecord(result={**result, "task": "python train.py", "change": ["args: --lr=1"]})
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_level_of_evidence_and_the_preflight_stand_on_the_page(level: str) -> None:
+    shown = record("undecided", level)
+    lines = evidence_lines(shown)
+    assert lines[0] == f"evidence: {level}: {LEVELS[level]}"
+    assert lines[1] == "preflight, seeds (not as it must be): two seeds end alike"
+    page = render(shown)
+    assert "Evidence: " + level in page
+    assert "two seeds end alike" in page
+
+
+def test_other_studies_have_no_such_lines() -> None:
+    assert evidence_lines(StudyRecord(result={"schema": 1, "verdict": "no_gap"})) == []
+
+
+@pytest.mark.parametrize(
+    ("verdict", "evidence", "part"),
+    [
+        ("bias", "with replay", "--control sam:0.05"),
+        ("optimization", "with replay", "--args"),
+        ("not_applied", "with counters", "the script reads"),
+        ("undecided", "metric only", "--train-loss"),
+        ("no_gap", "with replay", "keep the change"),
+    ],
+)
+def test_the_next_step_names_options_of_run(verdict: str, evidence: str, part: str) -> None:
+    told = next_text(record(verdict, evidence))
+    assert part in told
+    assert "algobias control" not in told
+    assert "algobias levers args" not in told

@@ -226,3 +226,58 @@ def test_writes_outside_of_the_folder_of_the_run_are_found(tmp_path: Path) -> No
     asked = question(command=words, args=("--bias=5",), preflight=5, cwd=str(tmp_path / "here"))
     with Store(tmp_path / "store") as store, pytest.raises(BadInput, match=r"results/log\.json"):
         run_command(asked, store)
+
+
+def test_a_script_that_is_edited_while_its_study_runs_is_refused(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    original = TOY.read_text()
+    script.write_text(original)
+    # The variant edits the script: as an editor would, in the middle of the study.
+    edit = f"import pathlib\nif options.bias:\n    pathlib.Path({str(script)!r}).write_text('print(1)')\n"
+    script.write_text(original + edit)
+    words = (sys.executable, str(script), "--seed={seed}")
+    with Store(tmp_path / "store") as store:
+        asked = question(command=words, args=("--bias=5",))
+        with pytest.raises(BadInput, match=r"mine\.py.*stays as it is while the study runs"):
+            run_command(asked, store, CommandOptions(slots=1))
+        script.write_text(original)
+        audit = run_command(asked, store, CommandOptions(slots=4))
+        assert audit.answer.gap.mean == pytest.approx(5.0, abs=1e-9)
+
+
+def test_two_at_once_carry_out_each_run_once(tmp_path: Path) -> None:
+    count = tmp_path / "count"
+    script = tmp_path / "mine.py"
+    script.write_text(TOY.read_text() + f"\nopen({str(count)!r}, 'a').write('x')\n")
+    words = [
+        word if word != str(TOY) else str(script) for word in command(tmp_path / "store", "--preflight", "0")
+    ]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    answers = [json.loads(process.communicate(timeout=200)[0]) for process in both]
+    assert answers[0]["gap"] == answers[1]["gap"]
+    assert len(count.read_text()) == sum(len(arm["seeds"]) for arm in answers[0]["arms"])
+
+
+def test_a_file_that_every_run_writes_in_one_place_is_read_one_run_at_a_time(tmp_path: Path) -> None:
+    words = (sys.executable, str(TOY), "--seed={seed}", "--out=results")
+    with Store(tmp_path / "store") as store:
+        asked = question(
+            command=words,
+            args=("--bias=5",),
+            metric="json:results/log.json:accuracy",
+            train_loss="json:results/log.json:train_loss",
+            cwd=str(tmp_path),
+        )
+        audit = run_command(asked, store, CommandOptions(slots=4))
+    assert audit.answer.gap.per_seed == pytest.approx([5.0] * audit.answer.gap.n)
+
+
+def test_the_next_step_is_a_command_that_can_be_typed(tmp_path: Path) -> None:
+    """Options go before what is somebody else's command."""
+    from algobias.answer.next_step import next_text
+    from algobias.reports.record import StudyRecord
+
+    asked = "algobias run --looks 3 --args=--b=2 -- python train.py --looks 7"
+    answer = {"schema": 1, "study": "0" * 12, "verdict": "undecided", "would_decide": 9, "looks": [3]}
+    told = next_text(StudyRecord(result={**answer, "evidence": "with replay"}, command=asked))
+    assert "algobias run --args=--b=2 --looks 3,9 -- python train.py --looks 7" in told

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import pytest
 
-from algobias.commands.curves import Point, Timeline, located, outcome_of
+from algobias.commands.curves import Check, Point, checks, located, outcome_of
 from algobias.commands.job import Result
 from algobias.commands.sources import Source, Value
 from algobias.errors import BadInput
@@ -74,26 +75,52 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         read("csv:none.csv:acc", tmp_path)
 
 
-def test_output_without_updates_is_placed_by_the_time_it_came() -> None:
-    timeline = Timeline((1.0, 2.0, 3.0), (10, 20, 30))
-    marks = [(5, 1.5), (50, 2.5), (60, 0.5)]
-    values = [Value(1.0, None, 4), Value(2.0, None, 40), Value(3.0, 7, 41), Value(4.0, None, 55)]
-    assert [point.update for point in located(values, timeline, marks)] == [10, 20, 7, 4]
-    assert [point.update for point in located(values[:2], Timeline(), None)] == [1, 2]
+def test_numbers_of_an_output_have_the_time_at_which_they_came() -> None:
+    marks = [(5, 1.5), (50, 2.5)]
+    values = [Value(1.0, None, 4), Value(2.0, 7, 40), Value(3.0, None, 99)]
+    assert located(values, marks) == [Point(None, 1.0, 1.5), Point(7, 2.0, 2.5), Point(None, 3.0, 2.5)]
+    assert all(math.isnan(point.time) for point in located(values, None))
 
 
-def test_checks_are_updates_with_both_numbers() -> None:
-    metrics = [Point(5, 1.0), Point(10, 2.0), Point(10, 3.0), Point(20, 4.0)]
+def test_equal_updates_belong_together() -> None:
+    metrics = [Point(5, 1.0), Point(10, 2.0), Point(20, 4.0)]
     losses = [Point(5, 0.5), Point(7, 0.4), Point(20, 0.2)]
-    out = outcome_of(3, WELL, metrics, losses, sign=-1, trivial=9.0, updates=22)
+    assert checks(metrics, losses) == [Check(5, 1.0, 0.5), Check(20, 4.0, 0.2)]
+    alone = checks([Point(None, 3.0), Point(8, 4.0)], None)
+    assert alone is not None
+    assert [(check.update, check.metric) for check in alone] == [(1, 3.0), (8, 4.0)]
+
+
+def test_epochs_are_not_taken_for_updates() -> None:
+    """What the script counts is not what was counted: they are joined by time, never by numbers alone."""
+    epochs = [Point(1, 80.0, 2.0), Point(20, 90.0, 9.0)]
+    losses = [Point(20, 0.5, 1.0), Point(400, 0.1, 8.0)]
+    assert checks(epochs, losses) == [Check(20, 80.0, 0.5), Check(400, 90.0, 0.1)]
+    untimed = [Point(1, 80.0), Point(20, 90.0), Point(21, 90.0)]
+    assert checks(untimed, losses) is None
+
+
+def test_a_loss_belongs_to_the_first_metric_after_it_and_the_last_to_the_last() -> None:
+    losses = [Point(10, 0.5, 1.0), Point(20, 0.4, 3.0), Point(30, 0.3, 9.0)]
+    metrics = [Point(None, 0.0, 0.5), Point(None, 1.0, 1.2), Point(None, 1.5, 1.3), Point(None, 2.0, 4.0)]
+    assert checks(metrics, losses) == [Check(10, 1.0, 0.5), Check(20, 2.0, 0.4), Check(30, 2.0, 0.3)]
+
+
+def test_without_times_one_metric_belongs_to_the_end_and_as_many_go_in_order() -> None:
+    losses = [Point(10, 0.5), Point(20, 0.4)]
+    assert checks([Point(None, 7.0)], losses) == [Check(20, 7.0, 0.4)]
+    assert checks([Point(None, 7.0), Point(None, 8.0)], losses) == [Check(10, 7.0, 0.5), Check(20, 8.0, 0.4)]
+    assert checks([Point(None, 7.0)] * 3, losses) is None
+
+
+def test_an_outcome_of_checks() -> None:
+    told = [Check(20, 4.0, 0.2), Check(5, 1.0, 0.5), Check(20, 4.5, 0.2)]
+    out = outcome_of(3, WELL, told, loss_known=True, sign=-1, trivial=9.0)
     assert out.curve.update.tolist() == [5, 20]
-    assert out.curve.test_metric.tolist() == [-1.0, -4.0]
+    assert out.curve.test_metric.tolist() == [-1.0, -4.5]
     assert out.curve.train_loss.tolist() == [0.5, 0.2]
-    assert (out.end_metric, out.diverged, out.cost.updates, out.trivial_metric) == (-4.0, False, 22.0, -9.0)
-    alone = outcome_of(3, WELL, metrics, None)
-    assert alone.curve.update.tolist() == [5, 10, 20]
-    assert not alone.loss_known
-    assert alone.end_metric == 4.0
+    assert (out.end_metric, out.diverged, out.trivial_metric) == (-4.5, False, -9.0)
+    assert out.cost.after(20.0).seconds == WELL.seconds
 
 
 @pytest.mark.parametrize(
@@ -101,16 +128,50 @@ def test_checks_are_updates_with_both_numbers() -> None:
 )
 @pytest.mark.parametrize("known", [True, False])
 def test_a_run_that_fails_is_an_outcome_and_scores_nothing(result: Result, known: bool) -> None:
-    points = [Point(5, 80.0), Point(10, 90.0)]
-    out = outcome_of(0, result, points, points if known else None, trivial=10.0)
-    assert out.diverged
-    assert out.end_metric == 10.0
-    nothing = outcome_of(0, result, [], [] if known else None, trivial=10.0)
-    assert nothing.diverged
-    assert nothing.end_metric == 10.0
+    for told in ([Check(5, 80.0, 0.5), Check(10, 90.0, 0.4)], []):
+        out = outcome_of(0, result, told, loss_known=known, trivial=10.0)
+        assert out.diverged
+        assert out.end_metric == 10.0
 
 
 def test_a_metric_that_ends_as_nan_diverged() -> None:
-    out = outcome_of(0, WELL, [Point(5, 80.0), Point(10, math.nan)], None, trivial=10.0)
+    told = [Check(5, 80.0, math.nan), Check(10, math.nan, math.nan)]
+    out = outcome_of(0, WELL, told, loss_known=False, trivial=10.0)
     assert out.diverged
     assert out.end_metric == 10.0
+
+
+def test_an_output_is_read_to_its_end_however_long(tmp_path: Path) -> None:
+    line = "x" * 1000 + "\n"
+    (tmp_path / "stdout.txt").write_text(line * 70_000 + "val 3.5\n")
+    source = Source.parse(r"stdout:val (\S+)", "--metric")
+    (value,) = source.values(tmp_path / "stdout.txt", tmp_path, tmp_path / "out", "--metric")
+    assert value == Value(3.5, None, 70_000 * 1001 + 8)
+
+
+def test_updates_that_are_no_numbers_are_none(tmp_path: Path) -> None:
+    named = r"stdout:update (?P<update>\S+) acc (?P<value>\S+)"
+    assert read(named, tmp_path, "update nan acc 1\nupdate inf acc 2\nupdate 3 acc 4\n") == [
+        (1.0, None),
+        (2.0, None),
+        (4.0, 3),
+    ]
+    (tmp_path / "log.csv").write_text("step,acc\nnan,1\n4,2\n")
+    assert read("csv:log.csv:acc", tmp_path) == [(1.0, None), (2.0, 4)]
+    (tmp_path / "m.jsonl").write_text('{"step": Infinity, "acc": 1}\n')
+    assert read("jsonl:m.jsonl:acc", tmp_path) == [(1.0, None)]
+    (tmp_path / "wide.csv").write_text("acc\n" + "9" * 200_000 + "\n")
+    with pytest.raises(BadInput, match="a table of comma-separated values"):
+        read("csv:wide.csv:acc", tmp_path)
+
+
+def test_a_file_older_than_the_run_is_another_runs(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text('{"acc": 1}')
+    os.utime(tmp_path / "m.json", (1, 1))
+    (tmp_path / "job.json").write_text("{}")
+    with pytest.raises(BadInput, match="older than the run"):
+        read("json:m.json:acc", tmp_path)
+    os.utime(tmp_path / "m.json")
+    assert read("json:m.json:acc", tmp_path) == [(1.0, None)]
+    assert Source.parse("json:m.json:acc", "--metric").shared
+    assert not Source.parse("json:{out}/m.json:acc", "--metric").shared

@@ -84,6 +84,18 @@ def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     assert gone(first_number(tmp_path / "run" / OUTPUT))
 
 
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are found in /proc")
+def test_what_leaves_the_group_of_the_run_ends_with_it_too(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {SLEEPER!r}], start_new_session=True)\n"
+        "import time; time.sleep(1)"
+    )
+    result = carry_out(job(tmp_path, code).write())
+    assert result.well
+    assert waited(lambda: gone(first_number(tmp_path / "run" / OUTPUT)))
+
+
 def test_variables_and_what_sits_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/theirs")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -20,9 +20,7 @@ def after_command(answer: Answer) -> str | None:
         return None
     if answer.aa:
         if verdict == "no_gap":
-            return (
-                "as it must be, nothing is found where nothing changed; run it with a change (--args)"
-            )
+            return "as it must be, nothing is found where nothing changed; run it with a change (--args)"
         return None
     if verdict == "not_applied":
         return "check that the script reads what was changed (--args, --env), and run it again"

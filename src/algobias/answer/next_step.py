@@ -248,9 +248,12 @@ def _again(record: Commanded, *option: str, instead: bool = False) -> str:
     asked = _words(record.command)
     if not asked or record.command.startswith("algobias."):
         return ""
+    # What follows -- is somebody's own command.
+    end = asked.index("--") if "--" in asked else len(asked)
+    ours = [word for word in asked[:end] if word not in SWITCHES]
     if option and instead:
-        asked = _without(asked, option[0])
-    return shlex.join([*(word for word in asked if word not in SWITCHES), *option])
+        ours = _without(ours, option[0])
+    return shlex.join([*ours, *option, *asked[end:]])
 
 
 def _with(record: Commanded, *command: str) -> str:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,33 +17,17 @@ from algobias.runs.outcome import MOST_METRIC, Curve, Outcome
 
 
 class Point(NamedTuple):
-    """A number at an update.
+    """A number that a run told.
 
     Attributes:
-        update: Updates made.
+        update: Updates made by then, as the run says; None: it does not say.
         value: The number.
+        time: When it came, on the clock of the machine that only goes forward; NaN: nobody noted.
     """
 
-    update: int
+    update: int | None
     value: float
-
-
-@dataclass(frozen=True)
-class Timeline:
-    """How many updates had been made at which time.
-
-    Attributes:
-        times: On the clock of the machine that only goes forward, increasing.
-        updates: Updates made by then.
-    """
-
-    times: tuple[float, ...] = ()
-    updates: tuple[int, ...] = ()
-
-    def at(self, time: float) -> int | None:
-        """Say how many updates had been made at a time; None where nobody noted."""
-        place = bisect.bisect_right(self.times, time)
-        return self.updates[place - 1] if place else None
+    time: float = math.nan
 
 
 def arrivals(folder: Path) -> list[tuple[int, float]]:
@@ -61,80 +44,132 @@ def arrivals(folder: Path) -> list[tuple[int, float]]:
     return pairs
 
 
-def located(
-    values: Sequence[Value], timeline: Timeline, marks: Sequence[tuple[int, float]] | None
-) -> list[Point]:
-    """Say after how many updates each number was told.
-
-    What the source says counts; else, of standard output, what had been noted when the number came; else
-    numbers are counted from 1.
+def located(values: Sequence[Value], marks: Sequence[tuple[int, float]] | None) -> list[Point]:
+    """Say when each number of a source came.
 
     Args:
         values: Numbers in order.
-        timeline: When updates were made.
         marks: When bytes of the output came; None: the numbers are no output.
     """
-    points = []
     sizes = [size for size, _ in marks or ()]
-    for count, value in enumerate(values, start=1):
-        update = value.update
-        if update is None and marks:
-            place = min(bisect.bisect_left(sizes, value.place), len(sizes) - 1)
-            update = timeline.at(marks[place][1])
-        points.append(Point(count if update is None else update, value.number))
+    points = []
+    for value in values:
+        time = math.nan
+        if marks:
+            time = marks[min(bisect.bisect_left(sizes, value.place), len(sizes) - 1)][1]
+        points.append(Point(value.update, value.number, time))
     return points
+
+
+class Check(NamedTuple):
+    """Test metric and training loss at an update; NaN where not known."""
+
+    update: int
+    metric: float
+    loss: float
+
+
+NEAR = 0.9
+"""What a script calls its updates is believed where the last one is this near to those that were counted."""
+
+
+def checks(metrics: Sequence[Point], losses: Sequence[Point] | None) -> list[Check] | None:
+    """Join metrics and losses to checks; None where nobody can say which belong together.
+
+    Where both say their updates, and speak of the same ones, equal updates belong together. Else a loss,
+    which is measured where an evaluation begins, belongs to the first metric that comes before the next loss;
+    the last loss, which may be measured when training is over, to the last metric. Without times, one
+    metric belongs to the last loss, and as many as there are losses go in order.
+
+    Args:
+        metrics: Test metrics, in order.
+        losses: Training losses, in order; None: there are none.
+    """
+    if losses is None:
+        return [
+            Check(count if point.update is None else point.update, point.value, math.nan)
+            for count, point in enumerate(metrics, start=1)
+        ]
+    placed = [point for point in losses if point.update is not None]
+    if not metrics or len(placed) < len(losses) or not placed:
+        return None
+    last = placed[-1].update or 0
+    told = [point.update for point in metrics if point.update is not None]
+    if len(told) == len(metrics) and NEAR * last <= max(told) <= last / NEAR:
+        fitted = {point.update: point.value for point in placed}
+        return [
+            Check(point.update, point.value, fitted[point.update])
+            for point in metrics
+            if point.update is not None and point.update in fitted
+        ] or None
+    if all(math.isfinite(point.time) for point in (*metrics, *placed)):
+        return _by_time(metrics, placed)
+    if len(metrics) == 1:
+        return [Check(last, metrics[0].value, placed[-1].value)]
+    if len(metrics) == len(placed):
+        return [
+            Check(loss.update or 0, metric.value, loss.value)
+            for metric, loss in zip(metrics, placed, strict=True)
+        ]
+    return None
+
+
+def _by_time(metrics: Sequence[Point], losses: Sequence[Point]) -> list[Check]:
+    joined = []
+    for loss, following in zip(losses, [*losses[1:], None], strict=True):
+        end = math.inf if following is None else following.time
+        inside = [metric for metric in metrics if loss.time <= metric.time < end]
+        before = [metric for metric in metrics if metric.time < loss.time]
+        if inside:
+            # The last loss belongs to how the run ended.
+            joined.append(Check(loss.update or 0, inside[-1 if following is None else 0].value, loss.value))
+        elif following is None and before:
+            joined.append(Check(loss.update or 0, before[-1].value, loss.value))
+    return joined
 
 
 def outcome_of(
     seed: int,
     result: Result,
-    metrics: Sequence[Point],
-    losses: Sequence[Point] | None,
+    told: Sequence[Check],
     *,
+    loss_known: bool,
     sign: int = 1,
     trivial: float = math.nan,
-    updates: int = 0,
-    costs: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """Join what a run told to its outcome.
+    """Make the outcome of a run from its checks.
 
-    A check is an update with a metric and, where losses are known, a loss. A run that did not end well, or
-    whose last number is none, diverged: an exception, want of memory and NaN are outcomes of an arm.
+    A run that did not end well, or whose last number is none, diverged: an exception, want of memory and
+    NaN are outcomes of an arm.
 
     Args:
         seed: The seed.
         result: How it ended.
-        metrics: Test metric, as the script tells it.
-        losses: Training loss; None: nobody measured it.
+        told: Its checks, in order; of two at one update the later counts.
+        loss_known: The training loss was measured.
         sign: -1 where lower is better.
         trivial: Metric of a predictor that knows nothing, in the script's own sign; NaN: not known.
-        updates: Updates that were counted, for the cost.
-        costs: Further axes of the cost.
     """
-    measured = {point.update: _within(sign * point.value) for point in metrics}
-    fitted = None if losses is None else {point.update: point.value for point in losses}
-    rows = sorted(measured if fitted is None else measured.keys() & fitted.keys())
-    failed = not result.well or not measured
-    if not rows:
-        rows = [max((*measured, *(fitted or ())), default=max(updates, 1))]
-        failed = True
-    test = np.array([measured.get(row, math.nan) for row in rows])
-    loss = np.array([math.nan if fitted is None else fitted.get(row, math.nan) for row in rows])
-    ends_badly = not math.isfinite(test[-1]) or (fitted is not None and not math.isfinite(loss[-1]))
+    by_update = {check.update: check for check in told}
+    rows = [by_update[update] for update in sorted(by_update)]
+    failed = not result.well or not rows
+    rows = rows or [Check(1, math.nan, math.nan)]
+    test = np.array([_within(sign * check.metric) for check in rows])
+    loss = np.array([check.loss if loss_known else math.nan for check in rows])
+    ends_badly = not math.isfinite(test[-1]) or (loss_known and not math.isfinite(loss[-1]))
     if failed:
         # What it had reached when it failed is not where it was to end.
         test[-1] = math.nan
-        loss[-1] = math.nan if fitted is None else math.inf
-    curve = Curve(np.array(rows, dtype=np.int64), loss, np.full(len(rows), math.nan), test)
-    cost = Cost(**{"updates": float(updates or rows[-1]), "seconds": result.seconds, **(costs or {})})
+        loss[-1] = math.inf if loss_known else math.nan
+    updates = np.array([check.update for check in rows], dtype=np.int64)
     return Outcome(
         seed,
-        curve,
+        Curve(updates, loss, np.full(len(rows), math.nan), test),
         planned=len(rows) - 1,
         diverged=failed or ends_badly,
         trivial_metric=sign * trivial,
-        cost=cost,
-        loss_known=fitted is not None,
+        cost=Cost(updates=float(updates[-1]), seconds=result.seconds),
+        loss_known=loss_known,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from algobias.commands.command import Command
@@ -50,15 +51,15 @@ def _paths(words: tuple[str, ...]) -> list[str]:
     return [name for name in names if len(name) < 1000]
 
 
-def run_address(command: Command, folder: Path, orders: JsonObject) -> str:
+def run_address(command: Command, hashes: Mapping[str, str], orders: JsonObject) -> str:
     """Address of the runs of a command.
 
     Args:
         command: The command, places not filled.
-        folder: The folder it is started in.
+        hashes: Of its files, from :func:`sources`.
         orders: What is asked of what sits inside, but for places and seeds.
     """
-    return _address({"run": command.resolved(), "sources": {**sources(command, folder)}, "orders": orders})
+    return _address({"run": command.resolved(), "sources": {**hashes}, "orders": orders})
 
 
 def outcome_address(run: str, reading: JsonObject) -> str:

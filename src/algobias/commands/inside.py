@@ -19,7 +19,7 @@ from algobias.attached.events import (
     read,
 )
 from algobias.attached.orders import SCHEMA, FitOrders, Orders
-from algobias.commands.curves import Point, Timeline
+from algobias.commands.curves import Point
 from algobias.commands.job import EVENTS
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
@@ -124,10 +124,27 @@ class Told:
         """Why something was not done, or None."""
         return next((event.why for event in self.refusals if event.what == what), None)
 
+    def timed_losses(self) -> list[Point]:
+        """Training losses that can be compared, with their updates and times."""
+        main = self.main
+        if main is None:
+            return []
+        return [
+            Point(event.update, event.value, noted)
+            for event, noted in zip(main.events, main.times, strict=True)
+            if isinstance(event, TrainLoss) and (event.exact or event.fit_set is None)
+        ]
+
     def losses(self) -> list[TrainLoss]:
         """Training losses that can be compared: on the shared examples, or reported by the script."""
         noted = () if self.main is None else self.main.of(TrainLoss)
         return [event for event in noted if event.exact or event.fit_set is None]
+
+    @property
+    def incomplete(self) -> bool:
+        """A loss was taken before the fit set, which this run kept, was complete."""
+        noted = () if self.main is None else self.main.of(TrainLoss)
+        return any(not event.exact and event.fit_set is not None for event in noted)
 
     @property
     def own_examples(self) -> float | None:
@@ -151,15 +168,6 @@ class Told:
         """Names of numbers that look like those of an evaluation, else of all."""
         every = list(dict.fromkeys(event.name for event in self.logged() if math.isfinite(event.value)))
         return [name for name in every if _of_evaluation(name)] or every
-
-    def timeline(self) -> Timeline:
-        """When updates were made, as far as events tell."""
-        main = self.main
-        if main is None:
-            return Timeline()
-        pairs = zip(main.times, (event.update for event in main.events), strict=True)
-        known = [(noted, update) for noted, update in pairs if math.isfinite(noted)]
-        return Timeline(tuple(noted for noted, _ in known), tuple(update for _, update in known))
 
 
 def _of_evaluation(name: str) -> bool:

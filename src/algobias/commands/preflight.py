@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -19,6 +20,10 @@ from algobias.commands.slots import Slots, Task
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.judge.design import Request
+from algobias.training.whole_files import disk
+
+SHORT_RUNS = "preflight"
+"""The folder of short runs, in the folder of the baseline's first run; it goes with them."""
 
 
 @dataclass(frozen=True)
@@ -103,12 +108,16 @@ def preflight(runner: Runner, updates: int) -> Preflight:
     """
     asked = runner.question
     cwd = Path(asked.cwd)
-    with tempfile.TemporaryDirectory(prefix="algobias-preflight-") as temporary:
+    place = runner.first.folder.parent / SHORT_RUNS
+    with disk(place):
+        shutil.rmtree(place, ignore_errors=True)  # of one that was killed
+        place.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=place) as temporary:
         short = _Shorts(runner, Path(temporary), updates)
-        before = dict(files_of(cwd))
+        before = dict(files_of(cwd, runner.store.path))
         plain = short.run("plain")
-        _got_there(plain)
-        findings = _written(written(before, cwd))
+        _got_there(plain, asked.shown_command())
+        findings = _written(written(before, cwd, runner.store.path))
         replay = False
         if plain.weights is None:
             findings.append(Finding("inside", None, _unseen(plain)))
@@ -145,11 +154,12 @@ class _Shorts:
         placed: Placed = self.runner.place(Request(arm, replicate))
         folder = self.folder / name.replace(" ", "-")
         here = replace(placed, folder=folder)
+        examples = self.runner.question.fit
         orders = orders_for(
             folder,
             seed=None if here.command.has("seed") else here.seed,
             levers=here.command.levers,
-            fit=FitOrders(keep=str(folder / "fit-set"), examples=self.runner.question.fit) if fit else None,
+            fit=FitOrders(keep=str(folder / "fit-set"), examples=examples) if fit and examples else None,
             listens=True,
             stop_after=self.updates,
             null_control=null_control,
@@ -161,9 +171,10 @@ class _Shorts:
         return _Short(name, ended[0], Told.of(folder), folder)
 
 
-def _got_there(short: _Short) -> None:
+def _got_there(short: _Short, shown: str) -> None:
     if not short.result.well:
-        raise BadInput("command", short.name, f"a run that ends well: {why(short.result, short.folder)}")
+        allowed = f"a command that ends well; in its first short run: {why(short.result, short.folder)}"
+        raise BadInput("command", shown, allowed)
 
 
 def _unseen(plain: _Short) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from algobias.commands.curves import Point, arrivals, located, outcome_of
+from algobias.commands.curves import Check, Point, arrivals, checks, located, outcome_of
 from algobias.commands.ending import last_lines
 from algobias.commands.inside import Told
 from algobias.commands.job import OUT, OUTPUT, Result
@@ -30,25 +30,22 @@ class Reader:
     metric: Callable[[], str]
 
     def outcome(self, seed: int, folder: Path, result: Result) -> Outcome:
-        """Read the outcome of a run that has ended."""
+        """Read the outcome of a run that has ended.
+
+        Raises:
+            BadInput: It ended well, and its numbers are nowhere to be found, or nobody can say which metric
+                belongs to which loss.
+        """
         asked, told = self.question, Told.of(folder)
-        apart = (
-            "a test metric and a training loss at the same updates; name the updates, like "
-            "'stdout:step (?P<update>\\d+) .* (?P<value>\\S+)'"
-        )
-        metrics: list[Point] = []
+        joined: list[Check] | None = []
         losses: list[Point] | None = None
         try:
             metrics = self._metrics(folder, told)
             losses = self._losses(folder, told)
-            if (
-                result.well
-                and metrics
-                and losses
-                and not {at for at, _ in metrics} & {at for at, _ in losses}
-            ):
-                seen = f"metrics at {_some(metrics)}, losses at {_some(losses)}"
-                raise BadInput("--metric", f"{asked.metric}: {seen}", apart)
+            joined = checks(metrics, losses)
+            if joined is None and result.well:
+                seen = f"metrics at {_some(metrics)}, losses at {_some(losses or [])}"
+                raise BadInput("--metric", f"{asked.metric}: {seen}", APART)
         except BadInput:
             # A run that failed may have written nothing; one that ended well must tell its numbers.
             if result.well:
@@ -56,11 +53,10 @@ class Reader:
         return outcome_of(
             seed,
             result,
-            metrics,
-            losses,
+            joined or [],
+            loss_known=losses is not None,
             sign=asked.sign,
             trivial=math.nan if asked.trivial is None else asked.trivial,
-            updates=told.updates,
         )
 
     def _metrics(self, folder: Path, told: Told) -> list[Point]:
@@ -77,7 +73,7 @@ class Reader:
     def _losses(self, folder: Path, told: Told) -> list[Point] | None:
         source = self.question.loss_source
         if source is None:
-            return [Point(event.update, event.value) for event in told.losses()] or None
+            return told.timed_losses() or None
         if source.kind == "auto":
             return told.points(source.where)
         return self._points(folder, told, source, "--train-loss")
@@ -92,9 +88,15 @@ class Reader:
                 f"numbers in what the script tells; its output ends: {last_lines(output)}",
             )
         marks = arrivals(folder) if source.kind == "stdout" else None
-        return located(values, told.timeline(), marks)
+        return located(values, marks)
+
+
+APART = (
+    "metrics that can be joined with the training losses: with their updates (a group 'update' of "
+    "stdout:REGEX, a column or key 'step'), or one at the end; --fit 0 leaves the training loss out"
+)
 
 
 def _some(points: Sequence[Point]) -> str:
-    shown = ", ".join(str(point.update) for point in points[:3])
-    return f"{shown}, ..." if len(points) > 3 else shown
+    updates = ["?" if point.update is None else str(point.update) for point in points]
+    return f"{', '.join(updates[:3])}, ..." if len(updates) > 3 else ", ".join(updates) or "none"

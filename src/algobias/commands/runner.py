@@ -12,9 +12,9 @@ from pathlib import Path
 from algobias.attached.orders import FitOrders
 from algobias.commands.command import Command
 from algobias.commands.ending import why
-from algobias.commands.identity import outcome_address, run_address
+from algobias.commands.identity import outcome_address, run_address, sources
 from algobias.commands.inside import Told, orders_for, orders_json, the_metric
-from algobias.commands.job import OUT, Job, Result
+from algobias.commands.job import OUT, RESULT, Job, Result
 from algobias.commands.question import CommandQuestion
 from algobias.commands.reading import Reader
 from algobias.commands.slots import Slots, Task
@@ -71,7 +71,6 @@ class Runner:
         measured: The training loss is measured inside, on the fit set.
         keep: Folders ``out`` stay after their run.
         places: Where every run asked for so far lies in the store.
-        told: Remarks about runs that failed, one each.
     """
 
     question: CommandQuestion
@@ -82,7 +81,8 @@ class Runner:
     measured: bool
     keep: bool = False
     places: list[Place] = field(default_factory=list)
-    told: dict[str, None] = field(default_factory=dict)
+    _hashed: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    _keeping: bool = False
     _ended: int = 0
     _failed: int = 0
 
@@ -100,8 +100,13 @@ class Runner:
         return [self._run(one) for one in placed]
 
     def _first(self) -> None:
-        """Carry out the baseline's first run by itself: it fixes the fit set and which number counts."""
+        """Carry out the baseline's first run by itself: it fixes the fit set and which number counts.
+
+        Where the fit set was complete only after an evaluation, the run is carried out once more, on it.
+        """
         self._do([self.first])
+        if self.store.get(self.first.outcome, self.first.seed) is None:
+            self._do([self.first])
 
     @cached_property
     def first(self) -> Placed:
@@ -141,7 +146,7 @@ class Runner:
         """Say what is run for a request, and where it lies."""
         arm = "baseline" if request.arm == NOISE else request.arm
         command = self.question.command_of(arm, request.length)
-        address = run_address(command, Path(self.question.cwd), self._orders_asked())
+        address = self._address(command, self._orders_asked())
         seed = self.seed(request)
         folder = self.store.folder(address, seed).path / RUN
         return Placed(request, command, address, outcome_address(address, self.reading()), seed, folder)
@@ -168,7 +173,7 @@ class Runner:
     def fit_set(self) -> Path:
         """Where the training examples lie on which the loss of every run is measured."""
         asked = self.question
-        address = run_address(asked.command_of("baseline"), Path(asked.cwd), {"fit": asked.fit})
+        address = self._address(asked.command_of("baseline"), {"fit": asked.fit})
         return self.store.folder(address, asked.seed).path / FIT_SET
 
     def _orders_asked(self) -> JsonObject:
@@ -176,7 +181,7 @@ class Runner:
         asked = self.question
         if not self.measured:
             return {"fit": 0}
-        baseline = run_address(asked.command_of("baseline"), Path(asked.cwd), {"fit": asked.fit})
+        baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
         return {"fit": asked.fit, "of": baseline, "seed": asked.seed}
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
@@ -199,10 +204,34 @@ class Runner:
     def _fit_orders(self, one: Placed) -> FitOrders | None:
         if not self.measured:
             return None
-        kept, first = str(self.fit_set), (one.address, one.seed) == (self.first.address, self.first.seed)
+        kept, there = str(self.fit_set), self.fit_set.exists()
+        self._keeping = not there
         return FitOrders(
-            keep=kept if first else None, use=None if first else kept, examples=self.question.fit
+            keep=None if there else kept, use=kept if there else None, examples=self.question.fit
         )
+
+    def _check_files(self, one: Placed) -> None:
+        """Refuse to go on where a file of the command was edited since the study began.
+
+        Raises:
+            BadInput: It was; this run counts for neither version.
+        """
+        cwd = Path(self.question.cwd)
+        for name, known in self._sources(one.command).items():
+            if sources(one.command, cwd).get(name) != known:
+                with disk(one.folder):
+                    (one.folder / RESULT).unlink(missing_ok=True)
+                allowed = "a file that stays as it is while the study runs; ask again for its present version"
+                raise BadInput("command", name, allowed)
+
+    def _sources(self, command: Command) -> dict[str, str]:
+        """Hash the files of a command as they were when the study began."""
+        if command.words not in self._hashed:
+            self._hashed[command.words] = sources(command, Path(self.question.cwd))
+        return self._hashed[command.words]
+
+    def _address(self, command: Command, orders: JsonObject) -> str:
+        return run_address(command, self._sources(command), orders)
 
     def _task(self, one: Placed) -> Task:
         def done() -> bool:
@@ -211,10 +240,15 @@ class Runner:
         return Task(self.job(one), self.store.lock(one.address, one.seed), done)
 
     def _ended_run(self, one: Placed, result: Result) -> None:
+        self._check_files(one)
+        if self._keeping and result.well and Told.of(one.folder).incomplete and self.fit_set.exists():
+            self._keeping = False
+            with disk(one.folder):
+                (one.folder / RESULT).unlink(missing_ok=True)
+            return
         self._ended += 1
         if not result.well:
             self._failed += 1
-            self.told[f"{one.request.arm}, seed {one.seed}: {why(result, one.folder)}"] = None
             if self._failed == self._ended and self._failed >= 2:
                 raise BadInput(
                     "command",

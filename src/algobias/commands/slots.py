@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from algobias.commands.job import GROUP, RESULT, Job, Result
-from algobias.commands.worker import end_group
+from algobias.commands.worker import end_strays
 from algobias.running.executor import OutOfTime
 from algobias.running.processes import asked_to_end, available_cores
 from algobias.training.whole_files import disk
@@ -122,13 +122,16 @@ class Slots:
             task, slot.task, slot.worker = slot.task, None, None
             result = Result.read(task.job.folder)
             _clear(task.job.folder)
-            task.lock.release()
             lost = result is None or (result.signal is not None and result.reason is None)
-            if lost and task.tries < TRIES:
-                waiting.insert(0, task)
-            else:
-                gone = Result(None, None, 0.0, 0.0, "the process that carried it out was killed")
-                finished(task, result or gone)
+            try:
+                if lost and task.tries < TRIES:
+                    waiting.insert(0, task)
+                else:
+                    gone = Result(None, None, 0.0, 0.0, "the process that carried it out was killed")
+                    finished(task, result or gone)
+            finally:
+                # Whoever waits for the run finds its outcome once the lock is free.
+                task.lock.release()
         if slot.task is None:
             for task in waiting:
                 if self._begin(slot, task):
@@ -145,6 +148,7 @@ class Slots:
             task.lock.release()
             return True
         task.tries += 1
+        _clear(task.job.folder)
         _empty(task.job.folder)
         job = task.job
         if slot.cards is not None:
@@ -189,14 +193,10 @@ def visible_cards() -> tuple[str, ...]:
 
 
 def _clear(folder: Path) -> None:
-    """End the process group of a run whose worker was killed before it could."""
+    """End what is left of a run whose worker was killed before it could."""
     path = folder / GROUP
-    try:
-        group = int(path.read_text())
-    except (OSError, ValueError):
-        return
-    if not (folder / RESULT).exists():
-        end_group(group)
+    if path.exists() and not (folder / RESULT).exists():
+        end_strays(folder)
     path.unlink(missing_ok=True)
 
 

@@ -12,14 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from algobias.commands.job import JOB
 from algobias.errors import BadInput
 from algobias.json_values import JsonValue
 from algobias.untrusted import regular_file
 
 KINDS = ("auto", "stdout", "csv", "json", "jsonl")
 
-MOST_TEXT = 64 * 2**20
-"""Bytes of a file or an output that are read for numbers."""
+MOST_TEXT = 256 * 2**20
+"""Bytes of a file that is read for numbers."""
+
+MOST_LINE = 2**20
+"""Bytes of a line of an output that are looked at in one piece."""
 
 UPDATES = ("update", "step", "global_step", "iter", "iteration", "_step")
 """Columns and keys that tell how many updates were made, the first that is there."""
@@ -82,6 +86,11 @@ class Source:
         """Spell it as it is typed."""
         return ":".join(part for part in (self.kind, self.where, self.key) if part)
 
+    @property
+    def shared(self) -> bool:
+        """It is a file that every run writes in the same place."""
+        return self.kind in ("csv", "json", "jsonl") and "{out}" not in self.where
+
     def values(self, output: Path, folder: Path, out: Path, option: str) -> list[Value]:
         """Read the numbers of a run that has ended, in order.
 
@@ -97,9 +106,15 @@ class Source:
         if self.kind == "stdout":
             return list(_matches(self.where, output))
         path = folder / self.where.replace("{out}", str(out))
-        text = _text(regular_file(path, option))
+        job = out.parent / JOB
+        if self.shared and path.is_file() and job.is_file() and path.stat().st_mtime < job.stat().st_mtime:
+            raise BadInput(option, str(path), "a file that this run wrote; this one is older than the run")
+        text = _text(regular_file(path, option), option)
         if self.kind == "csv":
-            return list(_column(text, self.key, option, path))
+            try:
+                return list(_column(text, self.key, option, path))
+            except csv.Error as error:
+                raise BadInput(option, str(path), f"a table of comma-separated values ({error})") from error
         if self.kind == "jsonl":
             rows = (_loaded(line) for line in text.splitlines() if line.strip())
             return list(_keyed((row for row in rows if row is not None), self.key))
@@ -119,9 +134,10 @@ def _expression(text: str, option: str) -> str:
     return text
 
 
-def _text(path: Path) -> str:
-    with path.open("rb") as file:
-        return file.read(MOST_TEXT).decode("utf-8", errors="replace")
+def _text(path: Path, option: str) -> str:
+    if path.stat().st_size > MOST_TEXT:
+        raise BadInput(option, str(path), f"a file of at most {MOST_TEXT // 2**20} MiB")
+    return path.read_bytes().decode("utf-8", errors="replace")
 
 
 def _matches(expression: str, output: Path) -> Iterator[Value]:
@@ -130,13 +146,13 @@ def _matches(expression: str, output: Path) -> Iterator[Value]:
     which: str | int = "value" if "value" in pattern.groupindex else 1
     at = 0
     with output.open("rb") as file:
-        for line in io.BytesIO(file.read(MOST_TEXT)):
+        while line := file.readline(MOST_LINE):
             at += len(line)
             for match in pattern.finditer(line.decode("utf-8", errors="replace")):
                 number = _number(match[which])
                 if number is not None:
-                    update = _number(match["update"]) if "update" in pattern.groupindex else None
-                    yield Value(number, None if update is None else int(update), at)
+                    update = match["update"] if "update" in pattern.groupindex else None
+                    yield Value(number, _whole(update), at)
 
 
 def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:
@@ -148,8 +164,7 @@ def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:
     for place, row in enumerate(rows):
         number = _number(row.get(column))
         if number is not None:
-            update = None if counted is None else _number(row.get(counted))
-            yield Value(number, None if update is None else int(update), place)
+            yield Value(number, None if counted is None else _whole(row.get(counted)), place)
 
 
 def _keyed(rows: Iterable[JsonValue], key: str) -> Iterator[Value]:
@@ -158,9 +173,8 @@ def _keyed(rows: Iterable[JsonValue], key: str) -> Iterator[Value]:
     for place, (row, keys) in enumerate(pairs):
         number = _number(_inside(row, keys))
         if number is not None:
-            updates = (_number(_inside(row, [name])) for name in UPDATES)
-            update = next((one for one in updates if one is not None), None)
-            yield Value(number, None if update is None else int(update), place)
+            updates = (_whole(_inside(row, [name])) for name in UPDATES)
+            yield Value(number, next((update for update in updates if update is not None), None), place)
 
 
 def _listed(value: JsonValue, keys: list[str]) -> Iterator[tuple[JsonValue, list[str]]]:
@@ -190,6 +204,12 @@ def _loaded(text: str) -> JsonValue:
     except (ValueError, RecursionError):  # the last line of a file whose writer was killed
         return None
     return loaded
+
+
+def _whole(value: object) -> int | None:
+    """Read a number of updates; None where there is none."""
+    number = _number(value)
+    return int(number) if number is not None and math.isfinite(number) and number >= 0 else None
 
 
 def _number(value: object) -> float | None:

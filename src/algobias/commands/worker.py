@@ -29,6 +29,9 @@ GRACE = 5.0
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """Set where the user has not: runs share the machine."""
 
+RUN = "ALGOBIAS_RUN"
+"""The variable by which processes of a run are known, whatever session they have made for themselves."""
+
 WATCH = 0.5
 """Seconds between two looks whether whoever started the worker is still there."""
 
@@ -65,7 +68,7 @@ def carry_out(path: Path) -> Result:
             result.write(job.folder)
             return result
         (job.folder / GROUP).write_text(str(process.pid))
-        with _ending(process.pid):
+        with _ending(process.pid, job.folder):
             result = _followed(job, process, output, started)
     result.write(job.folder)
     return result
@@ -78,6 +81,7 @@ def environment(job: Job) -> dict[str, str]:
     something sits inside, its folder goes in front of ``PYTHONPATH``.
     """
     variables = {**ONE_THREAD, "PYTHONUNBUFFERED": "1", **os.environ, **job.environment}
+    variables[RUN] = str(job.folder)
     if job.orders is not None:
         site = str(Path(__file__).parent.parent / "attached" / "site")
         theirs = variables.get("PYTHONPATH")
@@ -102,6 +106,7 @@ def _followed(job: Job, process: subprocess.Popen[bytes], output: IO[bytes], sta
         if timer is not None:
             timer.cancel()
         end_group(process.pid)
+        end_strays(job.folder)
     # A process that left the group may hold the pipe for ever.
     reader.join(GRACE)
     seconds = time.monotonic() - started
@@ -147,13 +152,27 @@ def end_group(group: int, grace: float = GRACE) -> None:
             time.sleep(0.02)
 
 
+def end_strays(folder: Path) -> None:
+    """End processes of a run that have left its group, with SIGKILL; where there is no ``/proc``, none.
+
+    Args:
+        folder: The folder of the run.
+    """
+    mark = f"{RUN}={folder}".encode()
+    for place in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError, ValueError):
+            if mark in place.read_bytes().split(b"\0") and int(place.parent.name) != os.getpid():
+                os.kill(int(place.parent.name), signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def _ending(group: int) -> Iterator[None]:
+def _ending(group: int, folder: Path) -> Iterator[None]:
     """Inside, a signal to this process ends the group before it ends this process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
         end_group(group)
+        end_strays(folder)
         os._exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():

@@ -12,11 +12,15 @@ MOST_FILES = 20_000
 IGNORED = {"__pycache__", ".git", ".algobias", ".mypy_cache", ".ipynb_checkpoints"}
 
 
-def files_of(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
+def files_of(folder: Path, store: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     """Go through files of a folder: path, and when it was written with which size."""
     count = 0
     for root, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in IGNORED and not name.startswith(".venv")]
+        folders[:] = [
+            name
+            for name in folders
+            if name not in IGNORED and not name.startswith(".venv") and os.path.join(root, name) != str(store)
+        ]
         for name in names:
             path = os.path.join(root, name)
             try:
@@ -29,12 +33,24 @@ def files_of(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
                 return
 
 
-def written(before: dict[str, tuple[int, int]], folder: Path) -> list[str]:
+def written(before: dict[str, tuple[int, int]], folder: Path, store: Path) -> list[str]:
     """Name the files that are new or other than before, as seen from the folder.
 
     Args:
         before: What :func:`files_of` gave.
         folder: The folder.
+        store: What is not looked at in it.
     """
-    after = dict(files_of(folder))
+    after = dict(files_of(folder, store))
     return sorted(os.path.relpath(path, folder) for path, what in after.items() if before.get(path) != what)
+
+
+def outside_doubts(names: list[str]) -> list[str]:
+    """Warn of files that a run has written outside of its own folder."""
+    if not names:
+        return []
+    shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
+    return [
+        f"runs write outside of {{out}} ({shown}), where those side by side get into each other's way; name "
+        "the folder in the command, or use --slots 1"
+    ]

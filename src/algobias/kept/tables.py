@@ -114,7 +114,7 @@ def write_tables(folder: Path, runs: Sequence[Run], terms: Terms) -> list[Path]:
                             [
                                 seeds[replicate],
                                 int(curve.update[place]),
-                                repr(float(curve.train_loss[place])),
+                                repr(float(curve.train_loss[place])) if run.outcome.loss_known else "",
                                 repr(float(curve.test_metric[place])),
                                 repr(float(curve.train_metric[place])),
                                 int(place == run.outcome.planned),

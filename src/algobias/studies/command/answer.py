@@ -10,7 +10,10 @@ from algobias.answer.answer import SCHEMA, Answer
 from algobias.answer.arm import ArmSummary
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
+from algobias.commands.ending import why as why_ended
+from algobias.commands.identity import sources
 from algobias.commands.inside import Told
+from algobias.commands.job import Result
 from algobias.commands.preflight import Preflight
 from algobias.commands.runner import Runner
 from algobias.judge.design import Design, Request, Run
@@ -38,7 +41,8 @@ def answer_of(
         outcomes = outcomes_of(runs, name, verdict.look)
         if outcomes:
             place = runner.place(Request(name, 0))
-            arms.append(_known(arm_summary(name, outcomes, place.command.resolved(), place.outcome)))
+            counted = Told.of(place.folder).updates > 0
+            arms.append(_known(arm_summary(name, outcomes, place.command.resolved(), place.outcome), counted))
     logged = runner.metric if asked.metric_source.kind == "auto" else None
     start = Answer(
         schema=SCHEMA,
@@ -63,9 +67,9 @@ def answer_of(
     )
 
 
-def _known(arm: ArmSummary) -> ArmSummary:
-    """Leave of the costs what is known of a command: updates and time."""
-    known = {"updates", "seconds"}
+def _known(arm: ArmSummary, counted: bool) -> ArmSummary:
+    """Leave of the costs what is known of a command: time, and updates where they were counted."""
+    known = {"updates", "seconds"} if counted else {"seconds"}
     unknown = {axis: None for axis in type(arm.cost).model_fields if axis not in known}
     return arm.changed(cost=arm.cost.changed(**unknown))
 
@@ -111,6 +115,28 @@ def parts_of(levers: Sequence[str]) -> list[str]:
     from algobias.attached.levers.registry import read
 
     return [part.spelling for lever in levers for part in read(lever)]
+
+
+def failures(runner: Runner, runs: Sequence[Run]) -> list[str]:
+    """Say of each run that did not end well why, with the script's last words."""
+    said = []
+    for run in runs:
+        folder = _folder(runner, run)
+        result = Result.read(folder)
+        if run.outcome.diverged and result is not None and not result.well:
+            said.append(f"{run.arm}, seed {run.outcome.seed}: {why_ended(result, folder)}")
+    return list(dict.fromkeys(said))
+
+
+def file_doubts(runner: Runner) -> list[str]:
+    """Warn where no Python file is named in the command: edits of what it runs are not seen."""
+    command = runner.question.command_of("baseline")
+    if any(name.endswith(".py") for name in sources(command, Path(runner.question.cwd))):
+        return []
+    return [
+        "no Python file is named in the command: after an edit of what it runs, stored runs would be taken "
+        "for new ones; give another --store then"
+    ]
 
 
 def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:

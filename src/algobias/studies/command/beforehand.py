@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 
 from algobias.commands.inside import Told
 from algobias.commands.preflight import Preflight, kept, preflight
 from algobias.commands.runner import NOISE, Runner
+from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.judge.design import Request
 from algobias.runs.progress import Progress
 from algobias.studies.command.options import CommandOptions
+
+OUTSIDE = "outside.json"
+"""Where it is noted what the baseline's first run wrote outside of its folder."""
 
 NOISE_SEEDS = 4
 """Baselines on other seeds that tell the seed spread, where no tolerance is given."""
@@ -27,7 +34,9 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
     folder = runner.first.folder.parent
     other = runner.place(Request("variant", 0)).address[:12]
     progress.message(f"preflight: four short runs of {updates} updates")
-    found = kept(folder / f"preflight-{other}-{updates}.json", lambda: preflight(runner, updates))
+    # Whoever asks the same at once waits, and reads what was found out.
+    with runner.store.lock(runner.first.address, runner.first.seed):
+        found = kept(folder / f"preflight-{other}-{updates}.json", lambda: preflight(runner, updates))
     for finding in found.findings:
         mark = {True: "ok", False: "FAILED", None: "note"}[finding.passed]
         progress.message(f"preflight {mark}: {finding.text}")
@@ -39,17 +48,28 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
     return found
 
 
-def expected(runner: Runner) -> str:
-    """Carry out the baseline's first run, and say what the study will take by it."""
+def expected(runner: Runner) -> tuple[str, list[str]]:
+    """Carry out the baseline's first run; say what the study will take by it, and what it wrote outside.
+
+    Returns:
+        The sentence, and files outside of the run's own folder, as they were noted when it was carried out.
+    """
+    asked, cwd = runner.question, Path(runner.question.cwd)
+    noted = runner.first.folder.parent / OUTSIDE
+    before = dict(files_of(cwd, runner.store.path))
     (run,) = runner.carry_out([Request("baseline", 0)])
-    asked, each = runner.question, run.outcome.cost.seconds
+    if not noted.exists():
+        noted.write_text(json.dumps(written(before, cwd, runner.store.path)), encoding="utf-8")
+    each = run.outcome.cost.seconds
     fewest, most = (look * len(asked.arms) for look in (asked.looks[0], asked.looks[-1]))
     places = runner.slots.places
     times = [count / places * each for count in (fewest, most)]
-    return (
+    sentence = (
         f"one run takes {each:.3g} s: the first look about {_spoken(times[0])} ({fewest} runs, {places} at a "
-        f"time), all looks at most {_spoken(times[1])}"
+        f"time), all looks about {_spoken(times[1])}; runs of other lengths, and those that tell the seed "
+        "spread, come on top"
     )
+    return sentence, list(map(str, json.loads(noted.read_text(encoding="utf-8"))))
 
 
 def _spoken(seconds: float) -> str:

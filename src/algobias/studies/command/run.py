@@ -10,13 +10,21 @@ from algobias.answer.answer import Answer, Answered
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
+from algobias.commands.writes import outside_doubts
 from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
 from algobias.kept.store import Store
 from algobias.runs.progress import Progress
-from algobias.studies.command.answer import answer_of, archive_of, lever_doubts, loss_doubts
+from algobias.studies.command.answer import (
+    answer_of,
+    archive_of,
+    failures,
+    file_doubts,
+    lever_doubts,
+    loss_doubts,
+)
 from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
 from algobias.studies.command.options import CommandOptions
 from algobias.studies.looks import Looks
@@ -68,15 +76,19 @@ def run_command(
     """
     options = options or CommandOptions()
     study = Study(store, None, progress, command)
-    slots = Slots(
-        options.slots, deadline=None if options.max_time is None else study.started + options.max_time
-    )
+    shared = [source for source in (question.metric_source, question.loss_source) if source and source.shared]
+    deadline = None if options.max_time is None else study.started + options.max_time
+    slots = Slots(1 if shared else options.slots, deadline=deadline)
     runner = Runner(question, store, "", slots, study.progress, measured=False, keep=options.keep)
     asked: JsonObject = question.model_dump(mode="json")
     asked |= {"task": question.shown_command(), "change": list(question.spelled_change)}
     study.begin(command_id(runner), asked)
     runner.study = study.id
     with study.at_work(question.question(), question.shown_command(), question.looks[0], question.tolerance):
+        if shared:
+            study.progress.message(
+                f"runs go one at a time: {shared[0].where} is the same file for all of them"
+            )
         found = found_beforehand(runner, options, study.progress)
         runner = Runner(
             question,
@@ -87,7 +99,8 @@ def run_command(
             measured=found.replay and question.loss_source is None,
             keep=options.keep,
         )
-        study.progress.message(expected(runner))
+        said, outside = expected(runner)
+        study.progress.message(said)
         tolerance, why = tolerance_of(runner)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
         decays, seen = rate_decays(runner)
@@ -115,7 +128,9 @@ def run_command(
             *seen_notes,
             *lever_doubts(runner, runs),
             *loss_doubts(runner, runs),
-            *runner.told,
+            *file_doubts(runner),
+            *(() if shared else outside_doubts(outside)),
+            *failures(runner, runs),
         )
     )
     answer = study.close(answer, archive_of(runner, design, runs, answer, command))

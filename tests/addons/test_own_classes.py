@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import algobias
+from algobias import user_file
 from algobias.errors import BadInput
 from algobias.labs.registry import parse as parse_lab
 from algobias.levers.registry import build_part, parse, parse_many
@@ -36,6 +37,7 @@ def test_an_audit_with_a_lever_and_a_probe_of_ones_own(
         "looks": 6,
         "tolerance": 1.0,
     }
+    user_file._announced.clear()
     pool = algobias.audit(TASK, **asked, store=folder / "pool", workers=2).result
     lines = [line for line in capfd.readouterr().err.splitlines() if "will execute" in line]
     assert sorted(line.rpartition(" use ")[2] for line in lines) == [

@@ -8,6 +8,8 @@ LEVELS = {
     "metric only": "the test metric alone is known of the runs: fit and bias cannot be told apart",
     "with counters": "test metric, updates and learning rates are known of the runs, but no training loss: "
     "fit and bias cannot be told apart",
+    "with the script's loss": "the training loss is what the script tells; whether it is taken in evaluation "
+    "mode, on the same examples in every run, nobody has looked at",
     "with replay": "the training loss of every run is measured inside, on the same examples",
     "with controls": "the training loss of every run is measured inside, on the same examples, and levers "
     "are injected",

@@ -90,7 +90,10 @@ def _injects(control: str) -> bool:
 def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
     """Name the level of evidence that was reached."""
     inside = Told.of(runner.first.folder).main is not None
-    if runs and all(run.outcome.loss_known for run in runs):
+    known = bool(runs) and all(run.outcome.loss_known for run in runs)
+    if known and runner.question.loss_source is not None:
+        return "with the script's loss"
+    if known:
         return "with controls" if injected else "with replay"
     return "with counters" if inside else "metric only"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 
 from algobias.answer.next_step import next_text
@@ -29,7 +31,7 @@ def test_the_level_of_evidence_and_the_preflight_stand_on_the_page(level: str) -
     lines = evidence_lines(shown)
     assert lines[0] == f"evidence: {level}: {LEVELS[level]}"
     assert lines[1] == "preflight, seeds (not as it must be): two seeds end alike"
-    page = render(shown)
+    page = unescape(render(shown))
     assert "Evidence: " + level in page
     assert "two seeds end alike" in page
 

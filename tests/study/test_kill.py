@@ -1,6 +1,6 @@
 """``kill -9`` at any moment of an audit, then the same command again: the same JSON but for times.
 
-Four kills hit the whole command in a forked copy of a process that has already imported everything (so
+Twenty kills hit the whole command in a forked copy of a process that has already imported everything (so
 that they fall into the work and not into imports), training in that one process and saving snapshots all
 the time. A few more kills hit the command as a user starts it, with its pool of processes.
 """
@@ -19,7 +19,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked copies of a process")
 
-KILLS = 4
+KILLS = 20
 POOL_KILLS = 2
 TIMES = {"seconds", "report", "store"}
 # The smaller rate learns more slowly: runs are extended from snapshots of their parents.

@@ -281,3 +281,13 @@ def test_the_next_step_is_a_command_that_can_be_typed(tmp_path: Path) -> None:
     answer = {"schema": 1, "study": "0" * 12, "verdict": "undecided", "would_decide": 9, "looks": [3]}
     told = next_text(StudyRecord(result={**answer, "evidence": "with replay"}, command=asked))
     assert "algobias run --args=--b=2 --looks 3,9 -- python train.py --looks 7" in told
+
+
+def test_an_injected_change_that_never_acts_is_not_applied(tmp_path: Path) -> None:
+    """Whatever else the variant changes: what was asked about is the lever."""
+    with Store(tmp_path) as store:
+        audit = run_command(
+            question(args=("--bias=5",), change=("sam:0.05",)), store, CommandOptions(slots=4)
+        )
+    assert audit.answer.verdict == "not_applied"
+    assert "sam:0.05 acted in no run of the variant" in audit.answer.reason

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
-
-if TYPE_CHECKING:
-    pass
 
 WITH_CLIP = "accumulation with the script's clip"
 WITH_SCHEDULE = "accumulation with a learning rate that changes at every step"

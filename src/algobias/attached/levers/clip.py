@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
 from algobias.errors import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 CLIPS = "the script clips by itself: change its own bound"
 

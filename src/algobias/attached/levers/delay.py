@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
-
-if TYPE_CHECKING:
-    pass
 
 
 class Delay(Injected):

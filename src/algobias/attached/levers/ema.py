@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,6 @@ from torch.optim import Optimizer
 
 from algobias.attached.levers.base import Injected, Options
 from algobias.errors import BadInput
-
-if TYPE_CHECKING:
-    pass
 
 Buffer = tuple[int, str]
 """The number of a module and the name of its buffer."""

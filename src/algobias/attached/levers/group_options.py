@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import Injected, Options, amount
 
-if TYPE_CHECKING:
-    pass
 
-
-class GroupOption(Injected):
+class GroupOption(Injected, ABC):
     """Change an option of every group before a step and put it back after it: schedules see their own.
 
     Class attributes:
@@ -25,9 +23,9 @@ class GroupOption(Injected):
         super().__init__(spelling, options)
         self._kept: dict[int, tuple[dict[str, Any], Any]] = {}
 
+    @abstractmethod
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
         """What takes the place of a group's present value."""
-        raise NotImplementedError
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Change the groups that are not changed yet: inner optimizers may share them."""

@@ -113,6 +113,16 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     return doubts
 
 
+def idle_change(runner: Runner, runs: Sequence[Run]) -> str | None:
+    """Say which injected lever of the change acted in no run of the variant; None where there is none."""
+    told = [Told.of(_folder(runner, run)) for run in runs if run.arm == "variant"]
+    for lever in parts_of(runner.question.change):
+        if told and not any(one.times_applied(lever) for one in told):
+            refused = next((why for one in told if (why := one.refusal(lever)) is not None), None)
+            return f"{lever} acted in no run of the variant" + (f" ({refused})" if refused else "")
+    return None
+
+
 def parts_of(levers: Sequence[str]) -> list[str]:
     """Spell each of the levers that are joined by ``+``, as events name them."""
     from algobias.attached.levers.registry import read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algobias.answer.answer import Answer, Answered
 from algobias.commands.question import CommandQuestion
@@ -22,6 +22,7 @@ from algobias.studies.command.answer import (
     archive_of,
     failures,
     file_doubts,
+    idle_change,
     lever_doubts,
     loss_doubts,
 )
@@ -118,6 +119,10 @@ def run_command(
         runs: list[Run] = []
         while isinstance(wanted := looks.plan(runs), list):
             runs += runner.carry_out(wanted)
+            idle = idle_change(runner, runs)
+            if idle is not None and design.not_applied is None:
+                design = replace(design, not_applied=idle)
+                looks = Looks(design, study)
     answer = answer_of(runner, design, wanted, runs, found, why)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
     seen_notes = [seen] if seen is not None and not question.scaling and decays else []

@@ -45,7 +45,7 @@ def plant() -> None:
     """Put the planted fault among the levers: an averager that throws the momentum away."""
     from torch import Tensor, zeros_like
 
-    from algobias.levers.local_sgd import LocalUpdates
+    from algobias.levers.parallel.local_sgd import LocalUpdates
     from algobias.levers.registry import LEVERS
 
     class FaultyAverager(LocalUpdates):

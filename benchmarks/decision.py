@@ -42,7 +42,7 @@ from scipy.special import ndtr
 from algobias.judge.arm import FitScale
 from algobias.judge.arm import Path as Leg
 from algobias.judge.design import DEFAULT_LOOKS, Design, Request, Run
-from algobias.judge.levels import error_levels
+from algobias.judge.inference.levels import error_levels
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import replay
 from algobias.judge.shares import split_gap

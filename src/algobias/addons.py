@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from algobias.errors import BadInput, unknown_name
-from algobias.local_imports import local_imports
-from algobias.one_version import check_version
-from algobias.returns import is_own
+from algobias.own.local_imports import local_imports
+from algobias.own.one_version import check_version
+from algobias.own.returns import is_own
+from algobias.own.user_code import TASK_MODULE, guarded
+from algobias.own.user_file import executed, in_file, read_user_file, say_once
 from algobias.spelling import Spelled
-from algobias.user_code import TASK_MODULE, guarded
-from algobias.user_file import executed, in_file, read_user_file, say_once
 
 S = TypeVar("S", bound=Spelled)
 

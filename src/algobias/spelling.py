@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, ValidationError
 from algobias.errors import BadInput, unknown_name
 from algobias.frozen import Frozen, bad_input_from
 from algobias.option_types import unusable
-from algobias.returns import Returns, hold_to, of_type
-from algobias.user_code import raised_in
+from algobias.own.returns import Returns, hold_to, of_type
+from algobias.own.user_code import raised_in
 
 
 def number(value: float) -> str:

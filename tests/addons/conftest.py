@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from algobias import user_file
 from algobias.cli import main
+from algobias.own import user_file
 
 HERE = Path(__file__).parent
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 import algobias
-from algobias.answer.moved import Effect
+from algobias.answer.measured.moved import Effect
 from algobias.errors import BadInput
 from algobias.levers.registry import parse
+from algobias.own.user_file import in_words, without_folder
 from algobias.probes.base import Card, Probe
 from algobias.probes.monitor import Monitor
 from algobias.probes.registry import parse_many
@@ -23,7 +24,6 @@ from algobias.running.spec import spec_from
 from algobias.studies.control.candidates import candidates
 from algobias.studies.control.spec import control_spec
 from algobias.studies.explain.spec import explain_spec
-from algobias.user_file import in_words, without_folder
 
 HERE = Path(__file__).parent
 TASK = f"{HERE.parent / 'product_task.py'}:task"

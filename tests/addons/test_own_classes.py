@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 import algobias
-from algobias import user_file
 from algobias.errors import BadInput
 from algobias.labs.registry import parse as parse_lab
 from algobias.levers.registry import build_part, parse, parse_many
+from algobias.own import user_file
 from algobias.probes.registry import parse_many as parse_probes
 from algobias.recipe import Recipe, recipe_from
 from algobias.recipe_fields import PartSpec

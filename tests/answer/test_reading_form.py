@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from algobias.answer.reading import Cost, Interval, Reading, Twin
+from algobias.answer.measured.reading import Cost, Interval, Reading, Twin
 
 WHOLE = Reading(
     "trace:k=4",

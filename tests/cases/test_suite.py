@@ -11,7 +11,7 @@ import pytest
 
 import closed_loop as benchmark
 from algobias.kept.store import Store
-from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.parallel.local_sgd import LocalUpdates
 from algobias.levers.registry import LEVERS
 from algobias.running.spec import spec_from
 from algobias.tasks.registry import load_task

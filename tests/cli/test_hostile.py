@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 import algobias
-from algobias import user_file
 from algobias.cli import main
 from algobias.errors import BadInput
+from algobias.own import user_file
 
 AUDIT = ("audit", "digits", "--change", "lr:x0.01", "--base", "budget:updates=20", "--looks", "4")
 AUDIT += ("--tolerance", "0.5", "--probes", "weight_norm", "--quiet")

@@ -274,7 +274,7 @@ def test_a_file_that_every_run_writes_in_one_place_is_read_one_run_at_a_time(tmp
 
 def test_the_next_step_is_a_command_that_can_be_typed(tmp_path: Path) -> None:
     """Options go before what is somebody else's command."""
-    from algobias.answer.next_step import next_text
+    from algobias.answer.next.step import next_text
     from algobias.reports.record import StudyRecord
 
     asked = "algobias run --looks 3 --args=--b=2 -- python train.py --looks 7"

@@ -17,12 +17,12 @@ OLD = [
     ("algobias.levers.stale", "ShiftedMomentum"),
     ("algobias.levers.deadline", "DropCompute"),
     ("algobias.levers.compressors", "ErrorFeedback"),
-    ("algobias.levers.ghost_norm", "GhostBatchNorm"),
-    ("algobias.levers.ghost_norm", "ghost_batch_norm"),
-    ("algobias.levers.repeat", "RepeatAugment"),
-    ("algobias.levers.sam", "SAM"),
-    ("algobias.levers.ema", "EMA"),
-    ("algobias.levers.clip", "clip_by_norm"),
+    ("algobias.levers.model.ghost_norm", "GhostBatchNorm"),
+    ("algobias.levers.model.ghost_norm", "ghost_batch_norm"),
+    ("algobias.levers.examples.repeat", "RepeatAugment"),
+    ("algobias.levers.gradient.sam", "SAM"),
+    ("algobias.levers.update.ema", "EMA"),
+    ("algobias.levers.gradient.clip", "clip_by_norm"),
     ("algobias.levers", "SAM"),
     ("algobias.levers", "EMA"),
     ("algobias.levers", "clip_by_norm"),
@@ -39,7 +39,7 @@ def test_an_old_path_leads_to_the_component(module: str, name: str) -> None:
 
 def test_a_name_that_never_was_is_refused() -> None:
     with pytest.raises(ImportError):
-        from algobias.levers.sam import SAN  # noqa: F401
+        from algobias.levers.gradient.sam import SAN  # noqa: F401
     with pytest.raises(AttributeError, match="has no attribute 'SAN'"):
         algobias.SAN  # noqa: B018
 

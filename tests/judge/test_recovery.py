@@ -10,10 +10,10 @@ from scipy import stats
 
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design, Request
-from algobias.judge.levels import Errors
+from algobias.judge.inference.levels import Errors
+from algobias.judge.inference.statistics import Interval, fieller, paired
 from algobias.judge.matching import curve_arm, frontier_arm
 from algobias.judge.recovery import Recovery, one_minus_ratio, recovery
-from algobias.judge.statistics import Interval, fieller, paired
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Outcome
 from scripted import PLANNED, Lab, outcome, wiggle

@@ -7,9 +7,9 @@ import pytest
 
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design, Run
+from algobias.judge.inference.resolution import of_examples, of_values
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
-from algobias.judge.resolution import of_examples, of_values
 from algobias.judge.verdict import Verdict
 from scripted import outcome
 

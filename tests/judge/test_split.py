@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 from algobias.judge.arm import Arm, FitScale, Path
-from algobias.judge.bounds import Bounds
-from algobias.judge.levels import Errors
+from algobias.judge.inference.bounds import Bounds
+from algobias.judge.inference.levels import Errors
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.matching import curve_arm
 from algobias.judge.shares import split_gap
 from algobias.judge.split import matched_level, reference_level
-from algobias.judge.statistics import Interval
 from algobias.runs.outcome import Outcome
 from scripted import outcome
 

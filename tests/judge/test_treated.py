@@ -12,7 +12,7 @@ from algobias.coordinates.moments import matched_moments
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design
 from algobias.judge.extension import Book
-from algobias.judge.levels import Errors
+from algobias.judge.inference.levels import Errors
 from algobias.judge.matching import curve_arm
 from algobias.judge.recovery import recovery
 from algobias.judge.treated import comes_down, common_fit, end_levels

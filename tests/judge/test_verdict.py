@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from algobias.judge.arm import FitScale, Path
-from algobias.judge.bounds import Bounds
 from algobias.judge.checks import Checks, broken_because, check_arms
 from algobias.judge.design import Design, Request, Run
-from algobias.judge.levels import Errors
+from algobias.judge.inference.bounds import Bounds
+from algobias.judge.inference.levels import Errors
+from algobias.judge.inference.power import seeds_needed
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
-from algobias.judge.power import seeds_needed
 from algobias.judge.split import Split
-from algobias.judge.statistics import Interval
 from algobias.judge.verdict import Verdict, decide
 from algobias.runs.outcome import Outcome
 from scripted import PLANNED, Lab, outcome, wiggle

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from algobias.levers.compress import bytes_of
+from algobias.levers.parallel.compress import bytes_of
 from algobias.levers.registry import parse
 from algobias.levers.step import Layout
 from algobias.recipe import Recipe

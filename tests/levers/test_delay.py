@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.delay import random_age, stages
+from algobias.levers.parallel.delay import random_age, stages
 from algobias.levers.registry import parse
 from algobias.levers.step import Layout
 from algobias.recipe import Recipe

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.drop_compute import in_time, step_time
+from algobias.levers.parallel.drop_compute import in_time, step_time
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.tasks.registry import load_task

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from algobias.errors import BadInput
+from algobias.levers.learning_rate import rate, warmup_updates
 from algobias.levers.registry import LEVERS, parse, parse_many
-from algobias.levers.schedule import rate, warmup_updates
 from algobias.recipe import Recipe, recipe_from
 from algobias.recipe_difference import difference
 from algobias.recipe_fields import MOST_UPDATES, Budget, DataSpec, Extension

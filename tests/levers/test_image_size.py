@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.image_size import smaller
+from algobias.levers.examples.image_size import smaller
 from algobias.levers.registry import parse
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task

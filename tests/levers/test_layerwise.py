@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.layerwise import trust_ratios
 from algobias.levers.registry import parse
 from algobias.levers.step import Layout
+from algobias.levers.update.layerwise import trust_ratios
 from algobias.recipe import Recipe
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train

@@ -14,10 +14,11 @@ from torch import nn
 
 from algobias.components.local_sgd import LocalSGD
 from algobias.errors import BadInput
-from algobias.levers import local_sgd, schedule
-from algobias.levers.class_shards import class_shards
-from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.parallel import local_sgd
+from algobias.levers.parallel.class_shards import class_shards
+from algobias.levers.parallel.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part, parse
+from algobias.levers.update import schedule
 from algobias.recipe import Recipe
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from algobias.errors import BadInput
-from algobias.levers.batch import noise_gain, stable_gain
-from algobias.levers.match_stability import MatchStability, algorithm_of
+from algobias.levers.examples.batch import noise_gain, stable_gain
 from algobias.levers.registry import parse, parse_many
+from algobias.levers.update.match_stability import MatchStability, algorithm_of
 from algobias.probes.families.eigen_solver import stable_product
 from algobias.recipe import Recipe
 from algobias.recipe_difference import difference

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.levers.optimizer import build_transform
 from algobias.levers.registry import parse
 from algobias.levers.step import State
+from algobias.levers.update.optimizer import build_transform
 from algobias.recipe import Recipe
 from algobias.recipe_fields import OptimizerSpec
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from algobias.errors import BadInput
+from algobias.levers.examples.shift import shifted
 from algobias.levers.registry import parse
-from algobias.levers.shift import shifted
 from algobias.recipe import Recipe
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train

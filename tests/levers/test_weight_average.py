@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from algobias.levers.ema import WeightAverage
 from algobias.levers.step import State, Transform
+from algobias.levers.update.ema import WeightAverage
 
 
 def test_the_lever_averages_half_precision_too():

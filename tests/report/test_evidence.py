@@ -6,7 +6,7 @@ from html import unescape
 
 import pytest
 
-from algobias.answer.next_step import next_text
+from algobias.answer.next.step import next_text
 from algobias.reports.evidence import LEVELS, evidence_lines
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from synthetic import VERDICTS, hostile, record
 
-from algobias.answer.next_step import next_steps, next_text
+from algobias.answer.next.step import next_steps, next_text
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
 

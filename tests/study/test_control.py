@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from algobias.answer.moved import MovedCoordinate
+from algobias.answer.measured.moved import MovedCoordinate
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Request, Run
 from algobias.levers.registry import LEVERS, parse

@@ -17,8 +17,8 @@ from test_kill import without_times
 
 from algobias.coordinates.evidence import Forced, judge, slope
 from algobias.errors import BadInput
-from algobias.judge.levels import Errors, error_levels
-from algobias.judge.statistics import Interval
+from algobias.judge.inference.levels import Errors, error_levels
+from algobias.judge.inference.statistics import Interval
 from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe

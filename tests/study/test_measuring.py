@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from algobias.answer.reading import Interval, Reading
+from algobias.answer.measured.reading import Interval, Reading
 from algobias.coordinates import measuring
 from algobias.coordinates.measuring import Measuring, Target
 from algobias.kept import database

@@ -7,8 +7,8 @@ import math
 
 from algobias.answer.result import control_result
 from algobias.judge.costs import AXES
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.recovery import Recovery
-from algobias.judge.statistics import Interval
 
 
 def test_costs_that_are_not_known_are_no_numbers_of_the_result() -> None:

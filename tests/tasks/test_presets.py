@@ -67,8 +67,8 @@ def test_a_mistaken_preset_is_told(entry: BuiltIn, text: str, told: str) -> None
 
 
 def test_weight_decay_of_matrices_only() -> None:
-    from algobias.levers.optimizer import build_transform
     from algobias.levers.step import Layout, State
+    from algobias.levers.update.optimizer import build_transform
     from algobias.recipe_fields import OptimizerSpec
 
     layout = Layout(("weight", "bias"), (torch.Size([2, 2]), torch.Size([2])), (0, 4, 6))

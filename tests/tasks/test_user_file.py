@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from algobias.errors import BadInput
-from algobias.local_imports import local_imports
+from algobias.own.local_imports import local_imports
 from algobias.tasks import describe_user_task, load_task
 from algobias.tasks.template import TEMPLATE
 from algobias.tasks.user_file import is_user_task

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.levers.learning_rate import rate
 from algobias.levers.registry import parse
-from algobias.levers.schedule import rate
 from algobias.recipe import Origin, Recipe, recipe_from
 from algobias.runs.observer import Check, Interrupted, Snapshot
 from algobias.tasks.classification import accuracy, classification_loss

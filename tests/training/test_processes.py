@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from algobias.errors import BadInput
-from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.parallel.local_sgd import LocalUpdates
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
 from algobias.running.distributed.launch import ProcessLost, local_only, run_processes

@@ -15,8 +15,8 @@ from algobias.answer.form import Count, Form, JsonObject, Many, Number
 from algobias.answer.gap import Failures, Gap, RateOnly
 from algobias.answer.interval import Interval
 from algobias.answer.logs import LogsRead
-from algobias.answer.moved import MovedCoordinate
-from algobias.answer.readings import ReadingsSummary
+from algobias.answer.measured.moved import MovedCoordinate
+from algobias.answer.measured.readings import ReadingsSummary
 from algobias.answer.search import Chosen, ConfirmationLook, StudySeeds, Tried
 from algobias.answer.single import SingleRuns
 

@@ -7,7 +7,7 @@ from pydantic import Field
 from algobias.answer.cost import Costs
 from algobias.answer.form import Form, Many, Number
 from algobias.answer.interval import Interval
-from algobias.answer.moved import ReturnedCoordinate
+from algobias.answer.measured.moved import ReturnedCoordinate
 
 
 class ControlEntry(Form):

@@ -21,9 +21,9 @@ from algobias.judge import checks
 from algobias.judge import verdict as judged
 from algobias.judge.design import Design, Run
 from algobias.judge.drawn import Drawn, drawn_at_fit
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.plan import Look
 from algobias.judge.recovery import Recovery
-from algobias.judge.statistics import Interval
 from algobias.judge.verdict import Verdict
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Outcome

@@ -57,7 +57,7 @@ def one_line(text: object) -> Text:
 
 def ending(console: Console, record: StudyRecord, report: Path, *, json: bool) -> None:
     """Print where the report of a study lies and, for readers and not for programs, what to do next."""
-    from algobias.answer.next_step import next_text
+    from algobias.answer.next.step import next_text
 
     console.print(f"report: {report.absolute()}", soft_wrap=True)
     told = next_text(record)

@@ -19,8 +19,8 @@ from rich.text import Text
 from algobias.cli.output import messages, one_line, only_json
 from algobias.cli.streams import lasting_streams
 from algobias.errors import BadInput, CutOff
+from algobias.own.user_code import told_as_bad_input
 from algobias.untrusted import possible_path
-from algobias.user_code import told_as_bad_input
 
 
 def path_of(option: str) -> Callable[[str | Path], Path]:

@@ -24,8 +24,8 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
         return
     from algobias.kept.archive import read_archive
     from algobias.kept.store import Store
+    from algobias.own.user_file import without_folder
     from algobias.reports.record import clean
-    from algobias.user_file import without_folder
 
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from algobias.commands.command import Command
 from algobias.json_values import JsonObject
-from algobias.local_imports import local_imports
+from algobias.own.local_imports import local_imports
 
 REVISION = 1
 """Raised by hand where the same command is run or read in another way."""

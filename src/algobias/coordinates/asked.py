@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from algobias.answer.answer import Answer
+from algobias.own.user_file import in_file
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
 from algobias.running.spec import NO_PROBES
-from algobias.user_file import in_file
 
 ALONG_TRAINING = ("curvature", "stability", "margins")
 """Families whose cheap probes are also read along training."""

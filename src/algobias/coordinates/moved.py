@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.judge.inference.statistics import Interval, paired
 from algobias.judge.split import MISSING
-from algobias.judge.statistics import Interval, paired
+from algobias.own.user_file import in_words
 from algobias.recipe import Recipe
-from algobias.user_file import in_words
 
 Floats = NDArray[np.float64]
 Status = Literal["moved", "not_moved", "not_comparable"]

@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algobias.answer.interval import Interval, Spread, number, spread
-from algobias.answer.moved import MovedCoordinate
-from algobias.answer.reading import Reading
-from algobias.answer.readings import ReadArm, ReadingSpread, ReadingsSummary, Trajectory
+from algobias.answer.measured.moved import MovedCoordinate
+from algobias.answer.measured.reading import Reading
+from algobias.answer.measured.readings import ReadArm, ReadingSpread, ReadingsSummary, Trajectory
 from algobias.coordinates.asked import along_training
 from algobias.coordinates.moments import TRAJECTORY_SEEDS, Matched, Moment, matched_moments, trajectory
 from algobias.coordinates.moved import Coordinate, Shift, comparability, plain_words, shifts
 from algobias.coordinates.targets import Targets
 from algobias.judge.design import Design, Run
 from algobias.judge.verdict import Verdict
+from algobias.own.user_file import in_words
 from algobias.probes.base import Probe
 from algobias.running.trainer import Trainer
-from algobias.user_file import in_words
 
 TWIN = " (twin)"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from algobias.answer.reading import Reading
+from algobias.answer.measured.reading import Reading
 from algobias.coordinates.measuring import Measuring, Target, kept_folder, stored_reading
 from algobias.coordinates.moments import Moment
 from algobias.kept.archive import Place

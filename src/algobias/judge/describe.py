@@ -15,9 +15,9 @@ from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import broken_because
 from algobias.judge.design import Design, Request
 from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
+from algobias.judge.inference.statistics import Interval, population_interval
 from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
-from algobias.judge.statistics import Interval, population_interval
 from algobias.judge.treated import end_levels
 from algobias.judge.verdict import MATCHED_GAPS, RateOnly, Verdict
 from algobias.runs.arm_name import ArmName, under_control

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from algobias.errors import BadInput
 from algobias.judge.arm import Arm, FitScale
-from algobias.judge.bounds import FEWEST, Bounds
 from algobias.judge.checks import Checks, check_arms
 from algobias.judge.describe import describe, training_metric_scale
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.extension import Book, frozen_reference, matched_arms
-from algobias.judge.levels import Errors, error_levels
-from algobias.judge.resolution import of_examples
+from algobias.judge.inference.bounds import FEWEST, Bounds
+from algobias.judge.inference.levels import Errors, error_levels
+from algobias.judge.inference.resolution import of_examples
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.shares import split_gap, with_shares
 from algobias.judge.split import Split
-from algobias.judge.statistics import Interval
 from algobias.judge.verdict import Verdict, decide
 
 ARMS = ("baseline", "variant")

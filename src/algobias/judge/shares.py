@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from algobias.judge.arm import Arm, Floats
-from algobias.judge.bounds import FEWEST, Bounds
 from algobias.judge.design import Measure
-from algobias.judge.levels import Errors
+from algobias.judge.inference.bounds import FEWEST, Bounds
+from algobias.judge.inference.levels import Errors
 from algobias.judge.split import (
     FACTOR,
     NO_LOSS,

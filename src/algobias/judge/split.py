@@ -13,11 +13,11 @@ from typing import Literal
 import numpy as np
 
 from algobias.judge.arm import Arm, Bools, Floats
-from algobias.judge.bounds import FEWEST, Bounds, State
 from algobias.judge.design import Measure
-from algobias.judge.levels import Errors, error_levels
+from algobias.judge.inference.bounds import FEWEST, Bounds, State
+from algobias.judge.inference.levels import Errors, error_levels
+from algobias.judge.inference.statistics import Estimate, Interval, paired, sign_flip_p, welch
 from algobias.judge.matching import nested
-from algobias.judge.statistics import Estimate, Interval, paired, sign_flip_p, welch
 
 ONE_LOOK = error_levels((2,))
 

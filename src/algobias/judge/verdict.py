@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.judge.checks import Checks, Failures
+from algobias.judge.inference.statistics import Interval
 from algobias.judge.recovery import Recovery
 from algobias.judge.split import LevelGap, Split
-from algobias.judge.statistics import Interval
 from algobias.judge.wording import Words
 
 VerdictName = Literal["not_applied", "broken", "optimization", "bias", "mixed", "data", "no_gap", "undecided"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from algobias.judge.power import MOST_SEEDS, POWER, seeds_needed
+from algobias.judge.inference.power import MOST_SEEDS, POWER, seeds_needed
+from algobias.judge.inference.statistics import Interval, t_quantile
 from algobias.judge.split import NO_LOSS, Split
-from algobias.judge.statistics import Interval, t_quantile
 
 
 class Words:

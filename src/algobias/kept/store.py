@@ -19,7 +19,7 @@ from typing import Self
 
 from filelock import FileLock
 
-from algobias.answer.reading import Reading
+from algobias.answer.measured.reading import Reading
 from algobias.errors import BadInput, StoreError
 from algobias.json_values import JsonValue
 from algobias.kept.database import Database

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from algobias.answer.lab import Axis, Cell, Check, Column, Kind, LabResult, Panel, Series
 from algobias.errors import BadInput
 from algobias.frozen import allowed_words
-from algobias.returns import Returns, returned
+from algobias.own.returns import Returns, returned
 from algobias.spelling import Spelled, validate_options
 
 __all__ = [

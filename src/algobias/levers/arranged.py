@@ -9,8 +9,8 @@ from typing import ClassVar
 from algobias.errors import BadInput
 from algobias.levers.division import Division
 from algobias.levers.lever import Lever
+from algobias.own.returns import Returns, truth
 from algobias.recipe_fields import PartSpec
-from algobias.returns import Returns, truth
 from algobias.spelling import validate_options
 
 

@@ -14,9 +14,9 @@ from algobias.levers.order import placed
 from algobias.levers.portions import check_portions
 from algobias.levers.size import NoShare
 from algobias.levers.step import Batch, GradFn, Layout, Sampler, State, Transform
+from algobias.own.returns import Returns, amount, of_type, truth
 from algobias.recipe import Recipe
 from algobias.recipe_fields import PartSpec
-from algobias.returns import Returns, amount, of_type, truth
 from algobias.spelling import validate_options
 
 if TYPE_CHECKING:

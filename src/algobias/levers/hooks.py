@@ -7,8 +7,8 @@ from typing import Any
 
 from algobias.lazy import torch
 from algobias.levers.step import Key, State, Transform
-from algobias.returns import Returns, checked
-from algobias.user_code import raised_in
+from algobias.own.returns import Returns, checked
+from algobias.own.user_code import raised_in
 
 Fits = Callable[[Any, tuple[Any, ...]], bool]
 

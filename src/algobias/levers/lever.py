@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 from algobias.levers.amount import Amount
 from algobias.levers.card import Card
 from algobias.levers.size import NoShare
+from algobias.own.returns import Returns, amount, of_type
 from algobias.recipe import Recipe
-from algobias.returns import Returns, amount, of_type
 from algobias.spelling import Spelled, validate_options
 
 

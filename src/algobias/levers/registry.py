@@ -7,35 +7,36 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from algobias import addons, user_file
+from algobias import addons
 from algobias.errors import BadInput, unknown_name
-from algobias.levers.accumulate import Accumulate
 from algobias.levers.base import Lever, Part
-from algobias.levers.batch import BatchSize
-from algobias.levers.budget import Length
-from algobias.levers.clip import Clip
-from algobias.levers.compress import Compress
-from algobias.levers.data import DataFraction
-from algobias.levers.delay import Delay
-from algobias.levers.drop_compute import Dropped
-from algobias.levers.ema import WeightAverage
-from algobias.levers.ghost_norm import GhostNorm
-from algobias.levers.gradient_noise import GradientNoise
-from algobias.levers.image_size import ImageSize
-from algobias.levers.initial_scale import InitialScale
-from algobias.levers.label_noise import LabelNoise
-from algobias.levers.layerwise import LayerWise
-from algobias.levers.local_sgd import LocalUpdates
-from algobias.levers.match_stability import MatchStability
-from algobias.levers.optimizer import Optimizer
-from algobias.levers.rate import LearningRate
-from algobias.levers.recalibrate import Recalibrate
-from algobias.levers.repeat import Repeat
-from algobias.levers.sam import SharpnessAware
-from algobias.levers.schedule import ScheduleName, Warmup
-from algobias.levers.shift import Shift
-from algobias.levers.weight_decay import WeightDecay
-from algobias.levers.workers import Workers
+from algobias.levers.examples.batch import BatchSize
+from algobias.levers.examples.data import DataFraction
+from algobias.levers.examples.image_size import ImageSize
+from algobias.levers.examples.label_noise import LabelNoise
+from algobias.levers.examples.repeat import Repeat
+from algobias.levers.examples.shift import Shift
+from algobias.levers.gradient.accumulate import Accumulate
+from algobias.levers.gradient.clip import Clip
+from algobias.levers.gradient.gradient_noise import GradientNoise
+from algobias.levers.gradient.sam import SharpnessAware
+from algobias.levers.model.ghost_norm import GhostNorm
+from algobias.levers.model.init import InitialScale
+from algobias.levers.model.recalibrate import Recalibrate
+from algobias.levers.parallel.compress import Compress
+from algobias.levers.parallel.delay import Delay
+from algobias.levers.parallel.drop_compute import Dropped
+from algobias.levers.parallel.local_sgd import LocalUpdates
+from algobias.levers.parallel.workers import Workers
+from algobias.levers.update.budget import Length
+from algobias.levers.update.ema import WeightAverage
+from algobias.levers.update.layerwise import LayerWise
+from algobias.levers.update.lr import LearningRate
+from algobias.levers.update.match_stability import MatchStability
+from algobias.levers.update.optimizer import Optimizer
+from algobias.levers.update.schedule import ScheduleName, Warmup
+from algobias.levers.update.weight_decay import WeightDecay
+from algobias.own import user_file
 from algobias.recipe_fields import PartSpec
 from algobias.spelling import parse_options, validate_options
 

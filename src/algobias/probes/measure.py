@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.models.attributes import PlainNumbers
+from algobias.own.returns import is_own
+from algobias.own.user_code import where_and_what
 from algobias.probes.base import Probe
 from algobias.probes.guard import Altered, Weights, untouched
 from algobias.probes.passes.batches import lasting
@@ -21,9 +23,7 @@ from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
-from algobias.returns import is_own
 from algobias.tasks.checks import check_module
-from algobias.user_code import where_and_what
 
 if TYPE_CHECKING:
     from torch import nn

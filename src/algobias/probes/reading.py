@@ -1,5 +1,5 @@
-"""What a probe returns, for those who write one; the values stand in :mod:`algobias.answer.reading`."""
+"""What a probe returns, for those who write one; the values stand in :mod:`algobias.answer.measured`."""
 
-from algobias.answer.reading import Cost, Interval, Reading, Status, Twin, Unavailable
+from algobias.answer.measured.reading import Cost, Interval, Reading, Status, Twin, Unavailable
 
 __all__ = ["Cost", "Interval", "Reading", "Status", "Twin", "Unavailable"]

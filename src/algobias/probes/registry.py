@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from algobias import addons, user_file
+from algobias import addons
 from algobias.errors import BadInput
+from algobias.own import user_file
 from algobias.probes.base import PRESETS, Preset, Probe
 from algobias.probes.families.collapse import NeuralCollapse
 from algobias.probes.families.curvature import (

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
-from algobias.answer.moved import ReturnedCoordinate
+from algobias.answer.measured.moved import ReturnedCoordinate
 from algobias.reports import numerals, words
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table

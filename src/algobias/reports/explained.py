@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.answer.causes import DoseResponse, InterventionEntry
+from algobias.own.user_file import in_words
 from algobias.reports import numerals, words
 from algobias.reports.figures.interventions import KINDS
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
-from algobias.user_file import in_words
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from algobias.answer.next_step import next_steps
-from algobias.answer.readings import ReadingsSummary
+from algobias.answer.measured.readings import ReadingsSummary
+from algobias.answer.next.step import next_steps
 from algobias.answer.single import SingleRuns
 from algobias.reports import (
     besides,

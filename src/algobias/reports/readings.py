@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from algobias.answer.reading import Cost, Reading
+from algobias.answer.measured.reading import Cost, Reading
+from algobias.own.user_file import in_file, without_folder
 from algobias.reports.words import without_code
-from algobias.user_file import in_file, without_folder
 
 KINDS = {
     "numerical": ("n", "numerical bound"),

@@ -8,14 +8,14 @@ from algobias.answer.arm import ArmSummary
 from algobias.answer.cost import Costs
 from algobias.answer.gap import RateOnly
 from algobias.answer.interval import Interval, Spread
-from algobias.answer.moved import MovedCoordinate
+from algobias.answer.measured.moved import MovedCoordinate
+from algobias.own.user_file import in_words
 from algobias.reports import numerals, words
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import planned_metric
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
 from algobias.runs.outcome import Outcome
-from algobias.user_file import in_words
 
 
 def seed_table(points: Points) -> TextTable[str]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from algobias.errors import BadInput, from_plain
 from algobias.kept.store import Store
+from algobias.own.user_file import announced
 from algobias.running.executor import Executor, InternalError, WhyStop, WorkerDied, stopping
 from algobias.running.here import ThisProcess
 from algobias.running.processes import Terminated, available_cores, clean_start
@@ -21,7 +22,6 @@ from algobias.running.work import Event, Load, Train, Work, Workplace
 from algobias.running.worker import TERMINATED, serve
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
-from algobias.user_file import announced
 
 POLL_SECONDS = 0.1
 LEAVE_SECONDS = 5.0

@@ -8,8 +8,8 @@ from itertools import combinations
 
 from algobias.errors import BadInput
 from algobias.levers.base import STAGES, Lever, Part
+from algobias.levers.learning_rate import warmup_updates
 from algobias.levers.registry import build_part
-from algobias.levers.schedule import warmup_updates
 from algobias.recipe import Recipe
 from algobias.recipe_fields import OptimizerSpec
 

@@ -16,6 +16,7 @@ from algobias.judge.design import DEFAULT_LOOKS
 from algobias.levers.base import Lever
 from algobias.levers.registry import absolute as absolute_levers
 from algobias.levers.registry import text_of
+from algobias.own.user_file import absolute as absolute_path
 from algobias.probes.base import Probe
 from algobias.probes.registry import absolute as absolute_probes
 from algobias.probes.registry import parse_many
@@ -23,7 +24,6 @@ from algobias.probes.registry import text_of as text_of_probe
 from algobias.runs.outcome import MOST_METRIC
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text
-from algobias.user_file import absolute as absolute_path
 
 NO_PROBES = "none"
 

@@ -16,6 +16,7 @@ from algobias.judge.design import Request, Run
 from algobias.kept.archive import Place
 from algobias.kept.store import Store
 from algobias.levers.registry import build_part
+from algobias.own.user_file import in_file
 from algobias.recipe import Recipe
 from algobias.running.arms import NOISE_OFFSET, NOISE_SEEDS, Arms
 from algobias.running.executor import Make
@@ -29,7 +30,6 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.tasks.views import view
 from algobias.training.engine.network import Network
-from algobias.user_file import in_file
 
 NOISE = "noise"
 

@@ -16,11 +16,11 @@ import torch
 
 from algobias.errors import BadInput
 from algobias.kept.store import Store
+from algobias.own.user_code import told_as_bad_input
+from algobias.own.user_file import already_announced
 from algobias.running.distributed.launch import ProcessLost
 from algobias.running.work import Load, Train, Work, Workplace
 from algobias.runs.observer import Interrupted
-from algobias.user_code import told_as_bad_input
-from algobias.user_file import already_announced
 
 Reply: TypeAlias = (
     tuple[Literal["done", "stopped"]]

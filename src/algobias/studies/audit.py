@@ -16,7 +16,8 @@ from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store
-from algobias.one_version import files_stay
+from algobias.own.one_version import files_stay
+from algobias.own.user_file import in_file
 from algobias.recipe_difference import difference
 from algobias.running.arms import Arms, build_arms, spoken
 from algobias.running.prechecks import check_networks, pre_checks, split_doubts
@@ -29,7 +30,6 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.before.splits import sum_remark
 from algobias.training.device import one_thread
-from algobias.user_file import in_file
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
 from algobias.kept.archive import read_archive
 from algobias.kept.store import Store, StudyRow
+from algobias.own.user_file import in_file, without_folder
 from algobias.recipe import recipe_from
 from algobias.running.arms import Arms
 from algobias.running.spec import StudySpec, spec_from
-from algobias.user_file import in_file, without_folder
 
 
 def audit_of(store: Store, study: str) -> StudyRow:

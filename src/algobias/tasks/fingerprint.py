@@ -14,9 +14,9 @@ import numpy as np
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.own.user_code import PACKAGE, UserFunction
 from algobias.tasks.source import ItemSource, Source, TensorSource
 from algobias.trees import tensors_in
-from algobias.user_code import PACKAGE, UserFunction
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.own.user_code import guarded
 from algobias.seeding.states import own_randomness
 from algobias.tasks.checks import FIRST_ITEMS
 from algobias.tasks.source import Source
 from algobias.tasks.task import Task
-from algobias.user_code import guarded
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,11 +11,11 @@ import numpy as np
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.own.user_code import guarded
 from algobias.seeding.states import own_randomness, set_states
 from algobias.seeding.streams import number_named
 from algobias.tasks.finite import first_not_finite, refuse_not_finite
 from algobias.trees import map_trees, stack_trees, tensors_in, to_device
-from algobias.user_code import guarded
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.own.user_code import guarded, of_user
 from algobias.recipe import Recipe
 from algobias.recipe_fields import DataSpec, ModelSpec
 from algobias.seeding.states import own_randomness
@@ -20,7 +21,6 @@ from algobias.tasks.numbers_given import finite_number, whole_number
 from algobias.tasks.source import Source, source_from
 from algobias.tasks.words import recipe_from_words
 from algobias.trees import tensors_in
-from algobias.user_code import guarded, of_user
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

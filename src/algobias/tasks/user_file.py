@@ -6,10 +6,10 @@ import ast
 from pathlib import Path
 
 from algobias.errors import BadInput
-from algobias.one_version import check_version
+from algobias.own.one_version import check_version
+from algobias.own.user_file import executed, read_user_file
 from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
-from algobias.user_file import executed, read_user_file
 
 
 def is_user_task(text: str) -> bool:

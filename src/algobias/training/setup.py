@@ -9,12 +9,12 @@ import torch
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.context import Context
-from algobias.levers.optimizer import build_transform
+from algobias.levers.learning_rate import rate
 from algobias.levers.order import check_order
 from algobias.levers.portions import check_portions
 from algobias.levers.registry import build_part
-from algobias.levers.schedule import rate
 from algobias.levers.step import GradFn, Sampler, State, Transform
+from algobias.levers.update.optimizer import build_transform
 from algobias.recipe import Recipe
 from algobias.tasks.task import Task
 from algobias.training.before.sums import require_mean

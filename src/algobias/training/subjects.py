@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from algobias.errors import BadInput, unknown_name
-from algobias.levers.delay import Delay
+from algobias.levers.learning_rate import rate
+from algobias.levers.parallel.delay import Delay
 from algobias.levers.registry import build_part
-from algobias.levers.schedule import rate
 from algobias.probes.subject import Subject, Training
 from algobias.recipe import Recipe
 from algobias.tasks.labels import stratified

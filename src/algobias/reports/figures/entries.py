@@ -8,12 +8,12 @@ from functools import partial
 from pathlib import Path
 
 from algobias.answer.fit import Fit
+from algobias.own.user_file import in_file, in_words
 from algobias.reports import figures, numerals, words
 from algobias.reports.figures.base import Figure
 from algobias.reports.figures.moved import MOST_ROWS, Against
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import numbers
-from algobias.user_file import in_file, in_words
 
 TWIN = (
     "A twin is the coordinate of the same name in a form that rescaling the weights does not change; "

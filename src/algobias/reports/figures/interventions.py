@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algobias.answer.causes import Dose, DoseResponse
+from algobias.own.user_file import in_words
 from algobias.reports.figures.base import (
     Figure,
     Width,
@@ -19,7 +20,6 @@ from algobias.reports.figures.series import Row, Rows, numbers
 from algobias.reports.figures.shares import ROW_AXIS
 from algobias.reports.numerals import estimate
 from algobias.reports.record import StudyRecord
-from algobias.user_file import in_words
 
 KINDS = {
     "switch_off": "switched off",

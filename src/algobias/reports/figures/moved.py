@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from algobias.answer.readings import Trajectory
+from algobias.answer.measured.readings import Trajectory
+from algobias.own.user_file import in_words
 from algobias.reports.figures.base import (
     Figure,
     Spec,
@@ -25,7 +26,6 @@ from algobias.reports.figures.shares import ROW_AXIS
 from algobias.reports.numerals import significant
 from algobias.reports.record import number_or_none
 from algobias.reports.words import arm_label
-from algobias.user_file import in_words
 
 MOST_ROWS = 14
 """Coordinates in the picture; the table has all."""

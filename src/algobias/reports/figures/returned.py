@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algobias.answer.moved import Effect
+from algobias.answer.measured.moved import Effect
 from algobias.reports.figures.base import (
     Figure,
     Width,

@@ -16,6 +16,7 @@ import torch.distributed as dist
 from algobias.errors import BadInput
 from algobias.kept.outcomes import outcome_json
 from algobias.levers.registry import parse_many
+from algobias.own.user_code import told_as_bad_input
 from algobias.recipe import Recipe, recipe_from
 from algobias.running.distributed.launch import BAD_INPUT, ORPHANED, STOPPED
 from algobias.runs.observer import Interrupted
@@ -24,7 +25,6 @@ from algobias.tasks.task import Task
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
 from algobias.training.whole_files import replace_file, write_whole
-from algobias.user_code import told_as_bad_input
 
 
 def main(arguments: list[str] | None = None) -> int:

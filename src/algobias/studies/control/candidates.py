@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from algobias.answer.moved import MovedCoordinate
+from algobias.answer.measured.moved import MovedCoordinate
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
 from algobias.levers.base import Lever

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from algobias.answer.forecast import Forecast
 from algobias.kept.store import StudyRow
+from algobias.own.user_file import without_folder
 from algobias.running.arms import build_arms
 from algobias.running.costs import ArmCost, arm_costs, study_costs
 from algobias.running.processes import available_cores
@@ -21,7 +22,6 @@ from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.forecast import forecast_of
 from algobias.training.device import one_thread
-from algobias.user_file import without_folder
 
 
 def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Forecast:

@@ -17,7 +17,8 @@ from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
 from algobias.kept.archive import Place as StoredPlace
 from algobias.kept.store import Store, StudyRow
-from algobias.one_version import files_stay
+from algobias.own.one_version import files_stay
+from algobias.own.user_file import without_folder
 from algobias.running.arms import Arms, build_arms
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -35,7 +36,6 @@ from algobias.studies.control.tried import chosen_entries, confirmation_entries,
 from algobias.studies.control.tuned import tuned_gap
 from algobias.studies.study import Study, carry_out, read, study_id, terms_of
 from algobias.training.device import one_thread
-from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)

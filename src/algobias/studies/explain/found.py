@@ -24,8 +24,8 @@ from algobias.judge.arm import FitScale
 from algobias.judge.describe import training_metric_scale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
+from algobias.judge.inference.statistics import paired
 from algobias.judge.recovery import Recovery
-from algobias.judge.statistics import paired
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.running.arms import Arms, spoken

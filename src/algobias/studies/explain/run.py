@@ -10,7 +10,8 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
-from algobias.one_version import files_stay
+from algobias.own.one_version import files_stay
+from algobias.own.user_file import without_folder
 from algobias.running.arms import spoken
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
@@ -21,7 +22,6 @@ from algobias.studies.explain.interventions import Intervention
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
-from algobias.user_file import without_folder
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from algobias.errors import BadInput
 from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
 from algobias.models.attributes import PlainNumbers
+from algobias.own.user_code import guarded, where_and_what
 from algobias.recipe import Recipe
 from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
@@ -19,7 +20,6 @@ from algobias.training.engine.engines import Looped, unconnected
 from algobias.training.engine.network import Network, stack
 from algobias.training.engine.stacking import agreement, apart, displaced, row_of, same_buffers
 from algobias.training.setup import Setup
-from algobias.user_code import guarded, where_and_what
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from algobias.components.ghost_norm import GhostBatchNorm
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, State
+from algobias.own.user_code import where_and_what
 from algobias.seeding.states import own_randomness
 from algobias.training.engine.engines import Function, Looped
 from algobias.training.engine.layouts import layout_of, state_of
 from algobias.training.engine.stacking import agreement, apart, displaced
 from algobias.trees import map_trees
-from algobias.user_code import where_and_what
 
 EXAMPLES = 4
 """Size of the batches on which it is tried."""

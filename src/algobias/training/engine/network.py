@@ -16,6 +16,7 @@ from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.step import Batch, Grads, Key, State
 from algobias.models.attributes import PlainNumbers
+from algobias.own.user_code import UserFunction, raised_in
 from algobias.recipe import Recipe
 from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
@@ -27,7 +28,6 @@ from algobias.training.engine.weighting import kept_only, row_weights
 from algobias.training.evaluation import EvaluationSet
 from algobias.training.remember import alike, together, tried
 from algobias.trees import to_device
-from algobias.user_code import UserFunction, raised_in
 
 TRIED = 1
 """Seed of the network with which it is tried out what may be shared."""

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from algobias.errors import BadInput
 from algobias.levers.base import Part
-from algobias.levers.compress import Compress
-from algobias.levers.delay import Delay
-from algobias.levers.ema import WeightAverage
-from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.parallel.compress import Compress
+from algobias.levers.parallel.delay import Delay
+from algobias.levers.parallel.local_sgd import LocalUpdates
+from algobias.levers.parallel.workers import Workers
 from algobias.levers.portions import check_portions
 from algobias.levers.registry import build_part
-from algobias.levers.workers import Workers
+from algobias.levers.update.ema import WeightAverage
 from algobias.recipe import Recipe
 from algobias.training.processes.strategies import Parallel
 

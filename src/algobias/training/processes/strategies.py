@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from algobias.levers.local_sgd import LocalUpdates
+from algobias.levers.parallel.local_sgd import LocalUpdates
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, Tree
 from algobias.training.processes.exchange import (
     _receive,

@@ -11,10 +11,10 @@ from algobias.lazy import torch
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
 from algobias.levers.division import Division
+from algobias.levers.parallel.workers import combined, shares
 from algobias.levers.portions import portion
 from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
-from algobias.levers.workers import combined, shares
 from algobias.recipe import Recipe
 from algobias.trees import map_trees
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from algobias.errors import BadInput
-from algobias.user_file import UserFile
+from algobias.own.user_file import UserFile
 
 _versions: ContextVar[dict[Path, str] | None] = ContextVar("_versions", default=None)
 """Hashes of the files that a study has read so far; None outside of a study."""

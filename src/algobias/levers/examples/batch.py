@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from algobias.errors import BadInput
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever
+from algobias.levers.learning_rate import warmup_between
 from algobias.levers.portions import check_batch
-from algobias.levers.schedule import warmup_between
 from algobias.levers.size import rounded, whole_between
 from algobias.recipe import Recipe
 from algobias.spelling import number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.form import Form, Number
 from algobias.answer.interval import Interval, Spread
-from algobias.user_file import in_words
+from algobias.own.user_file import in_words
 
 
 class Effect(Form):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from algobias.errors import BadInput
-from algobias.user_code import PACKAGE, raised_in
+from algobias.own.user_code import PACKAGE, raised_in
 
 Handed = Callable[[Any, tuple[Any, ...], str], Any]
 

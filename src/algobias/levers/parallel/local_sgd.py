@@ -11,19 +11,19 @@ from pydantic import Field
 
 from algobias.lazy import torch
 from algobias.levers.base import Arranged, Card, Part, Stage
-from algobias.levers.class_shards import from_class_shards
 from algobias.levers.context import Context
 from algobias.levers.division import Division
-from algobias.levers.schedule import rate, warmup_updates
-from algobias.levers.size import whole_between
-from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
-from algobias.levers.workers import (
+from algobias.levers.learning_rate import rate, warmup_updates
+from algobias.levers.parallel.class_shards import from_class_shards
+from algobias.levers.parallel.workers import (
     all_reduce_bytes,
     mean_state,
     shares,
     spread,
     worker_gradients,
 )
+from algobias.levers.size import whole_between
+from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, Sampler, State, Transform, Tree
 from algobias.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from algobias.lazy import torch
 from algobias.levers.base import Card, Part, Stage
 from algobias.levers.context import Context
 from algobias.levers.division import Division
+from algobias.levers.parallel.workers import mean_buffers, spread, worker_gradients
 from algobias.levers.size import whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Sampler, State
-from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
 from algobias.seeding.streams import generator
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from algobias.user_code import PACKAGE
+from algobias.own.user_code import PACKAGE
 
 
 class FolderImports(MetaPathFinder):

@@ -12,9 +12,9 @@ from algobias.lazy import torch
 from algobias.levers.base import Arranged, Card, Part
 from algobias.levers.context import Context
 from algobias.levers.division import Division
+from algobias.levers.parallel.workers import mean_buffers, spread, worker_gradients
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
-from algobias.levers.workers import mean_buffers, spread, worker_gradients
 from algobias.recipe import Recipe
 from algobias.seeding.streams import generator
 

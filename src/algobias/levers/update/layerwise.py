@@ -10,7 +10,7 @@ from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
-from algobias.levers.schedule import rate
+from algobias.levers.learning_rate import rate
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Grads, Layout, State, Transform, Tree
 from algobias.recipe import Recipe

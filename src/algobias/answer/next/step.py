@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
-from algobias.answer.next_command import after_command
+from algobias.answer.next.command import after_command
 from algobias.answer.single import SingleRuns
-from algobias.user_file import in_words
+from algobias.own.user_file import in_words
 
 CARRIED = ("--store", "--data")
 """Options of a command that the next one needs as well."""

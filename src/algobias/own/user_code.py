@@ -15,7 +15,7 @@ from typing import Any
 
 from algobias.errors import BadInput
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 TASK_MODULE = "algobias_user_"
 """How modules made of a user's task files are named: code in them is the user's."""
 

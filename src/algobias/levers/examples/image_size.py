@@ -12,8 +12,8 @@ from algobias.errors import BadInput
 from algobias.lazy import torch
 from algobias.levers.base import Card, Part, Stage
 from algobias.levers.context import Context
-from algobias.levers.repeat import COPY_EPOCHS
-from algobias.levers.shift import first_changed
+from algobias.levers.examples.repeat import COPY_EPOCHS
+from algobias.levers.examples.shift import first_changed
 from algobias.levers.size import NoShare, more_images, numbers_in, rounded
 from algobias.levers.step import Batch, Key, Sampler
 from algobias.recipe import Recipe

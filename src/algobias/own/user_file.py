@@ -15,10 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from algobias.errors import BadInput, clean_text
-from algobias.local_imports import NO_PYTHON, local_imports
+from algobias.own.local_imports import NO_PYTHON, local_imports
+from algobias.own.user_code import FILE_KIND, TASK_MODULE, where_and_what
+from algobias.own.user_imports import FolderImports
 from algobias.untrusted import possible_path
-from algobias.user_code import FILE_KIND, TASK_MODULE, where_and_what
-from algobias.user_imports import FolderImports
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
 

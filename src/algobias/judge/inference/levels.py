@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.judge.statistics import t_quantile
+from algobias.judge.inference.statistics import t_quantile
 
 SIMULATED = 400_000
 """Repeats behind an error level that is not tabulated; its relative standard error is below 1 %."""

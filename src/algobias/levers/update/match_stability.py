@@ -10,9 +10,9 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.levers.amount import Amount
 from algobias.levers.base import Card, Lever
-from algobias.levers.delay import Delay
-from algobias.levers.rate import LearningRate
+from algobias.levers.parallel.delay import Delay
 from algobias.levers.size import between
+from algobias.levers.update.lr import LearningRate
 from algobias.recipe import Recipe
 from algobias.theory.stability import Algorithm, matched_rate
 

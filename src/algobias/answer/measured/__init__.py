@@ -1,0 +1,1 @@
+"""What was measured of the arms: readings, and which of them moved."""

@@ -1,0 +1,1 @@
+"""Levers that choose, count and change the training examples."""

@@ -1,0 +1,1 @@
+"""Levers that change how the gradient of one batch is taken."""

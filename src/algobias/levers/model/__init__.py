@@ -1,0 +1,1 @@
+"""Levers that act on the network itself: its initial weights, its normalisation."""

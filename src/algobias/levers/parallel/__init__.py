@@ -1,0 +1,1 @@
+"""Levers that stand for several workers: what each computes, sends, and when."""

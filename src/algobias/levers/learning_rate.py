@@ -1,4 +1,4 @@
-"""The learning rate of every update that a recipe asks for: warm-up, then constant or a half cosine to zero."""
+"""The learning rate of every update of a recipe: warm-up, then constant or a half cosine to zero."""
 
 from __future__ import annotations
 

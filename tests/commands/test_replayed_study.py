@@ -25,7 +25,7 @@ data = torch.Generator().manual_seed(0)
 x = torch.randn(2140, 6, generator=data)
 y = (x.sum(1) > 0).long()
 net = torch.nn.Linear(6, 2)
-with torch.no_grad(): [w.mul_(0.1) for w in net.parameters()]
+with torch.no_grad(): [w.copy_(torch.randn(w.shape, generator=data)) for w in net.parameters()]
 opt = torch.optim.SGD(net.parameters(), lr=0.1)
 for k in range(o.iters):
     i = torch.randint(140, (o.batch,))

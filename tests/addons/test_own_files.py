@@ -22,6 +22,7 @@ from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
 from algobias.studies.audit import run_audit
 from algobias.tasks import load_task
+from wide_tests import wide
 
 HERE = Path(__file__).parent
 TASK = f"{HERE.parent / 'product_task.py'}:task"
@@ -107,7 +108,13 @@ class Editing(Progress):
     ("change", "probes", "edit", "workers", "says"),
     [
         ("lr:x0.05", "mine.py:Positive", "WHOLE = 2.0", 0, "^probe: .*Positive.*a file that stays as it is"),
-        ("lr:x0.05", "mine.py:Positive", "WHOLE = 2.0", 1, "^probes: .*Positive.*a file that stays as it is"),
+        wide(
+            "lr:x0.05",
+            "mine.py:Positive",
+            "WHOLE = 2.0",
+            1,
+            "^probes: .*Positive.*a file that stays as it is",
+        ),
         ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 0, "^probe: .*Positive.*a file that stays as it is"),
         ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 1, "^probe file mine.py: 'beside.py:1: SyntaxError"),
         ("mine.py:Shrink:0.05", "none", "WHOLE = 2.0", 0, "^lever: .*Shrink.*a file that stays as it is"),

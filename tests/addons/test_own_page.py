@@ -31,6 +31,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.wide
 def test_the_checks_pass(folder: Path) -> None:
     (block,) = (
         text for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "check_lever(" in text

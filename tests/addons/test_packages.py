@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from wide_tests import wide
+
 HERE = Path(__file__).parent
 GROUPS = {
     "levers": "shrink = mine:Shrink",
@@ -55,6 +57,7 @@ def run(ended):
     return call
 
 
+@pytest.mark.wide
 def test_an_audit_with_what_a_package_offers(run) -> None:
     task = f"{HERE.parent / 'product_task.py'}:task"
     words = ("--change", "shrink:0.2", "--probes", "positive", "--looks", 2, "--tolerance", 1, "--workers", 2)
@@ -94,9 +97,9 @@ def test_two_packages_with_one_name_are_refused(run, ended, tmp_path: Path) -> N
     ("code", "says"),
     [
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("raise SystemExit(4)", "SystemExit: 4"),
-        ("import algobias_of_tomorrow", "ModuleNotFoundError"),
-        ("class Broken: ...", "a class of algobias.levers.base.Lever"),
+        wide("raise SystemExit(4)", "SystemExit: 4"),
+        wide("import algobias_of_tomorrow", "ModuleNotFoundError"),
+        wide("class Broken: ...", "a class of algobias.levers.base.Lever"),
         ("from algobias.levers import Lever\nclass Broken(Lever): name = 'x y'", "class Broken lacks card"),
     ],
 )

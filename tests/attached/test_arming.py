@@ -11,6 +11,7 @@ import pytest
 from algobias.attached.events import Counters, Start
 from attached import scripts
 from attached.scripts import CLASSIFIER, HEAD
+from wide_tests import wide
 
 run = functools.partial(scripts.run, fresh=True)
 
@@ -25,6 +26,7 @@ def test_the_run_is_the_plain_run(tmp_path: Path) -> None:
     assert inside.end.reason == "exit"
 
 
+@pytest.mark.wide
 def test_weights_at_the_end_are_hashed_over_every_bit(tmp_path: Path) -> None:
     ends = [
         run(tmp_path / str(n), CLASSIFIER.replace("lr=0.1", f"lr={lr}"))
@@ -56,6 +58,7 @@ def test_a_script_that_never_imports_torch_is_left_alone(tmp_path: Path) -> None
     assert ran.events.processes == ()
 
 
+@pytest.mark.wide
 def test_the_users_own_sitecustomize_still_runs(tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -68,6 +71,7 @@ def test_the_users_own_sitecustomize_still_runs(tmp_path: Path) -> None:
     assert inside.events.of(Start)
 
 
+@pytest.mark.wide
 def test_models_and_optimizers_are_pickled_and_copied(tmp_path: Path) -> None:
     source = CLASSIFIER + (
         "import copy, pickle, io\n"
@@ -82,7 +86,7 @@ def test_models_and_optimizers_are_pickled_and_copied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "way", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGTERM)", "os.kill(os.getpid(), 9)"]
+    "way", ["os._exit(3)", wide("os.kill(os.getpid(), signal.SIGTERM)"), "os.kill(os.getpid(), 9)"]
 )
 def test_whatever_ends_a_process_what_it_wrote_is_there(tmp_path: Path, way: str) -> None:
     source = HEAD + (
@@ -102,6 +106,7 @@ def test_a_run_is_ended_after_so_many_updates(tmp_path: Path) -> None:
     assert ran.end.weights is not None
 
 
+@pytest.mark.wide
 def test_steps_inside_of_steps_count_once(tmp_path: Path) -> None:
     source = HEAD + (
         "class Outer(torch.optim.Optimizer):\n"
@@ -119,6 +124,7 @@ def test_steps_inside_of_steps_count_once(tmp_path: Path) -> None:
     assert ran.events.of(Counters)[-1].steps == 5
 
 
+@pytest.mark.wide
 def test_a_step_that_fails_does_not_count_and_the_next_one_does(tmp_path: Path) -> None:
     source = HEAD + (
         "class Failing(torch.optim.SGD):\n"
@@ -147,6 +153,7 @@ def test_skipped_steps_and_losses_that_are_not_finite_are_counted(tmp_path: Path
     assert (counters.steps, counters.skipped, counters.non_finite) == (5, 1, 1)
 
 
+@pytest.mark.wide
 def test_seeds_are_moved_as_if_the_script_had_set_others(tmp_path: Path) -> None:
     source = HEAD + (
         "import random, numpy as np\nrandom.seed(1); np.random.seed(2)\n"
@@ -161,6 +168,7 @@ def test_seeds_are_moved_as_if_the_script_had_set_others(tmp_path: Path) -> None
     assert unmoved.out == run(tmp_path / "plain", source, attach=False).out != moved.out
 
 
+@pytest.mark.wide
 def test_a_script_without_seeds_is_repeatable(tmp_path: Path) -> None:
     source = (
         "import random, numpy as np, torch\nprint(random.random(), np.random.rand(), torch.rand(2).tolist())"

@@ -161,6 +161,7 @@ def test_a_change_that_changes_nothing_again(store: Store) -> None:
     assert result == stored
 
 
+@pytest.mark.wide
 def test_an_eighth_of_the_updates_again(store: Store) -> None:
     """P7 with the first four seeds: the same trainings, so the same numbers as in the committed case."""
     result, stored = rerun("P7", store, looks=(4,)), benchmark.committed("P7")

@@ -93,6 +93,7 @@ def test_aa_uses_the_next_block_of_seeds(run):
     assert result["verdict"] in ("no_gap", "undecided")
 
 
+@pytest.mark.wide
 def test_a_spec_file_is_the_same_question(run, tmp_path):
     (tmp_path / "study.yaml").write_text(
         "task: digits\nchange: [batch:x4]\nbase: [budget:updates=100]\nlooks: [4]\ntolerance: 0.4\n"
@@ -129,8 +130,9 @@ def test_out_of_time_says_how_to_go_on(run):
 
 
 def test_interrupt_saves_and_resumes_to_the_same_result(run, command, tmp_path):
-    words = ["audit", "digits", "--change", "batch:x4", "--looks", "4", "--tolerance", "0.4", "--json"]
-    process = command(*words, "--store", "stopped")
+    words = ["audit", "digits", "--change", "batch:x4", "--base", "budget:updates=100"]
+    words += ["--looks", "4", "--tolerance", "0.4", "--json"]
+    process = command(*words, "--workers", "0", "--store", "stopped")
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and not list(tmp_path.glob("stopped/runs/??/*/*/curve*")):
         time.sleep(0.05)
@@ -207,6 +209,7 @@ def test_a_users_own_regression_task_outside_the_package(run, tmp_path):
     assert run(*words).json["study"] != found["study"], "an edited line is another study"
 
 
+@pytest.mark.wide
 def test_compare_reproduces_the_audits_verdict_from_its_exported_curves(run, tmp_path):
     words = (
         "audit",

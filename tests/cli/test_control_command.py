@@ -51,6 +51,7 @@ def audited(once: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.wide
 def test_two_answers_one_after_the_other(run, audited: Path) -> None:
     first = run("control", "last", "--only", "lr:0.6", "--only", "budget:x4", *QUICK, "--json")
     assert first.code == 0, first.err

@@ -19,6 +19,7 @@ import pytest
 
 from algobias.kept.store import Store
 from algobias.running import processes
+from wide_tests import wide
 
 STUDY = ("audit", "digits", "--change", "lr:x0.5", "--looks", "2", "--tolerance", "0.5", "--probes", "none")
 LONG = (*STUDY, "--base", "budget:updates=30000", "--store", "store")
@@ -76,7 +77,7 @@ def without_times(value: Any) -> Any:
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize("workers", ["0", wide("1")])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(long, tmp_path, workers, number, code):
     process = long(workers)
@@ -92,6 +93,7 @@ def test_a_signal_saves_and_says_how_to_go_on(long, tmp_path, workers, number, c
     assert list((tmp_path / "store").glob("runs/*/*/*/snapshot.safetensors"))
 
 
+@pytest.mark.wide
 def test_sigterm_to_one_of_the_processes_ends_the_study_in_order(long, tmp_path):
     process = long("1")
     until_trained(process, tmp_path / "store")
@@ -167,6 +169,7 @@ def program(tmp_path: Path, *words: str, **more: Any) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.wide
 def test_a_reader_that_has_gone_loses_nothing(tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -177,6 +180,7 @@ def test_a_reader_that_has_gone_loses_nothing(tmp_path):
     assert status(tmp_path / "store") == ["finished"]
 
 
+@pytest.mark.wide
 def test_nobody_listens_to_the_messages(tmp_path):
     read, write = os.pipe()
     os.close(read)
@@ -214,7 +218,7 @@ def whole(run, tmp_path):
     return without_times(found.json)
 
 
-@pytest.mark.parametrize("most", [0, 300, 5_000, 60_000, 200_000, 400_000])
+@pytest.mark.parametrize("most", [wide(0), wide(300), 5_000, wide(60_000), wide(200_000), wide(400_000)])
 def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path, run, whole, most):
     """Every file may grow to so many bytes only, as on a disk that is about to be full."""
 

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+from wide_tests import wide
+
 TASK = """
 import ctypes, logging, multiprocessing, os, subprocess, sys, warnings
 import torch
@@ -108,7 +110,7 @@ def told(run, tmp_path):
     return audited
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, wide(1)])
 def test_stdout_holds_one_json_object_whatever_is_printed(command, tmp_path, workers):
     more = "import atexit\natexit.register(noise)\nnoise()"
     written(tmp_path, "noise()", more)

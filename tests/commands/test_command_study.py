@@ -183,6 +183,7 @@ def command(store: Path, *more: str) -> list[str]:
     return [*asked, "--args=--bias=5", "--", sys.executable, str(TOY), "--seed={seed}", "--iters=64"]
 
 
+@pytest.mark.wide
 def test_killed_and_begun_again_the_command_prints_the_same(tmp_path: Path) -> None:
     whole = subprocess.run(command(tmp_path / "a"), capture_output=True, text=True, timeout=200)
     assert whole.returncode == 0, whole.stderr
@@ -245,6 +246,7 @@ def test_a_script_that_is_edited_while_its_study_runs_is_refused(tmp_path: Path)
         assert audit.answer.gap.mean == pytest.approx(5.0, abs=1e-9)
 
 
+@pytest.mark.wide
 def test_two_at_once_carry_out_each_run_once(tmp_path: Path) -> None:
     count = tmp_path / "count"
     script = tmp_path / "mine.py"

@@ -37,6 +37,8 @@ for k in range(o.iters):
         print(f"accuracy {100 * right:.4f}", flush=True)
 """
 
+pytestmark = pytest.mark.wide
+
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandAudit, Path]:

@@ -100,6 +100,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     return dict(zip(CASES, zip(*ended, strict=True), strict=True))
 
 
+@pytest.mark.wide
 def test_one_module_in_each_process_is_averaged_over_the_default_group(processes: Any) -> None:
     """As in one process, also where only one replica's optimizer remembers anything of a layer."""
     nets, steps = zip(*(updated(rank, both=rank == 0) for rank in range(2)), strict=True)

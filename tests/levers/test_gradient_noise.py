@@ -13,6 +13,7 @@ from algobias.tasks.task import Task
 from algobias.theory.stability import stationary_variance
 from algobias.training.loop import train
 from algobias.training.setup import Setup
+from wide_tests import wide
 
 N, BATCH = 4096, 16
 
@@ -36,8 +37,15 @@ def regression() -> Task:
 TASK = regression()
 
 
-@pytest.mark.parametrize("engine", ["stacked", "looped"])
-@pytest.mark.parametrize("kind", ["multiplicative", "additive"])
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        ("multiplicative", "stacked"),
+        ("multiplicative", "looped"),
+        ("additive", "stacked"),
+        wide("additive", "looped"),
+    ],
+)
 def test_the_noise_has_the_covariance_of_the_smaller_batch(kind: str, engine: str) -> None:
     """Given one batch: B / b - 1 times S / B, with S the covariance within this batch; mean unchanged."""
     lever = f"gradient_noise:4,kind={kind}" + (",chunks=16" if kind == "additive" else "")

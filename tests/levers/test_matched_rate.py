@@ -22,6 +22,7 @@ from algobias.tasks.task import Task
 from algobias.theory.stability import Algorithm, mean_square_threshold
 from algobias.training.loop import train
 from algobias.training.subjects import training_of
+from wide_tests import wide
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +222,8 @@ def quadratic() -> Task:
 QUADRATIC = quadratic()
 
 
-@pytest.mark.parametrize("change", ["delay:0", "delay:3", "delay:2,momentum=shifted"])
-@pytest.mark.parametrize("momentum", [0.0, 0.6])
+@pytest.mark.parametrize("change", [wide("delay:0"), wide("delay:3"), "delay:2,momentum=shifted"])
+@pytest.mark.parametrize("momentum", [wide(0.0), 0.6])
 def test_matched_runs_leave_the_edge_at_the_same_sharpness(change: str, momentum: float) -> None:
     """Through the training loop: one percent below the baseline's edge the loss falls, one above it grows."""
     base = f"optimizer:sgd,momentum={momentum}"

@@ -136,6 +136,7 @@ def test_average_sharpness_counts_kinks_that_the_hessian_does_not_see() -> None:
     assert "kinks within reach count" in AverageSharpness.card.formula
 
 
+@pytest.mark.wide
 def test_average_sharpness_covers() -> None:
     exact, hits, repeats = 0.5 * 0.01 * float(SPECTRUM.sum()), 0, 400
     model = Quadratic(SPECTRUM)

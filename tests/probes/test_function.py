@@ -290,6 +290,7 @@ def test_the_bound_holds_for_a_smooth_function(points: int) -> None:
     assert found.numerical.high == pytest.approx(6, rel=1e-6)
 
 
+@pytest.mark.wide
 def test_mass_interval_covers_the_population_of_pairs() -> None:
     # f'' = 2 everywhere: the mass is twice the distance of the ends, on average 2 / 3.
     hits, generator = [], torch.Generator().manual_seed(0)

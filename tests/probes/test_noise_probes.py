@@ -88,6 +88,7 @@ def test_noise_trace_and_signal_are_unbiased_over_all_samples() -> None:
     assert signal == pytest.approx((x.mean(0) ** 2).sum(), rel=1e-10)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("probe", ["gradient_variance", "gradient_noise_scale"])
 @pytest.mark.parametrize(("n", "signal"), [(60, 2.0), (200, 1.0)])
 def test_intervals_cover(probe: str, n: int, signal: float) -> None:

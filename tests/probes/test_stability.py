@@ -221,6 +221,7 @@ def test_batch_sharpness_of_all_examples_and_its_mean_over_enumerated_batches() 
     assert "threshold" not in many.details
 
 
+@pytest.mark.wide
 def test_batch_sharpness_covers_the_mean_over_enumerated_batches() -> None:
     net, x, y = _regression(8, 3)
     w = net.weight.detach()[0]

@@ -105,6 +105,7 @@ def test_a_control_must_change_the_variant() -> None:
         arms(change=["batch:x2"], control=["match_stability"])
 
 
+@pytest.mark.wide
 def test_both_recoveries_are_the_same_where_the_baseline_is(tmp_path) -> None:
     spec = spec_from(
         {

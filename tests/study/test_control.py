@@ -261,6 +261,7 @@ def test_stopping_in_the_middle_changes_nothing() -> None:
         assert answer == whole
 
 
+@pytest.mark.wide
 def test_the_audits_error_rates_hold_for_a_control_that_leaves_exactly_the_tolerance() -> None:
     """150 searches among 4 null controls, gap exactly delta: ``recovered`` in at most 5.5 % (and 4 se).
 

@@ -193,6 +193,7 @@ def killed(folder: Path) -> None:
     (folder / "hits").write_text(str(hits))
 
 
+@pytest.mark.wide
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked copies of a process")
 def test_killed_and_started_again_ends_in_the_same_result(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}

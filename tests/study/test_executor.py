@@ -388,6 +388,7 @@ def start_script(folder: Path, workers: int, seeds: int) -> "subprocess.Popen[st
     return process
 
 
+@pytest.mark.wide
 def test_two_programs_at_once_train_each_run_once(tmp_path: Path, plain: Store) -> None:
     programs = [start_script(tmp_path / "s", workers, 3) for workers in (0, 0)]
     told = [program.stdout.read().splitlines() for program in programs]

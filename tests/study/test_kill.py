@@ -1,8 +1,9 @@
 """``kill -9`` at any moment of an audit, then the same command again: the same JSON but for times.
 
-Twenty kills hit the whole command in a forked copy of a process that has already imported everything (so
-that they fall into the work and not into imports), training in that one process and saving snapshots all
-the time. A few more kills hit the command as a user starts it, with its pool of processes.
+Kills hit the whole command in a forked copy of a process that has already imported everything (so that they
+fall into the work and not into imports), training in that one process and saving snapshots all the time:
+four of them, and twenty in the wide test, where a few more hit the command as a user starts it, with its
+pool of processes.
 """
 
 import json
@@ -19,7 +20,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked copies of a process")
 
-KILLS = 20
+FEW, KILLS = 4, 20
 POOL_KILLS = 2
 TIMES = {"seconds", "report", "store"}
 # The smaller rate learns more slowly: runs are extended from snapshots of their parents.
@@ -76,8 +77,8 @@ def ended(child: int, seconds: float) -> int | None:
         time.sleep(0.002)
 
 
-def template(folder: Path) -> None:
-    """Kill the command ``KILLS`` times and bring every store to its end; writes ``kills.json``."""
+def template(folder: Path, most: int) -> None:
+    """Kill the command ``most`` times and bring every store to its end; writes ``kills.json``."""
     import sympy  # noqa: F401
     import torch
     import torch._dynamo
@@ -107,10 +108,10 @@ def template(folder: Path) -> None:
     trained = max(path.stat().st_mtime for path in runs) - start
     kills: list[dict[str, Any]] = []
     stores = 0
-    while len(kills) < KILLS:
+    while len(kills) < most:
         store = folder / f"s{stores}"
         found = {"outcome.json": 0}
-        while len(kills) < KILLS and found["outcome.json"] < len(runs):
+        while len(kills) < most and found["outcome.json"] < len(runs):
             moment = chance.uniform(0.0, 1.1 * trained)
             child = forked(command(store), folder / "cut.json")
             code = ended(child, moment)
@@ -131,22 +132,33 @@ def template(folder: Path) -> None:
 # The test
 
 
-def test_killed_at_random_moments_and_started_again(tmp_path: Path) -> None:
+def killed(folder: Path, most: int) -> dict[str, Any]:
+    """What the kills hit, after all results were compared with that of the undisturbed command."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, __file__, str(tmp_path)], env=environment, check=True, timeout=5 * PATIENCE
-    )
-    told = json.loads((tmp_path / "kills.json").read_text())
+    words = [sys.executable, __file__, str(folder), str(most)]
+    subprocess.run(words, env=environment, check=True, timeout=5 * PATIENCE)
+    told = json.loads((folder / "kills.json").read_text())
+    assert len(told["kills"]) == most
+    reference = without_times(json.loads((folder / "reference.json").read_text()))
+    assert reference["verdict"]
+    for number in range(told["stores"]):
+        assert without_times(json.loads((folder / f"s{number}.json").read_text())) == reference
+    return told | {"reference": reference}
+
+
+def test_killed_and_started_again(tmp_path: Path) -> None:
+    told = killed(tmp_path, FEW)
+    assert any(kill["curve.jsonl"] for kill in told["kills"]), "a kill fell into training"
+
+
+@pytest.mark.wide
+def test_killed_at_random_moments_and_started_again(tmp_path: Path) -> None:
+    told = killed(tmp_path, KILLS)
     kills = told["kills"]
-    assert len(kills) == KILLS
     # the kills fell into training, not only before and after it
     assert sum(kill["snapshot.safetensors"] > kill["outcome.json"] for kill in kills) >= 3, kills
     assert len({kill["outcome.json"] for kill in kills}) >= 2, kills
-    reference = without_times(json.loads((tmp_path / "reference.json").read_text()))
-    assert reference["verdict"]
-    for number in range(told["stores"]):
-        assert without_times(json.loads((tmp_path / f"s{number}.json").read_text())) == reference
-    assert without_times(killed_with_its_processes(tmp_path / "pool")) == reference
+    assert without_times(killed_with_its_processes(tmp_path / "pool")) == told["reference"]
 
 
 def killed_with_its_processes(store: Path) -> Any:
@@ -172,4 +184,4 @@ def written(store: Path) -> float:
 
 
 if __name__ == "__main__":
-    template(Path(sys.argv[1]))
+    template(Path(sys.argv[1]), int(sys.argv[2]))

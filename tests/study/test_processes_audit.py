@@ -13,6 +13,7 @@ from algobias.running.trainer import Options
 from algobias.studies.audit import run_audit
 
 
+@pytest.mark.wide
 def test_workers_of_an_audit_are_processes(tmp_path: Path) -> None:
     asked = {"task": "digits", "change": ["local_sgd:4,workers=2"], "base": ["budget:updates=12"]}
     asked |= {"looks": 2, "tolerance": 1.0, "probes": "none"}

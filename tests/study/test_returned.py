@@ -73,6 +73,7 @@ def test_the_effect_under_a_control_is_in_the_unit_of_the_shift() -> None:
     assert treated_effect(shift, a, np.array([1.0, np.nan, np.nan, np.nan])) is None
 
 
+@pytest.mark.wide
 def test_a_control_that_undoes_the_change_brings_every_coordinate_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from algobias.running.spec import spec_from
 from algobias.studies.control.candidates import NAMED, candidates
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
+from wide_tests import wide
 
 PARTS = [cls for cls in LEVERS.values() if issubclass(cls, Part)]
 
@@ -44,16 +45,16 @@ SAME = [
     ("budget:updates=100", "budget:epochs=2"),
     ("warmup:0.05", "warmup:10"),
     ("lr:x0.1+lr:x10", "lr:x1"),
-    ("lr:x0.3+lr:x3.3333333333", "lr:x1"),
+    wide("lr:x0.3+lr:x3.3333333333", "lr:x1"),
     ("sam:0", "lr:x1"),
-    ("sam:0,every=3", "lr:x1"),
-    ("clip:1e31", "lr:x1"),
+    wide("sam:0,every=3", "lr:x1"),
+    wide("clip:1e31", "lr:x1"),
     ("gradient_noise:64", "lr:x1"),
-    ("delay:0", "lr:x1"),
+    wide("delay:0", "lr:x1"),
     ("drop_compute:p=0,by=ink", "lr:x1"),
     ("compress:none,workers=4", "lr:x1"),
     ("repeat:1,keep=batch", "lr:x1"),
-    ("data:1,pick=first", "lr:x1"),
+    wide("data:1,pick=first", "lr:x1"),
     ("sam:0.1+clip:1", "clip:1+sam:0.1"),
     ("clip:1+ema:0.9", "ema:0.9+clip:1"),
     ("optimizer:adam,lr=0.1+optimizer:sgd,momentum=0.9", "lr:x1"),

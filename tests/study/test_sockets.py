@@ -108,6 +108,7 @@ run_processes(recipe(1_000_000), "digits", 0, 2, Path(sys.argv[1]))
 """
 
 
+@pytest.mark.wide
 def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
     path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     parent = subprocess.Popen(
@@ -135,6 +136,7 @@ def alive(process: int) -> bool:
     return state != "Z"
 
 
+@pytest.mark.wide
 def test_signals_are_left_to_the_one_that_started_them(tmp_path: Path) -> None:
     """Ctrl-C and SIGTERM go to every process of a group: the run is ended in order by one of them."""
     sent = threading.Event()

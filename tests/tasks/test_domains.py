@@ -17,6 +17,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.steering import BalancedAccuracy, classes_of
 from algobias.tasks.task import Task
 from algobias.training.loop import train
+from wide_tests import wide
 
 pytestmark = [
     pytest.mark.data,
@@ -100,7 +101,9 @@ SMALL = {
 }
 
 
-@pytest.fixture(params=SMALL)
+@pytest.fixture(
+    params=[wide(name) if name.startswith("multi30k") or "conformer" in name else name for name in SMALL]
+)
 def task(request: pytest.FixtureRequest) -> Iterator[Task]:
     return load(request.param)
 

@@ -27,6 +27,7 @@ from algobias.training.processes.rank import train_rank
 from algobias.training.processes.strategies import Parallel
 from algobias.training.setup import Setup
 from real_processes import start
+from wide_tests import wide
 
 UPDATES = 24
 
@@ -119,12 +120,12 @@ def test_the_outer_optimizer_goes_on_after_a_stop(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lever", "count"),
     [
-        ("local_sgd:3,workers=4,post=0.5", 4),
-        ("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
+        wide("local_sgd:3,workers=4,post=0.5", 4),
+        wide("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
         ("local_sgd:4,workers=2,outer=nesterov,post=6", 2),
-        ("delay:1,kind=workers,momentum=0", 3),
-        ("drop_compute:p=0.5+workers:4", 4),
-        ("drop_compute:0.9,sigma=1,workers=2,scale=worker+workers:2", 2),
+        wide("delay:1,kind=workers,momentum=0", 3),
+        wide("drop_compute:p=0.5+workers:4", 4),
+        wide("drop_compute:0.9,sigma=1,workers=2,scale=worker+workers:2", 2),
     ],
 )
 def test_started_by_the_tool_they_agree_with_the_simulation_step_for_step(
@@ -143,6 +144,7 @@ def test_started_by_the_tool_they_agree_with_the_simulation_step_for_step(
     assert not list(tmp_path.glob("process*"))
 
 
+@pytest.mark.wide
 def test_a_lost_process_is_told_and_the_run_goes_on(tmp_path: Path) -> None:
     made = parse("local_sgd:5,workers=2").apply(recipe(budget={"updates": 1500}))
     killed = False
@@ -173,6 +175,7 @@ def test_what_they_cannot_do_is_one_message(tmp_path: Path) -> None:
         run_processes(made, "digits", 3, 2, tmp_path)
 
 
+@pytest.mark.wide
 def test_started_by_torchrun(tmp_path: Path) -> None:
     torchrun = Path(sys.executable).with_name("torchrun")
     if not torchrun.exists():

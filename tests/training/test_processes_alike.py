@@ -173,6 +173,7 @@ def test_uneven_tokens_count_as_in_the_simulation(tmp_path: Path) -> None:
     agree("tokens", 4, ["workers:4", "local_sgd:1,workers=4", "local_sgd:3,workers=4"], tmp_path)
 
 
+@pytest.mark.wide
 def test_other_parts_act_where_they_stand(tmp_path: Path) -> None:
     """Before the part that shares out the work in each worker, behind it on what workers found together."""
     noise = "gradient_noise:4,kind=additive,chunks=4"

@@ -1,4 +1,5 @@
 # make demo: install, audit the digits task, write a report.   make test: lint, types, rooms, tests.
+# make wide: the tests too slow for make test; what they show is committed and compared.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,7 +16,7 @@ ifeq ($(origin ALGOBIAS_DATA),undefined)
   endif
 endif
 
-.PHONY: demo test install clean
+.PHONY: demo test wide install clean
 
 install: $(STAMP)
 
@@ -42,6 +43,9 @@ test: $(STAMP) $(UNPACKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -rs
+
+wide: $(STAMP) $(UNPACKED)
+	$(BIN)/python benchmarks/wide.py
 
 clean:
 	rm -rf $(VENV) .algobias build dist *.egg-info src/*.egg-info

@@ -14,11 +14,11 @@ from torch import nn
 
 from algobias.components.local_sgd import LocalSGD
 from algobias.errors import BadInput
+from algobias.levers.learning_rate import rate
 from algobias.levers.parallel import local_sgd
 from algobias.levers.parallel.class_shards import class_shards
 from algobias.levers.parallel.local_sgd import LocalUpdates
 from algobias.levers.registry import build_part, parse
-from algobias.levers.update import schedule
 from algobias.recipe import Recipe
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
@@ -179,7 +179,7 @@ def test_rounds_grow_as_the_rate_decays() -> None:
     """The quadratic rule against its formula, round by round; at a constant rate H is constant."""
     base = made("lr:0.1", "schedule:cosine").edit(budget={"updates": 400})
     recipe = parse("local_sgd:4,workers=4,alpha=0.25").apply(base)
-    lr, expected, t = schedule.rate(recipe), [], 0
+    lr, expected, t = rate(recipe), [], 0
     while t < 400:
         expected.append(max(4, int((0.25 / lr(t)) ** 2 + 1e-9)))
         t += expected[-1]

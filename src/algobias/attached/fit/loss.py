@@ -132,6 +132,13 @@ class FitLoss(Listener):
             return False
         return self._losses < MOST_LOSSES or updates >= GROWTH * self._measured_at
 
+    def measure_if_due(self) -> None:
+        """Take the loss outside of an evaluation, where none was seen; not of averages, which are not in place."""
+        averaged = any(lever.name == "ema" for lever in self.run.levers)
+        if self._is_due() and not averaged:
+            with torch.no_grad():
+                self.measure()
+
     def measure(self) -> None:
         """Take the loss on the fit set, and tell it."""
         if self.given is not None and not self._complete:
@@ -184,10 +191,7 @@ class FitLoss(Listener):
         if self.given is None and self._own and not self._complete:
             self._complete = not self._lost
             self._keep()
-        averaged = any(lever.name == "ema" for lever in self.run.levers)
-        if self._is_due() and not averaged:
-            with torch.no_grad():
-                self.measure()
+        self.measure_if_due()
 
 
 def mean_and_error(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float | None]:

@@ -1,0 +1,84 @@
+"""Shapes of real trainers: seen to the last bit, left as they are, and SAM injected is SAM by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from algobias.attached.events import Metric, TrainLoss
+from algobias.attached.orders import FitOrders
+from algobias.commands.inside import Told, the_metric
+from algobias.errors import BadInput
+from attached.scripts import Ran, run
+from attached.trainers import SHAPES, Shape
+
+MODULES = {
+    "transformers": "transformers.trainer",
+    "accelerate": "accelerate",
+    "lightning": "lightning.pytorch",
+}
+LOADED = tuple(module for name, module in MODULES.items() if importlib.util.find_spec(name) is not None)
+if "accelerate" not in LOADED:
+    LOADED = tuple(module for module in LOADED if module != MODULES["transformers"])
+
+
+def weights(ran: Ran) -> list[str]:
+    """The hashes that a script says at its end."""
+    assert ran.code == 0, ran.err
+    return sorted(line for line in ran.out.splitlines() if "weights " in line)
+
+
+def metrics(ran: Ran) -> list[float]:
+    """The metrics that a script prints."""
+    return [float(line.split()[1]) for line in ran.out.splitlines() if line.startswith("metric ")]
+
+
+def missing(shape: Shape) -> list[str]:
+    return [name for name in shape.needs if importlib.util.find_spec(name) is None]
+
+
+def test_every_trainer_is_seen_and_left_as_it_is(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for number, (name, shape) in enumerate(SHAPES.items()):
+        with subtests.test(name):
+            if missing(shape):
+                pytest.skip(f"{' and '.join(missing(shape))} not installed: pip install 'algobias[trainers]'")
+            look_at(shape, tmp_path / str(number))
+
+
+def look_at(shape: Shape, folder: Path) -> None:
+    plain = run(folder / "plain", shape.plain, attach=False, loaded=LOADED)
+    fit = FitOrders(keep=str(folder / "fit.pt"), examples=32)
+    null = run(folder / "null", shape.plain, loaded=LOADED, fit=fit, replay=True, null_control=True)
+    assert weights(null) == weights(plain)
+    assert metrics(null) == metrics(plain)
+    if shape.refusal is not None:
+        assert null.refused() == {"sam:0": shape.refusal}
+    else:
+        assert null.refused() == {}
+        assert null.applied()["sam:0"] == shape.updates
+    assert null.end.updates == shape.updates
+    assert null.events.main is not None
+    losses = null.events.main.of(TrainLoss)
+    assert losses
+    assert losses[-1].exact
+    assert losses[-1].update == shape.updates
+    if shape.metric is not None:
+        heard = [event.value for event in null.events.of(Metric) if event.name == shape.metric]
+        assert heard[-1] == metrics(plain)[-1]
+        assert found(null) in (shape.metric, f"auto:{shape.metric}")
+    if shape.sharp is not None:
+        by_hand = run(folder / "hand", shape.sharp, attach=False, loaded=LOADED)
+        injected = run(folder / "sam", shape.plain, loaded=LOADED, levers=("sam:0.1",))
+        assert injected.refused() == {}
+        assert weights(injected) == weights(by_hand) != weights(plain)
+
+
+def found(ran: Ran) -> str:
+    """The metric that ``auto`` takes, or the first that it proposes."""
+    try:
+        return the_metric(Told(ran.events))
+    except BadInput as question:
+        proposed = question.allowed.partition(": ")[2].split(", ")
+        return next(name for name in proposed if not name.endswith("loss"))

@@ -42,12 +42,8 @@ pl.seed_everything(options.seed)
 digits = load_digits()
 data = TensorDataset(torch.tensor(digits.data, dtype=torch.float32) / 16, torch.tensor(digits.target))
 train, validation = data[:1000], data[1000:]
-watch = Callback(  # algobias
-    "val_acc",
-    log=f"{options.out}/seed={options.seed}.csv",
-    fit_set="runs/digits.pt",
-    examples=1000,  # algobias
-)  # algobias
+log = f"{options.out}/seed={options.seed}.csv"  # algobias
+watch = Callback("val_acc", log=log, fit_set="runs/digits.pt", examples=1000)  # algobias
 trainer = pl.Trainer(
     accelerator="cpu",
     max_epochs=options.epochs,

@@ -54,12 +54,8 @@ arguments = TrainingArguments(
     use_cpu=True,
     disable_tqdm=True,
 )
-watch = Callback(  # algobias
-    "accuracy",
-    log=f"{options.out}/seed={options.seed}.csv",
-    fit_set="runs/digits.pt",
-    examples=1000,  # algobias
-)  # algobias
+log = f"{options.out}/seed={options.seed}.csv"  # algobias
+watch = Callback("accuracy", log=log, fit_set="runs/digits.pt", examples=1000)  # algobias
 trainer = Trainer(
     Classifier(),
     arguments,

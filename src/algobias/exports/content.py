@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from algobias.answer.answer import Answer
@@ -134,7 +134,13 @@ class ExportedStudy:
                 longest[key] = run
         arms = list(dict.fromkeys(arm for arm, _, _ in longest))
         order = sorted(longest, key=lambda key: (arms.index(key[0]), *key[1:]))
-        return cls(answer, tuple(ExportedRun.of(longest[key]) for key in order), command, report, created)
+        return cls(
+            answer,
+            tuple(ExportedRun.of(replace(longest[key], length=key[2])) for key in order),
+            command,
+            report,
+            created,
+        )
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
 """Callbacks in the manner of other people's trainers; each file needs the library that it is named after.
 
-None of them is imported by the rest of the package: ``from algobias.integrations.transformers import Callback``.
+The rest of the package imports none of them: ``from algobias.integrations.transformers import Callback``.
 """

@@ -133,7 +133,7 @@ class FitLoss(Listener):
         return self._losses < MOST_LOSSES or updates >= GROWTH * self._measured_at
 
     def measure_if_due(self) -> None:
-        """Take the loss outside of an evaluation, where none was seen; not of averages, which are not in place."""
+        """Take the loss where no evaluation was seen; not of averages, which are not in place then."""
         averaged = any(lever.name == "ema" for lever in self.run.levers)
         if self._is_due() and not averaged:
             with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Training scripts that nobody edited, with something sitting inside: seen to the last bit, and left as they are?
+"""Training scripts that nobody edited, with something inside: seen to the last bit, and left as they are?
 
     python benchmarks/own_scripts.py                       # shapes of trainers, each in processes of its own
     python benchmarks/own_scripts.py --only Lightning      # those whose name has this
@@ -30,13 +30,12 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "own_scripts.json"
 sys.path.insert(0, str(HERE.parent / "tests"))
 
-from attached.trainers import SHAPES, SLOW_SHAPES, Shape  # noqa: E402
-from machine import machine  # noqa: E402
-from own_sources import SOURCES, Source  # noqa: E402
-
 import algobias.attached  # noqa: E402
 from algobias.attached.events import Applied, End, Events, Metric, Refused, TrainLoss, read  # noqa: E402
 from algobias.attached.orders import VARIABLE, FitOrders, Orders  # noqa: E402
+from attached.trainers import SHAPES, SLOW_SHAPES, Shape  # noqa: E402
+from machine import machine  # noqa: E402
+from own_sources import SOURCES, Source  # noqa: E402
 
 SITE = Path(algobias.attached.__file__).parent / "site"
 PACKAGES = ("transformers", "accelerate", "lightning", "timm")

@@ -1,4 +1,4 @@
-"""Scripts of somebody else's: where they lie in a checkout, their data, how they are run for a little while."""
+"""Scripts of somebody else's: where they lie in a checkout, their data, how they are run for a while."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ def _words(folder: Path) -> None:
     place = folder / "data" / "wikitext-2"
     place.mkdir(parents=True, exist_ok=True)
     for part, source in (("train", "valid"), ("valid", "test"), ("test", "test")):
-        lines = (SHARED / "wikitext-2" / f"{source}.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = (
+            (SHARED / "wikitext-2" / f"{source}.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+        )
         (place / f"{part}.txt").write_text("".join(lines[:60]), encoding="utf-8")
 
 

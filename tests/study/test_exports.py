@@ -200,6 +200,61 @@ def there(client: object) -> dict[str, dict[str, object]]:
     }
 
 
+def test_wandb_offline_has_a_group_of_runs_once(tmp_path: Path) -> None:
+    needs("wandb")
+    target = parse(f"wandb:mine,mode=offline,folder={tmp_path}")
+    assert target.send(study()).written == 6
+    folders = sorted(path.name for path in (tmp_path / "wandb").glob("offline-run-*"))
+    assert len(folders) == 6
+    assert target.send(study()) == Sent(f"{tmp_path}/wandb, for 'wandb sync'", 0, 6)
+    assert sorted(path.name for path in (tmp_path / "wandb").glob("offline-run-*")) == folders
+    other = target.send(study(verdict="mixed"))
+    assert (other.written, other.kept) == (1, 5)
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 6
+    (torn, *_) = (tmp_path / "wandb").glob("offline-run-*/files/algobias-mark.json")
+    torn.unlink()
+    assert target.send(study(verdict="mixed")).written == 1
+    assert sorted(len(run) for run in wandb_histories(tmp_path / "wandb")) == [0, 2, 3, 3, 3, 4]
+    (longest,) = (run for run in wandb_histories(tmp_path / "wandb") if len(run) == 4)
+    assert [(row["_step"], row["test_metric"]) for row in longest] == [
+        (u, 90 - 10 / u) for u in (1, 10, 100, 200)
+    ]
+
+
+def wandb_histories(folder: Path) -> list[list[dict[str, float]]]:
+    """What each offline run has logged, as W&B's own reader reads it."""
+    from wandb.proto.wandb_internal_pb2 import Record
+    from wandb.sdk.internal.datastore import DataStore
+
+    histories = []
+    for path in folder.glob("offline-run-*/*.wandb"):
+        store, rows = DataStore(), []
+        store.open_for_scan(str(path))
+        while (data := store.scan_data()) is not None:
+            record = Record()
+            record.ParseFromString(data)
+            if record.WhichOneof("record_type") == "history":
+                items = record.history.item
+                rows.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items})
+        histories.append(rows)
+    return histories
+
+
+def test_trackio_has_a_group_of_runs_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs("trackio")
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))
+    import trackio
+
+    target = parse("trackio:mine")
+    assert target.send(study()).written == 6
+    runs = {run.name: run for run in trackio.Api().runs("mine")}
+    assert len(runs) == 6
+    assert (target.send(study()).written, target.send(study()).kept) == (0, 6)
+    assert len(list(trackio.Api().runs("mine"))) == 6
+    assert target.send(study(verdict="mixed")).written == 1
+    assert len(list(trackio.Api().runs("mine"))) == 6
+
+
 class Failing(Target):
     name = "failing"
     summary = "A tracker that is down."
@@ -248,6 +303,13 @@ def test_every_target_is_spelled_as_it_is_read() -> None:
         parse("mlflow:http://127.0.0.1:5000,experiment=x").spelling()
         == "mlflow:http://127.0.0.1:5000,experiment=x"
     )
+
+
+def test_the_page_names_every_target_and_what_it_needs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "trainers.md").read_text(encoding="utf-8")
+    for name, target in TARGETS.items():
+        (row,) = (line for line in page.splitlines() if line.startswith(f"| `{name}["))
+        assert row.endswith(f"| `{target.library}` |" if target.library else "| nothing |")
 
 
 def test_names_of_arms_are_names_of_files() -> None:

@@ -191,6 +191,7 @@ for step in range(4):
     net.eval()
     with torch.no_grad():
         print("metric", (net(X[64:]).argmax(1) == Y[64:]).float().mean().item())
+        print("loss", F.cross_entropy(net(X[:64]), Y[:64]).item())
 say(net)
 """
 )

@@ -166,6 +166,14 @@ class Attachment(Listener):
         """Let the optimizer work undisturbed."""
         self.recorder.stop()
 
+    def before_closure(self) -> None:
+        """Record what is computed inside of a step."""
+        self.record_if_wanted()
+
+    def after_closure(self) -> None:
+        """Let the optimizer work undisturbed."""
+        self.recorder.stop()
+
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Record again, where somebody wants what comes."""
         self.recorder.next_step()

@@ -125,7 +125,13 @@ class Steps:
             return None
 
         def used() -> Any:
-            loss = closure()
+            for listener in self.listeners:
+                listener.before_closure()
+            try:
+                loss = closure()
+            finally:
+                for listener in self.listeners:
+                    listener.after_closure()
             with torch.no_grad():
                 self._use(optimizer)
             return loss

@@ -129,14 +129,18 @@ class BackwardPass:
         return list(dict.fromkeys(module for module in called if module is not None))
 
     def weights(self) -> list[Tensor]:
-        """Every parameter that the pass may give a gradient to, each once."""
-        every = {id(leaf): leaf for leaf in self.reached}
+        """Every parameter that the pass may give a gradient to, each once.
+
+        In the order of ``module.parameters()``, in which people add up their norms, as far as modules were called.
+        """
+        every: dict[int, Tensor] = {}
         for operation in self.operations():
             if operation.module is not None:
                 every.update((id(p), p) for p in operation.module.parameters())
             every.update(
                 (id(node.tensor), node.tensor) for node in operation.inputs() if isinstance(node, Weight)
             )
+        every.update((id(leaf), leaf) for leaf in self.reached)
         return [weight for weight in every.values() if weight.requires_grad]
 
     def sources(self) -> list[Source]:

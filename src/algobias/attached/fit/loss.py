@@ -101,13 +101,17 @@ class FitLoss(Listener):
         else:
             self.run.refuse("capture", why)
 
+    def after_closure(self) -> None:
+        """Count the passes of the first step, before a closure is called again for the same step."""
+        if self._per_step is None and self._seen:
+            self._per_step = self._seen
+
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the passes of the first step; drop what only a second pass of this step could have needed."""
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
-        if self._per_step is None and self._seen:
-            self._per_step = self._seen
+        self.after_closure()
 
     def _keep(self) -> None:
         if self.orders.keep is not None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
 
+import algobias
 from algobias.attached.events import Metric
 from algobias.attached.orders import FitOrders
 from algobias.commands.inside import Told, the_metric
 from algobias.errors import BadInput
+from algobias.studies.compare import Comparison
 from attached.scripts import Ran, run
-from attached.trainers import SHAPES, Shape
+from attached.trainers import EXAMPLES, NEEDS, SHAPES, SHORT, Shape
 
 MODULES = {
     "transformers": "transformers.trainer",
@@ -35,16 +38,38 @@ def metrics(ran: Ran) -> list[float]:
     return [float(line.split()[1]) for line in ran.out.splitlines() if line.startswith("metric ")]
 
 
-def missing(shape: Shape) -> list[str]:
-    return [name for name in shape.needs if importlib.util.find_spec(name) is None]
+def skip_without(needs: tuple[str, ...]) -> None:
+    """Skip where a library is not installed."""
+    missing = [name for name in needs if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed: pip install 'algobias[trainers]'")
 
 
 def test_every_trainer_is_seen_and_left_as_it_is(tmp_path: Path, subtests: pytest.Subtests) -> None:
     for number, (name, shape) in enumerate(SHAPES.items()):
         with subtests.test(name):
-            if missing(shape):
-                pytest.skip(f"{' and '.join(missing(shape))} not installed: pip install 'algobias[trainers]'")
+            skip_without(shape.needs)
             look_at(shape, tmp_path / str(number))
+
+
+def test_every_example_writes_curves_that_can_be_compared(tmp_path: Path, subtests: pytest.Subtests) -> None:
+    for name, needs in NEEDS.items():
+        with subtests.test(name):
+            skip_without(needs)
+            source = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+            folder = tmp_path / name
+            for seed in (0, 1):
+                words = ("--seed", str(seed), "--out", "out", *SHORT.get(name, ("--epochs", "2")))
+                ran = run(folder, source, *words, attach=False, loaded=LOADED)
+                assert ran.code == 0, ran.err
+            shutil.copytree(folder / "out", folder / "copy")
+            compared = algobias.compare(folder / "out", folder / "copy", tolerance=1.0)
+            assert isinstance(compared, Comparison)
+            assert compared.answer.verdict == "not_applied"
+            assert compared.answer.arms[0].seeds == (0, 1)
+            losses = compared.answer.arms[0].train_loss
+            assert losses.mean is not None
+            assert losses.sd, "two seeds, two losses"
 
 
 def look_at(shape: Shape, folder: Path) -> None:

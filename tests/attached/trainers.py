@@ -4,8 +4,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from attached.scripts import HEAD
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NEEDS = {
+    "transformers_trainer": ("transformers", "accelerate"),
+    "lightning_trainer": ("lightning",),
+    "accelerate_loop": ("accelerate",),
+    "fastai_learner": ("fastai",),
+}
+"""Libraries that each example needs."""
+
+SHORT = {"transformers_trainer": ("--steps", "8"), "fastai_learner": ("--epochs", "1")}
+"""Options for a short training, where they are not the usual ones."""
 
 NET = (
     HEAD
@@ -243,10 +256,9 @@ def train(rank):
         with torch.no_grad():
             right = (model(X[64:]).argmax(1) == Y[64:]).float().mean().item()
         if rank == 0: print("metric", right)
-    sys.stdout.write(f"rank {rank} ")
     say(normed)
     sys.stdout.flush()
-    dist.destroy_process_group()
+    return model  # held until the process ends: taking it apart may wait for the other rank for ever
 BEGIN
 """
 )
@@ -259,7 +271,7 @@ for rank in range(2):
         import multiprocessing.util
         os.environ["RANK"] = str(rank)
         dist.init_process_group("gloo", init_method=f"file://{place}", rank=rank, world_size=2)
-        train(rank)
+        model = train(rank)
         multiprocessing.util._run_finalizers()
         os._exit(0)
     children.append(child)
@@ -268,7 +280,7 @@ for child in children:
 """
 TORCHRUN = """
 dist.init_process_group("gloo")
-train(dist.get_rank())
+model = train(dist.get_rank())
 """
 
 

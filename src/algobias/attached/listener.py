@@ -15,8 +15,8 @@ class Listener:
 
     In the order in which they come: ``training_call`` (forward), ``after_backward``, ``gradients``,
     ``final_gradients``, ``before_step``,
-    ``step_ended``, ``after_step``; ``evaluation`` at any time between. Where a step is given a closure, forward
-    and backward come inside of it, after ``before_step``, between ``before_closure`` and ``after_closure``.
+    ``step_ended``, ``after_step``; ``evaluation`` at any time between. Where a step is given a closure,
+    forward and backward come after ``before_step``, between ``before_closure`` and ``after_closure``.
     """
 
     def training_call(self, module: nn.Module) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import importlib.util
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +216,7 @@ def test_wandb_offline_has_a_group_of_runs_once(tmp_path: Path) -> None:
     (torn, *_) = (tmp_path / "wandb").glob("offline-run-*/files/algobias-mark.json")
     torn.unlink()
     assert target.send(study(verdict="mixed")).written == 1
+    importlib.import_module("wandb").teardown()  # what is written in the background is written then
     assert sorted(len(run) for run in wandb_histories(tmp_path / "wandb")) == [0, 2, 3, 3, 3, 4]
     (longest,) = (run for run in wandb_histories(tmp_path / "wandb") if len(run) == 4)
     assert [(row["_step"], row["test_metric"]) for row in longest] == [
@@ -222,20 +225,24 @@ def test_wandb_offline_has_a_group_of_runs_once(tmp_path: Path) -> None:
 
 
 def wandb_histories(folder: Path) -> list[list[dict[str, float]]]:
-    """What each offline run has logged, as W&B's own reader reads it."""
+    """What each offline run has logged, from records in blocks of 32 KiB, by W&B's own messages."""
     from wandb.proto.wandb_internal_pb2 import Record
-    from wandb.sdk.internal.datastore import DataStore
 
     histories = []
     for path in folder.glob("offline-run-*/*.wandb"):
-        store, rows = DataStore(), []
-        store.open_for_scan(str(path))
-        while (data := store.scan_data()) is not None:
-            record = Record()
-            record.ParseFromString(data)
-            if record.WhichOneof("record_type") == "history":
-                items = record.history.item
-                rows.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in items})
+        data, place, record, rows = path.read_bytes(), 7, b"", []
+        while place + 7 <= len(data):
+            if 32768 - place % 32768 < 7:
+                place += 32768 - place % 32768
+                continue
+            length, kind = struct.unpack("<HB", data[place + 4 : place + 7])
+            record += data[place + 7 : place + 7 + length]
+            place += 7 + length
+            if kind in (1, 4):  # whole, or the last piece
+                read, record = Record.FromString(record), b""
+                if read.WhichOneof("record_type") == "history":
+                    items = read.history.item
+                    rows.append({i.key or "/".join(i.nested_key): json.loads(i.value_json) for i in items})
         histories.append(rows)
     return histories
 
@@ -251,6 +258,13 @@ def test_trackio_has_a_group_of_runs_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert len(runs) == 6
     assert (target.send(study()).written, target.send(study()).kept) == (0, 6)
     assert len(list(trackio.Api().runs("mine"))) == 6
+    from trackio.sqlite_storage import SQLiteStorage
+
+    rows = SQLiteStorage.get_logs("mine", "0123456789ab variant seed=0")
+    assert [(row["step"], row["test_metric"]) for row in rows] == [(u, 90 - 10 / u - 1) for u in (1, 10, 100)]
+    assert runs["0123456789ab study"].config["verdict"] == "bias"
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert {"report.html", "answer.json"} <= files
     assert target.send(study(verdict="mixed")).written == 1
     assert len(list(trackio.Api().runs("mine"))) == 6
 

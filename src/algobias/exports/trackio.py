@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,9 @@ from algobias.exports.target import Sent, Target, library
 MARK = "algobias_mark"
 SENDING = " (sending)"
 """End of a run's name until it has been sent to the end."""
+
+MEASURED = {"auto_log_gpu", "auto_log_cpu"}
+"""Options of versions that measure the machine by themselves: it is not the one that trained."""
 
 Rows = Iterable[tuple[int, dict[str, float]]]
 
@@ -70,13 +74,14 @@ class _Sending:
             return
         for old in found:
             old.delete()
+        quiet = inspect.signature(trackio.init).parameters.keys() & MEASURED
         trackio.init(
             project=self.project,
             name=shown + SENDING,
             group=self.study.id,
             config={**config, MARK: mark},
             embed=False,
-            auto_log_gpu=False,
+            **dict.fromkeys(quiet, False),
         )
         for step, values in rows:
             trackio.log(values, step=step)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from os import PathLike
 
@@ -116,7 +118,8 @@ def exported(store: Store, study: str) -> ExportedStudy:
 def _sent(target: Target, content: ExportedStudy) -> Exported:
     spelled = target.spelling()
     try:
-        sent = target.send(content)
+        with redirect_stdout(sys.stderr):  # trackers greet
+            sent = target.send(content)
     except BadInput:
         raise
     except Exception as error:  # of somebody else's library, which may raise anything

@@ -20,7 +20,7 @@ LOSS = r"stdout:update (?P<update>\d+) train (?P<value>\S+)"
 def test_a_study_of_a_command_is_exported_once_however_often(
     run: Any, refused: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refused("export", "--to", "csv", says="a study in .algobias")
+    refused("export", "--to", "csv", says="which has none yet")
     asked = ["--metric", METRIC, "--train-loss", LOSS, "--fit", 0, "--preflight", 0, "--tolerance", 1]
     words = [sys.executable, TOY, "--seed={seed}", "--iters=8"]
     done = run("run", *asked, "--looks", 2, "--quiet", "--json", "--args=--bias=5", "--", *words)

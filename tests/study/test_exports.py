@@ -6,6 +6,7 @@ import csv
 import importlib
 import importlib.util
 import json
+import secrets
 import struct
 from pathlib import Path
 
@@ -65,7 +66,12 @@ def study(*, verdict: str = "bias", seeds: int = 2) -> ExportedStudy:
     runs += [Run("variant", seed, outcome(seed, 1, diverged=seed == 1)) for seed in range(seeds)]
     runs += [Run("variant+control:0", 0, outcome(0, 2))]
     return ExportedStudy.of(
-        answer, runs, decays=False, command="algobias audit", report="<html>", created=1.7e9
+        answer,
+        runs,
+        decays=False,
+        command="algobias audit",
+        draw=lambda: f"<html> {secrets.token_hex()}",
+        created=1.7e9,
     )
 
 
@@ -93,7 +99,7 @@ def test_a_longer_run_contains_the_shorter_one_where_rates_do_not_decay() -> Non
     assert runs[3].points[-1].update == 10, "what is not finite is not sent"
     assert runs[3].diverged
     answer, each = study().answer, [Run("baseline", 0, outcome(0, 0), length) for length in (1.0, 0.5)]
-    apart = ExportedStudy.of(answer, each, decays=True, command="", report="", created=0.0)
+    apart = ExportedStudy.of(answer, each, decays=True, command="", draw=str, created=0.0)
     assert [run.name for run in apart.runs] == ["baseline seed=0 length=0.5", "baseline seed=0"]
 
 
@@ -103,7 +109,7 @@ def test_a_mark_is_that_of_the_content() -> None:
     assert len({run.mark for run in runs}) == len(runs)
     elsewhere = study().answer.changed(store="/elsewhere", seconds=1.0)
     assert ExportedStudy.of(
-        elsewhere, [], decays=False, command="algobias audit", report="", created=0
+        elsewhere, [], decays=False, command="algobias audit", draw=str, created=0
     ).mark == (study().mark)
 
 
@@ -125,7 +131,7 @@ def test_tables_have_every_bit(tmp_path: Path) -> None:
     again = target.send(study())
     assert (again.written, again.kept) == (0, 5)
     assert files(tmp_path) == before
-    assert target.send(study(verdict="mixed")).written == 2
+    assert target.send(study(verdict="mixed")).written == 3
 
 
 def test_event_files_are_read_by_our_own_reader(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -103,19 +103,26 @@ class ExportedStudy:
         answer: What it answers.
         runs: Its runs, in the order of arms, seeds and lengths.
         command: How it was asked for.
-        report: The report, an HTML document.
+        draw: Draws the report, an HTML document; seconds, and its pictures have other names each time.
         created: When it was begun, seconds since 1970.
     """
 
     answer: Answer
     runs: tuple[ExportedRun, ...]
     command: str
-    report: str
+    draw: Callable[[], str]
     created: float
 
     @classmethod
     def of(
-        cls, answer: Answer, runs: Iterable[Run], *, decays: bool, command: str, report: str, created: float
+        cls,
+        answer: Answer,
+        runs: Iterable[Run],
+        *,
+        decays: bool,
+        command: str,
+        draw: Callable[[], str],
+        created: float,
     ) -> ExportedStudy:
         """Take what of a study is exported.
 
@@ -124,7 +131,7 @@ class ExportedStudy:
             runs: Its runs.
             decays: Runs of other lengths are runs of their own; else a longer run contains the shorter one.
             command: How it was asked for.
-            report: The report.
+            draw: Draws the report.
             created: When it was begun, seconds since 1970.
         """
         longest: dict[tuple[str, int, float], Run] = {}
@@ -138,9 +145,14 @@ class ExportedStudy:
             answer,
             tuple(ExportedRun.of(replace(longest[key], length=key[2])) for key in order),
             command,
-            report,
+            draw,
             created,
         )
+
+    @cached_property
+    def report(self) -> str:
+        """The report, an HTML document."""
+        return self.draw()
 
     @property
     def id(self) -> str:

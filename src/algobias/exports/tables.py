@@ -36,10 +36,10 @@ class Tables(Target):
             "runs.csv": _table(RUNS, _runs(study)),
             "curves.csv": _table(CURVES, _curves(study)),
             "answer.json": study.answer_text,
-            "report.html": study.report,
         }
         written = sum(put(folder / name, text.encode()) for name, text in files.items())
-        return Sent(str(folder), written, len(files) - written)
+        written += put_report(folder, study, anew=written > 0)
+        return Sent(str(folder), written, len(files) + 1 - written)
 
 
 RUNS = ("arm", "seed", "length", "updates", "diverged", *COLUMNS)
@@ -91,3 +91,13 @@ def put(path: Path, content: bytes) -> bool:
     except OSError as error:
         raise BadInput("--to", str(path), f"a place that can be written to ({error.strerror})") from error
     return True
+
+
+def put_report(folder: Path, study: ExportedStudy, *, anew: bool) -> bool:
+    """Write the report, where there is none or what it shows has changed; tells whether it was written.
+
+    Raises:
+        BadInput: It cannot be written.
+    """
+    path = folder / "report.html"
+    return (anew or not path.is_file()) and put(path, study.report.encode())

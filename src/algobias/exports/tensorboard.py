@@ -9,7 +9,7 @@ from pydantic import Field
 
 from algobias.exports.content import ExportedRun, ExportedStudy
 from algobias.exports.event_file import event_file, number_event, text_event
-from algobias.exports.tables import put
+from algobias.exports.tables import put, put_report
 from algobias.exports.target import Sent, Target, file_name, folder_of
 
 
@@ -35,7 +35,7 @@ class TensorBoard(Target):
             length = "" if run.length == 1 else f",length={run.length:g}"
             folder = top / file_name(run.arm) / f"seed={run.seed}{length}"
             written.append(put(folder / file, event_file(_curve(run, study.created), study.created)))
-        put(top / "report.html", study.report.encode())
+        put_report(top, study, anew=any(written))
         return Sent(str(top), sum(written), len(written) - sum(written))
 
 

@@ -36,7 +36,7 @@ class Trackio(Target):
     def send(self, study: ExportedStudy) -> Sent:
         """Send a study; runs there with the same mark are kept, others of this study replaced."""
         sending = _Sending(self.project, study)
-        sending.run("study", study.mark, study.tags, [(0, study.numbers)], study.report)
+        sending.run("study", study.mark, study.tags, [(0, study.numbers)], with_report=True)
         for run in study.runs:
             rows = [(point.update, point.values) for point in run.points]
             settings = {**run.settings, "diverged": str(run.diverged)}
@@ -64,7 +64,9 @@ class _Sending:
             return []
         return [run for run in runs if run.name.removesuffix(SENDING) == name]
 
-    def run(self, name: str, mark: str, config: dict[str, str], rows: Rows, report: str = "") -> None:
+    def run(
+        self, name: str, mark: str, config: dict[str, str], rows: Rows, *, with_report: bool = False
+    ) -> None:
         """Send a run, unless it is there."""
         trackio = library("trackio")
         shown = f"{self.study.id} {name}"
@@ -85,17 +87,17 @@ class _Sending:
         )
         for step, values in rows:
             trackio.log(values, step=step)
-        if report:
-            self._attach(report)
+        if with_report:
+            self._attach()
         trackio.finish()
         for sent in self._found(shown):
             sent.rename(shown)
         self.written += 1
 
-    def _attach(self, report: str) -> None:
+    def _attach(self) -> None:
         trackio = library("trackio")
         with tempfile.TemporaryDirectory() as folder:
-            for name, text in (("report.html", report), ("answer.json", self.study.answer_text)):
+            for name, text in (("report.html", self.study.report), ("answer.json", self.study.answer_text)):
                 path = Path(folder, name)
                 path.write_text(text, encoding="utf-8")
                 trackio.save(str(path), project=self.project)

@@ -94,7 +94,7 @@ def export_study(store: Store, study: str, to: Sequence[str | Target]) -> tuple[
 
 
 def exported(store: Store, study: str) -> ExportedStudy:
-    """Read what of a finished study is exported, and draw its report.
+    """Read what of a finished study is exported.
 
     Args:
         store: Where it is kept.
@@ -110,7 +110,7 @@ def exported(store: Store, study: str) -> ExportedStudy:
         record.runs,
         decays=bool(read_archive(row).terms.decays),
         command=record.command,
-        report=render(record),
+        draw=lambda: render(record),
         created=row.created,
     )
 

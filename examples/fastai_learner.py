@@ -9,6 +9,7 @@ from fastai.data.load import DataLoader
 from fastai.learner import Learner
 from fastai.metrics import accuracy
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import set_seed
 from sklearn.datasets import load_digits
 
 from algobias.integrations.fastai import Callback  # algobias
@@ -20,7 +21,7 @@ parser.add_argument("--epochs", type=int, default=4)
 parser.add_argument("--out", default="runs/fastai")
 options = parser.parse_args()
 
-torch.manual_seed(options.seed)
+set_seed(options.seed)
 digits = load_digits()
 x = torch.tensor(digits.data, dtype=torch.float32) / 16
 rows = list(zip(x, torch.tensor(digits.target), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +16,12 @@ STUDY, RUN, MARK = "algobias.study", "algobias.run", "algobias.mark"
 PARENT, NOTE = "mlflow.parentRunId", "mlflow.note.content"
 """Tags by which MLflow itself nests runs, and describes them."""
 
-BATCH = 1000
-"""Numbers that MLflow takes at once."""
+BATCH = 900
+"""Numbers sent at once: MLflow takes 1000 of numbers and settings together."""
+
+RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+FEW = "2"
+"""How often a server that does not answer is asked again, where nobody says: MLflow's own 7 times take minutes."""
 
 LONGEST_TAG = 4000
 """Characters of a text that servers of all versions take."""
@@ -35,6 +40,15 @@ class MLflow(Target):
 
     def send(self, study: ExportedStudy) -> Sent:
         """Send a study; runs there with the same mark are kept, others of this study replaced."""
+        if RETRIES in os.environ:
+            return self._sent(study)
+        os.environ[RETRIES] = FEW
+        try:
+            return self._sent(study)
+        finally:
+            del os.environ[RETRIES]
+
+    def _sent(self, study: ExportedStudy) -> Sent:
         client = library("mlflow").MlflowClient(tracking_uri=self.uri)
         place = client.get_experiment_by_name(self.experiment)
         experiment = client.create_experiment(self.experiment) if place is None else place.experiment_id
@@ -83,14 +97,12 @@ class _Sending:
         there = self._kept("study", study.mark)
         if there is not None:
             return there
-        run = self._begin(
-            "study", f"{study.title} ({study.answer.verdict})", {NOTE: study.tags.get("reason", "")}
-        )
+        words = {f"algobias.{name}": text[:LONGEST_TAG] for name, text in study.tags.items()}
+        words[NOTE] = study.tags.get("reason", "")[:LONGEST_TAG]
+        run = self._begin("study", f"{study.title} ({study.answer.verdict})", words)
         asked = {"task", "change", "base", "metric"}
         settings = {name: text for name, text in study.tags.items() if name in asked}
         self._log(run, [(name, value, 0, self.begun) for name, value in study.numbers.items()], settings)
-        for name, text in study.tags.items():
-            self.client.set_tag(run, f"algobias.{name}", text[:LONGEST_TAG])
         with tempfile.TemporaryDirectory() as folder:
             for name, text in (("report.html", study.report), ("answer.json", study.answer_text)):
                 path = Path(folder, name)
@@ -139,11 +151,9 @@ class _Sending:
     def _log(self, run: str, points: list[tuple[str, float, int, int]], settings: dict[str, str]) -> None:
         entities = library("mlflow.entities")
         metrics = [entities.Metric(name, value, time, step) for name, value, step, time in points]
-        for first in range(0, len(metrics), BATCH):
-            self.client.log_batch(run, metrics=metrics[first : first + BATCH])
-        self.client.log_batch(
-            run, params=[entities.Param(name, text[:LONGEST_TAG]) for name, text in settings.items()]
-        )
+        params = [entities.Param(name, text[:LONGEST_TAG]) for name, text in settings.items()]
+        for first in range(0, len(metrics) or 1, BATCH):
+            self.client.log_batch(run, metrics=metrics[first : first + BATCH], params=[] if first else params)
 
     def _end(self, run: str, mark: str, seconds: float, *, failed: bool = False) -> None:
         status = "FAILED" if failed else "FINISHED"

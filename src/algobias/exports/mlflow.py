@@ -21,7 +21,7 @@ BATCH = 900
 
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 FEW = "2"
-"""How often a server that does not answer is asked again, where nobody says: MLflow's own 7 times take minutes."""
+"""How often a dead server is asked again, where nobody says: 7 times, as MLflow has it, takes minutes."""
 
 LONGEST_TAG = 4000
 """Characters of a text that servers of all versions take."""

@@ -11,7 +11,7 @@ from algobias.integrations.curve import Curve
 from algobias.integrations.watch import Options, Watch
 
 
-class Callback(TrainerCallback):  # type: ignore[misc]
+class Callback(TrainerCallback):
     """Note the curve of a training, or hand its metric to ``algobias run``.
 
     Args:

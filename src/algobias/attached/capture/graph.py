@@ -131,7 +131,7 @@ class BackwardPass:
     def weights(self) -> list[Tensor]:
         """Every parameter that the pass may give a gradient to, each once.
 
-        In the order in which modules list them, as optimizers do: sums over all are then rounded alike.
+        In the order of ``module.parameters()``, in which people add up norms, as far as modules were called.
         """
         every: dict[int, Tensor] = {}
         for operation in self.operations():

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from algobias.commands.command import Command, checked
+from algobias.commands.injected import check_injected
 from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
 from algobias.errors import BadInput
@@ -116,13 +117,9 @@ class CommandQuestion(Frozen):
                 and not source.where
             ):
                 raise BadInput("--train-loss", "auto", "auto:NAME, the name under which the script logs it")
-        injected = [text for text in self.control if not text.startswith(BY_OPTIONS)]
-        if self.change or injected:
-            # Imported where it is needed: what can be injected is read with torch.
-            from algobias.attached.levers.registry import read
-
-            for lever in (*self.change, *injected):
-                read(lever)
+        injected = (text for text in self.control if not text.startswith(BY_OPTIONS))
+        for lever in (*self.change, *injected):
+            check_injected(lever)
         for arm in self.arms:
             self.command_of(arm, 2.0 if self.scale else 1.0)
         return self

@@ -16,6 +16,9 @@ from algobias.attached.capture.tree import changed, tensors
 SEED_WITHOUT_HISTORY = 0
 """What random numbers follow where those of the script's own call are not to be drawn again."""
 
+Call = Callable[..., object]
+Constants = Mapping[Operation, "tuple[object, dict[str, object]]"]
+
 
 class Values:
     """The tensors that nodes stand for in one replay.
@@ -49,7 +52,11 @@ class Values:
         return leaf
 
 
-def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None = None) -> list[Tensor]:
+def replayed(
+    backward_pass: BackwardPass,
+    given: Mapping[Source, Tensor] | None = None,
+    instead: Mapping[Operation, Call] | None = None,
+) -> list[Tensor]:
     """The roots of a backward pass, made anew: the same data, random numbers and buffers, weights as now.
 
     To be called inside of :func:`algobias.attached.capture.put_back.undone`.
@@ -57,6 +64,7 @@ def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None 
     Args:
         backward_pass: Whose.
         given: Data in place of those captured.
+        instead: What is called in place of operations.
     """
 
     def prepare(operation: Operation) -> None:
@@ -66,7 +74,7 @@ def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None 
             if operation.before.states is not None:
                 operation.before.states.put_back()
 
-    return _carried_out(backward_pass.roots, Values(given), prepare)
+    return _carried_out(backward_pass.roots, Values(given), prepare, instead=instead)
 
 
 def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants: Constants) -> list[Tensor]:
@@ -91,17 +99,15 @@ def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants
         return _carried_out(tuple(roots), Values(given), prepare, constants, evaluate=True)
 
 
-Constants = Mapping[Operation, "tuple[object, dict[str, object]]"]
-
-
 def _carried_out(
     roots: tuple[Output, ...],
     values: Values,
     prepare: Callable[[Operation], None],
     constants: Constants | None = None,
     evaluate: bool = False,
+    instead: Mapping[Operation, Call] | None = None,
 ) -> list[Tensor]:
-    casting = None
+    casting, instead = None, instead or {}
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the script's own call has given them
         for operation in operations_of(roots):
@@ -117,6 +123,6 @@ def _carried_out(
                 values.put(operation, args[0])
                 continue
             with torch.set_grad_enabled(operation.surroundings.gradients and not evaluate):
-                values.put(operation, operation.call(*args, **options))
+                values.put(operation, instead.get(operation, operation.call)(*args, **options))
         out = [values.of(root) for root in roots]
     return [value for value in out if isinstance(value, Tensor)]

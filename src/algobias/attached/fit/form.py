@@ -44,7 +44,7 @@ class Form:
 
 def form_of(backward_pass: BackwardPass) -> Form:
     """Take a pass apart."""
-    whole = [_undivided(root) for root in backward_pass.roots]
+    whole = [undivided(root) for root in backward_pass.roots]
     trimmed = BackwardPass(tuple(root for root, _ in whole), backward_pass.gradients)
     operations = trimmed.operations()
     places = {operation: place for place, operation in enumerate(operations)}
@@ -69,8 +69,8 @@ def form_of(backward_pass: BackwardPass) -> Form:
     return Form(key, sources, tuple(constants), any(divided for _, divided in whole), trimmed.roots)
 
 
-def _undivided(root: Output) -> tuple[Output, bool]:
-    """The loss before it was multiplied by plain numbers, and whether it was."""
+def undivided(root: Output) -> tuple[Output, bool]:
+    """Go back to the loss before it was multiplied by plain numbers, and say whether it was."""
     divided = False
     while True:
         operation = root.operation

@@ -24,6 +24,7 @@ from algobias.attached.listener import Listener
 from algobias.attached.metrics import taps
 from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
+from algobias.attached.probed import reader_of
 from algobias.attached.steps import Steps
 from algobias.attached.trained import Trained
 from algobias.errors import BadInput
@@ -83,8 +84,15 @@ class Attachment(Listener):
         for lever in self.levers:
             lever.begin(self)
         self.listeners += self.levers
-        if self.orders.fit is not None or self.orders.replay:
-            self.listeners.append(FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay))
+        probes = self.orders.probes
+        if self.orders.fit is not None or self.orders.replay or probes:
+            fit_loss = FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay or bool(probes))
+            self.listeners.append(fit_loss)
+            if probes:
+                try:
+                    fit_loss.readers.append(reader_of(self))
+                except BadInput as error:
+                    self._misspelt.append(("probes", error))
 
     def started(self, parent: int | None = None) -> None:
         """Tell that this process is there."""

@@ -146,6 +146,10 @@ class Steps:
         for listener in reversed(self.listeners):
             listener.step_ended()
 
+    def main(self) -> Optimizer | None:
+        """The optimizer whose steps are the updates; None: there is none, or it is gone."""
+        return None if self._main is None else self._main()
+
     def is_main(self, optimizer: Optimizer) -> bool:
         """Whether it is the one whose steps are the updates."""
         return self._main is not None and self._main() is optimizer

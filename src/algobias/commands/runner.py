@@ -182,7 +182,10 @@ class Runner:
         if not self.measured:
             return {"fit": 0}
         baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
-        return {"fit": asked.fit, "of": baseline, "seed": asked.seed}
+        orders: JsonObject = {"fit": asked.fit, "of": baseline, "seed": asked.seed}
+        if asked.asked_probes:
+            orders["probes"] = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
+        return orders
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""
@@ -198,6 +201,7 @@ class Runner:
             listens=True,
             stop_after=stop_after,
             null_control=null_control,
+            probes=[probe.spelling() for probe in self.question.asked_probes],
         )
         return Job(tuple(words), variables, Path(self.question.cwd), one.folder, orders_json(orders))
 

@@ -25,10 +25,15 @@ class Values:
 
     Args:
         given: Data in place of those that were captured.
+        weights: What takes the place of a parameter; None: the parameter itself.
     """
 
-    def __init__(self, given: Mapping[Source, Tensor] | None = None) -> None:
-        self._given = given or {}
+    def __init__(
+        self,
+        given: Mapping[Source, Tensor] | None = None,
+        weights: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._given, self._weights = given or {}, weights
         self._data: dict[Source, Tensor] = {}
         self._made: dict[Operation, list[Tensor]] = {}
 
@@ -39,15 +44,16 @@ class Values:
     def of(self, leaf: object) -> object:
         """The tensor a node stands for; anything else as it is."""
         if isinstance(leaf, Weight):
-            return leaf.tensor
+            return leaf.tensor if self._weights is None else self._weights(leaf.tensor)
         if isinstance(leaf, Output):
             return self._made[leaf.operation][leaf.place]
         if isinstance(leaf, Source):
             if leaf not in self._data:
                 own = self._given.get(leaf, leaf.tensor)
                 # A copy: what is called may write to its input.
-                copied = own.detach().clone().requires_grad_(leaf.tensor.requires_grad)
-                self._data[leaf] = copied
+                copied = own.detach().clone()
+                # Under a transform of torch.func nobody may ask for it, not even to have it stay as it is.
+                self._data[leaf] = copied.requires_grad_() if leaf.tensor.requires_grad else copied
             return self._data[leaf]
         return leaf
 
@@ -77,8 +83,15 @@ def replayed(
     return _carried_out(backward_pass.roots, Values(given), prepare, instead=instead)
 
 
-def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants: Constants) -> list[Tensor]:
-    """Tensors as they are in evaluation mode: without gradients, with buffers as they are now.
+def evaluated(
+    roots: Iterable[Output],
+    given: Mapping[Source, Tensor],
+    constants: Constants,
+    *,
+    gradients: bool = False,
+    weights: Callable[[Tensor], Tensor] | None = None,
+) -> list[Tensor]:
+    """Tensors as they are in evaluation mode, with buffers as they are now.
 
     Modules are in the mode that the caller has put them in; what a gradient scaler multiplies is not
     multiplied.
@@ -87,6 +100,8 @@ def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants
         roots: What to compute.
         given: The data.
         constants: What else operations take, by operation.
+        gradients: Record gradients.
+        weights: What takes the place of a parameter that an operation takes; None: the parameter itself.
     """
 
     def prepare(operation: Operation) -> None:
@@ -95,8 +110,10 @@ def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants
         for generator in torch.cuda.default_generators:
             generator.manual_seed(SEED_WITHOUT_HISTORY)
 
-    with torch.inference_mode(False), torch.no_grad():
-        return _carried_out(tuple(roots), Values(given), prepare, constants, evaluate=True)
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        return _carried_out(
+            tuple(roots), Values(given, weights), prepare, constants, evaluate=True, gradients=gradients
+        )
 
 
 def _carried_out(
@@ -105,6 +122,7 @@ def _carried_out(
     prepare: Callable[[Operation], None],
     constants: Constants | None = None,
     evaluate: bool = False,
+    gradients: bool = True,
     instead: Mapping[Operation, Call] | None = None,
 ) -> list[Tensor]:
     casting, instead = None, instead or {}
@@ -122,7 +140,7 @@ def _carried_out(
             if evaluate and operation.kind == "scale":
                 values.put(operation, args[0])
                 continue
-            with torch.set_grad_enabled(operation.surroundings.gradients and not evaluate):
+            with torch.set_grad_enabled(operation.surroundings.gradients and gradients):
                 values.put(operation, instead.get(operation, operation.call)(*args, **options))
         out = [values.of(root) for root in roots]
     return [value for value in out if isinstance(value, Tensor)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -36,6 +36,16 @@ MOST_LOSSES = 200
 GROWTH = 1.02
 
 
+class Reader(Protocol):
+    """Whoever reads more than the loss at an evaluation."""
+
+    def begin(self, form: Form) -> None:
+        """Be told of the first pass of a form, before the weights that it was made with are changed."""
+
+    def read(self, fit_set: FitSet, forms: Mapping[str, Form], own_passes: int) -> None:
+        """Read on the fit set, by forms of the run's own passes; so many of them make a step."""
+
+
 class FitLoss(Listener):
     """Capture the first passes of training, and take the loss on them, or on others' data, at evaluations.
 
@@ -56,6 +66,7 @@ class FitLoss(Listener):
                 self.given = read_fit_set(Path(orders.use))
             except BadInput as error:
                 self.run.refuse("replay", str(error))
+        self.readers: list[Reader] = []
         self._own: list[KeptPass] = []
         self._forms: dict[str, Form] = {}
         self._modules: list[nn.Module] = []
@@ -81,6 +92,8 @@ class FitLoss(Listener):
             self._forms[form.key] = form
             self._kept_passes.append(backward_pass)
             self._modules = list(dict.fromkeys([*self._modules, *backward_pass.modules()]))
+            for reader in self.readers:
+                reader.begin(form)
         if self.given is not None:
             wanted = {kept.form for kept in self.given.passes}
             if wanted <= self._forms.keys():
@@ -167,6 +180,9 @@ class FitLoss(Listener):
                 exact=exact,
             )
         )
+        if self._complete:
+            for reader in self.readers:
+                reader.read(fit_set, self._forms, self._per_step or self._seen)
 
     def _loss(self, kept: KeptPass) -> float:
         form = self._forms[kept.form]

@@ -16,9 +16,9 @@ from algobias.attached.capture.replay import replayed
 from algobias.attached.fit.form import examples_in, undivided
 from algobias.attached.levers.base import Options
 from algobias.attached.levers.passes import SecondPasses, put_gradients
+from algobias.attached.ranks import PROCESSES, trains_with_others
 from algobias.seeding.streams import generator
 
-PROCESSES = "several processes train together"
 NO_MEAN = "the loss is no mean of torch's own over the examples: kind=additive does without"
 NOT_PLAIN = (
     "the loss is not the plain mean of its examples (class weights, ignored labels): take kind=additive"
@@ -57,10 +57,9 @@ class GradientNoise(SecondPasses):
 
     def change(self, passes: Sequence[BackwardPass], weights: Sequence[Tensor], scale: float) -> bool:
         """Make the gradients noisier, where they are not noisy enough."""
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            if torch.distributed.get_world_size() > 1:
-                self.refuse(PROCESSES)
-                return False
+        if trains_with_others():
+            self.refuse(PROCESSES)
+            return False
         sizes = [examples_in([source.tensor for source in each.sources()]) for each in passes]
         missing = max(0.0, 1 / self.like - 1 / sum(sizes))
         if not missing:

@@ -1,0 +1,33 @@
+"""Probes inside of a run: found by name, so that nobody loads them who has not asked for any.
+
+The environment of a script may lack the packages that they need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from algobias.attached.fit.loss import Reader
+from algobias.errors import BadInput
+
+if TYPE_CHECKING:
+    from algobias.attached.attachment import Attachment
+
+READER = "algobias.probes.captured.reader"
+"""The module that reads; a room below this one, which therefore is not imported here."""
+
+
+def reader_of(run: Attachment) -> Reader:
+    """Make what reads the ordered probes.
+
+    Raises:
+        BadInput: An unknown probe; a package that probes need is not there.
+    """
+    try:
+        module = importlib.import_module(READER)
+    except ImportError as error:
+        needed = f"an environment of the script with what probes need ({error})"
+        raise BadInput("probes", ",".join(run.orders.probes), needed) from error
+    reader: Reader = module.CapturedReader(run, run.orders.probes)
+    return reader

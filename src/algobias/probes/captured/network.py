@@ -1,0 +1,208 @@
+"""Captured passes as what probes take: a network, batches, and a loss of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from algobias.attached.capture.graph import BackwardPass, Operation, Source, Weight
+from algobias.attached.capture.replay import evaluated
+from algobias.attached.fit.form import Arguments, Form, arguments_with, examples_in
+from algobias.attached.fit.kept import FitSet, KeptPass
+from algobias.probes.reading import Unavailable
+from algobias.tasks.labels import LABEL_KEYS
+
+SEVERAL_LOSSES = "a step has several losses, of which probes could read only one"
+NO_PARAMETER = "the loss is made with weights that are no parameters of a module"
+
+
+class CapturedBatch(dict[str, Tensor]):
+    """The data of a pass by name, one entry for each example; copies of it know the pass as well.
+
+    Attributes:
+        place: Number of the pass.
+    """
+
+    place: int = 0
+
+
+class Parts(nn.Module):
+    """What a script trains, where it calls several modules or uses parameters by themselves.
+
+    Args:
+        modules: The modules.
+        loose: Parameters that are used outside of them.
+    """
+
+    def __init__(self, modules: list[nn.Module], loose: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.parts, self.loose = nn.ModuleList(modules), nn.ParameterList(loose)
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """What a pass brings to the loss besides the data of its examples."""
+
+    constants: Arguments
+    fixed: dict[Source, Tensor]
+
+
+class CapturedLoss:
+    """The loss of a batch, by the operations that the script's own loss was made with, in evaluation mode.
+
+    Args:
+        form: Of the passes.
+        names: What data are called in batches.
+        passes: What each pass has besides.
+        factor: Passes of a step, where their losses are added up.
+    """
+
+    def __init__(self, form: Form, names: Mapping[Source, str], passes: list[_Pass], factor: int) -> None:
+        self._form, self._names, self._passes, self._factor = form, names, passes, factor
+        self._owners: tuple[nn.Module, dict[int, tuple[nn.Module, str]]] | None = None
+
+    def __call__(self, model: nn.Module, batch: CapturedBatch) -> Tensor:
+        """Compute the loss; with gradients where they are recorded.
+
+        Args:
+            model: The network, whose weights may have been swapped.
+            batch: Some examples of a pass.
+        """
+        own = self._passes[batch.place]
+        given = {source: batch[name] for source, name in self._names.items() if name in batch}
+        roots = evaluated(
+            self._form.roots,
+            {**own.fixed, **given},
+            own.constants,
+            gradients=torch.is_grad_enabled(),
+            weights=self._weight(model),
+        )
+        loss = torch.stack([root.sum() for root in roots]).sum()
+        return loss if self._factor == 1 else self._factor * loss
+
+    def _weight(self, model: nn.Module) -> Any:
+        """What leads from a parameter that is used by itself to what is in its place now."""
+        if self._owners is None or self._owners[0] is not model:
+            places = {
+                id(parameter): (module, name)
+                for module in model.modules()
+                for name, parameter in module._parameters.items()
+                if parameter is not None
+            }
+            self._owners = model, places
+        owners = self._owners[1]
+
+        def weight(parameter: Tensor) -> Tensor:
+            known = owners.get(id(parameter))
+            now = None if known is None else known[0]._parameters[known[1]]
+            return parameter if now is None else now
+
+        return weight
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Captured passes as what probes take.
+
+    Attributes:
+        model: What is trained: the script's own module, or several of them under a common one.
+        batches: The fit set.
+        loss: The loss of a batch.
+    """
+
+    model: nn.Module
+    batches: list[CapturedBatch]
+    loss: CapturedLoss
+
+
+def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
+    """Make of a fit set, and of the form of the run's own passes, what probes take.
+
+    Args:
+        fit_set: The data.
+        forms: The form of passes by its key.
+
+    Raises:
+        Unavailable: A step has several losses, or weights that no module has.
+    """
+    keys = dict.fromkeys(kept.form for kept in fit_set.passes)
+    if len(keys) != 1:
+        raise Unavailable(SEVERAL_LOSSES)
+    form = forms[next(iter(keys))]
+    operations = BackwardPass(form.roots, None).operations()
+    model = network_of(operations)
+    names = names_of(form, operations)
+    passes, batches = [], []
+    for place, kept in enumerate(fit_set.passes):
+        data = dict(zip(form.sources, _here(kept, form), strict=True))
+        count = examples_in(kept.tensors)
+        of_examples = {source: data[source] for source in data if data[source].ndim}
+        of_examples = {source: t for source, t in of_examples.items() if len(t) == count}
+        batch = CapturedBatch((names[source], tensor) for source, tensor in of_examples.items())
+        batch.place = place
+        batches.append(batch)
+        fixed = {source: tensor for source, tensor in data.items() if source not in of_examples}
+        passes.append(_Pass(arguments_with(form, kept.constants), fixed))
+    divided = any(kept.divided for kept in fit_set.passes)
+    return Captured(model, batches, CapturedLoss(form, names, passes, 1 if divided else fit_set.per_step))
+
+
+def _here(kept: KeptPass, form: Form) -> Iterator[Tensor]:
+    """Data where the run's own lie."""
+    for source, tensor in zip(form.sources, kept.tensors, strict=True):
+        yield tensor.to(source.tensor.device)
+
+
+def network_of(operations: list[Operation]) -> nn.Module:
+    """Find what is trained: the only module that is called, or all of them and what is used besides.
+
+    Args:
+        operations: Of a pass.
+
+    Raises:
+        Unavailable: Weights that are no parameters.
+    """
+    called = dict.fromkeys(operation.module for operation in operations if operation.module is not None)
+    trained = [module for module in called if any(p.requires_grad for p in module.parameters())]
+    inner = {part for module in trained for part in module.modules() if part is not module}
+    outer = [module for module in trained if module not in inner]
+    own = {id(parameter) for module in outer for parameter in module.parameters()}
+    weights = {
+        id(node.tensor): node.tensor
+        for operation in operations
+        for node in operation.inputs()
+        if isinstance(node, Weight)
+    }
+    loose = [weight for number, weight in weights.items() if number not in own]
+    parameters = [weight for weight in loose if isinstance(weight, nn.Parameter)]
+    if len(parameters) < len(loose):
+        raise Unavailable(NO_PARAMETER)
+    return outer[0] if len(outer) == 1 and not loose else Parts(outer, parameters)
+
+
+def names_of(form: Form, operations: list[Operation]) -> dict[Source, str]:
+    """Name data: as a module is given them, ``labels`` where the loss compares with them, else by number."""
+    names: dict[Source, str] = {}
+    for operation in operations:
+        named = operation.arguments[1].items() if operation.kind == "module" else ()
+        for name, value in named:
+            if isinstance(value, Source) and value not in names and name not in names.values():
+                names[value] = name
+    if not set(LABEL_KEYS) & set(names.values()):
+        for root in form.roots:
+            given = operation_arguments(root.operation)
+            target = given[1] if len(given) > 1 else None
+            if isinstance(target, Source) and not target.tensor.is_floating_point():
+                names.setdefault(target, LABEL_KEYS[1])
+                break
+    return {source: names.get(source, f"data {place}") for place, source in enumerate(form.sources)}
+
+
+def operation_arguments(operation: Operation) -> list[object]:
+    """Positional arguments of an operation."""
+    positional: Any = operation.arguments[0]
+    return list(positional)

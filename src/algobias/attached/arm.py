@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from algobias.attached.arrival import when_imported
-from algobias.attached.journal import Journal
-from algobias.attached.orders import VARIABLE, Orders, read_orders
+from algobias.attached.journal import Journal, ReadingsFile
+from algobias.attached.orders import VARIABLE, FitOrders, Orders, read_orders
 from algobias.attached.seeds import SeedOffset
 from algobias.attached.tracebacks import install as strip_tracebacks
+from algobias.errors import BadInput
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
@@ -39,6 +41,31 @@ def arm() -> None:
     if orders.seed is not None:
         SeedOffset(orders.seed).install()
     when_imported("torch", _attach)
+
+
+def arm_by_itself(probes: tuple[str, ...], file: str | PathLike[str] | None, fit: int) -> None:
+    """Read probes in this process, without orders of anybody.
+
+    Args:
+        probes: As spelled.
+        file: Where readings go.
+        fit: Training examples on which is read.
+
+    Raises:
+        BadInput: No file, an unknown probe.
+    """
+    if file is None:
+        raise BadInput("file", None, "the file that readings go to, like file='readings.jsonl'")
+    from algobias.attached.attachment import Attachment
+    from algobias.attached.probed import check_probes
+
+    check_probes(probes)
+    orders = _Armed.orders = Orders(
+        "", fit=FitOrders(examples=fit), replay=True, metrics=False, probes=probes
+    )
+    attached = Attachment(orders, ReadingsFile(Path(file)))
+    attached.install()
+    _Armed.attachment = attached
 
 
 def is_ordered() -> bool:

@@ -58,7 +58,7 @@ class BatchSize(Lever):
         saves="serial updates: at a budget in epochs K times fewer, each parallel over its batch",
         costs="memory for activations; often generalisation, or updates to get it back",
         not_injected=(
-            "what a script draws is its own: take its option, --args '--batch_size=256'; accumulate:K "
+            "what a script draws is its own: take its option, like --args '--batch_size=256'; accumulate:K "
             "makes K of its batches one"
         ),
         acts_on=("data", "weights", "budget"),

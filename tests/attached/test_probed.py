@@ -187,7 +187,6 @@ UNEVEN = "\nclass Odd(nn.Linear):\n    def forward(self, x):\n        if torch.i
     [
         (loop(training="optimizer.zero_grad(); F.cross_entropy(net(X[rows]), Y[rows]).backward(); net(X[rows]).square().mean().backward(); optimizer.step()"), "a step has several losses"),
         (loop(UNEVEN), "measuring changed parameter"),
-        (loop("w = torch.randn(12, 4, requires_grad=True); net = nn.Linear(4, 4)", training=TRAIN.replace("X[rows])", "X[rows] @ w)")).replace("net(X)", "net(X @ w)"), "no parameters of a module"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_and_the_run_goes_on(tmp_path: Path, source: str, why: str) -> None:

@@ -1,4 +1,4 @@
-"""What cards say of injecting a lever, what can be injected, and what docs/own-script.md says are one thing."""
+"""Cards, the registry of what can be injected, and docs/own-script.md say the same of every lever."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def check_probes(probes: tuple[str, ...]) -> None:
     """Refuse what cannot be read.
 
     Raises:
-        BadInput: An unknown probe, or an option that it does not have; a package that probes need is not there.
+        BadInput: An unknown probe, or an option that it does not have; a package that probes need is missing.
     """
     _readers(probes).parse_many(probes)
 

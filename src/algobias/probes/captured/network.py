@@ -17,7 +17,6 @@ from algobias.probes.reading import Unavailable
 from algobias.tasks.labels import LABEL_KEYS
 
 SEVERAL_LOSSES = "a step has several losses, of which probes could read only one"
-NO_PARAMETER = "the loss is made with weights that are no parameters of a module"
 
 
 class CapturedBatch(dict[str, Tensor]):
@@ -127,7 +126,7 @@ def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
         forms: The form of passes by its key.
 
     Raises:
-        Unavailable: A step has several losses, or weights that no module has.
+        Unavailable: A step has several losses.
     """
     keys = dict.fromkeys(kept.form for kept in fit_set.passes)
     if len(keys) != 1:
@@ -162,26 +161,16 @@ def network_of(operations: list[Operation]) -> nn.Module:
 
     Args:
         operations: Of a pass.
-
-    Raises:
-        Unavailable: Weights that are no parameters.
     """
     called = dict.fromkeys(operation.module for operation in operations if operation.module is not None)
     trained = [module for module in called if any(p.requires_grad for p in module.parameters())]
     inner = {part for module in trained for part in module.modules() if part is not module}
     outer = [module for module in trained if module not in inner]
     own = {id(parameter) for module in outer for parameter in module.parameters()}
-    weights = {
-        id(node.tensor): node.tensor
-        for operation in operations
-        for node in operation.inputs()
-        if isinstance(node, Weight)
-    }
-    loose = [weight for number, weight in weights.items() if number not in own]
-    parameters = [weight for weight in loose if isinstance(weight, nn.Parameter)]
-    if len(parameters) < len(loose):
-        raise Unavailable(NO_PARAMETER)
-    return outer[0] if len(outer) == 1 and not loose else Parts(outer, parameters)
+    used = (node for operation in operations for node in operation.inputs() if isinstance(node, Weight))
+    loose = [node.tensor for node in used if id(node.tensor) not in own]
+    parameters = {id(tensor): tensor for tensor in loose if isinstance(tensor, nn.Parameter)}
+    return outer[0] if len(outer) == 1 and not loose else Parts(outer, list(parameters.values()))
 
 
 def names_of(form: Form, operations: list[Operation]) -> dict[Source, str]:

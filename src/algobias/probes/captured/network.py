@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,14 +56,28 @@ class CapturedLoss:
 
     Args:
         form: Of the passes.
+        model: What is trained.
         names: What data are called in batches.
         passes: What each pass has besides.
         factor: Passes of a step, where their losses are added up.
     """
 
-    def __init__(self, form: Form, names: Mapping[Source, str], passes: list[_Pass], factor: int) -> None:
+    def __init__(
+        self,
+        form: Form,
+        model: nn.Module,
+        names: Mapping[Source, str],
+        passes: list[_Pass],
+        factor: int,
+    ) -> None:
         self._form, self._names, self._passes, self._factor = form, names, passes, factor
-        self._owners: tuple[nn.Module, dict[int, tuple[nn.Module, str]]] | None = None
+        # Where each parameter lies: what is used by itself must be what has been swapped in there.
+        self._places = {
+            id(parameter): (module, name)
+            for module in model.modules()
+            for name, parameter in module._parameters.items()
+            if parameter is not None
+        }
 
     def __call__(self, model: nn.Module, batch: CapturedBatch) -> Tensor:
         """Compute the loss; with gradients where they are recorded.
@@ -78,29 +93,16 @@ class CapturedLoss:
             {**own.fixed, **given},
             own.constants,
             gradients=torch.is_grad_enabled(),
-            weights=self._weight(model),
+            weights=self._weight,
         )
         loss = torch.stack([root.sum() for root in roots]).sum()
         return loss if self._factor == 1 else self._factor * loss
 
-    def _weight(self, model: nn.Module) -> Any:
-        """What leads from a parameter that is used by itself to what is in its place now."""
-        if self._owners is None or self._owners[0] is not model:
-            places = {
-                id(parameter): (module, name)
-                for module in model.modules()
-                for name, parameter in module._parameters.items()
-                if parameter is not None
-            }
-            self._owners = model, places
-        owners = self._owners[1]
-
-        def weight(parameter: Tensor) -> Tensor:
-            known = owners.get(id(parameter))
-            now = None if known is None else known[0]._parameters[known[1]]
-            return parameter if now is None else now
-
-        return weight
+    def _weight(self, parameter: Tensor) -> Tensor:
+        """What is in the place of a parameter now."""
+        module, name = self._places.get(id(parameter), (None, ""))
+        now = None if module is None else module._parameters[name]
+        return parameter if now is None else now
 
 
 @dataclass(frozen=True)
@@ -146,8 +148,8 @@ def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
         batches.append(batch)
         fixed = {source: tensor for source, tensor in data.items() if source not in of_examples}
         passes.append(_Pass(arguments_with(form, kept.constants), fixed))
-    divided = any(kept.divided for kept in fit_set.passes)
-    return Captured(model, batches, CapturedLoss(form, names, passes, 1 if divided else fit_set.per_step))
+    factor = 1 if any(kept.divided for kept in fit_set.passes) else fit_set.per_step
+    return Captured(model, batches, CapturedLoss(form, model, names, passes, factor))
 
 
 def _here(kept: KeptPass, form: Form) -> Iterator[Tensor]:
@@ -174,24 +176,39 @@ def network_of(operations: list[Operation]) -> nn.Module:
 
 
 def names_of(form: Form, operations: list[Operation]) -> dict[Source, str]:
-    """Name data: as a module is given them, ``labels`` where the loss compares with them, else by number."""
+    """Name data as modules call them, ``labels`` where the loss compares with them, or by number.
+
+    Args:
+        form: Of the passes.
+        operations: Of the form.
+    """
     names: dict[Source, str] = {}
     for operation in operations:
-        named = operation.arguments[1].items() if operation.kind == "module" else ()
-        for name, value in named:
+        for name, value in _named_arguments(operation):
             if isinstance(value, Source) and value not in names and name not in names.values():
                 names[value] = name
     if not set(LABEL_KEYS) & set(names.values()):
         for root in form.roots:
-            given = operation_arguments(root.operation)
-            target = given[1] if len(given) > 1 else None
-            if isinstance(target, Source) and not target.tensor.is_floating_point():
-                names.setdefault(target, LABEL_KEYS[1])
-                break
+            compared = _positional(root.operation)[1:2]
+            for target in compared:
+                if isinstance(target, Source) and not target.tensor.is_floating_point():
+                    names.setdefault(target, "labels")
     return {source: names.get(source, f"data {place}") for place, source in enumerate(form.sources)}
 
 
-def operation_arguments(operation: Operation) -> list[object]:
-    """Positional arguments of an operation."""
-    positional: Any = operation.arguments[0]
-    return list(positional)
+def _named_arguments(operation: Operation) -> list[tuple[str, object]]:
+    """Arguments of a module, by the names in its ``forward``."""
+    if operation.module is None:
+        return []
+    try:
+        known = list(inspect.signature(operation.module.forward).parameters.values())
+    except (TypeError, ValueError):  # a forward that is no function of Python's
+        known = []
+    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = [parameter.name for parameter in known if parameter.kind in plain]
+    return [*zip(names, _positional(operation), strict=False), *operation.arguments[1].items()]
+
+
+def _positional(operation: Operation) -> list[object]:
+    given: Any = operation.arguments[0]
+    return list(given)

@@ -64,6 +64,7 @@ FLAT = "sizes = [p.numel() for p in net.parameters()]; left = torch.zeros(sum(si
 LARGEST = "sent = torch.zeros_like(total); kept = total.abs().topk(round(0.1 * len(total))).indices; sent[kept] = total[kept]"
 
 FACTORS = """
+from algobias.components.compressors import low_rank
 from algobias.seeding.streams import generator
 stream, Q = generator(0, "powersgd", 0), {}
 for k, p in enumerate(net.parameters()):
@@ -72,8 +73,7 @@ for k, p in enumerate(net.parameters()):
 
 LOW_RANK = """pieces = list(total.split(sizes))
     for k, p in enumerate(net.parameters()):
-        if k in Q:
-            M = pieces[k].view_as(p); P = torch.linalg.qr(M @ Q[k])[0]; Q[k] = M.T @ P; pieces[k] = (P @ Q[k].T).reshape(-1)
+        if k in Q: M, Q[k] = low_rank(pieces[k].view(1, *p.shape), Q[k]); pieces[k] = M.reshape(-1)
     sent = torch.cat(pieces)"""
 
 WEIGHED = """z = torch.from_numpy(generator(0, "gradient_noise", step).standard_normal(32)).float()

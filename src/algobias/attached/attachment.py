@@ -58,7 +58,8 @@ class Attachment(Listener):
     def install(self) -> None:
         """Put everything in its place."""
         self.listeners += [self.trained, self]
-        self.steps.after_update = self.updated
+        # Who wants the next passes is known when all have been told of the step.
+        self.steps.after_step, self.steps.after_update = self.stepped, self.updated
         self.steps.install()
         self.calls.install()
         self.backwards.install()
@@ -145,7 +146,7 @@ class Attachment(Listener):
         """Let the optimizer work undisturbed."""
         self.recorder.stop()
 
-    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def stepped(self) -> None:
         """Record again, where somebody wants what comes."""
         self.recorder.next_step()
         self.record_if_wanted()

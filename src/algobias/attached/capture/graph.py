@@ -129,14 +129,19 @@ class BackwardPass:
         return list(dict.fromkeys(module for module in called if module is not None))
 
     def weights(self) -> list[Tensor]:
-        """Every parameter that the pass may give a gradient to, each once."""
-        every = {id(leaf): leaf for leaf in self.reached}
+        """Every parameter that the pass may give a gradient to, each once.
+
+        In the order in which modules have them, as optimizers do: a norm over all is then rounded alike.
+        """
+        every: dict[int, Tensor] = {}
         for operation in self.operations():
             if operation.module is not None:
                 every.update((id(p), p) for p in operation.module.parameters())
             every.update(
                 (id(node.tensor), node.tensor) for node in operation.inputs() if isinstance(node, Weight)
             )
+        for leaf in self.reached:
+            every.setdefault(id(leaf), leaf)
         return [weight for weight in every.values() if weight.requires_grad]
 
     def sources(self) -> list[Source]:

@@ -90,6 +90,7 @@ def evaluated(
     *,
     gradients: bool = False,
     weights: Callable[[Tensor], Tensor] | None = None,
+    instead: Mapping[Operation, Call] | None = None,
 ) -> list[Tensor]:
     """Tensors as they are in evaluation mode, with buffers as they are now.
 
@@ -102,6 +103,7 @@ def evaluated(
         constants: What else operations take, by operation.
         gradients: Record gradients.
         weights: What takes the place of a parameter that an operation takes; None: the parameter itself.
+        instead: What is called in place of operations.
     """
 
     def prepare(operation: Operation) -> None:
@@ -112,7 +114,13 @@ def evaluated(
 
     with torch.inference_mode(False), torch.set_grad_enabled(gradients):
         return _carried_out(
-            tuple(roots), Values(given, weights), prepare, constants, evaluate=True, gradients=gradients
+            tuple(roots),
+            Values(given, weights),
+            prepare,
+            constants,
+            evaluate=True,
+            gradients=gradients,
+            instead=instead,
         )
 
 

@@ -71,38 +71,47 @@ class CapturedLoss:
         factor: int,
     ) -> None:
         self._form, self._names, self._passes, self._factor = form, names, passes, factor
+        self._model = model
         # Where each parameter lies: what is used by itself must be what has been swapped in there.
         self._places = {
-            id(parameter): (module, name)
-            for module in model.modules()
+            id(parameter): (path, name)
+            for path, module in model.named_modules()
             for name, parameter in module._parameters.items()
             if parameter is not None
+        }
+        called = {module: path for path, module in model.named_modules()}
+        operations = BackwardPass(form.roots, None).operations()
+        self._calls = {
+            operation: called[operation.module] for operation in operations if operation.module in called
         }
 
     def __call__(self, model: nn.Module, batch: CapturedBatch) -> Tensor:
         """Compute the loss; with gradients where they are recorded.
 
         Args:
-            model: The network, whose weights may have been swapped.
+            model: The network, whose weights may have been swapped, or a copy of it.
             batch: Some examples of a pass.
         """
         own = self._passes[batch.place]
         given = {source: batch[name] for source, name in self._names.items() if name in batch}
+        parts = dict(model.named_modules(remove_duplicate=False))
+
+        def weight(parameter: Tensor) -> Tensor:
+            path, name = self._places.get(id(parameter), ("", ""))
+            now = parts[path]._parameters[name] if name else None
+            return parameter if now is None else now
+
+        copied = {} if model is self._model else {op: parts[path] for op, path in self._calls.items()}
         roots = evaluated(
             self._form.roots,
             {**own.fixed, **given},
             own.constants,
             gradients=torch.is_grad_enabled(),
-            weights=self._weight,
+            weights=weight,
+            instead=copied,
         )
         loss = torch.stack([root.sum() for root in roots]).sum()
         return loss if self._factor == 1 else self._factor * loss
-
-    def _weight(self, parameter: Tensor) -> Tensor:
-        """What is in the place of a parameter now."""
-        module, name = self._places.get(id(parameter), (None, ""))
-        now = None if module is None else module._parameters[name]
-        return parameter if now is None else now
 
 
 @dataclass(frozen=True)

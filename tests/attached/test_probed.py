@@ -116,21 +116,13 @@ def test_readings_are_those_of_a_monitor_of_the_same_weights(probed: tuple[Ran, 
 
 
 def test_parameters_that_are_used_by_themselves_are_moved_too(tmp_path: Path) -> None:
-    """A penalty of 0.5 c |w|^2 adds c to every eigenvalue, and c w to the gradient."""
+    """A penalty on the weights, against the whole Hessian."""
     own = "F.cross_entropy(net(X[rows]), Y[rows])"
     penalty = TRAIN.replace(own, f"({own} + 0.5 * sum(p.square().sum() for p in net.parameters()))")
     linear = "net = nn.Linear(12, 4)"
-    probes = ("top_eigenvalue", "bottom_eigenvalue", "gradient_norm", "weight_norm")
-    alone = TRAIN.replace(
-        own, "(0 * net(X[rows]).sum() + 1.5 * sum(p.square().sum() for p in net.parameters()))"
-    )
-    ran = run(tmp_path / "a", loop(linear, training=alone), fit=FIT, probes=probes)
-    for told in readings(ran):
-        assert told["top_eigenvalue"] == pytest.approx(3, rel=1e-3)
-        assert told["bottom_eigenvalue"] == pytest.approx(3, rel=1e-3)
-        assert told["gradient_norm"] == pytest.approx(3 * (told["weight_norm"] or 0), rel=1e-4)
-    ran = run(tmp_path / "b", loop(linear, training=penalty), fit=FIT, probes=probes)
-    kept, _, first = torch.load(tmp_path / "b" / "kept.pt")
+    probes = ("top_eigenvalue", "bottom_eigenvalue")
+    ran = run(tmp_path, loop(linear, training=penalty), fit=FIT, probes=probes)
+    kept, _, first = torch.load(tmp_path / "kept.pt")
     x, y = data()
     for weights, told in zip(kept, readings(ran), strict=True):
         model = nn.Linear(12, 4)
@@ -160,10 +152,9 @@ net = Named()"""
         "named": TRAIN.replace(
             "F.cross_entropy(net(X[rows]), Y[rows])", "net(x=X[rows], labels=Y[rows])['loss']"
         ),
-        "parts": TRAIN.replace("net(X[rows])", "net.head(torch.tanh(net.body(X[rows])))"),
-        "halves": TRAIN.replace(
+        "halves of several": TRAIN.replace(
             "F.cross_entropy(net(X[rows]), Y[rows]).backward()",
-            "[(F.cross_entropy(net(X[part]), Y[part]) / 2).backward() for part in rows.split(8)]",
+            "[(F.cross_entropy(net.head(net.body(X[part]).tanh()), Y[part]) / 2).backward() for part in rows.split(8)]",
         ),
     }
     probes = ("gradient_norm", "gradient_variance")

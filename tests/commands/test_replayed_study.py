@@ -51,7 +51,6 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandAudit, Path]
         looks=(3,),
         preflight=0,
         fit=140,
-        probes="weight_norm,gradient_norm",
         cwd=str(folder),
     )
     with Store(folder / "store") as store:
@@ -84,28 +83,3 @@ def test_an_injected_control_acts_in_its_arms_alone(audit: tuple[CommandAudit, P
     ]
     assert any(count == 0 for count in counts)
     assert any(count >= 6 for count in counts)
-
-
-def test_coordinates_are_compared_at_equal_training_loss(audit: tuple[CommandAudit, Path]) -> None:
-    answer = audit[0].answer
-    assert answer.readings is not None
-    assert answer.readings.probes == ("weight_norm", "gradient_norm")
-    assert answer.readings.matched, answer.readings.reason
-    assert {one.probe for one in answer.moved} == {"weight_norm", "gradient_norm"}
-    assert not any("not read" in warning for warning in answer.warnings)
-    level = answer.fit.level
-    assert level is not None
-    expected = []
-    for run in audit[0].runs:
-        if run.arm != "baseline" or run.length != 1:
-            continue
-        ((told, loss),) = [
-            (told, told.losses())
-            for folder in (audit[1] / "store").glob(f"runs/*/*/{run.outcome.seed}/run")
-            if (told := Told.of(folder)).updates == 48 and not told.times_applied("sam:0.05")
-        ]
-        update = next(event.update for event in loss if event.value <= level * (1 + 1e-9))
-        expected.append(told.readings()[update, "weight_norm"].value)
-    (arm,) = [arm for arm in answer.readings.arms if arm.name == "baseline"]
-    assert arm.values["weight_norm"].n == len(expected) == 3
-    assert arm.values["weight_norm"].mean == pytest.approx(sum(expected) / 3)

@@ -106,7 +106,7 @@ def compressed(
     if kind == "topk":
         sent = largest(total, kept_of(total.shape[-1], fraction))
         return sent, sent.mean(-2), None
-    pieces = total.split([shape.numel() for shape in shapes.values()], -1)
+    pieces = torch.split(total, [shape.numel() for shape in shapes.values()], -1)
     if kind == "sign":
         sent = torch.cat([scaled_sign(piece) for piece in pieces], -1)
         return sent, sent.mean(-2), None

@@ -70,7 +70,9 @@ class Compress(Injected):
         sizes = [gradient.numel() for gradient in gradients]
         total = flat + torch.cat([self._left_of(p) for p in parameters]) if self.feedback else flat
         sent = self._sent(total, parameters)
-        for parameter, piece, whole in zip(parameters, sent.split(sizes), total.split(sizes), strict=True):
+        for parameter, piece, whole in zip(
+            parameters, torch.split(sent, sizes), torch.split(total, sizes), strict=True
+        ):
             # The same tensor, in its own precision: others may hold views of it.
             parameter.grad.copy_(piece.view_as(parameter.grad))
             if self.feedback:

@@ -97,4 +97,4 @@ class GhostNorm(Injected):
             finally:
                 lever._inside = False
 
-        owner.forward = forward  # type: ignore[method-assign]
+        owner.forward = forward

@@ -80,7 +80,7 @@ class GradientNoise(SecondPasses):
         self, passes: Sequence[BackwardPass], weights: Sequence[Tensor], sizes: list[int], spread: float
     ) -> bool:
         """Take the gradient of the weighted losses in place of the one there is."""
-        shares = (1 + spread * self._drawn(sum(sizes)).float()).split(sizes)
+        shares = torch.split(1 + spread * self._drawn(sum(sizes)).float(), sizes)
         with own_gradients(weights):
             for each, share in zip(passes, shares, strict=True):
                 losses = [undivided(root)[0].operation for root in each.roots]
@@ -105,7 +105,7 @@ class GradientNoise(SecondPasses):
         self, passes: Sequence[BackwardPass], weights: Sequence[Tensor], sizes: list[int], missing: float
     ) -> bool:
         """Add a random combination of the deviations of chunks from their mean."""
-        drawn = self._drawn(self.chunks * len(passes)).split(self.chunks)
+        drawn = torch.split(self._drawn(self.chunks * len(passes)), self.chunks)
         trained = [weight for weight in weights if weight.grad is not None]
         noise = [torch.zeros_like(weight) for weight in trained]
         for each, size, z in zip(passes, sizes, drawn, strict=True):
@@ -189,11 +189,11 @@ def weighted_loss(operation: Operation, weights: Tensor) -> Callable[..., Tensor
         if module is None:
             made = operation.call(*args, **{**given, "reduction": how})
         else:
-            module.reduction = how
+            vars(module)["reduction"] = how
             try:
                 made = operation.call(*args, **given)
             finally:
-                module.reduction = reduction
+                vars(module)["reduction"] = reduction
         assert isinstance(made, Tensor)
         return made
 

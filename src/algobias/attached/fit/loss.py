@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from algobias.attached.capture.graph import BackwardPass
 from algobias.attached.capture.put_back import undone
 from algobias.attached.capture.replay import evaluated
+from algobias.attached.drained import drain
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.form import Form, arguments_with, form_of
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
@@ -149,6 +150,7 @@ class FitLoss(Listener):
         """Take the loss on the fit set, and tell it."""
         if self.given is not None and not self._complete:
             return
+        drain()
         fit_set = self._fit_set()
         self._measured_at = self.run.steps.updates
         try:

@@ -139,7 +139,7 @@ def test_parameters_that_are_used_by_themselves_are_moved_too(tmp_path: Path) ->
 
 
 def test_accumulation_named_inputs_and_several_modules(tmp_path: Path) -> None:
-    """The gradient at the end of a run is that of the mean over the fit set, however the script gets there."""
+    """The gradient is that of what is stepped with, over the fit set, however the script gets there."""
     named = """
 class Named(nn.Module):
     def __init__(self):
@@ -156,6 +156,9 @@ net = Named()"""
             "F.cross_entropy(net(X[rows]), Y[rows]).backward()",
             "[(F.cross_entropy(net.head(net.body(X[part]).tanh()), Y[part]) / 2).backward() for part in rows.split(8)]",
         ),
+        "twice": TRAIN.replace(
+            "F.cross_entropy(net(X[rows]), Y[rows])", "(2 * F.cross_entropy(net(X[rows]), Y[rows]))"
+        ).replace("; optimizer.step", "; [p.grad.div_(2) for p in net.parameters()]; optimizer.step"),
     }
     probes = ("gradient_norm", "gradient_variance")
     told = {
@@ -165,7 +168,11 @@ net = Named()"""
     for way in ways:
         assert len(told[way]) == 2
         for one, two in zip(told[way], told["named"], strict=True):
-            assert one == {name: pytest.approx(value, rel=5e-3) for name, value in two.items()}, way
+            times = (
+                {"gradient_norm": 2, "gradient_variance": 4} if way == "twice" else dict.fromkeys(probes, 1)
+            )
+            expected = {name: times[name] * (value or 0) for name, value in two.items()}
+            assert one == pytest.approx(expected, rel=5e-3), way
 
 
 UNEVEN = "\nclass Odd(nn.Linear):\n    def forward(self, x):\n        if torch.is_grad_enabled() and not self.training: self.bias.data += 1\n        return super().forward(x)\nnet = Odd(12, 4)"
@@ -176,6 +183,7 @@ UNEVEN = "\nclass Odd(nn.Linear):\n    def forward(self, x):\n        if torch.i
     [
         (loop(training="optimizer.zero_grad(); F.cross_entropy(net(X[rows]), Y[rows]).backward(); net(X[rows]).square().mean().backward(); optimizer.step()"), "a step has several losses"),
         (loop(UNEVEN), "measuring changed parameter"),
+        (loop(before="other = torch.optim.SGD(net.parameters(), lr=0.1)", training=TRAIN + "; other.zero_grad(); net(X[rows]).square().mean().backward(); other.step()"), "a step has several losses"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_and_the_run_goes_on(tmp_path: Path, source: str, why: str) -> None:

@@ -72,7 +72,7 @@ class FitLoss(Listener):
         self._forms: dict[str, Form] = {}
         self._modules: list[nn.Module] = []
         self._kept_passes: list[BackwardPass] = []
-        self._seen = self._losses = self._measured_at = 0
+        self._seen = self._since_step = self._losses = self._measured_at = 0
         self._per_step: int | None = None
         self._complete = False
         self._lost = False
@@ -103,9 +103,10 @@ class FitLoss(Listener):
             elif self._seen >= PASSES_TRIED:
                 self.given = None
                 self.run.refuse("capture", OTHER_FORM)
-        if self.given is None and sum(kept.examples for kept in self._own) >= self.orders.examples:
-            self._complete = True
-            self._keep()
+        self._since_step += 1
+        # Else at the end of the step, which may have other losses; but nobody may ever step.
+        if self._since_step >= PASSES_TRIED:
+            self._end_of_own()
 
     def lose(self, why: str) -> None:
         """Go on with what there is; without any pass there is no loss."""
@@ -121,7 +122,17 @@ class FitLoss(Listener):
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
         if self._per_step is None and self._seen:
-            self._per_step = self._seen
+            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
+            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
+        self._since_step = 0
+        self._end_of_own()
+
+    def _end_of_own(self) -> None:
+        """Keep the run's own passes, where there are enough of them."""
+        enough = sum(kept.examples for kept in self._own) >= self.orders.examples
+        if enough and self.given is None and self.wants():
+            self._complete = True
+            self._keep()
 
     def _keep(self) -> None:
         if self.orders.keep is not None:
@@ -166,8 +177,7 @@ class FitLoss(Listener):
             )
             return
         self._losses += 1
-        divided = any(kept.divided for kept in fit_set.passes)
-        factor = 1 if divided else fit_set.per_step
+        factor = self._factor(fit_set)
         weights = [kept.examples for kept in fit_set.passes]
         value, error_of_mean = mean_and_error([factor * loss for loss in losses], weights)
         exact = self.given is not None or (self.orders.keep is not None and self._complete)
@@ -186,6 +196,20 @@ class FitLoss(Listener):
             for reader in self.readers:
                 reader.read(fit_set, self._forms, self._per_step or self._seen)
 
+    def _factor(self, fit_set: FitSet) -> float:
+        """What the mean over passes is multiplied by, so that it is the loss of a step.
+
+        Of one loss the passes of a step, where they are added up. Several losses of a step keep the factors
+        that the script gives them.
+        """
+        if self._has_several(fit_set):
+            return float(self._per_step or self._seen)
+        return 1.0 if any(kept.divided for kept in fit_set.passes) else float(fit_set.per_step)
+
+    @staticmethod
+    def _has_several(fit_set: FitSet) -> bool:
+        return len({kept.form for kept in fit_set.passes}) > 1
+
     def _loss(self, kept: KeptPass) -> float:
         form = self._forms[kept.form]
         given = {
@@ -193,7 +217,8 @@ class FitLoss(Listener):
             for source, tensor in zip(form.sources, kept.tensors, strict=True)
         }
         roots = evaluated(form.roots, given, arguments_with(form, kept.constants))
-        return sum(float(root.double().sum()) for root in roots)
+        own = form.factor if self._has_several(self._fit_set()) else 1.0
+        return own * sum(float(root.double().sum()) for root in roots)
 
     def at_end(self) -> None:
         """Keep what there is, take the last loss, or tell why there is none."""

@@ -18,6 +18,7 @@ from algobias.probes.reading import Unavailable
 from algobias.tasks.labels import LABEL_KEYS
 
 SEVERAL_LOSSES = "a step has several losses, of which probes could read only one"
+UNSEEN = "the weights that the loss is made with are not seen (a compiled function)"
 
 
 class CapturedBatch(dict[str, Tensor]):
@@ -59,7 +60,7 @@ class CapturedLoss:
         model: What is trained.
         names: What data are called in batches.
         passes: What each pass has besides.
-        factor: Passes of a step, where their losses are added up.
+        factor: From the loss of a pass to that of a step.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class CapturedLoss:
         model: nn.Module,
         names: Mapping[Source, str],
         passes: list[_Pass],
-        factor: int,
+        factor: float,
     ) -> None:
         self._form, self._names, self._passes, self._factor = form, names, passes, factor
         self._model = model
@@ -129,15 +130,17 @@ class Captured:
     loss: CapturedLoss
 
 
-def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
+def captured(fit_set: FitSet, forms: Mapping[str, Form], passes_of_a_step: float = 1) -> Captured:
     """Make of a fit set, and of the form of the run's own passes, what probes take.
 
     Args:
         fit_set: The data.
         forms: The form of passes by its key.
+        passes_of_a_step: How many of the run's own passes add their gradients up: curvature is that of the
+            loss that is stepped with.
 
     Raises:
-        Unavailable: A step has several losses.
+        Unavailable: A step has several losses; no module of the loss is seen.
     """
     keys = dict.fromkeys(kept.form for kept in fit_set.passes)
     if len(keys) != 1:
@@ -145,6 +148,8 @@ def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
     form = forms[next(iter(keys))]
     operations = BackwardPass(form.roots, None).operations()
     model = network_of(operations)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise Unavailable(UNSEEN)
     names = names_of(form, operations)
     passes, batches = [], []
     for place, kept in enumerate(fit_set.passes):
@@ -157,7 +162,7 @@ def captured(fit_set: FitSet, forms: Mapping[str, Form]) -> Captured:
         batches.append(batch)
         fixed = {source: tensor for source, tensor in data.items() if source not in of_examples}
         passes.append(_Pass(arguments_with(form, kept.constants), fixed))
-    factor = 1 if any(kept.divided for kept in fit_set.passes) else fit_set.per_step
+    factor = passes_of_a_step * form.factor
     return Captured(model, batches, CapturedLoss(form, model, names, passes, factor))
 
 

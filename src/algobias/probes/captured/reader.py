@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,10 +16,11 @@ from algobias.attached.capture.put_back import undone
 from algobias.attached.events import ProbeReading
 from algobias.attached.fit.form import Form, examples_in
 from algobias.attached.fit.kept import FitSet
+from algobias.attached.levers.accumulate import Accumulate
 from algobias.attached.levers.delay import Delay
 from algobias.attached.levers.group_options import WeightDecay
 from algobias.attached.ranks import PROCESSES, trains_with_others
-from algobias.probes.captured.network import Captured, captured
+from algobias.probes.captured.network import SEVERAL_LOSSES, Captured, captured
 from algobias.probes.guard import Altered
 from algobias.probes.monitor import Monitor
 from algobias.probes.optimizers import training_from
@@ -91,9 +93,15 @@ class CapturedReader:
             self.run.journal.write(event)
 
     def _readings(self, fit_set: FitSet, forms: Mapping[str, Form], own_passes: int) -> list[Reading]:
+        # Losses whose optimizers take turns: the fit set has those of the first one alone.
+        steps = self.run.steps.updates + self.run.steps.skipped
+        if self.run.backwards.seen > 1.5 * own_passes * (steps + 1):
+            raise Unavailable(SEVERAL_LOSSES)
         with self.run.calls.undisturbed(), self.run.backwards.unseen(), torch.inference_mode(False):
             if self._monitor is None:
-                self._monitor = self._made(captured(fit_set, forms))
+                # Injected accumulation steps with the mean over the script's own steps.
+                own = [lever.passes for lever in self.run.levers if isinstance(lever, Accumulate)]
+                self._monitor = self._made(captured(fit_set, forms, own_passes / math.prod(own)))
             monitor = self._monitor
             modules = [module for form in forms.values() for module in _modules(form)]
             with undone(modules), torch.enable_grad():

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from algobias.attached.events import ProbeReading
+from algobias.attached.journal import Journal
+from algobias.commands.inside import Told
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
@@ -70,6 +73,7 @@ def test_other_probes_are_other_runs_and_without_any_nothing_is_asked(tmp_path: 
             orders = one.job(one.first).orders
             assert orders is not None
             assert orders["probes"] == ([] if probes == "none" else probes.split(","))
+            assert orders["probe_seed"] == one.first.seed
             places[one.first.address] = one.fit_set
         assert len(places) == 3
         assert len(set(places.values())) == 1, "the examples are the same ones"
@@ -86,3 +90,10 @@ def test_what_probes_need_is_said_before_anything_is_run() -> None:
     ):
         with pytest.raises(BadInput, match=part):
             question(**fields)
+
+
+def test_a_reading_that_is_none_is_told(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "events")
+    journal.write(ProbeReading(1, "trace", 1.0, '{"probe": "trace"}', "f"))
+    with pytest.raises(BadInput, match="a reading"):
+        Told.of(tmp_path).readings()

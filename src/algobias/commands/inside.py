@@ -48,6 +48,7 @@ def orders_for(
     stop_after: int | None = None,
     null_control: bool = False,
     probes: Sequence[str] = (),
+    probe_seed: int = 0,
 ) -> Orders:
     """Say what is wanted inside of a run.
 
@@ -60,6 +61,7 @@ def orders_for(
         stop_after: End after so many updates; None: never.
         null_control: Take every gradient twice.
         probes: What is read at evaluations, as spelled; only where there is a training loss.
+        probe_seed: Seed of the random vectors of probes.
     """
     return Orders(
         events=str(folder / EVENTS),
@@ -71,6 +73,7 @@ def orders_for(
         metrics=listens,
         stop_after=stop_after,
         probes=() if fit is None else tuple(probes),
+        probe_seed=probe_seed,
     )
 
 

@@ -202,6 +202,7 @@ class Runner:
             stop_after=stop_after,
             null_control=null_control,
             probes=[probe.spelling() for probe in self.question.asked_probes],
+            probe_seed=one.seed,
         )
         return Job(tuple(words), variables, Path(self.question.cwd), one.folder, orders_json(orders))
 

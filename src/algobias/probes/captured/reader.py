@@ -122,7 +122,7 @@ class CapturedReader:
             self.probes,
             every=1,
             initial=initial if len(initial) == len(known) else None,
-            seed=self.run.orders.seed or 0,
+            seed=self.run.orders.probe_seed,
         )
 
     def _say_how_it_trains(self, monitor: Monitor, own_passes: int) -> None:

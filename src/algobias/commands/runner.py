@@ -182,8 +182,9 @@ class Runner:
         if not self.measured:
             return {"fit": 0}
         baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
+        orders: JsonObject = {"fit": asked.fit, "of": baseline, "seed": asked.seed}
         read = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
-        return {"fit": asked.fit, "of": baseline, "seed": asked.seed, **({"probes": read} if read else {})}
+        return orders | ({"probes": [*read]} if read else {})
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""

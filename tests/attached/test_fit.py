@@ -66,6 +66,22 @@ def test_runs_that_differ_in_batch_order_and_accumulation_share_the_examples(tmp
     assert read_fit_set(Path(keep)).fingerprint in hashes
 
 
+def test_all_losses_of_a_step_count_also_where_a_single_one_has_examples_enough(tmp_path: Path) -> None:
+    two = """
+        z = net(X[rows])
+        F.cross_entropy(z, Y[rows]).backward(retain_graph=True); (3 * z.square().mean()).backward()
+        optimizer.step(); optimizer.zero_grad()
+    net.eval()
+    with torch.no_grad():
+        z = net(X[first[:batch]]); print("loss", (F.cross_entropy(z, Y[first[:batch]]) + 3 * z.square().mean()).item())
+say(net)
+"""
+    source = LOOP.split("        with torch.autocast")[0] + two
+    ran = run(tmp_path, source, "16", "1", "0", fit=FitOrders(None, None, 8), replay=True)
+    assert [loss.value for loss in losses(ran)] == pytest.approx(printed(ran), rel=1e-5)
+    assert losses(ran)[0].examples == 32, "both passes of the first step"
+
+
 def test_taking_the_loss_changes_nothing(tmp_path: Path) -> None:
     for more in ([], ["autocast"]):
         plain = run(tmp_path / "plain", LOOP, "16", "2", "0", *more, attach=False)

@@ -52,6 +52,52 @@ SAM_BY_HAND = """state = torch.random.get_rng_state()
     for b, kept in zip(net.buffers(), buffers): b.copy_(kept)
     optimizer.step()"""
 
+SENT_BY_HAND = """F.cross_entropy(net(X[rows]), Y[rows]).backward()
+    total = left + torch.cat([p.grad.reshape(-1) for p in net.parameters()])
+    {sent}
+    left = {left}
+    for p, piece in zip(net.parameters(), sent.split(sizes)): p.grad = piece.view_as(p)
+    optimizer.step()"""
+
+FLAT = "sizes = [p.numel() for p in net.parameters()]; left = torch.zeros(sum(sizes))"
+
+LARGEST = "sent = torch.zeros_like(total); kept = total.abs().topk(round(0.1 * len(total))).indices; sent[kept] = total[kept]"
+
+FACTORS = """
+from algobias.components.compressors import low_rank
+from algobias.seeding.streams import generator
+stream, Q = generator(0, "powersgd", 0), {}
+for k, p in enumerate(net.parameters()):
+    if p.dim() > 1: Q[k] = torch.from_numpy(stream.standard_normal((p.shape[1], 2))).float()
+"""
+
+LOW_RANK = """pieces = list(total.split(sizes))
+    for k, p in enumerate(net.parameters()):
+        if k in Q: M, Q[k] = low_rank(pieces[k].view(1, *p.shape), Q[k]); pieces[k] = M.reshape(-1)
+    sent = torch.cat(pieces)"""
+
+WEIGHED = """z = torch.from_numpy(generator(0, "gradient_noise", step).standard_normal(32)).float()
+    ((1 + math.sqrt(32 * (1 / 8 - 1 / 32)) * z) * F.cross_entropy(net(X[rows]), Y[rows], reduction="none")).mean().backward()
+    optimizer.step()"""
+
+DEVIATIONS = """before = torch.random.get_rng_state(); F.cross_entropy(net(X[rows]), Y[rows]).backward()
+    after, buffers, own = torch.random.get_rng_state(), [b.clone() for b in net.buffers()], [p.grad for p in net.parameters()]
+    chunks = []
+    for part in rows.chunk(4):
+        for p in net.parameters(): p.grad = None
+        torch.random.set_rng_state(before); F.cross_entropy(net(X[part]), Y[part]).backward()
+        chunks.append([p.grad for p in net.parameters()])
+    torch.random.set_rng_state(after)
+    for b, kept in zip(net.buffers(), buffers): b.copy_(kept)
+    z = torch.from_numpy(generator(0, "gradient_noise", step).standard_normal(4))
+    factors = math.sqrt((1 / 8 - 1 / 32) * 32 / 4) / math.sqrt(3) * z
+    for p, g, each in zip(net.parameters(), own, zip(*chunks)):
+        m = torch.stack(each); along = factors.view(-1, *(1 for _ in g.shape)).float()
+        p.grad = g + ((m - m.mean(0)) * along).sum(0)
+    optimizer.step()"""
+
+STREAMS = "import math; from algobias.seeding.streams import generator"
+
 EDITS = {
     "lr:x2": loop(SGD.replace("0.1,", "0.2,")),
     "lr:0.05": loop(SGD.replace("0.1,", "0.05,")),
@@ -81,6 +127,21 @@ EDITS = {
         evaluation="with ema.applied(): print(net(X).square().sum().item())",
     ),
     "sam:0.1": loop(before="sam = SAM(net, optimizer, 0.1)", training=SAM_BY_HAND),
+    "ghost_norm:8": loop(before="import algobias; algobias.ghost_batch_norm(net, 8)"),
+    "compress:sign": loop(
+        before="import algobias; optimizer = algobias.ErrorFeedback(optimizer, 'sign')",
+    ),
+    "compress:topk,fraction=0.1": loop(
+        before=FLAT, training=SENT_BY_HAND.format(sent=LARGEST, left="total - sent")
+    ),
+    "compress:topk,fraction=0.1,feedback=false": loop(
+        before=FLAT, training=SENT_BY_HAND.format(sent=LARGEST, left="0 * total")
+    ),
+    "compress:powersgd": loop(
+        before=FLAT + FACTORS, training=SENT_BY_HAND.format(sent=LOW_RANK, left="total - sent")
+    ),
+    "gradient_noise:8": loop(before=STREAMS, training=WEIGHED),
+    "gradient_noise:8,kind=additive,chunks=4": loop(before=STREAMS, training=DEVIATIONS),
 }
 
 COUNTS = {"warmup:4": 3, "accumulate:2": 4, "delay:2": 7}
@@ -112,6 +173,42 @@ def test_accumulation_counts_real_steps(tmp_path: Path) -> None:
     assert ran.events.of(Counters)[-1].skipped == 0
 
 
+def test_settings_that_are_neutral_change_nothing_and_do_not_count(tmp_path: Path) -> None:
+    plain = run(tmp_path / "plain", loop(), attach=False).out
+    for number, lever in enumerate(("compress:none", "ghost_norm:0", "gradient_noise:32", "sam:0,every=2")):
+        ran = run(tmp_path / str(number), loop(), levers=(lever,))
+        assert ran.out == plain, lever
+        assert ran.refused() == {}
+        assert ran.applied()[lever] == (4 if lever.startswith("sam") else 0)
+
+
+def test_the_noise_of_passes_that_are_accumulated_is_that_of_their_batch(tmp_path: Path) -> None:
+    """Two passes of 16 whose losses are halved are a batch of 32; also where the losses are sums over it."""
+    head = loop().replace("nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2),", "nn.ReLU(),")
+    whole = head.replace(TRAIN, "(F.cross_entropy(net(X[rows]), Y[rows]){}).backward(); optimizer.step()")
+    halves = "[(F.cross_entropy(net(X[part]), Y[part]) / 2).backward() for part in rows.chunk(2)]; optimizer.step()"
+    sums = "(F.cross_entropy(net(X[rows]), Y[rows], reduction='sum') / 32).backward(); optimizer.step()"
+    weighed = "gradient_noise:8"
+    one = run(tmp_path / "a", whole.format(""), levers=(weighed,))
+    for name, training in (("b", halves), ("c", sums)):
+        two = run(tmp_path / name, head.replace(TRAIN, training), levers=(weighed,))
+        assert two.refused() == {}
+        assert values(two.out) == pytest.approx(values(one.out), rel=1e-3)
+    parted = "gradient_noise:8,kind=additive,chunks=4"
+    mean, added = (
+        run(tmp_path / name, source, levers=(parted,))
+        for name, source in (("d", whole.format("")), ("e", head.replace(TRAIN, sums)))
+    )
+    assert added.refused() == {}
+    assert values(added.out) == pytest.approx(values(mean.out), rel=1e-3)
+    assert values(mean.out) != pytest.approx(values(one.out), rel=1e-3)
+
+
+def values(out: str) -> list[float]:
+    """What a loop has printed at its evaluations."""
+    return [float(line) for line in out.splitlines() if not line.startswith("weights")]
+
+
 @pytest.mark.parametrize(
     ("lever", "source", "why"),
     [
@@ -128,6 +225,16 @@ def test_accumulation_counts_real_steps(tmp_path: Path) -> None:
         ("lr:x0", loop(), "a multiple"),
         ("clip:nan", loop(), "a number"),
         ("sam:0.1+delay:2", loop(), "one of sam and delay"),
+        ("sam:0.1+gradient_noise:8", loop(), "one of sam and gradient_noise"),
+        ("gradient_noise:8", loop(training=TRAIN.replace(").backward", ").add(0.1 * net[0].weight.square().sum()).backward")), "no mean of torch's own"),
+        ("gradient_noise:8", loop(training=TRAIN.replace("Y[rows])", "Y[rows], weight=torch.arange(1., 5.))")), "not the plain mean of its examples"),
+        ("gradient_noise:8", loop(training=TRAIN.replace("net(X[rows])", "net(X[rows])[:8]").replace("Y[rows]", "Y[rows][:8]")), "8 rows for a batch of 32"),
+        ("ghost_norm:8", loop().replace("nn.BatchNorm1d(16), ", ""), "no BatchNorm layer was trained"),
+        ("compress:topk,workers=4", loop(), "average their gradients before"),
+        ("compress", loop(), "sign or topk or powersgd or none"),
+        ("compress:sgin", loop(), "sign or topk"),
+        ("compress:topk,fraction=0", loop(), "at most 1"),
+        ("compress:sign", loop("LBFGS(net.parameters(), lr=0.1)", training="optimizer.step(lambda: F.cross_entropy(net(X[rows]), Y[rows]))"), "takes one gradient a step"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_injected_is_refused_and_the_run_goes_on(

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from algobias.attached.events import Applied, Counters, End, Metric, Refused, Start, TrainLoss, read
+from algobias.attached.events import (
+    Applied,
+    Counters,
+    End,
+    Metric,
+    ProbeReading,
+    Refused,
+    Start,
+    TrainLoss,
+    read,
+)
 from algobias.attached.journal import Journal
 from algobias.attached.orders import FitOrders, Orders, read_orders
 from algobias.errors import BadInput
@@ -15,6 +25,7 @@ EVERY = (
     Start(0, 7, 0, ("train.py", "--lr", "1"), "2.13.0", 2),
     Metric(3, "accuracy", 0.1 + 0.2, "wandb", 12),
     TrainLoss(3, 0.25, None, 2000, "ab", True),
+    ProbeReading(3, "trace", None, '{"value": null}', "ab"),
     Applied(3, "sam:0.05", 3),
     Refused(3, "replay", "No backward seen"),
     Counters(3, 1e-3, 3, 1, 0),

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
+from os import PathLike
 
 
-def attach() -> bool:
+def attach(
+    probes: str | Sequence[str] = (), *, file: str | PathLike[str] | None = None, fit: int = 2000
+) -> bool:
     """Sit inside of this process's training, as the process that started it has ordered.
 
     One line before training, for where Python does not run what lies in front of ``PYTHONPATH``
-    (``python -I``, a cluster's own launcher). Without orders, and a second time, it does nothing.
+    (``python -I``, a cluster's own launcher). Without orders, and a second time, it does nothing; but where
+    ``probes`` are asked for it then reads them by itself, at every evaluation, on the first training
+    examples. Training ends with the same weights, to the last bit. What cannot be read is a warning.
+
+    Args:
+        probes: A preset, or probes by name; orders say it themselves.
+        file: Appended to: one JSON line for each reading, with ``update``, as ``Monitor`` writes it.
+        fit: Training examples on which is read, at least, as far as training has that many.
 
     Returns:
         Whether anything sits there now.
 
     Raises:
-        BadInput: The orders cannot be read.
+        BadInput: The orders cannot be read; probes without a file, or unknown ones.
 
     Example:
         >>> import algobias
         >>> algobias.attach()                        # nobody has ordered anything here
         False
     """
-    from algobias.attached.arm import arm, attachment, is_ordered
+    from algobias.attached.arm import arm, arm_by_itself, attachment, is_ordered
 
     if is_ordered():
         importlib.import_module("torch")
         arm()
+    elif probes and attachment() is None:
+        importlib.import_module("torch")
+        arm_by_itself((probes,) if isinstance(probes, str) else tuple(probes), file, fit)
     return attachment() is not None
 
 

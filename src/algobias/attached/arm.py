@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib
 import os
+from os import PathLike
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from algobias.attached.arrival import when_imported
-from algobias.attached.journal import Journal, Notes
-from algobias.attached.orders import VARIABLE, Orders, read_orders
+from algobias.attached.journal import Journal, Notes, ReadingsFile
+from algobias.attached.orders import VARIABLE, FitOrders, Orders, read_orders
 from algobias.attached.seeds import SeedOffset
 from algobias.attached.tracebacks import install as strip_tracebacks
+from algobias.errors import BadInput
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
@@ -40,6 +42,28 @@ def arm() -> None:
     if orders.seed is not None:
         SeedOffset(orders.seed).install()
     when_imported("torch", _attach)
+
+
+def arm_by_itself(probes: tuple[str, ...], file: str | PathLike[str] | None, fit: int) -> None:
+    """Read probes in this process, without orders of anybody.
+
+    Args:
+        probes: As spelled.
+        file: Where readings go.
+        fit: Training examples on which is read.
+
+    Raises:
+        BadInput: No file, an unknown probe.
+    """
+    if file is None:
+        raise BadInput("file", None, "the file that readings go to, like file='readings.jsonl'")
+    from algobias.attached.probed import check_probes
+
+    check_probes(probes)
+    orders = _Armed.orders = Orders(
+        "", fit=FitOrders(examples=fit), replay=True, metrics=False, probes=probes
+    )
+    _sit(orders, ReadingsFile(Path(file)))
 
 
 def is_ordered() -> bool:

@@ -24,6 +24,7 @@ from algobias.attached.listener import Listener
 from algobias.attached.metrics import taps
 from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
+from algobias.attached.probed import reader_of
 from algobias.attached.steps import Steps
 from algobias.attached.trained import Trained
 from algobias.errors import BadInput
@@ -58,7 +59,8 @@ class Attachment(Listener):
     def install(self) -> None:
         """Put everything in its place."""
         self.listeners += [self.trained, self]
-        self.steps.after_update = self.updated
+        # Who wants the next passes is known when all have been told of the step.
+        self.steps.after_step, self.steps.after_update = self.stepped, self.updated
         self.steps.install()
         self.calls.install()
         self.backwards.install()
@@ -109,9 +111,16 @@ class Attachment(Listener):
             lever.begin(self)
         self.listeners += self.levers
         self.fit_loss = None
-        if self.orders.fit is not None or self.orders.replay:
-            self.fit_loss = FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay)
+        probes = self.orders.probes
+        if self.orders.fit is not None or self.orders.replay or probes:
+            replays = self.orders.replay or bool(probes)
+            self.fit_loss = FitLoss(self.orders.fit or FitOrders(), self, replays)
             self.listeners.append(self.fit_loss)
+            if probes:
+                try:
+                    self.fit_loss.readers.append(reader_of(self))
+                except BadInput as error:
+                    self._misspelt.append(("probes", error))
 
     def started(self, parent: int | None = None) -> None:
         """Tell that this process is there."""
@@ -174,7 +183,7 @@ class Attachment(Listener):
         """Let the optimizer work undisturbed."""
         self.recorder.stop()
 
-    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def stepped(self) -> None:
         """Record again, where somebody wants what comes."""
         self.recorder.next_step()
         self.record_if_wanted()

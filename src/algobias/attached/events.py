@@ -81,6 +81,25 @@ class TrainLoss:
 
 
 @dataclass(frozen=True)
+class ProbeReading:
+    """A coordinate of the bias was read at an evaluation, on the fit set.
+
+    Attributes:
+        probe: As spelled.
+        value: The number; None: there is none.
+        reading: All of the reading, as JSON.
+        fit_set: Hash of the examples.
+    """
+
+    kind: ClassVar[str] = "reading"
+    update: int
+    probe: str
+    value: float | None
+    reading: str
+    fit_set: str
+
+
+@dataclass(frozen=True)
 class Applied:
     """How often an injected lever has acted so far."""
 
@@ -141,11 +160,11 @@ class End:
     reason: str
 
 
-Event: TypeAlias = Start | Metric | TrainLoss | Applied | Refused | Counters | End
-E = TypeVar("E", Start, Metric, TrainLoss, Applied, Refused, Counters, End)
+Event: TypeAlias = Start | Metric | TrainLoss | ProbeReading | Applied | Refused | Counters | End
+E = TypeVar("E", Start, Metric, TrainLoss, ProbeReading, Applied, Refused, Counters, End)
 
 _KINDS: dict[str, type[Event]] = {
-    cls.kind: cls for cls in (Start, Metric, TrainLoss, Applied, Refused, Counters, End)
+    cls.kind: cls for cls in (Start, Metric, TrainLoss, ProbeReading, Applied, Refused, Counters, End)
 }
 
 

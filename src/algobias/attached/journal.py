@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from pathlib import Path
 
-from algobias.attached.events import Event, as_line
+from algobias.attached.events import Event, ProbeReading, Refused, as_line
 
 
 class Journal:
@@ -36,6 +38,28 @@ class Journal:
     def begun(self) -> bool:
         """Whether this very process has written anything."""
         return self._pid == os.getpid()
+
+
+class ReadingsFile(Journal):
+    """Keep readings alone, in a file of the user's; what is refused is a warning.
+
+    Args:
+        file: Appended to.
+    """
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file.parent)
+        self.file = file
+
+    def write(self, event: Event) -> None:
+        """Append a reading, or warn."""
+        self._pid = os.getpid()
+        if isinstance(event, ProbeReading):
+            line = {"update": event.update, **json.loads(event.reading)}
+            with open(self.file, "a", encoding="utf-8") as opened:
+                opened.write(json.dumps(line, ensure_ascii=False) + "\n")
+        elif isinstance(event, Refused):
+            warnings.warn(f"algobias: {event.what}: {event.why}", stacklevel=2)
 
 
 class Notes(Journal):

@@ -44,6 +44,7 @@ class Orders:
         metrics: Listen to what the script tells its loggers.
         stop_after: End the process after so many updates; None: never.
         probes: Probes to read, as spelled on the command line.
+        probe_seed: Seed of their random vectors: independent over runs, the same in both arms of a seed.
     """
 
     events: str
@@ -55,6 +56,7 @@ class Orders:
     metrics: bool = True
     stop_after: int | None = None
     probes: tuple[str, ...] = ()
+    probe_seed: int = 0
 
     def write(self, path: Path) -> None:
         """Write them to a file, whole or not at all."""
@@ -88,6 +90,7 @@ def read_orders(path: Path) -> Orders:
         metrics=_switch("metrics", content.get("metrics", True)),
         stop_after=_whole("stop_after", content.get("stop_after"), least=1),
         probes=_texts("probes", content.get("probes", [])),
+        probe_seed=_whole("probe_seed", content.get("probe_seed", 0)) or 0,
     )
 
 

@@ -34,6 +34,8 @@ class Steps:
         lr: Learning rate of the main group at the last step of the main optimizer.
         fresh: Whether a backward pass has ended whose gradients nobody has used yet.
         clipped: Whether the script has clipped gradients by itself.
+        after_step: Called after every step, when all listeners have been told of it.
+        after_update: Called after every step of the main optimizer, after that.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
@@ -41,6 +43,7 @@ class Steps:
         self.updates = self.steps = self.skipped = 0
         self.lr: float | None = None
         self.fresh = self.clipped = False
+        self.after_step: Callable[[], None] = lambda: None
         self.after_update: Callable[[], None] = lambda: None
         self._main: weakref.ref[Optimizer] | None = None
         self._stack: list[tuple[int, CodeType]] = []
@@ -151,6 +154,7 @@ class Steps:
         self.steps += 1
         for listener in self.listeners:
             listener.after_step(optimizer)
+        self.after_step()
         if self.is_main(optimizer):
             self.updates += 1
             self.after_update()
@@ -158,6 +162,10 @@ class Steps:
     def _end_step(self) -> None:
         for listener in reversed(self.listeners):
             listener.step_ended()
+
+    def main(self) -> Optimizer | None:
+        """The optimizer whose steps are the updates; None: there is none, or it is gone."""
+        return None if self._main is None else self._main()
 
     def is_main(self, optimizer: Optimizer) -> bool:
         """Whether it is the one whose steps are the updates."""

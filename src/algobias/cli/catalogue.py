@@ -15,7 +15,8 @@ from algobias.errors import unknown_name
 
 CARD_WORDS = (
     "gap: baseline minus variant on the test metric. R: the part of that gap that a control brings back (1 "
-    "all of it, 0 nothing, below 0 worse); in brackets the 95 % interval."
+    "all of it, 0 nothing, below 0 worse); in brackets the 95 % interval. injected: what 'algobias run "
+    "--change' or '--control' of it equals in a training script of your own."
 )
 """The words of a lever's card that a reader may not have met."""
 
@@ -81,6 +82,8 @@ def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tu
     table.add_column("field", style="bold", no_wrap=True)
     table.add_column("value")
     for key, value in items[0].items():
+        if value == "":
+            continue
         table.add_row(key.replace("_", " "), Text(_words(value)))
     console.print(table)
 

@@ -87,6 +87,13 @@ def run(
     preflight: Annotated[
         int, typer.Option(min=0, help="Updates of the four short runs beforehand; 0: none.")
     ] = 20,
+    probes: Annotated[
+        str,
+        typer.Option(
+            help="Coordinates of the bias to read at every evaluation: cheap, standard, full, names "
+            "(top_eigenvalue,trace), or none."
+        ),
+    ] = "none",
     slots: Annotated[
         int | None, typer.Option(min=1, help="Runs at a time; default: one per graphics card, or per core.")
     ] = None,
@@ -136,6 +143,7 @@ def run(
             "tolerance": tolerance,
             "fit": fit,
             "preflight": preflight,
+            "probes": probes,
             **({} if looks is None else {"looks": looks}),
         },
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from algobias.answer.measured.reading import Reading
 from algobias.attached.events import (
     Applied,
     Counters,
     Events,
     Metric,
+    ProbeReading,
     Process,
     Refused,
     Start,
@@ -44,6 +47,8 @@ def orders_for(
     listens: bool,
     stop_after: int | None = None,
     null_control: bool = False,
+    probes: Sequence[str] = (),
+    probe_seed: int = 0,
 ) -> Orders:
     """Say what is wanted inside of a run.
 
@@ -55,6 +60,8 @@ def orders_for(
         listens: Metrics that the script logs are wanted.
         stop_after: End after so many updates; None: never.
         null_control: Take every gradient twice.
+        probes: What is read at evaluations, as spelled; only where there is a training loss.
+        probe_seed: Seed of the random vectors of probes.
     """
     return Orders(
         events=str(folder / EVENTS),
@@ -65,6 +72,8 @@ def orders_for(
         null_control=null_control,
         metrics=listens,
         stop_after=stop_after,
+        probes=() if fit is None else tuple(probes),
+        probe_seed=probe_seed,
     )
 
 
@@ -114,6 +123,21 @@ class Told:
         """How training went by the end."""
         noted = () if self.main is None else self.main.of(Counters)
         return noted[-1] if noted else None
+
+    def readings(self) -> dict[tuple[int, str], Reading]:
+        """Coordinates that were read in the process that trained, by update and probe.
+
+        Raises:
+            BadInput: A reading that is none.
+        """
+        noted = () if self.main is None else self.main.of(ProbeReading)
+        readings: dict[tuple[int, str], Reading] = {}
+        for event in noted:
+            try:
+                readings[event.update, event.probe] = Reading.from_json(json.loads(event.reading))
+            except (LookupError, TypeError, ValueError) as error:
+                raise BadInput("events", event.reading, f"a reading ({error})") from error
+        return readings
 
     def times_applied(self, lever: str) -> int:
         """How often an injected lever acted, in the process that trained."""

@@ -126,6 +126,9 @@ def preflight(runner: Runner, updates: int) -> Preflight:
             findings += _alike(plain, probed, short)
             replay, finding = _replay(probed)
             findings.append(finding)
+            unread = probed.told.refusal("probes")
+            if unread is not None:
+                findings.append(Finding("probes", None, f"coordinates cannot be read: {unread}"))
         findings += _seeds(plain, short.run("second seed", replicate=1))
         if not asked.aa:
             findings += _differ(plain, short.run("variant", arm="variant"))
@@ -163,6 +166,7 @@ class _Shorts:
             listens=True,
             stop_after=self.updates,
             null_control=null_control,
+            probes=[probe.spelling() for probe in self.runner.question.asked_probes] if fit else (),
         )
         job: Job = replace(self.runner.job(here), orders=orders_json(orders))
         ended: list[Result] = []

@@ -9,12 +9,22 @@ from pathlib import Path
 from pydantic import Field, field_validator, model_validator
 
 from algobias.commands.command import Command, checked
+from algobias.commands.injected import check_injected
 from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.running.spec import MOST_SEED, increasing_seeds, number_or_list
+from algobias.probes.base import Probe
+from algobias.probes.registry import parse_many
+from algobias.running.spec import (
+    MOST_SEED,
+    NO_PROBES,
+    audited_probes,
+    increasing_seeds,
+    names_of_probes,
+    number_or_list,
+)
 from algobias.runs.arm_name import ArmName
 from algobias.runs.outcome import MOST_METRIC
 
@@ -44,6 +54,7 @@ class CommandQuestion(Frozen):
         tolerance: Largest gap that does not matter; None: 1.25 seed sd of baselines on other seeds.
         fit: Training examples on which the loss is measured; 0: it is not.
         preflight: Updates of the short runs beforehand; 0: none.
+        probes: Coordinates that are read at every evaluation of every run: a preset, names, or ``none``.
         cwd: The folder the command is started in.
     """
 
@@ -65,6 +76,7 @@ class CommandQuestion(Frozen):
     tolerance: float | None = Field(default=None, gt=0, le=MOST_METRIC)
     fit: int = Field(default=2000, ge=0, le=10**6)
     preflight: int = Field(default=20, ge=0, le=10**6)
+    probes: str = NO_PROBES
     cwd: str = "."
 
     @field_validator("command")
@@ -91,6 +103,16 @@ class CommandQuestion(Frozen):
                 raise BadInput("--env", text, "NAME=VALUE")
         return value
 
+    @field_validator("probes", mode="before")
+    @classmethod
+    def _names_of_probes(cls, value: object) -> object:
+        return names_of_probes(value)
+
+    @field_validator("probes")
+    @classmethod
+    def _known_probes(cls, value: str) -> str:
+        return audited_probes(value)
+
     @field_validator("cwd")
     @classmethod
     def _absolute(cls, value: str) -> str:
@@ -116,13 +138,14 @@ class CommandQuestion(Frozen):
                 and not source.where
             ):
                 raise BadInput("--train-loss", "auto", "auto:NAME, the name under which the script logs it")
-        injected = [text for text in self.control if not text.startswith(BY_OPTIONS)]
-        if self.change or injected:
-            # Imported where it is needed: what can be injected is read with torch.
-            from algobias.attached.levers.registry import read
-
-            for lever in (*self.change, *injected):
-                read(lever)
+        if self.probes != NO_PROBES and (self.train_loss is not None or not self.fit):
+            allowed = (
+                "none without a training loss that is measured inside: leave out --train-loss and --fit 0"
+            )
+            raise BadInput("--probes", self.probes, allowed)
+        injected = (text for text in self.control if not text.startswith(BY_OPTIONS))
+        for lever in (*self.change, *injected):
+            check_injected(lever)
         for arm in self.arms:
             self.command_of(arm, 2.0 if self.scale else 1.0)
         return self
@@ -136,6 +159,11 @@ class CommandQuestion(Frozen):
     def loss_source(self) -> Source | None:
         """Where the training loss is read; None: it is measured inside, or not at all."""
         return None if self.train_loss is None else Source.parse(self.train_loss, "--train-loss")
+
+    @cached_property
+    def asked_probes(self) -> tuple[Probe, ...]:
+        """The probes that are read."""
+        return () if self.probes == NO_PROBES else parse_many(self.probes)
 
     @cached_property
     def scaling(self) -> tuple[Option, ...]:

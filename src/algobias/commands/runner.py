@@ -182,7 +182,9 @@ class Runner:
         if not self.measured:
             return {"fit": 0}
         baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
-        return {"fit": asked.fit, "of": baseline, "seed": asked.seed}
+        orders: JsonObject = {"fit": asked.fit, "of": baseline, "seed": asked.seed}
+        read = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
+        return orders | ({"probes": [*read]} if read else {})
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""
@@ -198,6 +200,8 @@ class Runner:
             listens=True,
             stop_after=stop_after,
             null_control=null_control,
+            probes=[probe.spelling() for probe in self.question.asked_probes],
+            probe_seed=one.seed,
         )
         return Job(tuple(words), variables, Path(self.question.cwd), one.folder, orders_json(orders))
 

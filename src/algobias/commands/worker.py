@@ -127,10 +127,11 @@ def _copy(source: IO[bytes], output: IO[bytes], marks: Path) -> None:
     size = 0
     with open(marks, "w", encoding="ascii") as noted, contextlib.suppress(ValueError, OSError):
         while piece := os.read(source.fileno(), 1 << 16):
+            came = time.monotonic()
             size += len(piece)
             output.write(piece)
             output.flush()
-            noted.write(f"{size} {time.monotonic():.4f}\n")
+            noted.write(f"{size} {came:.4f}\n")
             noted.flush()
 
 

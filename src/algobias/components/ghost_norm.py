@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -58,17 +60,35 @@ class GhostBatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise [B, C, ...] chunk by chunk; as the layer does where B is at most one chunk."""
-        norm = self.norm
-        if not norm.training or x.dim() < 2 or len(x) <= self.size:
-            result: Tensor = norm(x)
-            return result
-        if isinstance(norm, OTHERS):  # convert_sync_batchnorm came after the conversion to ghosts
-            raise _refused("ghost_norm", norm)
-        # The layer itself, so that what a subclass adds (an activation, dropout) stays.
-        parts = [norm(chunk) for chunk in chunks(x, self.size)]
-        if not all(isinstance(part, Tensor) for part in parts):
-            raise BadInput("ghost_norm", type(parts[0]).__name__, f"a tensor from {type(norm).__name__}")
-        return torch.cat(parts)
+        return by_chunks(self.norm, x, self.size, self.norm)
+
+
+def by_chunks(norm: nn.Module, x: Tensor, size: int, call: Callable[[Tensor], Tensor]) -> Tensor:
+    """Normalise [B, C, ...] in chunks of ``size`` examples while the layer trains; else all at once.
+
+    Args:
+        norm: The layer.
+        x: Its input.
+        size: Examples in a chunk.
+        call: Carries the layer out on some examples.
+
+    Raises:
+        BadInput: A layer of several processes, or one that gives no tensor.
+    """
+    if not is_cut(norm, x, size):
+        return call(x)
+    if isinstance(norm, OTHERS):  # convert_sync_batchnorm came after the conversion to ghosts
+        raise _refused("ghost_norm", norm)
+    # The layer itself, so that what a subclass adds (an activation, dropout) stays.
+    parts = [call(chunk) for chunk in chunks(x, size)]
+    if not all(isinstance(part, Tensor) for part in parts):
+        raise BadInput("ghost_norm", type(parts[0]).__name__, f"a tensor from {type(norm).__name__}")
+    return torch.cat(parts)
+
+
+def is_cut(norm: nn.Module, x: Tensor, size: int) -> bool:
+    """Whether a layer's input is normalised in more than one chunk."""
+    return norm.training and x.dim() >= 2 and len(x) > size
 
 
 def _refused(field: str, norm: nn.Module) -> BadInput:

@@ -136,11 +136,7 @@ def read_study(
     and a training up to the matched check wherever its weights were not kept.
     """
     matched = matched_moments(design, runs, verdict, list(trainer.arms.recipes))
-    along = []
-    if along_training(probes):
-        for arm in ("baseline", "variant"):
-            for replicate in sorted(matched.moments.get(arm, {}))[:TRAJECTORY_SEEDS]:
-                along.append(trajectory(matched, arm, replicate, design.decays))
+    along = moments_along(matched, probes, design.decays)
     targets = Targets(trainer, design.decays)
     at_match = [
         moment
@@ -161,10 +157,38 @@ def read_study(
         trainer.do(blocks)
     values = targets.stored(at_match, probes)
     values |= targets.stored([one for row in along for one in row], along_training(probes))
-    found = shifts(coordinates(matched, values, probes), error, matched.reason)
     recipes = trainer.arms.recipes
     notes = comparability(recipes["baseline"], recipes["variant"])
-    return Readings(tuple(probes), matched, values, found, notes, along, label)
+    return compared(probes, matched, values, error, notes, along, label)
+
+
+def compared(
+    probes: Sequence[Probe],
+    matched: Matched,
+    values: Mapping[tuple[Moment, str], Reading],
+    error: float,
+    notes: list[str],
+    along: list[list[Moment]],
+    label: Callable[[str], str],
+) -> Readings:
+    """Compare what was read of the arms; the arguments are those of :class:`Readings`.
+
+    Args:
+        error: Error on each side of the study's printed interval.
+    """
+    moved = shifts(coordinates(matched, values, probes), error, matched.reason)
+    return Readings(tuple(probes), matched, values, moved, notes, along, label)
+
+
+def moments_along(matched: Matched, probes: Sequence[Probe], decays: bool) -> list[list[Moment]]:
+    """Moments along the first runs of baseline and variant; none where no probe is read along training."""
+    if not along_training(probes):
+        return []
+    return [
+        trajectory(matched, arm, replicate, decays)
+        for arm in ("baseline", "variant")
+        for replicate in sorted(matched.moments.get(arm, {}))[:TRAJECTORY_SEEDS]
+    ]
 
 
 def coordinates(

@@ -23,6 +23,9 @@ Need = Literal["batch_norm", "images"]
 """What a task must have for a lever to act."""
 
 
+OF_THE_CATALOGUE = "only levers of the catalogue can be injected"
+
+
 @dataclass(frozen=True)
 class Card:
     """What a user should know before pulling a lever.
@@ -31,6 +34,9 @@ class Card:
         summary: One sentence: what it does.
         saves: What it makes cheaper, or "nothing".
         costs: What it makes dearer, or "nothing".
+        injected: What injecting it into a training script equals (``algobias run --change``); empty where it
+            cannot be.
+        not_injected: Why it cannot, and which way there is instead; empty where it can.
         acts_on: The places where it acts itself, over all its settings (the activity check looks there).
         moves: Coordinates of the bias it is known to move.
         not_when: When it is known not to help, or to hurt.
@@ -58,6 +64,8 @@ class Card:
     alters_loss: bool = False
     needs: tuple[Need, ...] = ()
     controls: tuple[str, ...] = ()
+    injected: str = ""
+    not_injected: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be shown or used.
@@ -65,7 +73,11 @@ class Card:
         Raises:
             BadInput: The first field with something in it that is not allowed.
         """
-        text(self, "summary", "saves", "costs", "not_when")
+        text(self, "summary", "saves", "costs", "not_when", "injected", "not_injected")
+        if self.injected and self.not_injected:
+            raise BadInput("card.not_injected", self.not_injected, "nothing, where the lever can be injected")
+        if not self.injected and not self.not_injected:
+            object.__setattr__(self, "not_injected", OF_THE_CATALOGUE)
         texts(self, "acts_on", get_args(Place))
         texts(self, "needs", get_args(Need))
         for name in ("moves", "references", "examples", "controls"):

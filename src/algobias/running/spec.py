@@ -35,6 +35,32 @@ MOST_SEED = 2**48
 Asked = TypeVar("Asked", bound=Frozen)
 
 
+def names_of_probes(value: object) -> object:
+    """Join probes, by name or made in Python, to a text that every process can read; files made absolute."""
+    probes = (value,) if isinstance(value, Probe) else value
+    if isinstance(probes, list | tuple):
+        probes = ",".join(text_of_probe(one) if isinstance(one, Probe) else str(one) for one in probes)
+    return absolute_probes(probes) if isinstance(probes, str) else probes
+
+
+def audited_probes(value: str) -> str:
+    """Refuse probes that need more than an audit has.
+
+    Raises:
+        BadInput: The first of them; an unknown one.
+    """
+    for probe in parse_many(value) if value.strip() != NO_PROBES else ():
+        beyond = [name for name in probe.card.needs if name not in GIVEN]
+        if beyond:
+            raise BadInput(
+                "probes",
+                probe.spelling(),
+                f"probes of a single run; this one needs {' and '.join(beyond)}, which an audit does not "
+                "have: take it with algobias.measure, or with algobias measure --other",
+            )
+    return value.strip()
+
+
 class StudySpec(Frozen):
     """A question about a task.
 
@@ -81,24 +107,12 @@ class StudySpec(Frozen):
     @field_validator("probes", mode="before")
     @classmethod
     def _names(cls, value: object) -> object:
-        probes = (value,) if isinstance(value, Probe) else value
-        if isinstance(probes, list | tuple):
-            probes = ",".join(text_of_probe(one) if isinstance(one, Probe) else str(one) for one in probes)
-        return absolute_probes(probes) if isinstance(probes, str) else probes
+        return names_of_probes(value)
 
     @field_validator("probes")
     @classmethod
     def _known(cls, value: str) -> str:
-        for probe in parse_many(value) if value.strip() != NO_PROBES else ():
-            beyond = [name for name in probe.card.needs if name not in GIVEN]
-            if beyond:
-                raise BadInput(
-                    "probes",
-                    probe.spelling(),
-                    f"probes of a single run; this one needs {' and '.join(beyond)}, which an audit does not "
-                    "have: take it with algobias.measure, or with algobias measure --other",
-                )
-        return value.strip()
+        return audited_probes(value)
 
     @field_validator("looks", mode="before")
     @classmethod

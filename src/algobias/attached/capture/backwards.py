@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -82,9 +83,15 @@ class Backwards:
 
     def quietly(self, *args: Any, **options: Any) -> None:
         """Go back through a graph of ours: torch's own comes back to the new one under a script's mode."""
+        with self.unseen():
+            self.original(*args, **options)
+
+    @contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Backward passes inside are ours, and nobody's business."""
         before, self._inside = self._inside, True
         try:
-            self.original(*args, **options)
+            yield
         finally:
             self._inside = before
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
-from algobias.attached.capture.graph import BackwardPass
+from algobias.attached.capture.graph import BackwardPass, Operation, Source
 from algobias.attached.capture.put_back import undone
-from algobias.attached.capture.replay import replayed
+from algobias.attached.capture.replay import Call, replayed
 
 UNEQUAL = "replay is not equal: a private generator, or state in forward"
 HOOKED = "a parameter acts on its gradient as soon as it has one"
@@ -37,17 +37,24 @@ def own_gradients(weights: Sequence[Tensor]) -> Iterator[None]:
             weight.grad = gradient
 
 
-def run_again(backward_pass: BackwardPass, backward: Backward) -> list[Tensor]:
+def run_again(
+    backward_pass: BackwardPass,
+    backward: Backward,
+    given: Mapping[Source, Tensor] | None = None,
+    instead: Mapping[Operation, Call] | None = None,
+) -> list[Tensor]:
     """Make the loss of a pass anew and go back through it; inside of ``undone``.
 
     Args:
         backward_pass: Which.
         backward: Torch's own.
+        given: Data in place of those captured.
+        instead: What is called in place of operations.
 
     Returns:
         The roots, whose graph is gone.
     """
-    roots = replayed(backward_pass)
+    roots = replayed(backward_pass, given, instead)
     backward(roots, backward_pass.gradients, inputs=backward_pass.inputs)
     return roots
 

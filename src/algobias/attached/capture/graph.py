@@ -131,7 +131,7 @@ class BackwardPass:
     def weights(self) -> list[Tensor]:
         """Every parameter that the pass may give a gradient to, each once.
 
-        In the order of ``module.parameters()``, in which people add up norms, as far as modules were called.
+        In the order in which modules have them, as optimizers do: a norm over all is then rounded alike.
         """
         every: dict[int, Tensor] = {}
         for operation in self.operations():

@@ -16,16 +16,24 @@ from algobias.attached.capture.tree import changed, tensors
 SEED_WITHOUT_HISTORY = 0
 """What random numbers follow where those of the script's own call are not to be drawn again."""
 
+Call = Callable[..., object]
+Constants = Mapping[Operation, "tuple[object, dict[str, object]]"]
+
 
 class Values:
     """The tensors that nodes stand for in one replay.
 
     Args:
         given: Data in place of those that were captured.
+        weights: What takes the place of a parameter; None: the parameter itself.
     """
 
-    def __init__(self, given: Mapping[Source, Tensor] | None = None) -> None:
-        self._given = given or {}
+    def __init__(
+        self,
+        given: Mapping[Source, Tensor] | None = None,
+        weights: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._given, self._weights = given or {}, weights
         self._data: dict[Source, Tensor] = {}
         self._made: dict[Operation, list[Tensor]] = {}
 
@@ -36,20 +44,25 @@ class Values:
     def of(self, leaf: object) -> object:
         """The tensor a node stands for; anything else as it is."""
         if isinstance(leaf, Weight):
-            return leaf.tensor
+            return leaf.tensor if self._weights is None else self._weights(leaf.tensor)
         if isinstance(leaf, Output):
             return self._made[leaf.operation][leaf.place]
         if isinstance(leaf, Source):
             if leaf not in self._data:
                 own = self._given.get(leaf, leaf.tensor)
                 # A copy: what is called may write to its input.
-                copied = own.detach().clone().requires_grad_(leaf.tensor.requires_grad)
-                self._data[leaf] = copied
+                copied = own.detach().clone()
+                # Under a transform of torch.func nobody may ask for it, not even to have it stay as it is.
+                self._data[leaf] = copied.requires_grad_() if leaf.tensor.requires_grad else copied
             return self._data[leaf]
         return leaf
 
 
-def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None = None) -> list[Tensor]:
+def replayed(
+    backward_pass: BackwardPass,
+    given: Mapping[Source, Tensor] | None = None,
+    instead: Mapping[Operation, Call] | None = None,
+) -> list[Tensor]:
     """The roots of a backward pass, made anew: the same data, random numbers and buffers, weights as now.
 
     To be called inside of :func:`algobias.attached.capture.put_back.undone`.
@@ -57,6 +70,7 @@ def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None 
     Args:
         backward_pass: Whose.
         given: Data in place of those captured.
+        instead: What is called in place of operations.
     """
 
     def prepare(operation: Operation) -> None:
@@ -66,11 +80,19 @@ def replayed(backward_pass: BackwardPass, given: Mapping[Source, Tensor] | None 
             if operation.before.states is not None:
                 operation.before.states.put_back()
 
-    return _carried_out(backward_pass.roots, Values(given), prepare)
+    return _carried_out(backward_pass.roots, Values(given), prepare, instead=instead)
 
 
-def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants: Constants) -> list[Tensor]:
-    """Tensors as they are in evaluation mode: without gradients, with buffers as they are now.
+def evaluated(
+    roots: Iterable[Output],
+    given: Mapping[Source, Tensor],
+    constants: Constants,
+    *,
+    gradients: bool = False,
+    weights: Callable[[Tensor], Tensor] | None = None,
+    instead: Mapping[Operation, Call] | None = None,
+) -> list[Tensor]:
+    """Tensors as they are in evaluation mode, with buffers as they are now.
 
     Modules are in the mode that the caller has put them in; what a gradient scaler multiplies is not
     multiplied.
@@ -79,6 +101,9 @@ def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants
         roots: What to compute.
         given: The data.
         constants: What else operations take, by operation.
+        gradients: Record gradients.
+        weights: What takes the place of a parameter that an operation takes; None: the parameter itself.
+        instead: What is called in place of operations.
     """
 
     def prepare(operation: Operation) -> None:
@@ -87,11 +112,16 @@ def evaluated(roots: Iterable[Output], given: Mapping[Source, Tensor], constants
         for generator in torch.cuda.default_generators:
             generator.manual_seed(SEED_WITHOUT_HISTORY)
 
-    with torch.inference_mode(False), torch.no_grad():
-        return _carried_out(tuple(roots), Values(given), prepare, constants, evaluate=True)
-
-
-Constants = Mapping[Operation, "tuple[object, dict[str, object]]"]
+    with torch.inference_mode(False), torch.set_grad_enabled(gradients):
+        return _carried_out(
+            tuple(roots),
+            Values(given, weights),
+            prepare,
+            constants,
+            evaluate=True,
+            gradients=gradients,
+            instead=instead,
+        )
 
 
 def _carried_out(
@@ -100,8 +130,10 @@ def _carried_out(
     prepare: Callable[[Operation], None],
     constants: Constants | None = None,
     evaluate: bool = False,
+    gradients: bool = True,
+    instead: Mapping[Operation, Call] | None = None,
 ) -> list[Tensor]:
-    casting = None
+    casting, instead = None, instead or {}
     with ExitStack() as stack, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the script's own call has given them
         for operation in operations_of(roots):
@@ -116,7 +148,7 @@ def _carried_out(
             if evaluate and operation.kind == "scale":
                 values.put(operation, args[0])
                 continue
-            with torch.set_grad_enabled(operation.surroundings.gradients and not evaluate):
-                values.put(operation, operation.call(*args, **options))
+            with torch.set_grad_enabled(operation.surroundings.gradients and gradients):
+                values.put(operation, instead.get(operation, operation.call)(*args, **options))
         out = [values.of(root) for root in roots]
     return [value for value in out if isinstance(value, Tensor)]

@@ -31,20 +31,25 @@ class Form:
         key: Hash of what it does: operations, modules, arguments, without data and constants.
         sources: Its data, in order.
         constants: What else its operations take, in order.
-        divided: Whether its loss was multiplied by a number at the end, as for accumulation; left out here.
+        factor: What its loss was multiplied by at the end, as for accumulation; left out here.
         roots: The loss before that.
     """
 
     key: str
     sources: tuple[Source, ...]
     constants: tuple[object, ...]
-    divided: bool
+    factor: float
     roots: tuple[Output, ...]
+
+    @property
+    def divided(self) -> bool:
+        """Whether its loss was multiplied by a number at the end."""
+        return self.factor != 1
 
 
 def form_of(backward_pass: BackwardPass) -> Form:
     """Take a pass apart."""
-    whole = [_undivided(root) for root in backward_pass.roots]
+    whole = [undivided(root) for root in backward_pass.roots]
     trimmed = BackwardPass(tuple(root for root, _ in whole), backward_pass.gradients)
     operations = trimmed.operations()
     places = {operation: place for place, operation in enumerate(operations)}
@@ -66,26 +71,30 @@ def form_of(backward_pass: BackwardPass) -> Form:
                 constants.append(leaf)
     text += [f"root {places[root.operation]} {root.place}" for root in trimmed.roots]
     key = hashlib.sha256("\n".join(text).encode()).hexdigest()
-    return Form(key, sources, tuple(constants), any(divided for _, divided in whole), trimmed.roots)
+    return Form(key, sources, tuple(constants), whole[0][1] if whole else 1.0, trimmed.roots)
 
 
-def _undivided(root: Output) -> tuple[Output, bool]:
-    """The loss before it was multiplied by plain numbers, and whether it was."""
-    divided = False
+def undivided(root: Output) -> tuple[Output, float]:
+    """Go back to the loss before it was multiplied by plain numbers, and say by what."""
+    factor = 1.0
     while True:
         operation = root.operation
         made = list(operation.inputs())
         others = [
             leaf for leaf in leaves(operation.arguments) if not isinstance(leaf, Source | Weight | Output)
         ]
+        name = operation.name.rpartition(".")[2]
         scaled = operation.kind == "scale" or (
             operation.kind == "function"
-            and operation.name.rpartition(".")[2] in _SCALING
+            and name in _SCALING
             and all(isinstance(other, int | float | None) for other in others)
         )
         if not scaled or len(made) != 1 or not isinstance(made[0], Output):
-            return root, divided
-        root, divided = made[0], divided or operation.kind != "scale"
+            return root, factor
+        if operation.kind != "scale":
+            for number in (float(other) for other in others if isinstance(other, int | float)):
+                factor = factor / number if "div" in name and number else factor * number
+        root = made[0]
 
 
 def examples_in(tensors: Sequence[Tensor]) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from algobias.attached.capture.graph import BackwardPass
 from algobias.attached.capture.put_back import undone
 from algobias.attached.capture.replay import evaluated
+from algobias.attached.drained import drain
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.form import Form, arguments_with, form_of
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
@@ -34,6 +35,16 @@ MOST_LOSSES = 200
 """After so many losses the next is taken only when the updates have grown by 2 %."""
 
 GROWTH = 1.02
+
+
+class Reader(Protocol):
+    """Whoever reads more than the loss at an evaluation."""
+
+    def begin(self, form: Form) -> None:
+        """Be told of the first pass of a form, before the weights that it was made with are changed."""
+
+    def read(self, fit_set: FitSet, forms: Mapping[str, Form], own_passes: int) -> None:
+        """Read on the fit set, by forms of the run's own passes; so many of them make a step."""
 
 
 class FitLoss(Listener):
@@ -56,11 +67,12 @@ class FitLoss(Listener):
                 self.given = read_fit_set(Path(orders.use))
             except BadInput as error:
                 self.run.refuse("replay", str(error))
+        self.readers: list[Reader] = []
         self._own: list[KeptPass] = []
         self._forms: dict[str, Form] = {}
         self._modules: list[nn.Module] = []
         self._kept_passes: list[BackwardPass] = []
-        self._seen = self._losses = self._measured_at = 0
+        self._seen = self._since_step = self._losses = self._measured_at = 0
         self._per_step: int | None = None
         self._complete = False
         self._lost = False
@@ -81,6 +93,8 @@ class FitLoss(Listener):
             self._forms[form.key] = form
             self._kept_passes.append(backward_pass)
             self._modules = list(dict.fromkeys([*self._modules, *backward_pass.modules()]))
+            for reader in self.readers:
+                reader.begin(form)
         if self.given is not None:
             wanted = {kept.form for kept in self.given.passes}
             if wanted <= self._forms.keys():
@@ -89,9 +103,10 @@ class FitLoss(Listener):
             elif self._seen >= PASSES_TRIED:
                 self.given = None
                 self.run.refuse("capture", OTHER_FORM)
-        if self.given is None and sum(kept.examples for kept in self._own) >= self.orders.examples:
-            self._complete = True
-            self._keep()
+        self._since_step += 1
+        # Else at the end of the step, which may have other losses; but nobody may ever step.
+        if self._since_step >= PASSES_TRIED:
+            self._end_of_own()
 
     def lose(self, why: str) -> None:
         """Go on with what there is; without any pass there is no loss."""
@@ -104,7 +119,8 @@ class FitLoss(Listener):
     def after_closure(self) -> None:
         """Count the passes of the first step, before a closure is called again for the same step."""
         if self._per_step is None and self._seen:
-            self._per_step = self._seen
+            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
+            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the passes of the first step; drop what only a second pass of this step could have needed."""
@@ -112,6 +128,15 @@ class FitLoss(Listener):
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
         self.after_closure()
+        self._since_step = 0
+        self._end_of_own()
+
+    def _end_of_own(self) -> None:
+        """Keep the run's own passes, where there are enough of them."""
+        enough = sum(kept.examples for kept in self._own) >= self.orders.examples
+        if enough and self.given is None and self.wants():
+            self._complete = True
+            self._keep()
 
     def _keep(self) -> None:
         if self.orders.keep is not None:
@@ -147,6 +172,7 @@ class FitLoss(Listener):
         """Take the loss on the fit set, and tell it."""
         if self.given is not None and not self._complete:
             return
+        drain()
         fit_set = self._fit_set()
         self._measured_at = self.run.steps.updates
         try:
@@ -162,8 +188,7 @@ class FitLoss(Listener):
             )
             return
         self._losses += 1
-        divided = any(kept.divided for kept in fit_set.passes)
-        factor = 1 if divided else fit_set.per_step
+        factor = self._factor(fit_set)
         weights = [kept.examples for kept in fit_set.passes]
         value, error_of_mean = mean_and_error([factor * loss for loss in losses], weights)
         exact = self.given is not None or (self.orders.keep is not None and self._complete)
@@ -178,6 +203,23 @@ class FitLoss(Listener):
                 exact=exact,
             )
         )
+        if self._complete:
+            for reader in self.readers:
+                reader.read(fit_set, self._forms, self._per_step or self._seen)
+
+    def _factor(self, fit_set: FitSet) -> float:
+        """What the mean over passes is multiplied by, so that it is the loss of a step.
+
+        Of one loss the passes of a step, where they are added up. Several losses of a step keep the factors
+        that the script gives them.
+        """
+        if self._has_several(fit_set):
+            return float(self._per_step or self._seen)
+        return 1.0 if any(kept.divided for kept in fit_set.passes) else float(fit_set.per_step)
+
+    @staticmethod
+    def _has_several(fit_set: FitSet) -> bool:
+        return len({kept.form for kept in fit_set.passes}) > 1
 
     def _loss(self, kept: KeptPass) -> float:
         form = self._forms[kept.form]
@@ -186,7 +228,8 @@ class FitLoss(Listener):
             for source, tensor in zip(form.sources, kept.tensors, strict=True)
         }
         roots = evaluated(form.roots, given, arguments_with(form, kept.constants))
-        return sum(float(root.double().sum()) for root in roots)
+        own = form.factor if self._has_several(self._fit_set()) else 1.0
+        return own * sum(float(root.double().sum()) for root in roots)
 
     def at_end(self) -> None:
         """Keep what there is, take the last loss, or tell why there is none."""

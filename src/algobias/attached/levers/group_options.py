@@ -110,13 +110,13 @@ class Warmup(GroupOption):
     """``lr min(1, (t + 1) / K)`` for update t, counted from 0: ``warmup:40``."""
 
     name: ClassVar[str] = "warmup"
-    positional: ClassVar[str] = "updates"
-    known: ClassVar[tuple[str, ...]] = ("updates",)
+    positional: ClassVar[str] = "length"
+    known: ClassVar[tuple[str, ...]] = ("length",)
     key: ClassVar[str] = "lr"
 
     def __init__(self, spelling: str, options: Options) -> None:
         super().__init__(spelling, options)
-        self.updates = options.whole("updates", least=0)
+        self.updates = options.whole("length", least=0)
 
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
         """The rate at this update."""

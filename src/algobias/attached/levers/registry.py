@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable
 
 from algobias.attached.levers.accumulate import Accumulate
 from algobias.attached.levers.base import Injected, Options
 from algobias.attached.levers.clip import Clip
+from algobias.attached.levers.compress import Compress
 from algobias.attached.levers.delay import Delay
 from algobias.attached.levers.ema import WeightAverage
+from algobias.attached.levers.ghost_norm import GhostNorm
+from algobias.attached.levers.gradient_noise import GradientNoise
 from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
 from algobias.attached.levers.sam import SharpnessAware
 from algobias.errors import BadInput, unknown_name
 
 LEVERS: dict[str, type[Injected]] = {
     lever.name: lever
-    for lever in (Rate, WeightDecay, Warmup, Clip, Accumulate, Delay, SharpnessAware, WeightAverage)
+    for lever in (
+        Rate,
+        WeightDecay,
+        Warmup,
+        Clip,
+        Accumulate,
+        Delay,
+        SharpnessAware,
+        WeightAverage,
+        GradientNoise,
+        Compress,
+        GhostNorm,
+    )
 }
 
-APART = (("sam", "delay"), ("sam", "accumulate"), ("delay", "accumulate"))
+APART = tuple(itertools.combinations(("sam", "delay", "accumulate", "gradient_noise"), 2))
 """Levers that cannot be injected together."""
 
 _PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
@@ -36,12 +52,16 @@ def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
     Raises:
         BadInput: A lever that cannot be injected, an unknown option, a value out of range.
     """
-    parts = _PLUS.split(spelling)
-    names = {part.partition(":")[0] for part in parts}.union(beside)
+    names = names_in(spelling).union(beside)
     for first, other in APART:
         if {first, other} <= names:
             raise BadInput("lever", spelling, f"one of {first} and {other}: they act on each other's passes")
-    return [_single(part) for part in parts]
+    return [_single(part) for part in _PLUS.split(spelling)]
+
+
+def names_in(spelling: str) -> set[str]:
+    """Names of the levers in a spelling."""
+    return {part.partition(":")[0] for part in _PLUS.split(spelling)}
 
 
 def _single(spelling: str) -> Injected:

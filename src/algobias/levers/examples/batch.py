@@ -57,6 +57,10 @@ class BatchSize(Lever):
         summary="Draws K times as many examples per update; the learning rate follows a rule or stays.",
         saves="serial updates: at a budget in epochs K times fewer, each parallel over its batch",
         costs="memory for activations; often generalisation, or updates to get it back",
+        not_injected=(
+            "what a script draws is its own: take its option, like --args '--batch_size=256'; accumulate:K "
+            "makes K of its batches one"
+        ),
         acts_on=("data", "weights", "budget"),
         moves=("top_eigenvalue", "trace", "margin_input", "distance_from_init"),
         not_when=(

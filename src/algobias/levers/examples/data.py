@@ -35,6 +35,7 @@ class DataFraction(Lever):
         summary="Trains on a part of the examples, for the planned number of updates (or of epochs).",
         saves="labelled examples and their storage; with keep=epochs also updates",
         costs="information: a gap at the same training loss is then called data, not bias",
+        not_injected="what a script draws is its own: take its option",
         acts_on=("data", "budget"),
         moves=(),
         not_when=(

@@ -54,6 +54,7 @@ class ImageSize(Part):
         summary="Shrinks the images of some batches, and draws more of them for the same cost (B+, D+).",
         saves="FLOPs: convolutions cost in proportion to the number of pixels",
         costs="BatchNorm statistics of mixed sizes; smaller images carry less",
+        not_injected="what a script draws is its own: take its option",
         acts_on=("data",),
         moves=("gradient_variance",),
         not_when=(

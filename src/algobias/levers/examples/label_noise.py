@@ -65,6 +65,10 @@ class LabelNoise(Part):
         summary="Replaces each label drawn by a random class with probability p, afresh every time.",
         saves="nothing",
         costs="training loss: it no longer goes to zero, so arms are matched on the training metric instead",
+        not_injected=(
+            "a batch does not say which examples it holds, in which epoch, nor which numbers are labels: "
+            "take the script's own option, like --args '--label_noise=0.1'"
+        ),
         acts_on=("labels",),
         moves=("trace",),
         not_when=(

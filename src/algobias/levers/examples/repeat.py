@@ -49,6 +49,7 @@ class Repeat(Part):
         summary="Puts several independently augmented copies of each example into a batch.",
         saves="updates: a larger batch that is as noisy as a smaller one",
         costs="gradient evaluations: M times as many for the same examples",
+        not_injected="what a script draws is its own: take its option",
         acts_on=("data",),
         moves=("gradient_variance",),
         not_when=(

@@ -40,6 +40,7 @@ class Shift(Part):
         summary="Moves each training image by a few random pixels every time it is drawn.",
         saves="nothing; stands for more data",
         costs="nothing to speak of; slower fit",
+        not_injected="what a script draws is its own: take its option for augmentation",
         acts_on=("data",),
         moves=("margin_input", "input_gradient_norm"),
         not_when=(

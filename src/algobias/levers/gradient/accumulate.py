@@ -41,6 +41,10 @@ class Accumulate(Part):
         summary="Takes each batch in K passes and sums their gradients before the update.",
         saves="memory: activations of one micro-batch at a time",
         costs="time: K passes one after the other",
+        injected=(
+            "stepping at every K-th step only, with the mean of K gradients: K times the batch, not the "
+            "same one"
+        ),
         acts_on=("gradients", "statistics"),
         moves=("gradient_variance",),
         not_when=(

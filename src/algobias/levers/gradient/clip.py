@@ -51,6 +51,7 @@ class Clip(Part):
         summary="Scales the gradient down to a largest global norm, before momentum.",
         saves="nothing by itself; lets a larger learning rate in, hence fewer updates",
         costs="one pass over the gradient",
+        injected="algobias.clip_by_norm in front of optimizer.step()",
         acts_on=("weights",),
         moves=("weight_norm", "distance_from_init"),
         not_when=(

@@ -53,6 +53,10 @@ class GradientNoise(Part):
         summary="Adds the gradient noise of a smaller batch, with the covariance that noise has.",
         saves="nothing by itself; a large batch that is as noisy as a small one",
         costs="additive: the gradients of K chunks are kept at once",
+        injected=(
+            "weighing the examples in the loss, or adding deviations of chunk gradients, before anybody "
+            "uses the gradient"
+        ),
         acts_on=("gradients", "weights"),
         moves=("top_eigenvalue", "trace", "gradient_variance"),
         not_when=(

@@ -55,6 +55,7 @@ class SharpnessAware(Part):
         summary="Steps with the gradient at the worst weights within rho, to first order (two gradients).",
         saves="nothing; often fewer updates to the same training loss with a large batch",
         costs="one more gradient evaluation at every k-th update: twice the compute at every=1",
+        injected="algobias.SAM around a second pass of the same batch, random numbers and buffers",
         acts_on=("gradients",),
         moves=("top_eigenvalue", "trace", "margin_input", "input_gradient_norm"),
         not_when=(

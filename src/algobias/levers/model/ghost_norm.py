@@ -32,6 +32,7 @@ class GhostNorm(Part):
         summary="Normalises chunks of a large batch by their own statistics instead of the whole batch's.",
         saves="nothing",
         costs="a few small operations in place of one large one in every normalisation",
+        injected="algobias.ghost_batch_norm of the model, with the names of its layers kept",
         acts_on=("gradients", "statistics"),
         moves=("gradient_variance",),
         not_when=(

@@ -38,6 +38,7 @@ class InitialScale(Part):
         summary="Multiplies the initial weights: large ones keep a network near its linearisation.",
         saves="nothing by itself; other precisions, widths and parametrisations change it on the way",
         costs="at large scales features are not learned; at small ones the start is slow",
+        not_injected="weights are made before anything can be seen of them: take the script's own option",
         acts_on=("init",),
         moves=("distance_from_init", "weight_norm", "top_eigenvalue", "trace", "margin_input"),
         not_when=(

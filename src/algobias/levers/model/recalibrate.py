@@ -36,6 +36,7 @@ class Recalibrate(Part):
         summary="Estimates BatchNorm statistics anew over some training batches before each evaluation.",
         saves="nothing",
         costs="forward passes over some training batches before the network is used",
+        not_injected="which batches an evaluation may go over only the script knows: it goes into the script",
         acts_on=("readout",),
         moves=(),
         not_when=(

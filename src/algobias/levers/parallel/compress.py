@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,10 +15,6 @@ from algobias.levers.parallel.workers import mean_buffers, spread, worker_gradie
 from algobias.levers.size import NoShare, between, whole_between
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, Transform, Tree
 from algobias.recipe import Recipe
-from algobias.seeding.streams import generator
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FLOAT_BYTES, INDEX_BYTES = 4.0, 4.0
 
@@ -48,6 +43,10 @@ class Compress(Part):
         summary="Sends gradients as signs, largest entries or low-rank factors, with error feedback.",
         saves="communication: 32 times less with signs, 1 / fraction / 2 times less with the largest entries",
         costs="a memory of what was left out, one copy of the weights per worker; delayed small entries",
+        injected=(
+            "compressing the gradient of one worker in front of optimizer.step(), what is left out added "
+            "to the next"
+        ),
         acts_on=("weights",),
         moves=("weight_norm", "distance_from_init"),
         not_when=(
@@ -123,6 +122,8 @@ class Compress(Part):
         if self.kind == "none":
             return transform
 
+        from algobias.components.compressors import compressed, first_factors
+
         def init(state: State) -> Tree:
             lead, size = state.params.shape[:-1], state.params.shape[-1]
             memory: dict[str, Any] = {
@@ -130,7 +131,8 @@ class Compress(Part):
                 "left": state.params.new_zeros(*lead, self.workers, size),
             }
             if self.kind == "powersgd":
-                memory["right"] = self._start(state)
+                first = first_factors(shapes_of(state.layout), self.rank, state.params)
+                memory["right"] = {name: q.expand(*lead, *q.shape).clone() for name, q in first.items()}
             return memory
 
         def at(state: State, memory: Tree, key: Key) -> State:
@@ -139,7 +141,9 @@ class Compress(Part):
         def update(grads: Grads, memory: Tree, state: State) -> tuple[State, Tree]:
             state = replace(state, buffers=mean_buffers(state.buffers, state.params.dim() - 1))
             total = grads + memory["left"] if self.feedback else grads
-            sent, mean, right = self._compressed(total, memory.get("right"), state.layout)
+            sent, mean, right = compressed(
+                total, shapes_of(state.layout), self.kind, self.fraction, memory.get("right")
+            )
             after, inner = transform.update(mean, memory["inner"], state)
             left = total - sent if self.feedback else memory["left"]
             found = {"inner": inner, "left": left, "right": right}
@@ -150,50 +154,14 @@ class Compress(Part):
 
         return Transform(init, update, weights, at)
 
-    def _start(self, state: State) -> dict[str, Tensor]:
-        """Fixed random starts of the right factors, the same for every seed."""
-        stream, lead, found = generator(0, "powersgd", 0), state.params.shape[:-1], {}
-        for name, shape in zip(state.layout.names, state.layout.shapes, strict=True):
-            sides = as_matrix(shape)
-            if sides is not None:
-                drawn = torch.from_numpy(stream.standard_normal((sides[1], min(self.rank, *sides))))
-                found[name] = drawn.to(state.params).expand(*lead, *drawn.shape).clone()
-        return found
-
-    def _compressed(self, total: Tensor, right: Any, layout: Layout) -> tuple[Tensor, Tensor, Any]:
-        """What each worker's memory counts as sent, [..., W, P]; what is applied, [..., P]; new Q."""
-        from algobias.components.compressors import kept_of, largest, low_rank, scaled_sign
-
-        if self.kind == "topk":
-            sent = largest(total, kept_of(total.shape[-1], self.fraction))
-            return sent, sent.mean(-2), None
-        if self.kind == "sign":
-            ends = zip(layout.offsets[:-1], layout.offsets[1:], strict=True)
-            sent = torch.cat([scaled_sign(total[..., start:end]) for start, end in ends], -1)
-            return sent, sent.mean(-2), None
-        means, after = [], {}
-        for name, view in layout.views(total).items():  # [..., W, *shape]
-            flat = view.reshape(*total.shape[:-1], -1)
-            if name not in right:
-                means.append(flat.mean(-2))
-                continue
-            sides = as_matrix(view.shape[total.dim() - 1 :])
-            assert sides is not None
-            mean, after[name] = low_rank(view.reshape(*total.shape[:-1], *sides), right[name])
-            means.append(mean.reshape(*total.shape[:-2], -1))
-        mean = torch.cat(means, -1)
-        return mean.unsqueeze(-2).expand_as(total), mean, after
-
     def bytes_sent(self, layout: Layout, updates: int, recipe: Recipe) -> float:
         """One compressed gradient in each update."""
         return updates * bytes_of(self.kind, layout, self.fraction, self.rank)
 
 
-def as_matrix(shape: torch.Size) -> tuple[int, int] | None:
-    """Rows and columns of a parameter as a matrix (output times everything else); None for vectors."""
-    if len(shape) < 2:
-        return None
-    return shape[0], math.prod(shape[1:])
+def shapes_of(layout: Layout) -> dict[str, torch.Size]:
+    """Shapes of the parameters by name."""
+    return dict(zip(layout.names, layout.shapes, strict=True))
 
 
 def bytes_of(kind: str, layout: Layout, fraction: float, rank: int) -> float:
@@ -210,6 +178,8 @@ def bytes_of(kind: str, layout: Layout, fraction: float, rank: int) -> float:
 
         return kept_of(size, fraction) * (FLOAT_BYTES + INDEX_BYTES)
     if kind == "powersgd":
+        from algobias.components.compressors import as_matrix
+
         numbers = 0.0
         for shape in layout.shapes:
             sides = as_matrix(shape)

@@ -63,6 +63,10 @@ class Delay(Part):
         summary="Uses gradients that are some updates old, as asynchronous workers and pipelines do.",
         saves="time: workers do not wait for each other",
         costs="stability: the largest stable learning rate falls about as 1 / tau; memory for old weights",
+        injected=(
+            "algobias.DelayedGradients around backward and step; a fixed delay, without lr=, momentum= "
+            "and kind="
+        ),
         acts_on=("weights",),
         moves=("top_eigenvalue", "trace", "gradient_variance"),
         not_when=(

@@ -69,6 +69,7 @@ class Dropped(Part):
         summary="Leaves examples out of the batch: stragglers' micro-batches, at random or by content.",
         saves="time: nobody waits for the slowest worker; gradient evaluations of what is dropped",
         costs="a batch of random size: more gradient noise, and none of the dropped examples' signal",
+        not_injected="what a script draws is its own: algobias.DropCompute goes into the script",
         acts_on=("gradients",),
         moves=("gradient_variance",),
         not_when=(

@@ -78,6 +78,7 @@ class LocalUpdates(Part):
         summary="Workers train on their own for H updates between two averages of their weights.",
         saves="communication: one average of the weights instead of H of the gradients",
         costs="replicas drift apart between averages; memory of each worker's own weights and momentum",
+        not_injected="a script's workers are its own: algobias.LocalSGD goes into the script",
         acts_on=("data", "gradients", "weights", "statistics"),
         moves=("weight_norm", "distance_from_init", "top_eigenvalue", "trace"),
         not_when=(

@@ -155,6 +155,7 @@ class Workers(Part):
         summary="Shares each batch out among W workers whose gradients are averaged at every update.",
         saves="time: the parts of a batch are worked on side by side",
         costs="communication: every worker sends 2 (W - 1) / W times the gradient in each update",
+        not_injected="a script's workers are its own: start more of them, with --args or in the command",
         acts_on=("gradients", "statistics"),
         moves=("gradient_variance",),
         not_when=(

@@ -45,6 +45,7 @@ class Length(Lever):
         summary="Trains for more or fewer updates, or until a training loss is reached.",
         saves="updates, examples, gradients, seconds, in proportion (below x1)",
         costs="the same, in proportion (above x1)",
+        not_injected="the schedule is the script's own: take its option, like --args '--max_iters=500'",
         acts_on=("budget", "weights"),
         moves=("weight_norm", "distance_from_init", "margin_raw"),
         not_when=(

@@ -34,6 +34,7 @@ class WeightAverage(Part):
         summary="Evaluates a bias-corrected exponential average of the weights instead of the last ones.",
         saves="updates of a decaying schedule: the average is about as good as a decayed rate",
         costs="memory for one copy of the weights, one pass over them at each update",
+        injected="algobias.EMA, updated after each step and applied around each evaluation",
         acts_on=("readout",),
         moves=("top_eigenvalue", "trace"),
         not_when=(

@@ -73,6 +73,7 @@ class LayerWise(Part):
         summary="Scales each layer's update to the size of its weights (LARS, LAMB).",
         saves="updates: lets very large batches take large steps",
         costs="two norms for every layer in every update",
+        not_injected="an optimizer is made with its state: take the script's own option",
         acts_on=("weights",),
         moves=("weight_norm", "distance_from_init"),
         not_when=(

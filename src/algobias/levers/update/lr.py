@@ -26,6 +26,10 @@ class LearningRate(Lever):
         summary="Sets the learning rate (before warm-up and schedule), or multiplies the present one.",
         saves="nothing by itself; a larger rate needs fewer updates as long as it is stable",
         costs="nothing; a smaller rate needs more updates to the same training loss",
+        injected=(
+            "setting the rate of all groups before each step (a number stands for the rate the script "
+            "begins with)"
+        ),
         acts_on=("weights",),
         moves=("top_eigenvalue", "trace", "gradient_variance", "margin_input", "weight_norm"),
         not_when=(

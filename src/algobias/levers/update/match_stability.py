@@ -64,6 +64,7 @@ class MatchStability(Lever):
         summary="Sets the learning rate at which the changed momentum or delay keeps the same minima stable.",
         saves="updates that a trial of many rates would take",
         costs="more updates to the same training loss where the rate falls",
+        not_injected="the rate follows from recipes, which a script has not: lr:x0.5 can be injected",
         acts_on=("weights",),
         moves=("top_eigenvalue", "trace"),
         not_when=(

@@ -149,6 +149,7 @@ class Optimizer(Lever):
         summary="Changes the optimizer (SGD, heavy ball, Nesterov, Adam, AdamW, sign) or its numbers.",
         saves="updates, where the new optimizer gets to the same training loss sooner",
         costs="memory: momentum one, Adam two copies of the weights",
+        not_injected="an optimizer is made with its state: take the script's own option",
         acts_on=("weights",),
         moves=("weight_norm", "distance_from_init", "margin_frobenius"),
         not_when=(

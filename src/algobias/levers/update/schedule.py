@@ -30,6 +30,7 @@ class ScheduleName(Lever):
         summary="Keeps the learning rate constant, or lets it fall to zero along a half cosine.",
         saves="updates: a decayed rate ends lower at the same number of updates",
         costs="runs of different length share nothing: each has to be trained from the start",
+        not_injected="the schedule is the script's own: take its option; warmup:K can be injected",
         acts_on=("weights",),
         moves=("top_eigenvalue", "gradient_variance"),
         not_when=(
@@ -83,6 +84,7 @@ class Warmup(Lever):
         summary="Raises the learning rate linearly to its full value over the first K updates.",
         saves="nothing",
         costs="slower first updates",
+        injected="multiplying the rate of update t by min(1, (t + 1) / K); K in updates, no share of the run",
         acts_on=("weights",),
         moves=("top_eigenvalue",),
         not_when=(

@@ -31,6 +31,7 @@ class WeightDecay(Lever):
         summary="Pulls every weight towards zero at each update (L2 in the gradient; decoupled for adamw).",
         saves="nothing",
         costs="nothing to speak of",
+        injected="setting weight_decay of all groups before each step",
         acts_on=("weights",),
         moves=("weight_norm",),
         not_when=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -33,10 +34,12 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
         return Preflight((), runner.question.fit > 0, None)
     folder = runner.first.folder.parent
     other = runner.place(Request("variant", 0)).address[:12]
+    names = " ".join(probe.kept_as() for probe in runner.question.asked_probes)
+    read = f"-{hashlib.sha256(names.encode()).hexdigest()[:8]}" if names else ""
     progress.message(f"preflight: four short runs of {updates} updates")
     # Whoever asks the same at once waits, and reads what was found out.
     with runner.store.lock(runner.first.address, runner.first.seed):
-        found = kept(folder / f"preflight-{other}-{updates}.json", lambda: preflight(runner, updates))
+        found = kept(folder / f"preflight-{other}-{updates}{read}.json", lambda: preflight(runner, updates))
     for finding in found.findings:
         mark = {True: "ok", False: "FAILED", None: "note"}[finding.passed]
         progress.message(f"preflight {mark}: {finding.text}")

@@ -6,6 +6,7 @@ from algobias.answer.answer import SCHEMA
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.commands.question import CommandQuestion
 from algobias.commands.slots import Slots
+from algobias.own.user_file import in_words
 from algobias.studies.command.beforehand import NOISE_SEEDS
 
 
@@ -23,6 +24,9 @@ def plan_of(question: CommandQuestion, slots: int | None = None) -> Forecast:
         remarks.append(f"{NOISE_SEEDS} further baselines tell the seed spread: no tolerance is given")
     if question.preflight:
         remarks.append(f"before that, a preflight of four short runs of {question.preflight} updates")
+    if question.asked_probes:
+        names = ", ".join(in_words(probe.spelling()) for probe in question.asked_probes)
+        remarks.append(f"at every evaluation of every run coordinates are read: {names}")
     if question.scaling:
         remarks.append("longer and shorter runs are made where the match at equal training loss needs them")
     remarks.append(f"{first} seeds of each arm are run first; more only where they do not decide")

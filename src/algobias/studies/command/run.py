@@ -11,6 +11,7 @@ from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
 from algobias.commands.writes import outside_doubts
+from algobias.coordinates.returned import with_readings
 from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import Look
@@ -28,6 +29,7 @@ from algobias.studies.command.answer import (
 )
 from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
 from algobias.studies.command.options import CommandOptions
+from algobias.studies.command.readings import read_command, reading_doubts
 from algobias.studies.looks import Looks
 from algobias.studies.study import Study
 
@@ -124,6 +126,8 @@ def run_command(
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
     answer = answer_of(runner, design, wanted, runs, found, why)
+    if question.asked_probes and runner.measured:
+        answer = with_readings(answer, read_command(runner, design, wanted, runs), wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
     seen_notes = [seen] if seen is not None and not question.scaling and decays else []
     answer = answer.changed(
@@ -133,6 +137,7 @@ def run_command(
             *seen_notes,
             *lever_doubts(runner, runs),
             *loss_doubts(runner, runs),
+            *reading_doubts(runner, runs),
             *file_doubts(runner),
             *(() if shared else outside_doubts(outside)),
             *failures(runner, runs),
@@ -144,7 +149,9 @@ def run_command(
 
 def command_id(runner: Runner) -> str:
     """Make the id of an audit: the same question about the same files has the same, and so is resumed."""
-    question = runner.question.model_dump(mode="json", exclude={"preflight", "cwd"})
+    # Without probes as before there were any: studies of earlier versions are found again.
+    unread = set() if runner.question.asked_probes else {"probes"}
+    question = runner.question.model_dump(mode="json", exclude={"preflight", "cwd", *unread})
     addresses = {arm: runner.place(Request(arm, 0)).address for arm in runner.question.arms}
     text = json.dumps(["run", question, addresses], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -73,7 +73,7 @@ def explain(
     begin_with_audit(
         study,
         lambda row, opened, view, command: run_explain(row, asked, opened, options, view, command=command),
-        lambda row: prepare(row, asked, options).forecast(workers),
+        lambda row, opened: prepare(row, asked, options).forecast(workers),
         panel,
         store=store,
         plan=plan,

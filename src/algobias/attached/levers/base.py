@@ -89,6 +89,20 @@ class Injected(Listener):
         self.count = 0
         self.off = False
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether a run with it is the run without it: a null control."""
+        return False
+
+    def extra_passes(self, updates: int, count: int) -> float:
+        """Say how many gradients it took beyond one for each update, in those of the script's own steps.
+
+        Args:
+            updates: Updates made.
+            count: How often it acted.
+        """
+        return 0.0
+
     def begin(self, run: Attachment) -> None:
         """Take its place in a run."""
         self.run = run

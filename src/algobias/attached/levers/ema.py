@@ -38,6 +38,11 @@ class WeightAverage(Injected):
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[Buffer, tuple[nn.Module, Tensor]] = {}
 
+    @property
+    def changes_nothing(self) -> bool:
+        """An average that remembers nothing is the last weights."""
+        return self.decay == 0
+
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
         """Take the present weights into the averages."""

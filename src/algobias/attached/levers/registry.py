@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from algobias.attached.levers.accumulate import Accumulate
@@ -12,6 +11,7 @@ from algobias.attached.levers.delay import Delay
 from algobias.attached.levers.ema import WeightAverage
 from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
 from algobias.attached.levers.sam import SharpnessAware
+from algobias.attached.levers.spelling import singles
 from algobias.errors import BadInput, unknown_name
 
 LEVERS: dict[str, type[Injected]] = {
@@ -21,9 +21,6 @@ LEVERS: dict[str, type[Injected]] = {
 
 APART = (("sam", "delay"), ("sam", "accumulate"), ("delay", "accumulate"))
 """Levers that cannot be injected together."""
-
-_PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
-"""The sign between levers, not that of an exponent."""
 
 
 def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
@@ -36,7 +33,7 @@ def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
     Raises:
         BadInput: A lever that cannot be injected, an unknown option, a value out of range.
     """
-    parts = _PLUS.split(spelling)
+    parts = singles(spelling)
     names = {part.partition(":")[0] for part in parts}.union(beside)
     for first, other in APART:
         if {first, other} <= names:

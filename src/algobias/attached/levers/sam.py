@@ -45,6 +45,15 @@ class SharpnessAware(Injected):
         self._unowned = False
         self._steps = 0
 
+    @property
+    def changes_nothing(self) -> bool:
+        """At the same weights the second gradient is the first one."""
+        return self.rho == 0
+
+    def extra_passes(self, updates: int, count: int) -> float:
+        """Every pass of the steps in which it acted, once more."""
+        return float(count)
+
     def begin(self, run: Attachment) -> None:
         """Take its place in a run, and among those that are handed its passes."""
         super().begin(run)

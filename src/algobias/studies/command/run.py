@@ -11,7 +11,6 @@ from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
 from algobias.commands.writes import outside_doubts
-from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
@@ -22,6 +21,7 @@ from algobias.studies.command.answer import (
     archive_of,
     failures,
     file_doubts,
+    finding_entries,
     idle_change,
     lever_doubts,
     loss_doubts,
@@ -81,9 +81,7 @@ def run_command(
     deadline = None if options.max_time is None else study.started + options.max_time
     slots = Slots(1 if shared else options.slots, deadline=deadline)
     runner = Runner(question, store, "", slots, study.progress, measured=False, keep=options.keep)
-    asked: JsonObject = question.model_dump(mode="json")
-    asked |= {"task": question.shown_command(), "change": list(question.spelled_change)}
-    study.begin(command_id(runner), asked)
+    study.begin(command_id(runner), question.stored())
     runner.study = study.id
     with study.at_work(question.question(), question.shown_command(), question.looks[0], question.tolerance):
         if shared:
@@ -123,7 +121,7 @@ def run_command(
             if idle is not None and design.not_applied is None:
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
-    answer = answer_of(runner, design, wanted, runs, found, why)
+    answer = answer_of(runner, design, wanted, runs, finding_entries(found), why)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
     seen_notes = [seen] if seen is not None and not question.scaling and decays else []
     answer = answer.changed(

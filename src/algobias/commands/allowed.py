@@ -1,0 +1,70 @@
+"""Which levers a script allows to be injected: found out in short runs, before whole ones are paid for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from algobias.commands.ending import why
+from algobias.commands.inside import Told
+from algobias.commands.runner import Runner
+from algobias.commands.short import ShortRun, short_runs
+from algobias.judge.design import Request
+from algobias.training.whole_files import disk
+
+NO_TORCH = "no process of the command loads torch, so that nothing can be injected"
+
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
+
+
+def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str]:
+    """Say of arms whose levers cannot be injected why.
+
+    Of levers that differ in their numbers alone one is tried. What was found out is kept beside the
+    baseline's first run. A lever that acts late (an average that is evaluated) need not act in a short run.
+
+    Args:
+        runner: What carries out runs of the study.
+        arms: Arms with levers.
+        updates: Updates of each short run; 0: none is made, and nothing is known.
+
+    Raises:
+        KeyboardInterrupt: Interrupted.
+        OutOfTime: The time is over.
+    """
+    if Told.of(runner.first.folder).main is None:
+        return dict.fromkeys(arms, NO_TORCH)
+    if not updates:
+        return {}
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for arm in arms:
+        levers = runner.question.command_of(arm).levers
+        kinds.setdefault(tuple(_NUMBER.sub("#", lever) for lever in levers), []).append(arm)
+    found: dict[str, str] = {}
+    with short_runs(runner, updates) as short:
+        for alike in kinds.values():
+            kept = _kept(runner, alike[0], updates)
+            if not kept.exists():
+                refused = _refused(short.run(f"arm {len(found)}", arm=alike[0]), runner, alike[0])
+                with disk(kept):
+                    kept.write_text(json.dumps(refused), encoding="utf-8")
+            said = json.loads(kept.read_text(encoding="utf-8"))
+            found |= {arm: str(said) for arm in alike if said is not None}
+    return found
+
+
+def _kept(runner: Runner, arm: str, updates: int) -> Path:
+    address = runner.place(Request(arm, 0)).address
+    return runner.first.folder.parent / f"allowed-{address[:12]}-{updates}.json"
+
+
+def _refused(short: ShortRun, runner: Runner, arm: str) -> str | None:
+    from algobias.attached.levers.registry import read
+
+    if not short.result.well:
+        return f"a short run with it fails: {why(short.result, short.folder)}"
+    levers = runner.question.command_of(arm).levers
+    names = [*(part.spelling for text in levers for part in read(text)), *levers, "attach"]
+    return next((said for name in names if (said := short.told.refusal(name)) is not None), None)

@@ -27,8 +27,6 @@ def test_a_control_is_levers_options_and_variables() -> None:
     assert command.words == ("python", "train.py", "--lr=1e-3", "--batch", "16", "--new")
     assert command.environment == {"MODE": "a b", "B": "2"}
     assert command.levers == ("sam:0.05+lr:1e+2",)
-    assert not treatment.by_levers_alone
-    assert Treatment.parse("sam:0.05", "--control").by_levers_alone
 
 
 def test_one_control_after_another_is_both() -> None:

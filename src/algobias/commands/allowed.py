@@ -40,7 +40,7 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
         return {}
     kinds: dict[tuple[str, ...], list[str]] = {}
     for arm in arms:
-        levers = runner.question.command_of(arm).levers
+        levers = runner.command_of(arm).levers
         kinds.setdefault(tuple(_NUMBER.sub("#", lever) for lever in levers), []).append(arm)
     found: dict[str, str] = {}
     with short_runs(runner, updates) as short:
@@ -65,6 +65,6 @@ def _refused(short: ShortRun, runner: Runner, arm: str) -> str | None:
 
     if not short.result.well:
         return f"a short run with it fails: {why(short.result, short.folder)}"
-    levers = runner.question.command_of(arm).levers
+    levers = runner.command_of(arm).levers
     names = [*(part.spelling for text in levers for part in read(text)), *levers, "attach"]
     return next((said for name in names if (said := short.told.refusal(name)) is not None), None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +73,7 @@ class Runner:
         keep: Folders ``out`` stay after their run.
         first_seed: Seed of the first replicate; None: that of the question. Whatever it is, the fit set and
             the name of the metric are those of the question's first run.
+        commands: Commands of arms that are not those of the question.
         places: Where every run asked for so far lies in the store.
     """
 
@@ -84,6 +85,7 @@ class Runner:
     measured: bool
     keep: bool = False
     first_seed: int | None = None
+    commands: Mapping[str, Command] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     _hashed: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     _keeping: bool = False
@@ -150,9 +152,16 @@ class Runner:
         """Say what is run for a request, and where it lies."""
         return self._placed(request, self.seed(request))
 
+    def command_of(self, arm: str, length: float = 1.0) -> Command:
+        """Say what is run for an arm."""
+        own = self.commands.get(arm)
+        if own is None:
+            return self.question.command_of(arm, length)
+        return own.scaled(length, self.question.scaling)
+
     def _placed(self, request: Request, seed: int) -> Placed:
         arm = "baseline" if request.arm == NOISE else request.arm
-        command = self.question.command_of(arm, request.length)
+        command = self.command_of(arm, request.length)
         address = self._address(command, self._orders_asked())
         folder = self.store.folder(address, seed).path / WORK
         return Placed(request, command, address, outcome_address(address, self.reading()), seed, folder)
@@ -281,9 +290,9 @@ class Runner:
         request = one.request
         if request.arm != NOISE:
             self.places.append(Place(request.arm, request.replicate, request.length, one.outcome, one.seed))
-        control = ArmName.parse(request.arm).control
-        by_levers = control is None or self.question.treatment(control).by_levers_alone
+        plain = self.command_of(ArmName.parse(request.arm).kind, request.length)
         # How many examples a gradient is taken on is the script's affair, which its options may change.
-        gradients = gradients_of(Told.of(one.folder), one.command.levers) if by_levers else math.nan
+        alike = (plain.words, plain.environment) == (one.command.words, one.command.environment)
+        gradients = gradients_of(Told.of(one.folder), one.command.levers) if alike else math.nan
         cost = replace(outcome.cost, gradients=gradients)
         return Run(request.arm, request.replicate, replace(outcome, cost=cost), request.length)

@@ -61,11 +61,6 @@ class Treatment:
         variables = f"{VARIABLES} {shlex.join(self.variables)}" if self.variables else ""
         return "+".join(part for part in (self.levers, options, variables) if part)
 
-    @property
-    def by_levers_alone(self) -> bool:
-        """Whether the command itself stays as it is."""
-        return not self.options and not self.variables
-
     def applied(self, command: Command, field: str) -> Command:
         """Do it to a command.
 

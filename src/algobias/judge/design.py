@@ -66,6 +66,8 @@ class Design:
             alone, as in a search, where they end as planned.
         baselines_only: Controls that are given to the baseline alone, and of which there is no recovery.
         resolution: Smallest step of the metric; None: that of the test examples where their values are known.
+        transplants: A treated run whose first check is not its first update goes on from another run, and is
+            not read above that check; False: nobody looked earlier, as in any run.
         undoing: For each control, how it leaves nothing of the change, or None: such a control repairs
             nothing, nor is it a general improvement; empty means none does.
 
@@ -96,6 +98,7 @@ class Design:
     repair: bool = True
     baselines_only: tuple[int, ...] = ()
     resolution: float | None = None
+    transplants: bool = True
     undoing: tuple[str | None, ...] = ()
 
     @property

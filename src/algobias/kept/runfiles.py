@@ -41,7 +41,7 @@ SNAPSHOT_SHARE = 0.05
 """... unless writing snapshots would take more than this share of the time."""
 
 WORK = "run"
-"""The folder in a folder of the store where a command worked; what was read of it lies under another address."""
+"""The folder of the store where a command worked; what was read of its run lies under another address."""
 
 
 class Trained(Protocol):

@@ -38,6 +38,10 @@ class Accumulate(Injected):
         """One pass is the script's own step."""
         return self.passes == 1
 
+    def share(self, size: float) -> str | None:
+        """As many passes to the power of the share."""
+        return f"accumulate:{round(self.passes**size)}"
+
     def extra_passes(self, updates: int, count: int) -> float:
         """All passes of an update but one."""
         return float(count * (self.passes - 1))

@@ -34,6 +34,10 @@ class Delay(Injected):
         """Weights of no updates ago are the present ones."""
         return self.tau == 0
 
+    def share(self, size: float) -> str | None:
+        """So much of the age."""
+        return f"delay:{round(self.tau * size)}"
+
     def without_one_gradient(self) -> None:
         """Refuse."""
         self._leave()

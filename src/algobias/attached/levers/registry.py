@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from algobias.attached.levers.accumulate import Accumulate
-from algobias.attached.levers.base import Injected, Options
+from algobias.attached.levers.base import WINDOW, Injected, Options, Window
 from algobias.attached.levers.clip import Clip
 from algobias.attached.levers.delay import Delay
 from algobias.attached.levers.ema import WeightAverage
@@ -51,9 +51,12 @@ def _single(spelling: str) -> Injected:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals and place == 0:
             key, value = kind.positional, item.strip()
-        if key not in kind.known:
-            raise unknown_name(f"{name} option", key, kind.known)
+        if key not in (*kind.known, *WINDOW):
+            raise unknown_name(f"{name} option", key, (*kind.known, *WINDOW))
         if key in texts:
             raise BadInput(f"{name}.{key}", value, "each option once")
         texts[key] = value
-    return kind(spelling, Options(name, texts))
+    window, options = Window.taken_from(Options(name, texts))
+    lever = kind(spelling, options)
+    lever.window = window
+    return lever

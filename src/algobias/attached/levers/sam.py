@@ -50,6 +50,10 @@ class SharpnessAware(Injected):
         """At the same weights the second gradient is the first one."""
         return self.rho == 0
 
+    def share(self, size: float) -> str | None:
+        """So much of the length."""
+        return f"sam:{self.rho * size:.3g}" + (f",every={self.every}" if self.every > 1 else "")
+
     def extra_passes(self, updates: int, count: int) -> float:
         """Every pass of the steps in which it acted, once more."""
         return float(count)

@@ -74,7 +74,7 @@ def answer_of(
     return known_costs(start.merged(judged), counted).changed(
         arms=tuple(arms),
         differences=_differences(runner),
-        evidence=_evidence(runner, runs, any(asked.command_of(arm).levers for arm in asked.arms)),
+        evidence=_evidence(runner, runs, any(runner.command_of(arm).levers for arm in asked.arms)),
         preflight=tuple(findings),
     )
 
@@ -126,7 +126,7 @@ def _only(known: Collection[str], costs: Costs) -> Costs:
 
 
 def _differences(runner: Runner) -> tuple[str, ...]:
-    one, two = (runner.question.command_of(arm) for arm in ("baseline", "variant"))
+    one, two = (runner.command_of(arm) for arm in ("baseline", "variant"))
     lines = [f"environment {name}: {text}" for name, text in two.environment.items()]
     lines += [f"injected: {lever}" for lever in two.levers]
     if one.words != two.words:
@@ -149,7 +149,7 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Warn of injected levers that did not act in some run."""
     doubts = []
     for name in dict.fromkeys(run.arm for run in runs):
-        for lever in parts_of(runner.question.command_of(name).levers):
+        for lever in parts_of(runner.command_of(name).levers):
             idle = [
                 run.outcome.seed
                 for run in runs
@@ -196,7 +196,7 @@ def failures(runner: Runner, runs: Sequence[Run]) -> list[str]:
 
 def file_doubts(runner: Runner) -> list[str]:
     """Warn where no Python file is named in the command: edits of what it runs are not seen."""
-    command = runner.question.command_of("baseline")
+    command = runner.command_of("baseline")
     if any(name.endswith(".py") for name in sources(command, Path(runner.question.cwd))):
         return []
     return [
@@ -251,7 +251,7 @@ def archive_of(runner: Runner, design: Design, runs: Sequence[Run], answer: Answ
     return Archive(
         answer=answer,
         places=tuple(runner.places),
-        recipes={asked.spoken(arm): asked.command_of(arm).to_yaml() for arm in asked.arms},
+        recipes={asked.spoken(arm): runner.command_of(arm).to_yaml() for arm in asked.arms},
         command=command,
         environment={**environment(), **inside},
         terms=terms,

@@ -111,6 +111,7 @@ def run_command(
             decays=decays,
             scalable=bool(question.scaling),
             controls=len(question.control),
+            transplants=False,
             undoing=tuple(None for _ in question.control),
         )
         looks = Looks(design, study)

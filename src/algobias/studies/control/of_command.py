@@ -198,6 +198,7 @@ class CommandGround:
             decays=decays,
             scalable=bool(self.asked.scaling),
             controls=len(settings),
+            transplants=False,
             undoing=tuple(setting.undoes for setting in settings),
         )
         runner = self.runner([setting.text for setting in settings], first_seed)

@@ -96,7 +96,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
     study.begin(
         id,
         {
-            **spec.asked(),
+            **{key: value for key, value in spec.asked().items() if value is not None},
             **ground.question,
             "control_of": row.id,
             "confirmation_seed": fresh.first,

@@ -28,9 +28,6 @@ def switched(treated: str, when: str, before: str = "") -> str:
 DELAYED = "with delayed.stale(): F.cross_entropy(net(X[rows]), Y[rows]).backward()\n    delayed.step()"
 EDITS = {
     "lr:x2,after=4": loop(training=f"optimizer.param_groups[0]['lr'] = 0.2 if step >= 4 else 0.1; {TRAIN}"),
-    "lr:x2,until=4": loop(training=f"optimizer.param_groups[0]['lr'] = 0.2 if step < 4 else 0.1; {TRAIN}"),
-    "sam:0.1,after=3": switched(SAM_BY_HAND, "step >= 3", "sam = SAM(net, optimizer, 0.1)"),
-    "sam:0.1,until=3": switched(SAM_BY_HAND, "step < 3", "sam = SAM(net, optimizer, 0.1)"),
     "sam:0.1,after=2,until=5": switched(SAM_BY_HAND, "2 <= step < 5", "sam = SAM(net, optimizer, 0.1)"),
     "delay:2,until=4": switched(DELAYED, "step < 4", "delayed = DelayedGradients(optimizer, 2)"),
     "delay:2,after=3": loop(

@@ -66,8 +66,10 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
     if record.answer.doubts:
         return (_ask_another(record),)
     of_command = after_command(answer)
+    real = answer.evidence is not None and verdict == "undecided" and answer.gap.state == "present"
+    brings_back = (_search(record),) if real else ()
     if of_command is not None:
-        return (Step(of_command),)
+        return (Step(of_command), *brings_back)
     if answer.aa:
         return _after_null(record, verdict)
     if verdict in ("bias", "mixed", "data", "broken", "optimization"):
@@ -76,7 +78,7 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
         return (_keep(record),)
     if verdict == "not_applied":
         return _after_nothing(record)
-    return _after_undecided(record) if verdict == "undecided" else ()
+    return (*_after_undecided(record), *brings_back) if verdict == "undecided" else ()
 
 
 def _ask_another(record: Commanded) -> Step:
@@ -101,7 +103,7 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
         return (
             Step("mend the change: it failed its own check before anything was trained (see the reason)"),
         )
-    search = Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
+    search = _search(record)
     if record.answer.evidence is not None:
         return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
@@ -112,6 +114,10 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "broken":
         return (search,)
     return (search, Step("why", _about(record, "explain")))
+
+
+def _search(record: Commanded) -> Step:
+    return Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
 
 
 def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
+from algobias.commands.command import Command
 from algobias.commands.ending import why
 from algobias.commands.inside import Told
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, short_runs
-from algobias.judge.design import Request
 from algobias.training.whole_files import disk
 
 NO_TORCH = "no process of the command loads torch, so that nothing can be injected"
@@ -38,16 +38,15 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
         return dict.fromkeys(arms, NO_TORCH)
     if not updates:
         return {}
-    kinds: dict[tuple[str, ...], list[str]] = {}
+    kinds: dict[str, list[str]] = {}
     for arm in arms:
-        levers = runner.command_of(arm).levers
-        kinds.setdefault(tuple(_NUMBER.sub("#", lever) for lever in levers), []).append(arm)
+        kinds.setdefault(_kind(runner.command_of(arm)), []).append(arm)
     found: dict[str, str] = {}
     with short_runs(runner, updates) as short:
-        for alike in kinds.values():
-            kept = _kept(runner, alike[0], updates)
+        for kind, alike in kinds.items():
+            kept = runner.first.folder.parent / f"allowed-{kind}-{updates}.json"
             if not kept.exists():
-                refused = _refused(short.run(f"arm {len(found)}", arm=alike[0]), runner, alike[0])
+                refused = _refused(short.run(kind, arm=alike[0]), runner, alike[0])
                 with disk(kept):
                     kept.write_text(json.dumps(refused), encoding="utf-8")
             said = json.loads(kept.read_text(encoding="utf-8"))
@@ -55,9 +54,10 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
     return found
 
 
-def _kept(runner: Runner, arm: str, updates: int) -> Path:
-    address = runner.place(Request(arm, 0)).address
-    return runner.first.folder.parent / f"allowed-{address[:12]}-{updates}.json"
+def _kind(command: Command) -> str:
+    """Name what a command is but for the numbers of its levers."""
+    told = command.resolved() | {"levers": [_NUMBER.sub("#", lever) for lever in command.levers]}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _refused(short: ShortRun, runner: Runner, arm: str) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from algobias.answer.answer import Answer
-from algobias.answer.next_command import NO_LOSS
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
@@ -131,8 +130,8 @@ def _unfit(row: StudyRow) -> BadInput | None:
         return BadInput("study", row.id, "a finished audit: run its command again to the end")
     answer = read_archive(row).answer
     shown = f"{row.id} ({answer.verdict})"
-    # Without a training loss nobody can tell what the loss is made of, but that it is real.
-    real = of_command(row) and answer.evidence in NO_LOSS and answer.gap.state == "present"
+    # Of a command it is often not told what the loss is made of, but that it is real.
+    real = of_command(row) and answer.gap.state == "present"
     if answer.aa or not (answer.verdict in GAPS or (answer.verdict == "undecided" and real)):
         allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
         return BadInput("study", shown, allowed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -73,7 +73,7 @@ class Runner:
         keep: Folders ``out`` stay after their run.
         first_seed: Seed of the first replicate; None: that of the question. Whatever it is, the fit set and
             the name of the metric are those of the question's first run.
-        commands: Commands of arms that are not those of the question.
+        commands: Commands of arms that are not those of the question, by their length.
         places: Where every run asked for so far lies in the store.
     """
 
@@ -85,7 +85,7 @@ class Runner:
     measured: bool
     keep: bool = False
     first_seed: int | None = None
-    commands: Mapping[str, Command] = field(default_factory=dict)
+    commands: Mapping[str, Callable[[float], Command]] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     _hashed: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     _keeping: bool = False
@@ -155,9 +155,7 @@ class Runner:
     def command_of(self, arm: str, length: float = 1.0) -> Command:
         """Say what is run for an arm."""
         own = self.commands.get(arm)
-        if own is None:
-            return self.question.command_of(arm, length)
-        return own.scaled(length, self.question.scaling)
+        return self.question.command_of(arm, length) if own is None else own(length)
 
     def _placed(self, request: Request, seed: int) -> Placed:
         arm = "baseline" if request.arm == NOISE else request.arm

@@ -111,7 +111,7 @@ def run_command(
             decays=decays,
             scalable=bool(question.scaling),
             controls=len(question.control),
-            transplants=False,
+            transplants=(),
             undoing=tuple(None for _ in question.control),
         )
         looks = Looks(design, study)

@@ -52,7 +52,7 @@ def forecast_command(ground: CommandGround) -> Forecast:
         remarks=tuple(remarks),
         looks=spec.looks,
         first_look_seeds=spec.looks[0],
-        workers=ground.slots.places,
+        workers=ground.audit.slots.places,
         control_of=ground.audited.study,
         settings=tuple(setting.text for setting in settings),
         trials=spec.trials,
@@ -98,12 +98,12 @@ class _Costs:
             worst_case_updates=round(updates * factor),
             seconds_per_update=seconds / max(1, updates),
             stacked=False,
-            worst_case_seconds=seconds * factor * seeds / self.ground.slots.places,
+            worst_case_seconds=seconds * factor * seeds / self.ground.audit.slots.places,
             worst_case_bytes=0.0,
         )
 
     def _factor(self, arm: str) -> float:
-        asked, decays = self.ground.asked, bool(self.ground.archive.terms.decays)
+        asked, decays = self.ground.asked, bool(self.ground.audit.archive.terms.decays)
         return length_factor(arm, decays) if asked.scaling else 1.0
 
     def _seconds(self, arm: str) -> float:

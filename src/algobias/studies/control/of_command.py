@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Self
 
 from algobias.answer.answer import Answer
@@ -13,15 +12,12 @@ from algobias.commands.costs import KNOWN
 from algobias.commands.inside import Told
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots
 from algobias.commands.treatment import Treatment
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
-from algobias.kept.archive import Archive
 from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import under_control
-from algobias.studies.audited import audited_command, tolerance_of
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
@@ -31,6 +27,7 @@ from algobias.studies.command.answer import (
     lever_doubts,
     loss_doubts,
 )
+from algobias.studies.command.audited import AuditedCommand
 from algobias.studies.control.candidates import FIXED, NAMED
 from algobias.studies.control.command_candidates import FIELD, CommandSetting, Fixed, command_candidates
 from algobias.studies.control.confirm import Confirmation
@@ -50,18 +47,12 @@ class CommandGround:
     """An audit of a command.
 
     Attributes:
-        study: The control study.
+        audit: The audit.
         spec: What is wanted.
-        archive: The audit as it is stored.
-        asked: The audit's question.
-        measured: The training loss of its runs is measured inside.
     """
 
-    study: Study
+    audit: AuditedCommand
     spec: ControlSpec
-    archive: Archive
-    asked: CommandQuestion
-    measured: bool
 
     @classmethod
     def of(cls, row: StudyRow, spec: ControlSpec, study: Study) -> CommandGround:
@@ -70,21 +61,24 @@ class CommandGround:
         Raises:
             BadInput: The audit found no gap, or its command was edited; what a command cannot be asked for.
         """
-        archive, question = audited_command(row)
-        _refuse(spec, study)
-        for measured in (True, False):
-            ground = cls(study, spec, archive, question, measured)
-            runner = ground.runner(())
-            arms = [arm for arm in archive.answer.arms if arm.name in ("baseline", "variant")]
-            if all(runner.place(Request(str(arm.name), 0)).outcome == arm.address for arm in arms):
-                return ground
-        allowed = "what was audited: a file that it names was edited since; run it again as it is now"
-        raise BadInput("command", question.shown_command(), allowed)
+        audit = AuditedCommand.of(row, study)
+        _refuse(spec)
+        return cls(audit, spec)
+
+    @property
+    def study(self) -> Study:
+        """The control study."""
+        return self.audit.study
+
+    @property
+    def asked(self) -> CommandQuestion:
+        """The audit's question."""
+        return self.audit.question
 
     @property
     def audited(self) -> Answer:
         """What the audit answered."""
-        return self.archive.answer
+        return self.audit.answer
 
     @property
     def seed(self) -> int:
@@ -106,31 +100,6 @@ class CommandGround:
     def shown(self) -> tuple[str, str]:
         """The comparison in a few words, and the command as it is shown."""
         return self.asked.question(), self.asked.shown_command()
-
-    @cached_property
-    def slots(self) -> Slots:
-        """Who carries out commands."""
-        options, sources = self.study.options, (self.asked.metric_source, self.asked.loss_source)
-        shared = any(source is not None and source.shared for source in sources)
-        deadline = None if options.max_time is None else self.study.started + options.max_time
-        return Slots(1 if shared else options.workers, deadline=deadline)
-
-    def runner(self, controls: Sequence[str], first_seed: int | None = None) -> Runner:
-        """Make what carries out runs of the audit's command under controls.
-
-        Args:
-            controls: Each as spelled.
-            first_seed: First of their seeds; None: the audit's.
-        """
-        return Runner(
-            self.asked.model_copy(update={"control": tuple(controls)}),
-            self.study.store,
-            self.study.id,
-            self.slots,
-            self.study.progress,
-            measured=self.measured,
-            first_seed=first_seed,
-        )
 
     def settings(self) -> tuple[CommandSetting, ...]:
         """Every setting that needs no proposals by optuna."""
@@ -162,7 +131,7 @@ class CommandGround:
 
     def possible(self, settings: tuple[CommandSetting, ...]) -> tuple[CommandSetting, ...]:
         """Leave out levers that the script does not allow, by short runs; say which."""
-        runner = self.runner([setting.text for setting in settings])
+        runner = self.audit.runner([setting.text for setting in settings])
         arms = {
             under_control("variant", number): setting
             for number, setting in enumerate(settings)
@@ -186,22 +155,15 @@ class CommandGround:
 
     def addresses(self, settings: Sequence[CommandSetting], first_seed: int) -> dict[str, str]:
         """Address of each arm of the search."""
-        runner = self.runner([setting.text for setting in settings], first_seed)
+        runner = self.audit.runner([setting.text for setting in settings], first_seed)
         return {arm: runner.place(Request(arm, 0)).address for arm in runner.question.arms}
 
     def part(self, name: str, settings: Sequence[CommandSetting], first_seed: int) -> CommandPart:
         """Make the arms of a part of the study."""
-        decays = bool(self.archive.terms.decays)
-        design = Design(
-            tolerance=tolerance_of(self.audited),
-            looks=self.spec.rungs if name == "search" else self.spec.looks,
-            decays=decays,
-            scalable=bool(self.asked.scaling),
-            controls=len(settings),
-            transplants=False,
-            undoing=tuple(setting.undoes for setting in settings),
-        )
-        runner = self.runner([setting.text for setting in settings], first_seed)
+        looks = self.spec.rungs if name == "search" else self.spec.looks
+        undoing = tuple(setting.undoes for setting in settings)
+        design = replace(self.audit.design(looks, len(settings)), undoing=undoing)
+        runner = self.audit.runner([setting.text for setting in settings], first_seed)
         return CommandPart(self, runner, tuple(settings), design)
 
 
@@ -272,7 +234,7 @@ class CommandPart:
         return study.close(answer, replace(archive, recipes=recipes))
 
 
-def _refuse(spec: ControlSpec, study: Study) -> None:
+def _refuse(spec: ControlSpec) -> None:
     """Refuse what can be asked of an audit of a task alone.
 
     Raises:
@@ -285,10 +247,3 @@ def _refuse(spec: ControlSpec, study: Study) -> None:
     if spec.device is not None:
         allowed = "nothing: where a command computes it says itself, like --candidate 'args: --device=cuda'"
         raise BadInput("device", spec.device, allowed)
-    options = study.options
-    if options.workers == 0:
-        raise BadInput("workers", 0, "at least 1: each run of a command is a process of its own")
-    if options.data is not None:
-        raise BadInput("data", str(options.data), "nothing: a command finds its data itself")
-    if options.task is not None:
-        raise BadInput("task", options.task.name, "nothing: this is an audit of a command")

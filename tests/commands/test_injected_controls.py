@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from quick_slots import Quick, with_torch
-from test_command_control import Said
 
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.kept.store import Store
+from algobias.reports.html import render
 from algobias.running.trainer import Options
+from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
 from algobias.studies.control.run import run_control
 from algobias.studies.control.spec import control_spec
+from algobias.studies.explain.run import run_explain
+from algobias.studies.explain.spec import explain_spec
+from algobias.studies.reports import record_of
 
 SCRIPT = """
 import torch, torch.nn.functional as F
@@ -39,11 +43,11 @@ for k in range(24):
 """
 
 
-def test_levers_are_searched_and_one_that_the_script_does_not_allow_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    quick, said = Quick(with_torch).install(monkeypatch), Said()
-    (tmp_path / "train.py").write_text(SCRIPT)
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Quick]]:
+    """A store with an audit of the script with a tenth of the rate."""
+    folder = tmp_path_factory.mktemp("injected")
+    (folder / "train.py").write_text(SCRIPT)
     question = CommandQuestion(
         command=(sys.executable, "train.py"),
         change=("lr:x0.1",),
@@ -52,17 +56,25 @@ def test_levers_are_searched_and_one_that_the_script_does_not_allow_is_left_out(
         looks=(3,),
         preflight=3,
         fit=100,
-        cwd=str(tmp_path),
+        cwd=str(folder),
     )
-    with Store(tmp_path / "store") as store:
+    with pytest.MonkeyPatch.context() as patch, Store(folder / "store") as store:
+        quick = Quick(with_torch).install(patch)
         audit = run_command(question, store)
         assert audit.answer.gap.state == "present", audit.answer.reason
-        row = store.find_study("last")
-        asked = {"rungs": (2,), "looks": (2,), "forbid": "ema,weight_decay"}
-        with pytest.raises(BadInput, match=r"clip:1.*this script allows: the script clips by itself"):
-            run_control(row, control_spec({**asked, "candidates": "clip:1"}), store, Options(1))
-        asked |= {"only": ("lr:x5", "sam:0.05")}
-        found = run_control(row, control_spec(asked), store, Options(1), said).answer
+        yield store, quick
+
+
+def test_levers_are_searched_and_one_that_the_script_does_not_allow_is_refused(
+    audited: tuple[Store, Quick],
+) -> None:
+    store, quick = audited
+    row = audit_of(store, "last")
+    asked = {"rungs": (2,), "looks": (2,), "forbid": "ema,weight_decay"}
+    with pytest.raises(BadInput, match=r"clip:1.*this script allows: the script clips by itself"):
+        run_control(row, control_spec({**asked, "candidates": "clip:1"}), store, Options(1))
+    asked |= {"only": ("lr:x5", "sam:0.05")}
+    found = run_control(row, control_spec(asked), store, Options(1)).answer
     tried = {entry.lever: entry for entry in found.tried}
     assert tried["sam:0.05"].cost_ratio["variant"].gradients == 2.0
     assert tried["sam:0.05"].cost_ratio["variant"].updates == 1.0
@@ -75,3 +87,21 @@ def test_levers_are_searched_and_one_that_the_script_does_not_allow_is_left_out(
     assert not any("did not act" in warning for warning in found.warnings)
     short = [job for job in quick.done if (job.orders or {})["stop_after"] == 3]
     assert len(short) == 4 + 3, "the preflight, and one short run for each kind of lever"
+
+
+def test_a_change_is_switched_part_way_and_halved(audited: tuple[Store, Quick]) -> None:
+    store, _ = audited
+    asked = explain_spec({"at": (0.5,), "doses": (0.5,)})
+    found = run_explain(audit_of(store, "last"), asked, store, Options(1)).answer
+    entries = {entry.text: entry for entry in found.interventions}
+    assert list(entries) == ["off after 50 %", "on after 50 %", "lr:x0.316"]
+    assert all(entry.place == "planned_end" for entry in entries.values())
+    part = {text: entry.recovered.mean or 0.0 for text, entry in entries.items()}
+    assert 0.3 < part["lr:x0.316"] < 1.0
+    assert part["off after 50 %"] > 0.3
+    assert found.dose_response is not None
+    assert [dose.dose for dose in found.dose_response.doses] == [0.0, 0.5, 1.0]
+    assert (found.dose_response.gap_slope.mean or 0.0) > 0
+    assert found.statements == ()
+    assert any("no cause is named" in warning for warning in found.warnings)
+    assert "Switching it off brings back" in render(record_of(store, str(found.study)))

@@ -50,12 +50,7 @@ def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
     if unfit is not None:
         raise unfit
     if of_command(row):
-        raise BadInput(
-            "study",
-            f"{row.id} (of a command)",
-            "an audit of a task: of a command nothing can be switched part way, and no coordinates are read "
-            "by which causes could be told; 'algobias control' takes it",
-        )
+        raise BadInput("study", f"{row.id} (of a command)", "an audit of a task")
     answer = read_archive(row).answer
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
     return answer, spec_from({**known, "task": _where_it_is(str(known["task"]))})

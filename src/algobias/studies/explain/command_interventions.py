@@ -33,21 +33,42 @@ class CommandIntervention:
     Attributes:
         kind: What is done.
         text: In a few words.
-        command: What is run.
+        plain: The command that levers are injected into.
+        levers: Levers that are injected, but for when they begin and end.
+        window: What a switch sets of them, ``after`` or ``until``; empty: nothing.
         at: Share of the planned updates before a switch.
-        updates: Updates before a switch.
+        updates: Updates before a switch, of a run as planned.
         dose: Size of the change; 0 is the baseline, 1 the change as audited.
     """
 
     kind: Kind
     text: str
-    command: Command
+    plain: Command
+    levers: tuple[str, ...]
+    window: str = ""
     at: float | None = None
     updates: int = 0
     dose: float | None = None
     restart: bool = False
     members: frozenset[str] = frozenset()
     undoes: str | None = None
+
+    def command(self, length: float, scale: tuple[Option, ...]) -> Command:
+        """Make the command of a run of a length; a switch comes after the same share of it."""
+        command = self.plain.scaled(length, scale)
+        for levers in self.levers:
+            command = command.injected(self._within(levers, self.switched_at(length)))
+        return command
+
+    def switched_at(self, length: float) -> int:
+        """Updates of a run of a length before the switch; 0 where there is none."""
+        return max(1, round(self.updates * length)) if self.window else 0
+
+    def _within(self, levers: str, updates: int) -> str:
+        if not self.window:
+            return levers
+        window = f"{self.window}={updates}"
+        return "+".join(f"{one},{window}" if ":" in one else f"{one}:{window}" for one in singles(levers))
 
 
 def switches(
@@ -80,17 +101,9 @@ def switches(
             ("switch_on", "on", "after", on),
         )
         for kind, word, option, updates in ways:
-            command = baseline
-            for lever in question.change:
-                command = command.injected(_within(lever, option, updates))
             text = f"{word} after {100 * share:g} %"
-            found.append(CommandIntervention(kind, text, command, share, updates))
+            found.append(CommandIntervention(kind, text, baseline, question.change, option, share, updates))
     return found, None
-
-
-def _within(levers: str, option: str, updates: int) -> str:
-    """Spell levers joined by ``+`` so that each acts within a window."""
-    return "+".join(f"{one}{',' if ':' in one else ':'}{option}={updates}" for one in singles(levers))
 
 
 @dataclass(frozen=True)
@@ -123,20 +136,22 @@ def doses(question: CommandQuestion, shares: Sequence[float]) -> CommandDoses:
     left_out: list[tuple[float | None, str]] = []
     for share in shares:
         try:
-            command, text = _dosed(question, baseline, share)
+            plain, levers, text = _dosed(question, baseline, share)
         except NoShare as error:
             return CommandDoses((), ((None, str(error)),))
+        made_so = CommandIntervention("dose", text, plain, levers, dose=share)
+        command = made_so.command(1.0, ())
         same = next((name for name, other in seen.items() if alike(other, command)), None)
         if same is not None:
             left_out.append((share, f"the same as {same}"))
             continue
         seen[f"dose {share:g}"] = command
-        made.append(CommandIntervention("dose", text, command, dose=share))
+        made.append(made_so)
     return CommandDoses(tuple(made), tuple(left_out))
 
 
-def _dosed(question: CommandQuestion, command: Command, share: float) -> tuple[Command, str]:
-    """The change at this size: the command, and as it is spelled."""
+def _dosed(question: CommandQuestion, command: Command, share: float) -> tuple[Command, tuple[str, ...], str]:
+    """The change at this size: the command, the levers, and as it is spelled."""
     if question.env:
         raise NoShare(f"{VARIABLES} {question.env[0]}: a variable has no share")
     spelled = []
@@ -144,6 +159,7 @@ def _dosed(question: CommandQuestion, command: Command, share: float) -> tuple[C
         options = tuple(_option(option, command, share) for option in read_options(text, "--args"))
         command = command.edited(options, "--args")
         spelled.append(f"{OPTIONS} {shlex.join(word for option in options for word in option.words())}")
+    injected = []
     for levers in question.change:
         shares = []
         for part in read(levers):
@@ -151,10 +167,8 @@ def _dosed(question: CommandQuestion, command: Command, share: float) -> tuple[C
             if of_it is None or part.window != Window():
                 raise NoShare(f"{part.spelling}: there is no share of it")
             shares.append(of_it)
-        joined = "+".join(shares)
-        command = command.injected(joined)
-        spelled.append(joined)
-    return command, " then ".join(spelled)
+        injected.append("+".join(shares))
+    return command, tuple(injected), " then ".join([*spelled, *injected])
 
 
 def _option(option: Option, command: Command, share: float) -> Option:

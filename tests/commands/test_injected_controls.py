@@ -11,7 +11,7 @@ from quick_slots import Quick, with_torch
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.kept.store import Store
-from algobias.reports.html import render
+from algobias.reports.explained import about_change
 from algobias.running.trainer import Options
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
@@ -104,4 +104,5 @@ def test_a_change_is_switched_part_way_and_halved(audited: tuple[Store, Quick]) 
     assert (found.dose_response.gap_slope.mean or 0.0) > 0
     assert found.statements == ()
     assert any("no cause is named" in warning for warning in found.warnings)
-    assert "Switching it off brings back" in render(record_of(store, str(found.study)))
+    said = about_change(record_of(store, str(found.study)))
+    assert any(line.startswith("Switching it off brings back") for line in said)

@@ -27,7 +27,8 @@ from algobias.studies.command.run import CommandAudit
 from algobias.studies.compare import Comparison
 from algobias.studies.control.run import Control, run_control
 from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.run import Explanation, run_explain
+from algobias.studies.explain.explanation import Explanation
+from algobias.studies.explain.run import run_explain
 from algobias.studies.explain.spec import explain_spec
 from algobias.studies.reading import source_of
 from algobias.studies.single import OneRunEach, compare_runs

@@ -211,15 +211,7 @@ def dose_response(
     rungs.append((1.0, "variant", "as audited", whole))
     rungs.sort(key=lambda each: each[0])
     sizes = [dose for dose, *_ in rungs]
-    coordinates = []
-    for name in _moved(readings) if readings is not None else ():
-        replicates = sorted(per_replicate(readings, "baseline", _moved(readings)[0]))
-        values = [per_replicate(readings, arm, name) for _, arm, *_ in rungs]
-        rows = [np.array([value.get(i, math.nan) for i in replicates]) for value in values]
-        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
-        coordinates.append(
-            CoordinateSlope(probe=name, means=tuple(means), slope=interval(slope(sizes, rows, error)))
-        )
+    coordinates = [] if readings is None else _slopes(readings, sizes, [arm for _, arm, *_ in rungs], error)
     return DoseResponse(
         doses=tuple(
             Dose(dose=dose, arm=spoken(arm), text=text, gap=_mean(value, error))
@@ -229,6 +221,25 @@ def dose_response(
         gap_slope=interval(slope(sizes, [value for *_, value in rungs], error)),
         coordinates=tuple(coordinates),
     )
+
+
+def _slopes(
+    readings: Readings, sizes: Sequence[float], arms: Sequence[str], error: float
+) -> list[CoordinateSlope]:
+    """Coordinates that moved, against the size of the change."""
+    found = []
+    for name in _moved(readings):
+        values = [per_replicate(readings, arm, name) for arm in arms]
+        rows = [np.array([value.get(i, math.nan) for i in _replicates(readings)]) for value in values]
+        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
+        found.append(
+            CoordinateSlope(probe=name, means=tuple(means), slope=interval(slope(sizes, rows, error)))
+        )
+    return found
+
+
+def _replicates(readings: Readings) -> list[int]:
+    return sorted(per_replicate(readings, "baseline", _moved(readings)[0]))
 
 
 def _mean(values: Floats, error: float) -> Interval:

@@ -1,4 +1,4 @@
-"""Which levers a script allows to be injected: found out in short runs, before whole ones are paid for."""
+"""Which controls a script allows: found out in short runs, before whole ones are paid for."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[+-]?\d+)?")
 
 
 def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str]:
-    """Say of arms whose levers cannot be injected why.
+    """Say of arms that cannot be run why: a lever is refused, or the command fails at once.
 
     Of levers that differ in their numbers alone one is tried. What was found out is kept beside the
     baseline's first run. A lever that acts late (an average that is evaluated) need not act in a short run.
 
     Args:
         runner: What carries out runs of the study.
-        arms: Arms with levers.
+        arms: The arms.
         updates: Updates of each short run; 0: none is made, and nothing is known.
 
     Raises:
@@ -35,7 +35,8 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
         OutOfTime: The time is over.
     """
     if Told.of(runner.first.folder).main is None:
-        return dict.fromkeys(arms, NO_TORCH)
+        # No run of such a command is short.
+        return {arm: NO_TORCH for arm in arms if runner.command_of(arm).levers}
     if not updates:
         return {}
     kinds: dict[str, list[str]] = {}

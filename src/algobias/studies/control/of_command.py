@@ -28,11 +28,11 @@ from algobias.studies.command.answer import (
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand
-from algobias.studies.control.candidates import FIXED, NAMED
+from algobias.studies.control.candidates import FIXED
 from algobias.studies.control.command_candidates import FIELD, CommandSetting, Fixed, command_candidates
 from algobias.studies.control.confirm import Confirmation
 from algobias.studies.control.ground import Confirmed, Planner, Settled
-from algobias.studies.control.ranges import expanded
+from algobias.studies.control.ranges import expanded, split
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import Study, carry_out
 
@@ -130,16 +130,13 @@ class CommandGround:
         return Fixed.of(self.spec.fix, self.asked).treatment.followed_by(treatment).text
 
     def possible(self, settings: tuple[CommandSetting, ...]) -> tuple[CommandSetting, ...]:
-        """Leave out levers that the script does not allow, by short runs; say which."""
+        """Leave out what the script does not allow, by short runs; say which."""
         runner = self.audit.runner([setting.text for setting in settings])
-        arms = {
-            under_control("variant", number): setting
-            for number, setting in enumerate(settings)
-            if setting.treatment.levers
-        }
+        arms = {under_control("variant", number): setting for number, setting in enumerate(settings)}
         why_not = refusals(runner, tuple(arms), self.asked.preflight)
+        typed = {self.with_fixed(text) for text in split((*self.spec.only, *self.spec.candidates))[0]}
         for arm, why in why_not.items():
-            if arms[arm].why in (NAMED, FIXED):
+            if arms[arm].why == FIXED or arms[arm].text in typed:
                 raise BadInput(FIELD, arms[arm].text, f"a control that this script allows: {why}")
         left_out = [arms[arm] for arm in why_not]
         for why in dict.fromkeys(why_not.values()):
@@ -228,10 +225,23 @@ class CommandPart:
         study, runs = self.ground.study, [] if confirmed is None else confirmed.runs
         counted = Told.of(self.runner.first.folder).updates > 0
         answer = known_costs(answer, counted)
+        unknown = self._unlimited(answer, counted)
+        answer = answer.changed(warnings=(*answer.warnings, *([unknown] if unknown else [])))
         archive = archive_of(self.runner, design, runs, answer, study.command)
         spoken = {self.runner.question.spoken(arm) for arm in self.left_out}
         recipes = {arm: text for arm, text in archive.recipes.items() if arm not in spoken}
         return study.close(answer, replace(archive, recipes=recipes))
+
+    def _unlimited(self, answer: Answer, counted: bool) -> str | None:
+        """Say of which costs nobody knows whether they stay within the limit; None: of none."""
+        keep = set(self.ground.spec.keep) & {"updates", "gradients"}
+        if keep and not counted:
+            named = " and ".join(sorted(keep, reverse=True))
+            return f"{named} are not counted inside of this command; --keep seconds limits by the clock"
+        free = [one.lever or "" for one in answer.tried if one.against_variant.gradients is None]
+        if "gradients" not in keep or not free:
+            return None
+        return f"how many examples a gradient takes with {', '.join(free)} is not known: no limit holds it"
 
 
 def _refuse(spec: ControlSpec) -> None:

@@ -92,6 +92,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
     fixed, first_seed = ground.settings(), selection_seed(ground)
     texts: list[JsonValue] = [setting.text for setting in fixed]
     id = id_of(row.id, spec.asked(), texts, addresses=ground.addresses(fixed, first_seed))
+    possible = ground.possible(fixed)  # what is refused is no study yet
     fresh = fresh_seeds(study.store, id, row, ground)
     study.begin(
         id,
@@ -105,7 +106,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
     )
     with study.at_work(*ground.shown, spec.rungs[0], audited.tolerance):
         searcher = Searcher(ground, spec, at, limits)
-        settings = searcher.with_proposals(ground.possible(fixed))
+        settings = searcher.with_proposals(possible)
         if not settings:
             allowed = "a range with a setting that changes the variant's recipe and is possible here"
             raise BadInput("only", ", ".join(spec.only), allowed)

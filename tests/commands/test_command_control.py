@@ -184,6 +184,18 @@ def test_an_edited_script_is_audited_again_first(tmp_path: Path, quick: Quick) -
             control(store)
 
 
+def test_the_search_may_choose_by_another_metric(store: Store, quick: Quick) -> None:
+    other = r"stdout:update (?P<update>\d+) validation (?P<value>\S+)"
+    found = control(store, candidates=(CURE, "args: --bias=4"), select=other).answer
+    assert found.chosen[0].lever == "args: --bias=4", "by that metric the cure does harm"
+    assert found.controls[0].recovered.mean == pytest.approx(0.2, abs=1e-6), (
+        "it is confirmed by the test metric"
+    )
+    assert not any("both read it" in warning for warning in found.warnings)
+    with pytest.raises(BadInput, match=r"select: 'tb:x' .* stdout:REGEX"):
+        control(store, select="tb:x")
+
+
 def test_a_loss_that_is_real_can_be_brought_back_without_a_training_loss(
     tmp_path: Path, quick: Quick
 ) -> None:

@@ -38,7 +38,7 @@ from algobias.studies.study import Study, carry_out
 
 SAME_EXAMPLES = (
     "the search and the confirmation are on different seeds, but a command has one test metric: both read "
-    "it, so that what was chosen may suit these test examples a little"
+    "it, so that what was chosen may suit these test examples a little; --select names one to choose by"
 )
 
 
@@ -160,7 +160,8 @@ class CommandGround:
         looks = self.spec.rungs if name == "search" else self.spec.looks
         undoing = tuple(setting.undoes for setting in settings)
         design = replace(self.audit.design(looks, len(settings)), undoing=undoing)
-        runner = self.audit.runner([setting.text for setting in settings], first_seed)
+        metric = self.spec.select if name == "search" else None
+        runner = self.audit.runner([setting.text for setting in settings], first_seed, metric=metric)
         return CommandPart(self, runner, tuple(settings), design)
 
 
@@ -216,7 +217,7 @@ class CommandPart:
             *lever_doubts(self.runner, runs),
             *loss_doubts(self.runner, runs),
             *failures(self.runner, runs),
-            SAME_EXAMPLES,
+            *(() if self.ground.spec.select else (SAME_EXAMPLES,)),
         )
         return answer.changed(warnings=(*answer.warnings, *doubts))
 

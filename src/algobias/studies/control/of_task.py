@@ -9,6 +9,7 @@ from typing import Self
 from algobias.answer.answer import Answer
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.returned import with_readings
+from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.costs import AXES
 from algobias.judge.design import Design, Run
@@ -54,6 +55,9 @@ class TaskGround:
         Raises:
             BadInput: The audit found no gap, or is no longer what was audited.
         """
+        if spec.select is not None:
+            allowed = "nothing: a task has its own part of the held-out examples to choose by"
+            raise BadInput("select", spec.select, allowed)
         audited, as_audited = audited_question(row)
         asked = spec.question(as_audited)
         with one_thread():

@@ -133,6 +133,19 @@ def test_an_undo_is_never_proposed_and_said_where_it_is_named(store: Store) -> N
     assert answer.controls[0].general is None
 
 
+def test_an_undo_that_only_the_runs_show_is_said(store: Store) -> None:
+    """The script's own default of --bias does not stand in the command."""
+    said = Said()
+    answer = control(store, said, only=("args: --bias=0.0", "args: --cure=1"), candidates=()).answer
+    undoes = {one.lever: one.undoes or "" for one in answer.tried}
+    assert undoes["args: --cure=1"].startswith(
+        "it undoes the change: with it every run of the variant ends as"
+    )
+    assert undoes["args: --bias=0.0"].startswith("it takes the place"), "its words told"
+    assert any(text.startswith("args: --cure=1: it undoes the change") for text in said.texts)
+    assert all(one.general is None for one in answer.controls)
+
+
 def test_ranges_are_points_and_what_is_fixed_is_in_every_setting(store: Store) -> None:
     found = control(store, candidates=(), only=("args: --cure=0.25..1.0",), fix=("env: MODE=x",), rungs=(2,))
     texts = [setting.text for setting in found.settings]

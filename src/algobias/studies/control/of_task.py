@@ -116,6 +116,10 @@ class TaskGround:
         arms = self.part("search", settings, first_seed).arms
         return {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
 
+    def undoing(self, setting: Setting, undoes: str) -> Setting:
+        """Note of a setting how it leaves nothing of the change."""
+        return replace(setting, undoes=undoes)
+
     def part(self, name: str, settings: Sequence[Setting], first_seed: int) -> TaskPart:
         """Make the arms of a part of the study."""
         with one_thread():
@@ -150,6 +154,10 @@ class TaskPart:
 
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """None: a lever that changes no recipe is refused."""
+        return {}
+
+    def undone(self, runs: Sequence[Run]) -> Mapping[int, str]:
+        """None: what a recipe is, is known from the start."""
         return {}
 
     def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:

@@ -17,7 +17,7 @@ from algobias.cli.export import export
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.output import sensible_width
-from algobias.cli.run import run, worker
+from algobias.cli.run import AfterDashes, run, worker
 from algobias.cli.selftest import selftest
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
@@ -65,7 +65,7 @@ for command in (
 ):
     # compare tells itself what more than two paths come from
     settings = {"allow_extra_args": command is compare}
-    app.command(context_settings=settings)(
+    app.command(cls=AfterDashes if command is run else None, context_settings=settings)(
         interruptible(command, resumes=command in (audit, run, control, explain))
     )
 app.command(hidden=True)(interruptible(worker))

@@ -14,7 +14,10 @@ def control(
     study: Annotated[str, typer.Argument(help="An audit: its id, a unique prefix, or last.")] = "last",
     candidate: Annotated[
         list[str] | None,
-        typer.Option(help="A setting to try besides those proposed; a number may be a range, sam:0.02..0.5."),
+        typer.Option(
+            help="A setting to try besides those proposed, of a command also 'args: --lr=1e-3'; a number may "
+            "be a range, sam:0.02..0.5."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Try this setting and nothing that is proposed. Repeatable.")
@@ -64,6 +67,13 @@ def control(
     device: Annotated[
         str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="the audit's")
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a command: a metric on other examples to choose by; sources as for run --metric.",
+            show_default="the test metric",
+        ),
+    ] = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Print settings, seeds, worst-case updates, time, disk; train nothing."),
@@ -97,13 +107,14 @@ def control(
         "looks": looks,
         "seed": seed,
         "device": device,
+        "select": select,
     }
     asked = control_spec({key: value for key, value in given.items() if value is not None})
     options = Options(workers, data, max_time)
     begin_with_audit(
         study,
         lambda row, opened, view, command: run_control(row, asked, opened, options, view, command=command),
-        lambda row: forecast_control(row, asked, options),
+        lambda row, opened: forecast_control(row, asked, opened, options),
         verdict_panel,
         store=store,
         plan=plan,

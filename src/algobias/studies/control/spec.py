@@ -6,8 +6,11 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field, field_validator, model_validator
 
+from algobias.commands.sources import Source
+from algobias.commands.treated.treatment import by_words
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
+from algobias.json_values import JsonObject
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.running.spec import (
     MOST_SEED,
@@ -38,6 +41,8 @@ class ControlSpec(Frozen):
         looks: Numbers of seeds at which the confirmation is looked at.
         seed: Seed from which those of the search and the confirmation are counted; None: the audit's.
         device: Torch device; None: the audit's.
+        select: Of a command: source of the metric to choose by, on other examples than the test metric; None:
+            the test metric.
     """
 
     candidates: tuple[str, ...] = ()
@@ -51,10 +56,15 @@ class ControlSpec(Frozen):
     looks: tuple[int, ...] = DEFAULT_LOOKS
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     device: str | None = None
+    select: str | None = None
 
     @field_validator("candidates", "only", "fix", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
+        texts = (value,) if isinstance(value, str) else value
+        if isinstance(texts, list | tuple) and any(isinstance(one, str) and by_words(one) for one in texts):
+            # Words of somebody else's command name no files of levers.
+            return tuple(one if isinstance(one, str) and by_words(one) else _lever(one) for one in texts)
         return one_or_many(value)
 
     @field_validator("forbid", "keep", mode="before")
@@ -82,6 +92,13 @@ class ControlSpec(Frozen):
     def _there(cls, value: str | None) -> str | None:
         return None if value is None else known_device(value)
 
+    @field_validator("select")
+    @classmethod
+    def _source(cls, value: str | None) -> str | None:
+        if value is not None:
+            Source.parse(value, "select")
+        return value
+
     @field_validator("fix")
     @classmethod
     def _held(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,10 +123,20 @@ class ControlSpec(Frozen):
             )
         return self
 
+    def asked(self) -> JsonObject:
+        """Write it as plain data; what came later only where it is wanted."""
+        plain: JsonObject = self.model_dump(mode="json", exclude={"select"} if self.select is None else None)
+        return plain
+
     def question(self, audited: StudySpec) -> StudySpec:
         """The audit's question with the seed and the device asked for here."""
         seed = audited.seed if self.seed is None else self.seed
         return audited.model_copy(update={"seed": seed, "device": self.device or audited.device})
+
+
+def _lever(one: object) -> object:
+    texts = one_or_many((one,))
+    return texts[0] if isinstance(texts, tuple) else one
 
 
 def control_spec(data: Mapping[str, object]) -> ControlSpec:

@@ -205,7 +205,7 @@ def table(rows: list[dict[str, object]]) -> str:
 
 
 def keep(rows: list[dict[str, object]]) -> None:
-    """Write rows in the place of those of the same scripts; the others stay, and what was skipped is left out."""
+    """Write rows in the place of those of the same scripts; others stay, and what was skipped is left out."""
     known: dict[str, dict[str, object]] = {}
     if RESULTS.exists():
         known = {row["script"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}

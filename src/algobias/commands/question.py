@@ -14,6 +14,7 @@ from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
+from algobias.json_values import JsonObject
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
@@ -164,6 +165,17 @@ class CommandQuestion(Frozen):
     def asked_probes(self) -> tuple[Probe, ...]:
         """The probes that are read."""
         return () if self.probes == NO_PROBES else parse_many(self.probes)
+
+    @property
+    def spelled_probes(self) -> tuple[str, ...]:
+        """The probes as every process can read them."""
+        return tuple(probe.spelling() for probe in self.asked_probes)
+
+    @property
+    def read_besides(self) -> JsonObject:
+        """Say what is read besides the loss, for the address of runs; nothing where nothing is."""
+        kept = [f"{probe.kept_as()} {probe.revision}" for probe in self.asked_probes]
+        return {"probes": [*kept]} if kept else {}
 
     @cached_property
     def scaling(self) -> tuple[Option, ...]:

@@ -188,9 +188,8 @@ class Runner:
         """Make the job of a run."""
         seeded = one.command.has("seed")
         arm = "baseline" if one.request.arm == NOISE else one.request.arm
-        words, variables = one.command.filled(
-            {"seed": str(one.seed), "out": str(one.folder / OUT), "arm": arm}
-        )
+        filled = {"seed": str(one.seed), "out": str(one.folder / OUT), "arm": arm}
+        words, variables = one.command.filled(filled)
         orders = orders_for(
             one.folder,
             seed=None if seeded else one.seed,

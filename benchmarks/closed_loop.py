@@ -71,11 +71,11 @@ def numbers(interval: Mapping[str, Any] | None) -> list[float | None] | None:
 
 def run_case(case: Mapping[str, Any], store: Any, workers: int | None) -> dict[str, Any]:
     """Audit one case, and search and confirm a control where it says so."""
+    from algobias.controls.run import run_control
+    from algobias.controls.spec import control_spec
     from algobias.running.spec import spec_from
     from algobias.running.trainer import Options
     from algobias.studies.audit import run_audit
-    from algobias.studies.control.run import run_control
-    from algobias.studies.control.spec import control_spec
 
     options = Options(workers=workers)
     audit = run_audit(spec_from(case["spec"]), store, options)

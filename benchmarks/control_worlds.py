@@ -16,16 +16,16 @@ from types import SimpleNamespace
 import numpy as np
 
 from algobias.answer.answer import Answer
+from algobias.controls.run import _picked, _places
+from algobias.controls.tried import chosen_entries
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.recovery import Place, Recovery
 from algobias.reports.searched import chosen
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import Curve, Outcome
-from algobias.studies.control.confirm import Confirmation, plan_confirmation
-from algobias.studies.control.limits import Limits
-from algobias.studies.control.run import _picked, _places
-from algobias.studies.control.search import SearchDesign, Selection, plan_search
-from algobias.studies.control.tried import chosen_entries
+from algobias.treatments.confirm import Confirmation, plan_confirmation
+from algobias.treatments.limits import Limits
+from algobias.treatments.search import SearchDesign, Selection, plan_search
 
 LAWS = ("gaussian", "t4", "unequal")
 TOLERANCE = 1.0

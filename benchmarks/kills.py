@@ -352,8 +352,6 @@ def prepared() -> Iterator[None]:
     from algobias import cli  # noqa: F401
     from algobias.running import executor  # noqa: F401
     from algobias.studies import audit  # noqa: F401
-    from algobias.studies.control import run  # noqa: F401
-    from algobias.studies.explain import run as explaining  # noqa: F401
 
     torch.set_num_threads(1)
     drawn = reports.render

@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from algobias.answer.lab import LabResult
+from algobias.controls.run import Control, run_control
+from algobias.controls.spec import control_spec
+from algobias.explanations.explanation import Explanation
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.kept.store import DEFAULT_FOLDER, Store
 from algobias.kept.tables import terms_from
@@ -25,11 +30,6 @@ from algobias.studies.audit import Audit, run_audit
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import CommandAudit
 from algobias.studies.compare import Comparison
-from algobias.studies.control.run import Control, run_control
-from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.explanation import Explanation
-from algobias.studies.explain.run import run_explain
-from algobias.studies.explain.spec import explain_spec
 from algobias.studies.reading import source_of
 from algobias.studies.single import OneRunEach, compare_runs
 from algobias.tasks.rehearsal import rehearse
@@ -139,7 +139,7 @@ def control(
         data: Folder of the public data sets.
         workers: Processes; of a command, runs at a time.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.studies.control.spec.ControlSpec`: ``candidates``, ``only``,
+        asked: Fields of :class:`~algobias.controls.spec.ControlSpec`: ``candidates``, ``only``,
             ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``,
             ``select``.
 
@@ -176,7 +176,7 @@ def explain(
         data: Folder of the public data sets.
         workers: Processes.
         max_time: Seconds after which to stop.
-        asked: Fields of :class:`~algobias.studies.explain.spec.ExplainSpec`: ``at``, ``doses``, ``force``,
+        asked: Fields of :class:`~algobias.explanations.spec.ExplainSpec`: ``at``, ``doses``, ``force``,
             ``only``, ``most``, ``seeds``.
 
     Returns:

@@ -12,7 +12,9 @@ import torch
 
 import algobias
 from algobias.answer.measured.moved import Effect
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
+from algobias.explanations.spec import explain_spec
 from algobias.levers.registry import parse
 from algobias.own.user_file import in_words, without_folder
 from algobias.probes.base import Card, Probe
@@ -21,9 +23,7 @@ from algobias.probes.registry import parse_many
 from algobias.reports.figures.entries import _key
 from algobias.reports.readings import readings_table
 from algobias.running.spec import spec_from
-from algobias.studies.control.candidates import candidates
-from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.spec import explain_spec
+from algobias.treatments.candidates import candidates
 
 HERE = Path(__file__).parent
 TASK = f"{HERE.parent / 'product_task.py'}:task"

@@ -11,6 +11,9 @@ from quick_slots import Quick, here
 from test_command_study import question
 
 from algobias.commands.question import CommandQuestion
+from algobias.controls.forecast import forecast_control
+from algobias.controls.run import Control, run_control
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.kept.archive import read_archive
@@ -20,11 +23,8 @@ from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
-from algobias.studies.control.command.candidates import command_candidates
-from algobias.studies.control.forecast import forecast_control
-from algobias.studies.control.run import Control, run_control
-from algobias.studies.control.spec import control_spec
 from algobias.studies.reports import record_of
+from algobias.treatments.command_candidates import command_candidates
 
 BIAS = 5.0
 CURE = "args: --cure=0.6"

@@ -13,6 +13,10 @@ from test_command_study import TOY, question
 
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
+from algobias.explanations.forecast import forecast_explain
+from algobias.explanations.of_command import after
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.judge.arm import FitScale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
@@ -21,11 +25,7 @@ from algobias.running.trainer import Options
 from algobias.runs.outcome import Curve, Outcome
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
-from algobias.studies.explain.command_interventions import doses, switches
-from algobias.studies.explain.forecast import forecast_explain
-from algobias.studies.explain.of_command import after
-from algobias.studies.explain.run import run_explain
-from algobias.studies.explain.spec import explain_spec
+from algobias.treatments.command_interventions import doses, switches
 
 
 def of(baseline: str, **change: object) -> CommandQuestion:

@@ -9,16 +9,16 @@ import pytest
 from quick_slots import Quick, with_torch
 
 from algobias.commands.question import CommandQuestion
+from algobias.controls.run import run_control
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.kept.store import Store
 from algobias.reports.explained import about_change
 from algobias.running.trainer import Options
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
-from algobias.studies.control.run import run_control
-from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.run import run_explain
-from algobias.studies.explain.spec import explain_spec
 from algobias.studies.reports import record_of
 
 SCRIPT = """

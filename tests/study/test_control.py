@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from algobias.answer.measured.moved import MovedCoordinate
+from algobias.controls.forecast_rows import staying
+from algobias.controls.run import _places
+from algobias.controls.tried import chosen_entries, confirmation_entries
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Request, Run
 from algobias.levers.registry import LEVERS, parse
 from algobias.runs.cost import Cost
-from algobias.studies.control.candidates import candidates
-from algobias.studies.control.confirm import Confirmation, plan_confirmation
-from algobias.studies.control.forecast_rows import staying
-from algobias.studies.control.limits import Limits, saved_axes
-from algobias.studies.control.run import _places
-from algobias.studies.control.search import SearchDesign, Selection, plan_search
-from algobias.studies.control.tried import chosen_entries, confirmation_entries
 from algobias.tasks.registry import load_task
+from algobias.treatments.candidates import candidates
+from algobias.treatments.confirm import Confirmation, plan_confirmation
+from algobias.treatments.limits import Limits, saved_axes
+from algobias.treatments.search import SearchDesign, Selection, plan_search
 from scripted import Lab
 
 DESIGN = Design(tolerance=1.0)

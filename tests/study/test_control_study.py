@@ -19,16 +19,16 @@ import torch
 from test_kill import ended, forked, without_times
 from torch import nn
 
+from algobias.controls.run import run_control
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
+from algobias.explanations.prepared import prepare
+from algobias.explanations.spec import explain_spec
 from algobias.kept.store import Store
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
 from algobias.studies.audit import run_audit
-from algobias.studies.control.run import run_control
-from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.prepared import prepare
-from algobias.studies.explain.spec import explain_spec
 from algobias.tasks import views
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.task import Task

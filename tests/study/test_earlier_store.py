@@ -17,15 +17,15 @@ from typing import Any
 
 import pytest
 
+from algobias.controls.run import run_control
+from algobias.controls.spec import control_spec
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.kept.store import Store
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
 from algobias.studies.audit import run_audit
-from algobias.studies.control.run import run_control
-from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.run import run_explain
-from algobias.studies.explain.spec import explain_spec
 from algobias.studies.reports import write_report
 
 DATABASE = Path(__file__).with_name("earlier_store.sqlite.gz")

@@ -17,6 +17,8 @@ from test_kill import without_times
 
 from algobias.coordinates.evidence import Forced, judge, slope
 from algobias.errors import BadInput
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.judge.inference.levels import Errors, error_levels
 from algobias.judge.inference.statistics import Interval
 from algobias.kept.store import Store
@@ -25,11 +27,9 @@ from algobias.recipe import Recipe
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.studies.audit import run_audit
-from algobias.studies.control.candidates import candidates
-from algobias.studies.explain.interventions import doses, forces, switches
-from algobias.studies.explain.run import run_explain
-from algobias.studies.explain.spec import explain_spec
 from algobias.tasks.registry import load_task
+from algobias.treatments.candidates import candidates
+from algobias.treatments.interventions import doses, forces, switches
 
 PRINTED = 0.025
 

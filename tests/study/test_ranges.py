@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
 from algobias.levers.registry import parse_many
-from algobias.studies.control.ranges import expanded, propose, space, split
-from algobias.studies.control.spec import control_spec
+from algobias.treatments.ranges import expanded, propose, space, split
 
 
 @given(st.floats(1e-4, 1), st.floats(1.5, 1000), st.integers(2, 9))

@@ -15,9 +15,9 @@ from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.sameness import alike, touched, undoing
 from algobias.running.spec import spec_from
-from algobias.studies.control.candidates import NAMED, candidates
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
+from algobias.treatments.candidates import NAMED, candidates
 from wide_tests import wide
 
 PARTS = [cls for cls in LEVERS.values() if issubclass(cls, Part)]

@@ -9,8 +9,8 @@ import pytest
 from test_control import DESIGN, GAP, world
 
 from algobias.judge.design import Design, Request, Run
-from algobias.studies.control.confirm import Confirmation, plan_confirmation
-from algobias.studies.control.tuned import tuned_gap
+from algobias.treatments.confirm import Confirmation, plan_confirmation
+from algobias.treatments.tuned import tuned_gap
 
 EFFECT, ON_BASELINE = [2.0, 1.0], [0.5, 1.5]
 

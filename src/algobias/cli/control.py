@@ -89,11 +89,11 @@ def control(
 
     [bold]algobias control last[/]
     """
+    from algobias.controls.forecast import forecast_control
+    from algobias.controls.run import run_control
+    from algobias.controls.spec import control_spec
     from algobias.reports.console.terminal import verdict_panel
     from algobias.running.trainer import Options
-    from algobias.studies.control.forecast import forecast_control
-    from algobias.studies.control.run import run_control
-    from algobias.studies.control.spec import control_spec
 
     given: dict[str, Any] = {
         "candidates": candidate,

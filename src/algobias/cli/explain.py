@@ -53,11 +53,11 @@ def explain(
 
     [bold]algobias explain last[/]
     """
+    from algobias.explanations.forecast import forecast_explain
+    from algobias.explanations.run import run_explain
+    from algobias.explanations.spec import explain_spec
     from algobias.reports.explained import panel
     from algobias.running.trainer import Options
-    from algobias.studies.explain.forecast import forecast_explain
-    from algobias.studies.explain.run import run_explain
-    from algobias.studies.explain.spec import explain_spec
 
     given: dict[str, Any] = {
         "at": _numbers("--at", at),

@@ -11,6 +11,9 @@ from algobias.answer.causes import DoseLeftOut
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.commands.runner import Runner
 from algobias.errors import BadInput
+from algobias.explanations.causes import dose_response, intervention_entries
+from algobias.explanations.explanation import Explanation
+from algobias.explanations.spec import ExplainSpec
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import plan
 from algobias.kept.store import StudyRow
@@ -18,11 +21,8 @@ from algobias.runs.arm_name import ArmName, under_control
 from algobias.runs.outcome import Curve, Outcome
 from algobias.studies.command.answer import answer_of, archive_of, failures, lever_doubts, loss_doubts
 from algobias.studies.command.audited import AuditedCommand
-from algobias.studies.explain.command_interventions import CommandIntervention, doses, switches
-from algobias.studies.explain.explanation import Explanation
-from algobias.studies.explain.found import dose_response, intervention_entries
-from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, id_of
+from algobias.treatments.command_interventions import CommandIntervention, doses, switches
 
 NO_COORDINATES = (
     "no coordinates are read of a command: the gap as a whole is explained, and no cause is named"

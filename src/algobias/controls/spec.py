@@ -20,10 +20,10 @@ from algobias.running.spec import (
     one_or_many,
     validated,
 )
-from algobias.studies.control.limits import KEPT, Limits
-from algobias.studies.control.ranges import space, split
-from algobias.studies.control.search import RUNGS
 from algobias.training.device import known_device
+from algobias.treatments.limits import KEPT, Limits
+from algobias.treatments.ranges import space, split
+from algobias.treatments.search import RUNGS
 
 
 class ControlSpec(Frozen):

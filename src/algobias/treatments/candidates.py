@@ -12,7 +12,7 @@ from algobias.levers.base import Lever
 from algobias.levers.registry import lever_class, parse_many
 from algobias.recipe import Recipe
 from algobias.running.sameness import UNDOES, alike, undoing
-from algobias.studies.control.fixed import Held
+from algobias.treatments.fixed import Held
 
 GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
 """Settings that are tried against any change, after those of its own card."""

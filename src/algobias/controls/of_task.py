@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from algobias.answer.answer import Answer
+from algobias.controls.ground import Confirmed, Planner, Settled
+from algobias.controls.spec import ControlSpec
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
@@ -20,14 +22,12 @@ from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
 from algobias.studies.audit import assemble
 from algobias.studies.audited import audited_question, check_files, tolerance_of
-from algobias.studies.control.candidates import FIXED, Setting, candidates, fixed_alone
-from algobias.studies.control.confirm import Confirmation
-from algobias.studies.control.fixed import Held
-from algobias.studies.control.ground import Confirmed, Planner, Settled
-from algobias.studies.control.ranges import expanded
-from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
 from algobias.training.device import one_thread
+from algobias.treatments.candidates import FIXED, Setting, candidates, fixed_alone
+from algobias.treatments.confirm import Confirmation
+from algobias.treatments.fixed import Held
+from algobias.treatments.ranges import expanded
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from algobias.answer.forecast import Forecast
+from algobias.controls.command.forecast import forecast_command
+from algobias.controls.command.ground import CommandGround
+from algobias.controls.forecast_rows import search_costs
+from algobias.controls.of_task import arms_of_part, asked_settings
+from algobias.controls.searching import limits_of
+from algobias.controls.spec import ControlSpec
 from algobias.judge.costs import AXES
 from algobias.kept.store import Store, StudyRow
 from algobias.own.user_file import without_folder
@@ -15,18 +21,12 @@ from algobias.running.processes import available_cores
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question, of_command
-from algobias.studies.control.candidates import Setting, candidates
-from algobias.studies.control.command.forecast import forecast_command
-from algobias.studies.control.command.ground import CommandGround
-from algobias.studies.control.forecast_rows import search_costs
-from algobias.studies.control.of_task import arms_of_part, asked_settings
-from algobias.studies.control.ranges import split
-from algobias.studies.control.searching import limits_of
-from algobias.studies.control.seeds import selection_seed
-from algobias.studies.control.spec import ControlSpec
 from algobias.studies.forecast import forecast_of
 from algobias.studies.study import Study
 from algobias.training.device import one_thread
+from algobias.treatments.candidates import Setting, candidates
+from algobias.treatments.ranges import split
+from algobias.treatments.seeds import selection_seed
 
 
 def forecast_control(row: StudyRow, spec: ControlSpec, store: Store, options: Options) -> Forecast:

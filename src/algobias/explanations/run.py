@@ -5,6 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 from algobias.coordinates.asked import wanted_probes
+from algobias.explanations.causes import dose_response, intervention_entries, statement_entry, statements_of
+from algobias.explanations.explanation import Explanation
+from algobias.explanations.of_command import explain_command
+from algobias.explanations.prepared import prepare
+from algobias.explanations.spec import ExplainSpec
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
 from algobias.own.one_version import files_stay
@@ -15,11 +20,6 @@ from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble
 from algobias.studies.audited import of_command
-from algobias.studies.explain.explanation import Explanation
-from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.studies.explain.of_command import explain_command
-from algobias.studies.explain.prepared import prepare
-from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
 
 

@@ -13,7 +13,7 @@ from algobias.judge.extension import Book
 from algobias.judge.inference.statistics import Interval, paired
 from algobias.judge.recovery import Place, Recovery
 from algobias.runs.arm_name import under_control
-from algobias.studies.control.confirm import Confirmation
+from algobias.treatments.confirm import Confirmation
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from algobias.judge.extension import Book
 from algobias.judge.plan import plan
 from algobias.judge.recovery import Place, Recovery
 from algobias.runs.arm_name import ArmName, under_control
-from algobias.studies.control.limits import Limits
+from algobias.treatments.limits import Limits
 
 RUNGS = (4, 8, 16)
 """Selection seeds at each rung. The search sees few examples, so that the last rung needs many."""

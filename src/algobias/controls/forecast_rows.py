@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
+from algobias.controls.spec import ControlSpec
 from algobias.running.costs import ArmCost
-from algobias.studies.control.spec import ControlSpec
 
 
 def search_costs(

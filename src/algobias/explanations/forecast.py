@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from algobias.answer.forecast import Forecast
+from algobias.explanations.of_command import PreparedCommand
+from algobias.explanations.prepared import prepare
+from algobias.explanations.spec import ExplainSpec
 from algobias.kept.store import Store, StudyRow
 from algobias.running.trainer import Options
 from algobias.studies.audited import of_command
-from algobias.studies.explain.of_command import PreparedCommand
-from algobias.studies.explain.prepared import prepare
-from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study
 
 

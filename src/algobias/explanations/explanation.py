@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from algobias.answer.answer import Answer, Answered
 from algobias.coordinates.evidence import Statement
-from algobias.studies.explain.found import Intervened
+from algobias.explanations.causes import Intervened
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,12 @@ from functools import partial
 
 from algobias.answer.answer import Answer, Answered
 from algobias.answer.search import StudySeeds
+from algobias.controls.command.ground import CommandGround
+from algobias.controls.ground import Candidate, Ground, S
+from algobias.controls.of_task import TaskGround
+from algobias.controls.searching import Searcher, limits_of, place_of
+from algobias.controls.spec import ControlSpec
+from algobias.controls.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.errors import BadInput
 from algobias.json_values import JsonValue
 from algobias.judge.recovery import Place
@@ -17,18 +23,12 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audited import of_command
-from algobias.studies.control.command.ground import CommandGround
-from algobias.studies.control.confirm import Confirmation, plan_confirmation
-from algobias.studies.control.ground import Candidate, Ground, S
-from algobias.studies.control.limits import Limits, against_baseline
-from algobias.studies.control.of_task import TaskGround
-from algobias.studies.control.search import Selection
-from algobias.studies.control.searching import Searcher, limits_of, place_of
-from algobias.studies.control.seeds import fresh_seeds, selection_seed
-from algobias.studies.control.spec import ControlSpec
-from algobias.studies.control.tried import chosen_entries, confirmation_entries, tried_entries
-from algobias.studies.control.tuned import tuned_gap
 from algobias.studies.study import Study, id_of
+from algobias.treatments.confirm import Confirmation, plan_confirmation
+from algobias.treatments.limits import Limits, against_baseline
+from algobias.treatments.search import Selection
+from algobias.treatments.seeds import fresh_seeds, selection_seed
+from algobias.treatments.tuned import tuned_gap
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from algobias.coordinates.readings import Readings
 from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
 from algobias.kept.archive import Place
-from algobias.studies.control.confirm import Confirmation
 from algobias.studies.study import Study
+from algobias.treatments.confirm import Confirmation
 
 Settled = TypeVar("Settled")
 

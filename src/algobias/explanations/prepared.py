@@ -10,6 +10,7 @@ from algobias.answer.causes import DoseLeftOut
 from algobias.answer.forecast import Forecast
 from algobias.coordinates.readings import TWIN
 from algobias.errors import BadInput
+from algobias.explanations.spec import ExplainSpec
 from algobias.judge.design import Design
 from algobias.judge.verdict import PLANNED_END_GAPS
 from algobias.kept.store import StudyRow
@@ -19,12 +20,11 @@ from algobias.running.spec import NO_PROBES, StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question, check_files, tolerance_of
-from algobias.studies.control.candidates import candidates
-from algobias.studies.explain.interventions import Intervention, doses, forces, switches
-from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.forecast import forecast
 from algobias.studies.study import study_id
 from algobias.training.device import one_thread
+from algobias.treatments.candidates import candidates
+from algobias.treatments.interventions import Intervention, doses, forces, switches
 
 EVERY_CANDIDATE = 256
 

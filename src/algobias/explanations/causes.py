@@ -31,7 +31,7 @@ from algobias.judge.recovery import Recovery
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.runs.arm_name import under_control
-from algobias.studies.explain.interventions import Intervention
+from algobias.treatments.interventions import Intervention
 
 
 class Intervened(Protocol):

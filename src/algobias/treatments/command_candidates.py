@@ -12,7 +12,7 @@ from algobias.commands.treated.treatment import Treatment
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.registry import LEVERS as OF_TASKS
 from algobias.running.sameness import UNDOES
-from algobias.studies.control.candidates import FIXED, GENERAL, MOST, NAMED
+from algobias.treatments.candidates import FIXED, GENERAL, MOST, NAMED
 
 FIELD = "candidates"
 

@@ -9,14 +9,14 @@ from functools import partial
 from typing import Generic
 
 from algobias.answer.answer import Answer
+from algobias.controls.ground import Ground, S
+from algobias.controls.spec import ControlSpec
 from algobias.judge.recovery import Place
 from algobias.judge.verdict import MATCHED_GAPS
-from algobias.studies.control.ground import Ground, S
-from algobias.studies.control.limits import Limits, against_baseline, saved_axes
-from algobias.studies.control.ranges import propose, split
-from algobias.studies.control.search import SearchDesign, Selection, plan_search
-from algobias.studies.control.seeds import selection_seed
-from algobias.studies.control.spec import ControlSpec
+from algobias.treatments.limits import Limits, against_baseline, saved_axes
+from algobias.treatments.ranges import propose, split
+from algobias.treatments.search import SearchDesign, Selection, plan_search
+from algobias.treatments.seeds import selection_seed
 
 PROPOSED = "proposed by optuna within a range of the user's"
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 from algobias.answer.answer import SCHEMA
 from algobias.answer.forecast import Forecast, ForecastArm
+from algobias.controls.command.ground import CommandGround
+from algobias.controls.forecast_rows import search_costs
+from algobias.controls.searching import limits_of
 from algobias.running.costs import ArmCost, length_factor
 from algobias.runs.cost import Cost
-from algobias.studies.control.command.candidates import CommandSetting
-from algobias.studies.control.command.ground import CommandGround
-from algobias.studies.control.forecast_rows import search_costs
-from algobias.studies.control.ranges import split
-from algobias.studies.control.searching import limits_of
+from algobias.treatments.command_candidates import CommandSetting
+from algobias.treatments.ranges import split
 
 
 def forecast_command(ground: CommandGround) -> Forecast:

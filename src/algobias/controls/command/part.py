@@ -11,6 +11,8 @@ import numpy as np
 from algobias.answer.answer import Answer
 from algobias.commands.inside import Told
 from algobias.commands.runner import Runner
+from algobias.controls.ground import Confirmed, Planner, Settled
+from algobias.controls.spec import ControlSpec
 from algobias.judge.design import Design, Run
 from algobias.running.sameness import UNDOES
 from algobias.runs.arm_name import under_control
@@ -25,11 +27,9 @@ from algobias.studies.command.answer import (
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand
-from algobias.studies.control.command.candidates import CommandSetting
-from algobias.studies.control.confirm import Confirmation
-from algobias.studies.control.ground import Confirmed, Planner, Settled
-from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import carry_out
+from algobias.treatments.command_candidates import CommandSetting
+from algobias.treatments.confirm import Confirmation
 
 Place = tuple[int, float]
 """Replicate and length of a run."""

@@ -52,7 +52,7 @@ def attachment() -> Attachment | None:
     return _Armed.attachment
 
 
-def watched(orders: Orders) -> tuple[Attachment, Notes]:
+def watched(orders: Orders) -> tuple[Attachment, Notes, int]:
     """Sit inside of this process's next training by its own orders, and note what happens.
 
     Where whoever started the process has given orders, those count. A process may train several times, one
@@ -62,13 +62,15 @@ def watched(orders: Orders) -> tuple[Attachment, Notes]:
         orders: What to do; events go to the notes alone.
 
     Returns:
-        What sits in the process, and its notes.
+        What sits in the process, its notes, and how many of them are of earlier trainings.
 
     Raises:
         BadInput: The orders of whoever started the process cannot be read.
         RuntimeError: Nothing can sit in this process; says why.
     """
     importlib.import_module("torch")
+    before = _Armed.attachment.journal if _Armed.attachment is not None else None
+    earlier = len(before.events) if isinstance(before, Notes) else 0
     if is_ordered():
         arm()
     elif _Armed.attachment is None:
@@ -81,7 +83,7 @@ def watched(orders: Orders) -> tuple[Attachment, Notes]:
         raise RuntimeError("algobias cannot sit in this process: its journal says why")
     if not isinstance(run.journal, Notes):
         run.journal = Notes(run.journal)
-    return run, run.journal
+    return run, run.journal, earlier
 
 
 def _attach(torch: ModuleType) -> None:

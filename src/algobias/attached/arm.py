@@ -71,16 +71,17 @@ def watched(orders: Orders) -> tuple[Attachment, Notes, int]:
     importlib.import_module("torch")
     before = _Armed.attachment.journal if _Armed.attachment is not None else None
     earlier = len(before.events) if isinstance(before, Notes) else 0
+    why: str | None = "what it wrote says why"
     if is_ordered():
         arm()
     elif _Armed.attachment is None:
         _Armed.orders = orders
-        _sit(orders, Notes())
+        why = _sit(orders, Notes())
     else:
         _Armed.attachment.begin_again(orders)
     run = _Armed.attachment
     if run is None:
-        raise RuntimeError("algobias cannot sit in this process: its journal says why")
+        raise RuntimeError(f"algobias cannot sit in this process: {why}")
     if not isinstance(run.journal, Notes):
         run.journal = Notes(run.journal)
     return run, run.journal, earlier
@@ -91,7 +92,8 @@ def _attach(torch: ModuleType) -> None:
         _sit(_Armed.orders, Journal(Path(_Armed.orders.events)))
 
 
-def _sit(orders: Orders, journal: Journal) -> None:
+def _sit(orders: Orders, journal: Journal) -> str | None:
+    """Sit in this process; why that cannot be, or None."""
     strip_tracebacks()
     from algobias.attached.attachment import Attachment
     from algobias.attached.events import Refused
@@ -100,6 +102,8 @@ def _sit(orders: Orders, journal: Journal) -> None:
     try:
         attached.install()
     except Exception as error:  # a run must not fail because of what watches it
-        journal.write(Refused(0, "attach", f"{type(error).__name__}: {error}"))
-    else:
-        _Armed.attachment = attached
+        why = f"{type(error).__name__}: {error}"
+        journal.write(Refused(0, "attach", why))
+        return why
+    _Armed.attachment = attached
+    return None

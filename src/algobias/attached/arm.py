@@ -76,7 +76,7 @@ def attachment() -> Attachment | None:
     return _Armed.attachment
 
 
-def watched(orders: Orders) -> tuple[Attachment, Notes]:
+def watched(orders: Orders) -> tuple[Attachment, Notes, int]:
     """Sit inside of this process's next training by its own orders, and note what happens.
 
     Where whoever started the process has given orders, those count. A process may train several times, one
@@ -86,26 +86,29 @@ def watched(orders: Orders) -> tuple[Attachment, Notes]:
         orders: What to do; events go to the notes alone.
 
     Returns:
-        What sits in the process, and its notes.
+        What sits in the process, its notes, and how many of them are of earlier trainings.
 
     Raises:
         BadInput: The orders of whoever started the process cannot be read.
         RuntimeError: Nothing can sit in this process; says why.
     """
     importlib.import_module("torch")
+    before = _Armed.attachment.journal if _Armed.attachment is not None else None
+    earlier = len(before.events) if isinstance(before, Notes) else 0
+    why: str | None = "what it wrote says why"
     if is_ordered():
         arm()
     elif _Armed.attachment is None:
         _Armed.orders = orders
-        _sit(orders, Notes())
+        why = _sit(orders, Notes())
     else:
         _Armed.attachment.begin_again(orders)
     run = _Armed.attachment
     if run is None:
-        raise RuntimeError("algobias cannot sit in this process: its journal says why")
+        raise RuntimeError(f"algobias cannot sit in this process: {why}")
     if not isinstance(run.journal, Notes):
         run.journal = Notes(run.journal)
-    return run, run.journal
+    return run, run.journal, earlier
 
 
 def _attach(torch: ModuleType) -> None:
@@ -113,7 +116,8 @@ def _attach(torch: ModuleType) -> None:
         _sit(_Armed.orders, Journal(Path(_Armed.orders.events)))
 
 
-def _sit(orders: Orders, journal: Journal) -> None:
+def _sit(orders: Orders, journal: Journal) -> str | None:
+    """Sit in this process; why that cannot be, or None."""
     strip_tracebacks()
     from algobias.attached.attachment import Attachment
     from algobias.attached.events import Refused
@@ -122,6 +126,8 @@ def _sit(orders: Orders, journal: Journal) -> None:
     try:
         attached.install()
     except Exception as error:  # a run must not fail because of what watches it
-        journal.write(Refused(0, "attach", f"{type(error).__name__}: {error}"))
-    else:
-        _Armed.attachment = attached
+        why = f"{type(error).__name__}: {error}"
+        journal.write(Refused(0, "attach", why))
+        return why
+    _Armed.attachment = attached
+    return None

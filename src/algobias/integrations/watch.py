@@ -84,8 +84,7 @@ class Watch:
         """Sit inside of the training that begins now."""
         import torch
 
-        self._run, self._notes = watched(self._orders())
-        self._first = len(self._notes.events)
+        self._run, self._notes, self._first = watched(self._orders())
         self.seed = torch.initial_seed()
 
     def _orders(self) -> Orders:

@@ -205,6 +205,8 @@ def test_the_search_may_choose_by_another_metric(store: Store, quick: Quick) -> 
         "it is confirmed by the test metric"
     )
     assert not any("both read it" in warning for warning in found.warnings)
+    with pytest.raises(BadInput, match=r"--select: 'stdout:dev \(.*its output ends"):
+        control(store, select=r"stdout:dev (\S+)")
     with pytest.raises(BadInput, match=r"select: 'tb:x' .* stdout:REGEX"):
         control(store, select="tb:x")
 

@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from algobias.commands.options import read_options
+from algobias.commands.treated.treatment import Treatment
+
 PAGE = (Path(__file__).parents[2] / "docs" / "own-script.md").read_text(encoding="utf-8")
 (SCRIPT,) = re.findall(r"```python\n# train\.py\n(.*?)```", PAGE, flags=re.S)
 COMMAND, *LATER = re.findall(r"```sh\n(.*?)```", PAGE, flags=re.S)
@@ -38,8 +41,11 @@ def test_every_option_of_the_page_is_one_of_the_commands() -> None:
         assert option in told, option
 
 
-def test_the_commands_that_go_on_from_it_name_options_that_there_are() -> None:
+def test_the_commands_that_go_on_from_it_name_options_of_its_script() -> None:
     for line in "".join(LATER).strip().splitlines():
         _, command, study, *rest = shlex.split(line)
         assert (command, study) in (("control", "last"), ("explain", "last"))
-        assert all(word in ("--plan", "--candidate") or word.startswith("args: --") for word in rest)
+        for option, text in zip(rest[::2], rest[1::2], strict=False):
+            assert option == "--candidate"
+            for setting in read_options(Treatment.parse(text, option).options, option):
+                assert f'add_argument("{setting.name}"' in SCRIPT

@@ -64,7 +64,7 @@ def run_control(
     """Find what brings generalisation back, and prove it.
 
     The search sees its own part of the held-out examples and its own seeds; the choice is then trained once
-    on fresh seeds and judged on examples no choice has seen.
+    on fresh seeds and judged on examples no choice has seen. A command has one test metric, which both see.
 
     Args:
         row: The audit.

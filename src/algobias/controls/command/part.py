@@ -13,6 +13,7 @@ from algobias.commands.inside import Told
 from algobias.commands.runner import Runner
 from algobias.controls.ground import Confirmed, Planner, Settled
 from algobias.controls.spec import ControlSpec
+from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.running.sameness import UNDOES
 from algobias.runs.arm_name import under_control
@@ -66,7 +67,12 @@ class CommandPart:
 
     def carried_out(self, plan: Planner[Settled]) -> tuple[Settled, list[Run]]:
         """Run what a planner asks for until it answers."""
-        return carry_out(self.runner, plan)
+        try:
+            return carry_out(self.runner, plan)
+        except BadInput as error:
+            if error.field != "--metric" or self.runner.question.metric != self.spec.select:
+                raise
+            raise BadInput("--select", error.value, error.allowed, error.nearest) from error
 
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """Say of settings whose levers acted in no run of the variant why, by number."""

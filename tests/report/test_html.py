@@ -15,11 +15,12 @@ from synthetic import HOSTILE, VERDICTS, hostile, record
 
 from algobias.answer.answer import Answer
 from algobias.answer.result import arm_summary, outcomes_of, verdict_result
+from algobias.json_values import clean
 from algobias.judge.design import Design
 from algobias.judge.plan import plan
 from algobias.reports import html
 from algobias.reports.numerals import amount, duration, fixed, loss
-from algobias.reports.record import StudyRecord, clean
+from algobias.reports.record import StudyRecord
 from algobias.reports.verdicts import VERDICTS as WORDS
 from algobias.reports.verdicts import verdict_words
 from algobias.studies.reports import write

@@ -22,10 +22,10 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     if context.invoked_subcommand is not None:
         context.obj = store
         return
+    from algobias.json_values import clean
     from algobias.kept.archive import read_archive
     from algobias.kept.store import Store
     from algobias.own.user_file import without_folder
-    from algobias.reports.record import clean
 
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from algobias.answer.answer import Answer
 from algobias.answer.look import LookEntry
 from algobias.errors import clean_text as clean_text
-from algobias.json_values import JsonObject
+from algobias.json_values import JsonObject, clean
 from algobias.runs.run import Run
 
 
@@ -54,30 +53,3 @@ class StudyRecord:
         object.__setattr__(self, "answer", Answer.from_json(self.result))
         looks = tuple(LookEntry.from_json(look, "look") for look in self.decisions)
         object.__setattr__(self, "looks", looks)
-
-
-def number_or_none(value: object) -> float | None:
-    """A finite float, or None for anything that is not a finite number (text, NaN, bool, None)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
-def clean_object(data: Mapping[str, object]) -> dict[str, object]:
-    """:func:`clean` of an object."""
-    return {clean_text(str(key)): clean(item) for key, item in data.items()}
-
-
-def clean(value: object) -> object:
-    """Copy plain data with non-finite numbers as None and unprintable characters as U+FFFD."""
-    if isinstance(value, str):
-        return clean_text(value)
-    if isinstance(value, Mapping):
-        return clean_object(value)
-    if isinstance(value, list | tuple):
-        return [clean(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return clean(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

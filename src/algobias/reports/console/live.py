@@ -16,8 +16,8 @@ from rich.text import Text
 
 from algobias.answer.interval import Interval
 from algobias.errors import clean_text
+from algobias.json_values import number_or_none
 from algobias.reports.numerals import bounds, duration, fixed, loss, shortened
-from algobias.reports.record import number_or_none
 from algobias.runs.progress import Progress
 
 MOST_ARMS = 6

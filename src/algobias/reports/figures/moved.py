@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from algobias.answer.measured.readings import Trajectory
+from algobias.json_values import number_or_none
 from algobias.own.user_file import in_words
 from algobias.reports.figures.base import (
     Figure,
@@ -24,7 +25,6 @@ from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import Row, Rows, number, numbers
 from algobias.reports.figures.shares import ROW_AXIS
 from algobias.reports.numerals import significant
-from algobias.reports.record import number_or_none
 from algobias.reports.words import arm_label
 
 MOST_ROWS = 14

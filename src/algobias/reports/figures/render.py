@@ -8,8 +8,8 @@ from functools import cache
 
 import vl_convert as vlc
 
+from algobias.json_values import clean_object
 from algobias.reports.figures.theme import STATIC_FONT, SURFACE, Scheme, vega_config
-from algobias.reports.record import clean_object
 
 _PATH = re.compile(r' (?:d="|transform="translate\()[^"]*"')
 _CLIP = re.compile(r'<clipPath id="([^"]+)">(.*?)</clipPath>')

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from algobias.answer.fit import Fit, FitScale
-from algobias.reports.record import number_or_none
+from algobias.json_values import number_or_none
 from algobias.runs.outcome import Floats, Outcome
 
 Cell: TypeAlias = str | float | None

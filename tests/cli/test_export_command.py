@@ -49,7 +49,7 @@ def test_a_study_of_a_command_is_exported_once_however_often(
         raise ConnectionError("nobody listens")
 
     monkeypatch.setattr(TARGETS["tensorboard"], "send", down)
-    failed = run("export", "--to", "tensorboard", "--to", "csv:others", "--json")
+    failed = run("export", "--to", "tensorboard", "--to", "csv:tables", "--json")
     assert failed.code == 1
     assert (
         "Warning: tensorboard failed, the study is as it was: ConnectionError: nobody listens" in failed.err

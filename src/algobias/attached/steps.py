@@ -34,7 +34,8 @@ class Steps:
         lr: Learning rate of the main group at the last step of the main optimizer.
         fresh: Whether a backward pass has ended whose gradients nobody has used yet.
         clipped: Whether the script has clipped gradients by itself.
-        after_step: Called after every step, when all listeners have been told of it.
+        after_step: Called after every step, when all listeners have been told of it, and after one that was
+            withheld.
         after_update: Called after every step of the main optimizer, after that.
     """
 
@@ -137,6 +138,7 @@ class Steps:
             return
         self._end_step()
         if self._withheld:
+            self.after_step()
             return
         self.steps += 1
         for listener in self.listeners:

@@ -19,6 +19,7 @@ from algobias.attached.drained import drain
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.form import Form, arguments_with, form_of
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
+from algobias.attached.levers.accumulate import steps_joined
 from algobias.attached.levers.base import NO_BACKWARD
 from algobias.attached.listener import Listener
 from algobias.attached.orders import FitOrders
@@ -122,8 +123,9 @@ class FitLoss(Listener):
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
         if self._per_step is None and self._seen:
-            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
-            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
+            # Of all passes, wanted or not, in a step of the script's own that a scaler has not left out.
+            own_steps = (1 + self.run.steps.skipped) * steps_joined(self.run.levers)
+            self._per_step = max(1, round(self.run.backwards.seen / own_steps))
         self._since_step = 0
         self._end_of_own()
 

@@ -29,6 +29,7 @@ class Steps:
 
     Attributes:
         updates: Steps of the main optimizer.
+        own: The same, with those that were withheld.
         steps: Steps of all optimizers.
         skipped: Steps that a gradient scaler left out.
         lr: Learning rate of the main group at the last step of the main optimizer.
@@ -41,7 +42,7 @@ class Steps:
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.listeners = listeners
-        self.updates = self.steps = self.skipped = 0
+        self.updates = self.own = self.steps = self.skipped = 0
         self.lr: float | None = None
         self.fresh = self.clipped = False
         self.after_step: Callable[[], None] = lambda: None
@@ -137,6 +138,7 @@ class Steps:
         if self._stack:
             return
         self._end_step()
+        self.own += self.is_main(optimizer)
         if self._withheld:
             self.after_step()
             return

@@ -19,7 +19,6 @@ from algobias.attached.drained import drain
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.form import Form, arguments_with, form_of
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
-from algobias.attached.levers.accumulate import steps_joined
 from algobias.attached.levers.base import NO_BACKWARD
 from algobias.attached.listener import Listener
 from algobias.attached.orders import FitOrders
@@ -124,8 +123,8 @@ class FitLoss(Listener):
         self._kept_passes.clear()
         if self._per_step is None and self._seen:
             # Of all passes, wanted or not, in a step of the script's own that a scaler has not left out.
-            own_steps = (1 + self.run.steps.skipped) * steps_joined(self.run.levers)
-            self._per_step = max(1, round(self.run.backwards.seen / own_steps))
+            own_steps = self.run.steps.own + self.run.steps.skipped
+            self._per_step = max(1, round(self.run.backwards.seen / max(1, own_steps)))
         self._since_step = 0
         self._end_of_own()
 

@@ -93,7 +93,7 @@ class CapturedReader:
 
     def _readings(self, fit_set: FitSet, forms: Mapping[str, Form], own_passes: int) -> list[Reading]:
         # Losses whose optimizers take turns: the fit set has those of the first one alone.
-        steps = (self.run.steps.updates + self.run.steps.skipped + 1) * steps_joined(self.run.levers)
+        steps = self.run.steps.own + self.run.steps.skipped + 1
         if self.run.backwards.seen > 1.5 * own_passes * steps:
             raise Unavailable(SEVERAL_LOSSES)
         with self.run.calls.undisturbed(), self.run.backwards.unseen(), torch.inference_mode(False):

@@ -42,7 +42,7 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
     kinds: dict[str, list[str]] = {}
     for arm in arms:
         kinds.setdefault(_kind(runner.command_of(arm)), []).append(arm)
-    found: dict[str, str] = {}
+    reasons: dict[str, str] = {}
     # Whoever asks the same at once waits, and reads what was found out.
     lock = runner.store.lock(runner.first.address, runner.first.seed)
     with lock, short_runs(runner, updates) as short:
@@ -52,15 +52,15 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
                 refused = _refused(short.run(kind, arm=alike[0]), runner, alike[0])
                 with disk(kept):
                     kept.write_text(json.dumps(refused), encoding="utf-8")
-            said = json.loads(kept.read_text(encoding="utf-8"))
-            found |= {arm: str(said) for arm in alike if said is not None}
-    return found
+            reason = json.loads(kept.read_text(encoding="utf-8"))
+            reasons |= {arm: str(reason) for arm in alike if reason is not None}
+    return reasons
 
 
 def _kind(command: Command) -> str:
     """Name what a command is but for the numbers of its levers."""
-    told = command.resolved() | {"levers": [_NUMBER.sub("#", lever) for lever in command.levers]}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    content = command.resolved() | {"levers": [_NUMBER.sub("#", lever) for lever in command.levers]}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _refused(short: ShortRun, runner: Runner, arm: str) -> str | None:
@@ -70,4 +70,5 @@ def _refused(short: ShortRun, runner: Runner, arm: str) -> str | None:
         return f"a short run with it fails: {why(short.result, short.folder)}"
     levers = runner.command_of(arm).levers
     names = [*(part.spelling for text in levers for part in read(text)), *levers, "attach"]
-    return next((said for name in names if (said := short.told.refusal(name)) is not None), None)
+    refusals_of_run = (short.told.refusal(name) for name in names)
+    return next((reason for reason in refusals_of_run if reason is not None), None)

@@ -48,13 +48,13 @@ class Confirmed:
     """A confirmation with the runs it rests on, where those lie, and what was read of them.
 
     Attributes:
-        found: What was found.
+        confirmation: What was found.
         runs: The runs.
         places: Where they lie.
         readings: Coordinates at matched fit; None where none can be read.
     """
 
-    found: Confirmation
+    confirmation: Confirmation
     runs: list[Run]
     places: list[Place]
     readings: Readings | None = None

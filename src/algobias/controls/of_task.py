@@ -92,7 +92,7 @@ class TaskGround:
 
     def named(self, texts: Sequence[str], why: str | None = None) -> tuple[Setting, ...]:
         """Settings of these points of the user's ranges, as far as they can be."""
-        found = candidates(
+        settings = candidates(
             self.plain.changes,
             self.plain.recipes,
             (),
@@ -101,7 +101,7 @@ class TaskGround:
             fix=self.spec.fix,
             points=texts,
         )
-        return tuple(replace(one, why=why or one.why) for one in found if one.why != FIXED)
+        return tuple(replace(one, why=why or one.why) for one in settings if one.why != FIXED)
 
     def with_fixed(self, text: str) -> str:
         """Spell a setting behind what is fixed."""
@@ -164,26 +164,26 @@ class TaskPart:
         """Train what was chosen until it is decided, and read what moved."""
         study, probes = self.ground.study, self.ground.asked.probes
         with study.trainer(self.arms) as trainer:
-            found, runs = carry_out(trainer, plan)
-            judged = replace(design, only_look=found.look)
-            readings = read(trainer, judged, found.verdict, runs, wanted_probes(probes, None))
-        return Confirmed(found, runs, trainer.places, readings)
+            confirmation, runs = carry_out(trainer, plan)
+            judged = replace(design, only_look=confirmation.look)
+            readings = read(trainer, judged, confirmation.verdict, runs, wanted_probes(probes, None))
+        return Confirmed(confirmation, runs, trainer.places, readings)
 
     def answer(self, study: str, design: Design, confirmed: Confirmed) -> Answer:
         """Answer as an audit on these seeds would."""
-        found, runs = confirmed.found, confirmed.runs
-        judged = replace(design, only_look=found.look)
-        answer = assemble(study, self.arms, judged, found.verdict, runs, "that of the audit")
+        confirmation, runs = confirmed.confirmation, confirmed.runs
+        judged = replace(design, only_look=confirmation.look)
+        answer = assemble(study, self.arms, judged, confirmation.verdict, runs, "that of the audit")
         if confirmed.readings is None:
             return answer
-        return with_readings(answer, confirmed.readings, found.verdict)
+        return with_readings(answer, confirmed.readings, confirmation.verdict)
 
     def finish(self, answer: Answer, design: Design, confirmed: Confirmed | None) -> Answer:
         """Store the answer of the study; return it with ``seconds``."""
         study, audited = self.ground.study, self.ground.audited
         if confirmed is None:
             return study.finish(answer, self.arms, terms_of(self.arms, design, (), audited.resolution))
-        resolution = confirmed.found.verdict.split.resolution
+        resolution = confirmed.confirmation.verdict.split.resolution
         terms = terms_of(self.arms, design, confirmed.runs, resolution)
         return study.finish(answer, self.arms, terms, confirmed.places)
 

@@ -137,13 +137,13 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
         trained = None
         if places:
             trained = part.confirmed(design, partial(plan_confirmation, design, places=places))
-            _tell(study, trained.found, places, confirmed)
+            _tell(study, trained.confirmation, places, confirmed)
     best = selection.tuned_baseline
     if trained is None:
         found = tuned = None
         answer = audited.changed(study=id, controls=())
     else:
-        found = trained.found
+        found = trained.confirmation
         answer = part.answer(id, design, trained)
         of_baseline = None if best is None else picked.index(best)
         tuned = partial(tuned_gap, design, trained.runs, found, tuned=of_baseline)

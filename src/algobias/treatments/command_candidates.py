@@ -101,7 +101,7 @@ def command_candidates(
     points: Collection[str] = (),
     most: int | None = None,
 ) -> tuple[CommandSetting, ...]:
-    """The settings to try, cheapest first, the user's own before them.
+    """List the settings to try, cheapest first, the user's own before them.
 
     Proposed is what cards of injected changes name, and what is tried against any change, as far as it can be
     injected. Which of that the script allows, short runs tell later. A proposal that undoes the change, or

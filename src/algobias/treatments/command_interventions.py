@@ -92,7 +92,7 @@ def switches(
         return [], NOT_COUNTED
     if any("after=" in lever or "until=" in lever for lever in question.change):
         return [], "the change has a window of its own"
-    found = []
+    switched = []
     baseline = question.command_of("baseline")
     for share in at:
         off, on = (max(1, round(share * lengths[arm])) for arm in ("variant", "baseline"))
@@ -102,8 +102,10 @@ def switches(
         )
         for kind, word, option, updates in ways:
             text = f"{word} after {100 * share:g} %"
-            found.append(CommandIntervention(kind, text, baseline, question.change, option, share, updates))
-    return found, None
+            switched.append(
+                CommandIntervention(kind, text, baseline, question.change, option, share, updates)
+            )
+    return switched, None
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,14 @@ def doses(question: CommandQuestion, shares: Sequence[float]) -> CommandDoses:
             plain, levers, text = _dosed(question, baseline, share)
         except NoShare as error:
             return CommandDoses((), ((None, str(error)),))
-        made_so = CommandIntervention("dose", text, plain, levers, dose=share)
-        command = made_so.command(1.0, ())
+        dose = CommandIntervention("dose", text, plain, levers, dose=share)
+        command = dose.command(1.0, ())
         same = next((name for name, other in seen.items() if alike(other, command)), None)
         if same is not None:
             left_out.append((share, f"the same as {same}"))
             continue
         seen[f"dose {share:g}"] = command
-        made.append(made_so)
+        made.append(dose)
     return CommandDoses(tuple(made), tuple(left_out))
 
 

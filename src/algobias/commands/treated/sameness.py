@@ -14,19 +14,19 @@ Word = tuple[str, float | str]
 """What stands before a value, and the value, as a number where it is one."""
 
 
-def alike(one: Command, other: Command) -> bool:
+def alike(first: Command, second: Command) -> bool:
     """Say whether two commands run the same, as far as it shows in their words.
 
     Numbers may be spelled in several ways, multiples of a rate are multiplied, and levers that change nothing
     are left out. What an option is where it does not stand in a command, nobody sees.
     """
-    if one == other:
+    if first == second:
         return True
-    if dict(one.environment) != dict(other.environment) or len(one.words) != len(other.words):
+    if dict(first.environment) != dict(second.environment) or len(first.words) != len(second.words):
         return False
-    if any(_word(a) != _word(b) for a, b in zip(one.words, other.words, strict=True)):
+    if any(_word(a) != _word(b) for a, b in zip(first.words, second.words, strict=True)):
         return False
-    return _acting(one.levers) == _acting(other.levers)
+    return _acting(first.levers) == _acting(second.levers)
 
 
 def undoing(treatment: Treatment, baseline: Command, variant: Command) -> str | None:

@@ -76,9 +76,9 @@ class Treatment:
 
     def parts(self) -> tuple[Treatment, ...]:
         """Take it apart: each lever, the options, the variables."""
-        found = [Treatment(levers=lever) for lever in singles(self.levers) if lever]
-        found += [Treatment(options=self.options)] if self.options else []
-        return (*found, *([Treatment(variables=self.variables)] if self.variables else []))
+        parts = [Treatment(levers=lever) for lever in singles(self.levers) if lever]
+        parts += [Treatment(options=self.options)] if self.options else []
+        return (*parts, *([Treatment(variables=self.variables)] if self.variables else []))
 
     def followed_by(self, other: Treatment) -> Treatment:
         """Do both, this one first."""

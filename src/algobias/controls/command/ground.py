@@ -103,8 +103,8 @@ class CommandGround:
     def named(self, texts: Sequence[str], why: str | None = None) -> tuple[CommandSetting, ...]:
         """Settings of these points of the user's ranges, as far as they can be."""
         spec = self.spec
-        found = command_candidates(self.asked, only=texts, forbid=spec.forbid, fix=spec.fix, points=texts)
-        return tuple(replace(one, why=why or one.why) for one in found if one.why != FIXED)
+        settings = command_candidates(self.asked, only=texts, forbid=spec.forbid, fix=spec.fix, points=texts)
+        return tuple(replace(one, why=why or one.why) for one in settings if one.why != FIXED)
 
     def with_fixed(self, text: str) -> str:
         """Spell a setting behind what is fixed."""

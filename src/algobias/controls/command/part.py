@@ -76,13 +76,13 @@ class CommandPart:
 
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """Say of settings whose levers acted in no run of the variant why, by number."""
-        found = {}
+        idle = {}
         for number, setting in enumerate(self.settings):
             levers = (setting.treatment.levers,) if setting.treatment.levers else ()
             why = idle_lever(self.runner, runs, under_control("variant", number), levers)
             if why is not None:
-                found[number] = why
-        return found
+                idle[number] = why
+        return idle
 
     def undone(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """Say of settings with which every run of the variant was that of the baseline so, by number.
@@ -93,35 +93,35 @@ class CommandPart:
         for run in runs:
             arms.setdefault(run.arm, {})[run.replicate, run.length] = run.outcome
         baseline = arms.get("baseline", {})
-        told = f"{UNDOES}: with it every run of the variant ends as the baseline's does"
+        undoes = f"{UNDOES}: with it every run of the variant ends as the baseline's does"
         if self._same(baseline, arms.get("variant", {})):
             return {}
         return {
-            number: told
+            number: undoes
             for number, setting in enumerate(self.settings)
             if setting.undoes is None and self._same(baseline, arms.get(under_control("variant", number), {}))
         }
 
-    def _same(self, one: Mapping[Place, Outcome], other: Mapping[Place, Outcome]) -> bool:
+    def _same(self, first: Mapping[Place, Outcome], second: Mapping[Place, Outcome]) -> bool:
         """Whether all runs that both arms have went the same way, to the last bit."""
-        both = one.keys() & other.keys()
+        both = first.keys() & second.keys()
         return len(both) > 1 and all(
-            np.array_equal(one[place].curve.test_metric, other[place].curve.test_metric, equal_nan=True)
-            and np.array_equal(one[place].curve.train_loss, other[place].curve.train_loss, equal_nan=True)
+            np.array_equal(first[place].curve.test_metric, second[place].curve.test_metric, equal_nan=True)
+            and np.array_equal(first[place].curve.train_loss, second[place].curve.train_loss, equal_nan=True)
             for place in both
         )
 
     def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:
         """Run what was chosen until it is decided; no coordinates are read of a command."""
-        found, runs = carry_out(self.runner, plan)
-        return Confirmed(found, runs, self.runner.places)
+        confirmation, runs = carry_out(self.runner, plan)
+        return Confirmed(confirmation, runs, self.runner.places)
 
     def answer(self, study: str, design: Design, confirmed: Confirmed) -> Answer:
         """Answer as an audit on these seeds would."""
-        found, runs = confirmed.found, confirmed.runs
-        judged, audited = replace(design, only_look=found.look), self.audit.answer
+        confirmation, runs = confirmed.confirmation, confirmed.runs
+        judged, audited = replace(design, only_look=confirmation.look), self.audit.answer
         answer = answer_of(
-            self.runner, judged, found.verdict, runs, audited.preflight, "that of the audit"
+            self.runner, judged, confirmation.verdict, runs, audited.preflight, "that of the audit"
         ).changed(study=study)
         doubts = (
             *lever_doubts(self.runner, runs),
@@ -149,7 +149,7 @@ class CommandPart:
         if keep and not counted:
             named = " and ".join(sorted(keep, reverse=True))
             return f"{named} are not counted inside of this command; --keep seconds limits by the clock"
-        free = [one.lever or "" for one in answer.tried if one.against_variant.gradients is None]
+        free = [entry.lever or "" for entry in answer.tried if entry.against_variant.gradients is None]
         if "gradients" not in keep or not free:
             return None
         return f"how many examples a gradient takes with {', '.join(free)} is not known: no limit holds it"

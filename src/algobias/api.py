@@ -23,10 +23,12 @@ from algobias.running.spec import spec_from
 from algobias.running.trainer import Options
 from algobias.studies.audit import Audit, run_audit
 from algobias.studies.audited import audit_of
+from algobias.studies.command.run import CommandAudit
 from algobias.studies.compare import Comparison
 from algobias.studies.control.run import Control, run_control
 from algobias.studies.control.spec import control_spec
-from algobias.studies.explain.run import Explanation, run_explain
+from algobias.studies.explain.explanation import Explanation
+from algobias.studies.explain.run import run_explain
 from algobias.studies.explain.spec import explain_spec
 from algobias.studies.reading import source_of
 from algobias.studies.single import OneRunEach, compare_runs
@@ -34,6 +36,8 @@ from algobias.tasks.rehearsal import rehearse
 from algobias.tasks.task import Task
 
 Levers: TypeAlias = str | Lever | Sequence[str | Lever]
+Begun: TypeAlias = str | Audit | CommandAudit | Control | Explanation
+"""A study by its id, or as a function here has returned it."""
 
 
 def audit(
@@ -116,7 +120,7 @@ def audit(
 
 
 def control(
-    study: str = "last",
+    study: Begun = "last",
     *,
     task: Task | None = None,
     store: str | PathLike[str] = DEFAULT_FOLDER,
@@ -128,11 +132,12 @@ def control(
     """Find what brings generalisation back, and prove it. See ``algobias control --help``.
 
     Args:
-        study: An audit that found a gap, or a study about one: its id, a unique prefix, or ``last``.
+        study: An audit that found a gap, or a study about one: its id, a unique prefix, ``last``, or what
+            ``audit`` has returned.
         task: The audit's task, where it was made in Python.
         store: Workspace folder that has it.
         data: Folder of the public data sets.
-        workers: Processes.
+        workers: Processes; of a command, runs at a time.
         max_time: Seconds after which to stop.
         asked: Fields of :class:`~algobias.studies.control.spec.ControlSpec`: ``candidates``, ``only``,
             ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``.
@@ -146,12 +151,12 @@ def control(
     """
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
-        row = audit_of(opened, study)
+        row = audit_of(opened, study if isinstance(study, str) else study.study)
         return run_control(row, control_spec(asked), opened, options, command="algobias.control(...)")
 
 
 def explain(
-    study: str = "last",
+    study: Begun = "last",
     *,
     task: Task | None = None,
     store: str | PathLike[str] = DEFAULT_FOLDER,
@@ -163,7 +168,8 @@ def explain(
     """Intervene on an audited change, and say what that supports. See ``algobias explain --help``.
 
     Args:
-        study: An audit that found a gap, or a study about one: its id, a unique prefix, or ``last``.
+        study: An audit that found a gap, or a study about one: its id, a unique prefix, ``last``, or what
+            ``audit`` has returned.
         task: The audit's task, where it was made in Python.
         store: Workspace folder that has it.
         data: Folder of the public data sets.
@@ -181,7 +187,7 @@ def explain(
     """
     options = Options(workers, None if data is None else Path(data), max_time, task=_made(task))
     with Store(store) as opened:
-        row = audit_of(opened, study)
+        row = audit_of(opened, study if isinstance(study, str) else study.study)
         return run_explain(row, explain_spec(asked), opened, options, command="algobias.explain(...)")
 
 

@@ -137,8 +137,8 @@ def test_nothing_is_run_for_a_plan_and_what_cannot_be_is_refused(tmp_path: Path)
     assert [arm.name for arm in told.arms] == [
         "baseline",
         "variant",
-        "variant+control:0",
-        "baseline+control:0",
+        "variant+args: --speed=2",
+        "baseline+args: --speed=2",
     ]
     assert any("--bias=5 --speed=2" in remark for remark in told.remarks)
     for fields, part in (

@@ -11,6 +11,7 @@ parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--iters", type=int, default=64)
 parser.add_argument("--speed", type=float, default=1.0)
 parser.add_argument("--bias", type=float, default=0.0)
+parser.add_argument("--cure", type=float, default=0.0)
 parser.add_argument("--fail", type=float, default=0.0)
 parser.add_argument("--out", default=None)
 options = parser.parse_args()
@@ -26,7 +27,8 @@ for update in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
     if update > options.iters:
         break
     loss = 1 / (options.speed * update)
-    accuracy = 60 + 4 * (options.speed * update) ** 0.5 - options.bias + level + own
+    bias = options.bias * (1 - options.cure)
+    accuracy = 60 + 4 * (options.speed * update) ** 0.5 - bias + level + own
     history.append({"step": update, "train_loss": loss, "accuracy": accuracy})
     print(f"update {update} train {loss!r} test {accuracy!r}")
 if options.out:

@@ -16,6 +16,8 @@ def record(verdict: str, evidence: str | None, **more: object) -> StudyRecord:
     found = [{"check": "seeds", "passed": False, "text": "two seeds end alike"}]
     result = {
         "schema": 1,
+        "study": "0123456789ab",
+        "gap": {"mean": 5.0, "low": 4.0, "high": 6.0, "n": 4},
         "verdict": verdict,
         "reason": "so",
         "evidence": evidence,
@@ -43,8 +45,8 @@ def test_other_studies_have_no_such_lines() -> None:
 @pytest.mark.parametrize(
     ("verdict", "evidence", "part"),
     [
-        ("bias", "with replay", "--control sam:0.05"),
-        ("optimization", "with replay", "--args"),
+        ("bias", "with replay", "algobias control 0123456789ab"),
+        ("optimization", "with replay", "longer schedule in --args"),
         ("not_applied", "with counters", "the script reads"),
         ("undecided", "metric only", "--train-loss"),
         ("no_gap", "with replay", "keep the change"),
@@ -53,5 +55,6 @@ def test_other_studies_have_no_such_lines() -> None:
 def test_the_next_step_names_options_of_run(verdict: str, evidence: str, part: str) -> None:
     told = next_text(record(verdict, evidence))
     assert part in told
-    assert "algobias control" not in told
+    assert ("algobias control" in told) is (verdict in ("bias", "optimization"))
+    assert "explain" not in told
     assert "algobias levers args" not in told

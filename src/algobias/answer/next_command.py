@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from algobias.answer.answer import Answer
 
+LONGER = "train the variant longer: run it again with the longer schedule in --args"
+"""What brings back what a command lost by too little training."""
+
 NO_LOSS = "metric only", "with counters"
 """Levels of evidence below a training loss."""
 
@@ -29,8 +32,4 @@ def after_command(answer: Answer) -> str | None:
             "a training loss would tell fit from bias: see the warnings for why none was measured inside, or "
             "have the script tell it (--train-loss)"
         )
-    if verdict == "optimization":
-        return "train the variant longer: run it again with the longer schedule in --args"
-    if verdict in ("bias", "mixed", "data", "broken"):
-        return "run it again with controls, like --control sam:0.05 or --control 'args: --warmup=100'"
     return None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
-from algobias.answer.next_command import after_command
+from algobias.answer.next_command import LONGER, after_command
 from algobias.answer.single import SingleRuns
 from algobias.user_file import in_words
 
@@ -66,8 +66,10 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
     if record.answer.doubts:
         return (_ask_another(record),)
     of_command = after_command(answer)
+    real = answer.evidence is not None and verdict == "undecided" and answer.gap.state == "present"
+    brings_back = (_search(record),) if real else ()
     if of_command is not None:
-        return (Step(of_command),)
+        return (Step(of_command), *brings_back)
     if answer.aa:
         return _after_null(record, verdict)
     if verdict in ("bias", "mixed", "data", "broken", "optimization"):
@@ -76,7 +78,7 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
         return (_keep(record),)
     if verdict == "not_applied":
         return _after_nothing(record)
-    return _after_undecided(record) if verdict == "undecided" else ()
+    return (*_after_undecided(record), *brings_back) if verdict == "undecided" else ()
 
 
 def _ask_another(record: Commanded) -> Step:
@@ -101,7 +103,9 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
         return (
             Step("mend the change: it failed its own check before anything was trained (see the reason)"),
         )
-    search = Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
+    search = _search(record)
+    if record.answer.evidence is not None:
+        return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
         longer = Step(
             "train the variant on, with twice its updates", _again(record, "--control", "budget:x2")
@@ -110,6 +114,10 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "broken":
         return (search,)
     return (search, Step("why", _about(record, "explain")))
+
+
+def _search(record: Commanded) -> Step:
+    return Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
 
 
 def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -200,10 +208,11 @@ def _after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
                 step = Step(f"{said.format(choice.lever)}: {where}")
                 wider = Step("for more, a wider search", _about(record, "control", audited, "--most", "32"))
                 return (step,) if word == "recovered" else (step, wider)
-    return (
-        Step("a wider search", _about(record, "control", audited, "--most", "32", "--keep", "none")),
-        Step("or why", _about(record, "explain", audited)),
-    )
+    wider = Step("a wider search", _about(record, "control", audited, "--most", "32", "--keep", "none"))
+    if record.answer.evidence is not None:
+        by_options = "of settings by its own options, like --candidate 'args: --warmup=100'"
+        return (Step(f"{wider.what} {by_options}", wider.command),)
+    return (wider, Step("or why", _about(record, "explain", audited)))
 
 
 def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
@@ -259,6 +268,8 @@ def _again(record: Commanded, *option: str, instead: bool = False) -> str:
 def _with(record: Commanded, *command: str) -> str:
     """A command with the store and the data folder of the one that made the record."""
     asked, kept = _words(record.command), list[str]()
+    if "--" in asked:  # what follows is somebody else's command
+        asked = asked[: asked.index("--")]
     for place, word in enumerate(asked):
         name, equals, _ = word.partition("=")
         if name in CARRIED:

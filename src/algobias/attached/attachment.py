@@ -84,6 +84,7 @@ class Attachment(Listener):
                 self._misspelt.append((spelling, error))
         for lever in self.levers:
             lever.begin(self)
+            lever.at_update(0)
         self.listeners += self.levers
         probes = self.orders.probes
         if self.orders.fit is not None or self.orders.replay or probes:
@@ -159,8 +160,11 @@ class Attachment(Listener):
             self.recorder.stop()
 
     def updated(self) -> None:
-        """Write counters now and then; end where that was ordered."""
+        """Switch levers on and off; write counters now and then; end where that was ordered."""
         self.ensure_started()
+        switched = [lever.at_update(self.steps.updates) for lever in self.levers]
+        if any(switched):
+            self.record_if_wanted()
         if self.steps.updates % COUNTED_EVERY == 0:
             self.count()
         if self.orders.stop_after is not None and self.steps.updates >= self.orders.stop_after:

@@ -16,7 +16,7 @@ from algobias.cli.explain import explain
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.output import sensible_width
-from algobias.cli.run import run, worker
+from algobias.cli.run import AfterDashes, run, worker
 from algobias.cli.selftest import selftest
 from algobias.cli.shared import guarded, interruptible
 from algobias.cli.studies import app as studies
@@ -50,7 +50,7 @@ def _program(
 for command in (audit, run, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
     # compare tells itself what more than two paths come from
     settings = {"allow_extra_args": command is compare}
-    app.command(context_settings=settings)(
+    app.command(cls=AfterDashes if command is run else None, context_settings=settings)(
         interruptible(command, resumes=command in (audit, run, control, explain))
     )
 app.command(hidden=True)(interruptible(worker))

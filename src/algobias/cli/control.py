@@ -14,7 +14,10 @@ def control(
     study: Annotated[str, typer.Argument(help="An audit: its id, a unique prefix, or last.")] = "last",
     candidate: Annotated[
         list[str] | None,
-        typer.Option(help="A setting to try besides those proposed; a number may be a range, sam:0.02..0.5."),
+        typer.Option(
+            help="A setting to try besides those proposed, of a command also 'args: --lr=1e-3'; a number may "
+            "be a range, sam:0.02..0.5."
+        ),
     ] = None,
     only: Annotated[
         list[str] | None, typer.Option(help="Try this setting and nothing that is proposed. Repeatable.")
@@ -103,7 +106,7 @@ def control(
     begin_with_audit(
         study,
         lambda row, opened, view, command: run_control(row, asked, opened, options, view, command=command),
-        lambda row: forecast_control(row, asked, options),
+        lambda row, opened: forecast_control(row, asked, opened, options),
         verdict_panel,
         store=store,
         plan=plan,

@@ -55,7 +55,7 @@ def explain(
     """
     from algobias.reports.explained import panel
     from algobias.running.trainer import Options
-    from algobias.studies.explain.prepared import prepare
+    from algobias.studies.explain.forecast import forecast_explain
     from algobias.studies.explain.run import run_explain
     from algobias.studies.explain.spec import explain_spec
 
@@ -73,7 +73,7 @@ def explain(
     begin_with_audit(
         study,
         lambda row, opened, view, command: run_explain(row, asked, opened, options, view, command=command),
-        lambda row: prepare(row, asked, options).forecast(workers),
+        lambda row, opened: forecast_explain(row, asked, opened, options),
         panel,
         store=store,
         plan=plan,

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from algobias.cli.audit import fail_on_verdict, verdicts
 from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
 from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
 from algobias.errors import BadInput
+
+
+class AfterDashes(TyperCommand):
+    """A command of ours that is followed by one of somebody else's, after ``--``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options.
+
+        Raises:
+            BadInput: ``--`` is missing: options of the other command would be taken for ours.
+        """
+        if "--" not in args:
+            strict, ctx.ignore_unknown_options = ctx.ignore_unknown_options, True
+            super().parse_args(ctx, list(args))
+            if any(not word.startswith("-") for word in ctx.params.get("command") or ()):
+                raise BadInput("--", None, WITHOUT)
+            ctx.ignore_unknown_options = strict
+        return super().parse_args(ctx, args)
+
+
+WITHOUT = (
+    "your command after --, so that its options are not taken for those of algobias: algobias run ... -- "
+    "python train.py"
+)
 
 
 def run(
@@ -148,7 +173,8 @@ def run(
         },
     )
     if plan:
-        print_plan(plan_of(question, slots), json=json)
+        with Store(store, writing=False) as opened:
+            print_plan(plan_of(question, slots, opened), json=json)
         return
     options = CommandOptions(slots=slots, max_time=max_time, force=force, keep=keep)
     with Store(store) as opened:

@@ -61,9 +61,10 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
 
 def _kind(spec: Mapping[str, Any]) -> str:
     """``audit``, ``run`` of a command, or what a study of an audit is."""
-    if "command" in spec:
-        return "run"
-    return "control" if "control_of" in spec else "explain" if "explain_of" in spec else "audit"
+    for kind in ("control", "explain"):
+        if f"{kind}_of" in spec:
+            return kind
+    return "run" if "command" in spec else "audit"
 
 
 @app.command("rm")

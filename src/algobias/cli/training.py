@@ -107,7 +107,7 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
 def begin_with_audit(
     study: str,
     run: Callable[[StudyRow, Store, Progress, str], Finished],
-    forecast: Callable[[StudyRow], Forecast],
+    forecast: Callable[[StudyRow, Store], Forecast],
     panel: Callable[[StudyRecord], RenderableType],
     *,
     store: Path,
@@ -135,7 +135,7 @@ def begin_with_audit(
     with Store(store, writing=not plan) as opened, complaints or nullcontext():
         row = audit_of(opened, study)
         if plan:
-            print_plan(forecast(row), json=json)
+            print_plan(forecast(row, opened), json=json)
             return
         finished = carry_out(
             lambda opened, view, command: run(row, opened, view, command), opened, store, quiet=quiet

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from algobias.attached.events import End
-from algobias.attached.orders import FitOrders
 from algobias.commands.ending import why
-from algobias.commands.inside import Told, orders_for, orders_json
-from algobias.commands.job import OUTPUT, Job, Result
-from algobias.commands.runner import Placed, Runner
-from algobias.commands.slots import Slots, Task
+from algobias.commands.runner import Runner
+from algobias.commands.short import ShortRun, ShortRuns, short_runs
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
-from algobias.judge.design import Request
-from algobias.training.whole_files import disk
-
-SHORT_RUNS = "preflight"
-"""The folder of short runs, in the folder of the baseline's first run; it goes with them."""
 
 
 @dataclass(frozen=True)
@@ -61,38 +49,6 @@ class Preflight:
         return tuple(finding for finding in self.findings if finding.passed is False)
 
 
-@dataclass(frozen=True)
-class _Short:
-    """A short run that has ended."""
-
-    name: str
-    result: Result
-    told: Told
-    folder: Path
-
-    @property
-    def trace(self) -> str:
-        """Tell the run from others: hash of what was trained; where nobody knows it, of its output."""
-        return self.weights or hashlib.sha256((self.folder / OUTPUT).read_bytes()).hexdigest()
-
-    @property
-    def weights(self) -> str | None:
-        """Hash of what was trained; None where nothing inside was seen."""
-        main = self.told.main
-        ends = () if main is None else main.of(End)
-        return ends[-1].weights if ends else None
-
-
-class _Lock:
-    """Nobody else carries out a short run."""
-
-    def acquire(self, *, blocking: bool) -> None:
-        """Take it."""
-
-    def release(self) -> None:
-        """Let go of it."""
-
-
 def preflight(runner: Runner, updates: int) -> Preflight:
     """Run a command four times for a few updates, and say what was found out.
 
@@ -108,12 +64,7 @@ def preflight(runner: Runner, updates: int) -> Preflight:
     """
     asked = runner.question
     cwd = Path(asked.cwd)
-    place = runner.first.folder.parent / SHORT_RUNS
-    with disk(place):
-        shutil.rmtree(place, ignore_errors=True)  # of one that was killed
-        place.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=place) as temporary:
-        short = _Shorts(runner, Path(temporary), updates)
+    with short_runs(runner, updates) as short:
         before = dict(files_of(cwd, runner.store.path))
         plain = short.run("plain")
         _got_there(plain, asked.shown_command())
@@ -136,52 +87,13 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         return Preflight(tuple(findings), replay and asked.fit > 0, seconds)
 
 
-@dataclass(frozen=True)
-class _Shorts:
-    """Makes short runs."""
-
-    runner: Runner
-    folder: Path
-    updates: int
-
-    def run(
-        self,
-        name: str,
-        *,
-        arm: str = "baseline",
-        replicate: int = 0,
-        fit: bool = False,
-        null_control: bool = False,
-    ) -> _Short:
-        """Carry out one short run."""
-        placed: Placed = self.runner.place(Request(arm, replicate))
-        folder = self.folder / name.replace(" ", "-")
-        here = replace(placed, folder=folder)
-        examples = self.runner.question.fit
-        orders = orders_for(
-            folder,
-            seed=None if here.command.has("seed") else here.seed,
-            levers=here.command.levers,
-            fit=FitOrders(keep=str(folder / "fit-set"), examples=examples) if fit and examples else None,
-            listens=True,
-            stop_after=self.updates,
-            null_control=null_control,
-            probes=[probe.spelling() for probe in self.runner.question.asked_probes] if fit else (),
-        )
-        job: Job = replace(self.runner.job(here), orders=orders_json(orders))
-        ended: list[Result] = []
-        slots = Slots(1, deadline=self.runner.slots.deadline)
-        slots.run([Task(job, _Lock())], lambda task, result: ended.append(result))
-        return _Short(name, ended[0], Told.of(folder), folder)
-
-
-def _got_there(short: _Short, shown: str) -> None:
+def _got_there(short: ShortRun, shown: str) -> None:
     if not short.result.well:
         allowed = f"a command that ends well; in its first short run: {why(short.result, short.folder)}"
         raise BadInput("command", shown, allowed)
 
 
-def _unseen(plain: _Short) -> str:
+def _unseen(plain: ShortRun) -> str:
     if plain.told.main is None:
         return "no process of the command loads torch: only what it tells itself can be judged"
     refused = plain.told.refusals
@@ -189,7 +101,7 @@ def _unseen(plain: _Short) -> str:
     return f"nothing inside can be measured: {because}"
 
 
-def _seeds(plain: _Short, other: _Short) -> Iterator[Finding]:
+def _seeds(plain: ShortRun, other: ShortRun) -> Iterator[Finding]:
     """Two seeds differ."""
     if not other.result.well:
         yield Finding("seeds", False, f"a second seed fails: {why(other.result, other.folder)}")
@@ -204,7 +116,7 @@ def _seeds(plain: _Short, other: _Short) -> Iterator[Finding]:
     )
 
 
-def _alike(plain: _Short, probed: _Short, short: _Shorts) -> Iterator[Finding]:
+def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Finding]:
     """The same seed repeats, and measuring changes nothing; taken apart only where they differ."""
     if not probed.result.well:
         yield Finding("measuring", False, f"the measured run fails: {why(probed.result, probed.folder)}")
@@ -230,7 +142,7 @@ def _alike(plain: _Short, probed: _Short, short: _Shorts) -> Iterator[Finding]:
         yield Finding("measuring", False, "measuring changes the weights: it is left out")
 
 
-def _differ(plain: _Short, variant: _Short) -> Iterator[Finding]:
+def _differ(plain: ShortRun, variant: ShortRun) -> Iterator[Finding]:
     """The variant does something else than the baseline."""
     if not variant.result.well:
         text = f"the variant fails: {why(variant.result, variant.folder)}"
@@ -249,7 +161,7 @@ def _differ(plain: _Short, variant: _Short) -> Iterator[Finding]:
             yield Finding(event.what, False, f"{event.what} cannot be injected: {event.why}")
 
 
-def _replay(probed: _Short) -> tuple[bool, Finding]:
+def _replay(probed: ShortRun) -> tuple[bool, Finding]:
     """Whether the training loss can be measured inside."""
     refused = next((event for event in probed.told.refusals if event.what in ("replay", "capture")), None)
     if refused is not None:

@@ -12,8 +12,10 @@ from algobias.commands.command import Command, checked
 from algobias.commands.injected import check_injected
 from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
+from algobias.commands.treatment import OPTIONS, VARIABLES, Treatment
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
+from algobias.json_values import JsonObject
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
@@ -24,12 +26,10 @@ from algobias.running.spec import (
     increasing_seeds,
     names_of_probes,
     number_or_list,
+    validated,
 )
 from algobias.runs.arm_name import ArmName
 from algobias.runs.outcome import MOST_METRIC
-
-BY_OPTIONS = "args:"
-"""What a control begins with that sets options instead of injecting a lever."""
 
 
 class CommandQuestion(Frozen):
@@ -40,7 +40,7 @@ class CommandQuestion(Frozen):
         args: Options that make the variant; each text holds one or several.
         env: Variables that make the variant, ``NAME=VALUE``.
         change: Levers that are injected to make the variant.
-        control: Fixed controls; levers joined by ``+``, or ``args: OPTIONS``.
+        control: Fixed controls; levers joined by ``+``, ``args: OPTIONS``, ``env: NAME=VALUE``, or several.
         aa: Compare the baseline with itself on other seeds.
         scale: Options that make the schedule longer or shorter, or None.
         decays: The learning rate decays; None: taken to, where there is a scale.
@@ -77,7 +77,7 @@ class CommandQuestion(Frozen):
     fit: int = Field(default=2000, ge=0, le=10**6)
     preflight: int = Field(default=20, ge=0, le=10**6)
     probes: str = NO_PROBES
-    cwd: str = "."
+    cwd: str = Field(default=".", validate_default=True)
 
     @field_validator("command")
     @classmethod
@@ -143,11 +143,12 @@ class CommandQuestion(Frozen):
                 "none without a training loss that is measured inside: leave out --train-loss and --fit 0"
             )
             raise BadInput("--probes", self.probes, allowed)
-        injected = (text for text in self.control if not text.startswith(BY_OPTIONS))
-        for lever in (*self.change, *injected):
-            check_injected(lever)
         for arm in self.arms:
-            self.command_of(arm, 2.0 if self.scale else 1.0)
+            levers = self.command_of(arm, 2.0 if self.scale else 1.0).levers
+            for lever in levers:
+                check_injected(lever)
+            if levers:
+                check_injected("+".join(levers))  # some cannot be injected together
         return self
 
     @cached_property
@@ -200,14 +201,17 @@ class CommandQuestion(Frozen):
             for lever in self.change:
                 command = command.injected(lever)
         if control is not None:
-            text = self.control[control]
-            if text.startswith(BY_OPTIONS):
-                command = command.edited(
-                    read_options(text.removeprefix(BY_OPTIONS), "--control"), "--control"
-                )
-            else:
-                command = command.injected(text)
+            command = self.treatment(control).applied(command, "--control")
         return command.scaled(length, self.scaling)
+
+    def spoken(self, arm: str) -> str:
+        """An arm's name as people read it: a control as it is spelled instead of its number."""
+        kind, control = ArmName.parse(arm)
+        return arm if control is None else f"{kind}+{self.control[control]}"
+
+    def treatment(self, control: int) -> Treatment:
+        """Read one of the controls, by its number."""
+        return Treatment.parse(self.control[control], "--control")
 
     @property
     def sign(self) -> int:
@@ -236,10 +240,28 @@ class CommandQuestion(Frozen):
     def spelled_change(self) -> tuple[str, ...]:
         """What makes the variant, a text each."""
         return (
-            *(f"args: {text}" for text in self.args),
-            *(f"env: {text}" for text in self.env),
+            *(f"{OPTIONS} {text}" for text in self.args),
+            *(f"{VARIABLES} {text}" for text in self.env),
             *self.change,
         )
+
+    def stored(self) -> JsonObject:
+        """Write it as a store has it: what every study has, in the words of every study."""
+        plain: JsonObject = self.model_dump(mode="json")
+        return plain | {"task": self.shown_command(), "change": list(self.spelled_change)}
+
+    @classmethod
+    def from_store(cls, spec: JsonObject) -> CommandQuestion:
+        """Read what :meth:`stored` wrote.
+
+        Raises:
+            BadInput: It can no longer be asked.
+        """
+        known = {key: value for key, value in spec.items() if key in cls.model_fields}
+        change = spec.get("change")
+        texts = [str(text) for text in change] if isinstance(change, list) else []
+        known["change"] = [text for text in texts if not text.startswith((OPTIONS, VARIABLES))]
+        return validated(cls, known)
 
     def shown_command(self) -> str:
         """The baseline as it is typed."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from algobias.attached.orders import FitOrders
 from algobias.commands.command import Command
+from algobias.commands.costs import gradients_of
 from algobias.commands.ending import why
 from algobias.commands.identity import outcome_address, run_address, sources
 from algobias.commands.inside import Told, orders_for, orders_json, the_metric
@@ -22,16 +24,15 @@ from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.design import Request, Run
 from algobias.kept.archive import Place
+from algobias.kept.runfiles import WORK
 from algobias.kept.store import Store
+from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
 from algobias.training.whole_files import disk
 
 NOISE = "noise"
 NOISE_OFFSET = 100_000
 """Seeds of the baselines that tell the seed spread begin so far above those of the study."""
-
-RUN = "run"
-"""The folder in the folder of a run in the store where its command worked."""
 
 FIT_SET = "fit-set"
 """Name of the file of training examples on which the loss of every run is measured."""
@@ -70,6 +71,9 @@ class Runner:
         progress: Who watches.
         measured: The training loss is measured inside, on the fit set.
         keep: Folders ``out`` stay after their run.
+        first_seed: Seed of the first replicate; None: that of the question. Whatever it is, the fit set and
+            the name of the metric are those of the question's first run.
+        commands: Commands of arms that are not those of the question, by their length.
         places: Where every run asked for so far lies in the store.
     """
 
@@ -80,6 +84,8 @@ class Runner:
     progress: Progress
     measured: bool
     keep: bool = False
+    first_seed: int | None = None
+    commands: Mapping[str, Callable[[float], Command]] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
     _hashed: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     _keeping: bool = False
@@ -110,8 +116,8 @@ class Runner:
 
     @cached_property
     def first(self) -> Placed:
-        """The baseline's first run."""
-        return self.place(Request("baseline", 0))
+        """The baseline's first run, on the question's first seed."""
+        return self._placed(Request("baseline", 0), self.question.seed)
 
     @cached_property
     def metric(self) -> str:
@@ -144,11 +150,18 @@ class Runner:
 
     def place(self, request: Request) -> Placed:
         """Say what is run for a request, and where it lies."""
+        return self._placed(request, self.seed(request))
+
+    def command_of(self, arm: str, length: float = 1.0) -> Command:
+        """Say what is run for an arm."""
+        own = self.commands.get(arm)
+        return self.question.command_of(arm, length) if own is None else own(length)
+
+    def _placed(self, request: Request, seed: int) -> Placed:
         arm = "baseline" if request.arm == NOISE else request.arm
-        command = self.question.command_of(arm, request.length)
+        command = self.command_of(arm, request.length)
         address = self._address(command, self._orders_asked())
-        seed = self.seed(request)
-        folder = self.store.folder(address, seed).path / RUN
+        folder = self.store.folder(address, seed).path / WORK
         return Placed(request, command, address, outcome_address(address, self.reading()), seed, folder)
 
     def seed(self, request: Request) -> int:
@@ -156,7 +169,8 @@ class Runner:
         if request.arm == NOISE:
             return self.question.seed + NOISE_OFFSET + request.replicate
         block = self.question.looks[-1] if self.question.aa and request.arm == "variant" else 0
-        return self.question.seed + block + request.replicate
+        first = self.question.seed if self.first_seed is None else self.first_seed
+        return first + block + request.replicate
 
     def reading(self) -> JsonObject:
         """Say where numbers are read, as plain data."""
@@ -183,9 +197,8 @@ class Runner:
             return {"fit": 0}
         baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
         orders: JsonObject = {"fit": asked.fit, "of": baseline, "seed": asked.seed}
-        if asked.asked_probes:
-            orders["probes"] = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
-        return orders
+        read = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
+        return orders | ({"probes": [*read]} if read else {})
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""
@@ -254,7 +267,7 @@ class Runner:
         self._ended += 1
         if not result.well:
             self._failed += 1
-            if self._failed == self._ended and self._failed >= 2:
+            if self._failed == self._ended and self._failed >= 2 and not self._ends_well():
                 raise BadInput(
                     "command",
                     self.question.shown_command(),
@@ -267,6 +280,11 @@ class Runner:
                 shutil.rmtree(one.folder / OUT)
         self.progress.finished(one.request.arm, one.seed)
 
+    def _ends_well(self) -> bool:
+        """The baseline's first run did: then an arm all of whose runs fail is an answer."""
+        first = self.store.get(self.first.outcome, self.first.seed)
+        return first is not None and not first.diverged
+
     def _run(self, one: Placed) -> Run:
         outcome = self.store.get(one.outcome, one.seed)
         if outcome is None:
@@ -274,4 +292,9 @@ class Runner:
         request = one.request
         if request.arm != NOISE:
             self.places.append(Place(request.arm, request.replicate, request.length, one.outcome, one.seed))
-        return Run(request.arm, request.replicate, outcome, request.length)
+        plain = self.command_of(ArmName.parse(request.arm).kind, request.length)
+        # How many examples a gradient is taken on is the script's affair, which its options may change.
+        alike = (plain.words, plain.environment) == (one.command.words, one.command.environment)
+        gradients = gradients_of(Told.of(one.folder), one.command.levers) if alike else math.nan
+        cost = replace(outcome.cost, gradients=gradients)
+        return Run(request.arm, request.replicate, replace(outcome, cost=cost), request.length)

@@ -66,6 +66,8 @@ class Design:
             alone, as in a search, where they end as planned.
         baselines_only: Controls that are given to the baseline alone, and of which there is no recovery.
         resolution: Smallest step of the metric; None: that of the test examples where their values are known.
+        transplants: Controls whose runs go on from other runs where their first check is not their first
+            update, and are not read above it; None: all. Of other runs nobody looked earlier.
         undoing: For each control, how it leaves nothing of the change, or None: such a control repairs
             nothing, nor is it a general improvement; empty means none does.
 
@@ -96,12 +98,19 @@ class Design:
     repair: bool = True
     baselines_only: tuple[int, ...] = ()
     resolution: float | None = None
+    transplants: tuple[int, ...] | None = None
     undoing: tuple[str | None, ...] = ()
 
     @property
     def can_scale(self) -> bool:
         """Whether longer and shorter runs can be asked for."""
         return self.can_extend and self.scalable
+
+    def goes_on(self, control: int | None) -> bool:
+        """Whether runs under a control may go on from others."""
+        if control is None:
+            return False
+        return self.transplants is None or control in self.transplants
 
     def undone_by(self, control: int) -> str | None:
         """How a control leaves nothing of the change, or None."""

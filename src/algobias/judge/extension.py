@@ -103,7 +103,7 @@ class Book:
                         rows,
                         scale,
                         to_planned=arm == "baseline",
-                        transplants=ArmName.parse(arm).control is not None,
+                        transplants=self.design.goes_on(ArmName.parse(arm).control),
                     )
                 )
             made[n] = made[max(made)].first(n)

@@ -40,6 +40,9 @@ SNAPSHOT_SECONDS = 5.0
 SNAPSHOT_SHARE = 0.05
 """... unless writing snapshots would take more than this share of the time."""
 
+WORK = "run"
+"""The folder of the store where a command worked; what was read of its run lies under another address."""
+
 
 class Trained(Protocol):
     """What was trained: a recipe, or whatever else determines a run except the seed."""

@@ -25,7 +25,7 @@ from algobias.json_values import JsonValue
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_run, only_files
 from algobias.kept.outcomes import array_bytes, array_from, outcome_from, outcome_json
-from algobias.kept.runfiles import RunFolder, Trained
+from algobias.kept.runfiles import WORK, RunFolder, Trained
 from algobias.kept.studies import Studies, StudyRow, plain_object
 from algobias.runs.observer import Snapshot
 from algobias.runs.outcome import Outcome
@@ -254,6 +254,7 @@ class Store(Studies):
             return False
         try:
             path = self.folder(address, seed).path
+            worked = (path / WORK).is_dir()  # its outcome, which counts, lies elsewhere
             with disk(path), contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(path)
             with contextlib.suppress(OSError):  # other seeds are still there
@@ -262,7 +263,7 @@ class Store(Studies):
                 self._db.execute(f"DELETE FROM {table} WHERE address = ? AND seed = ?", (address, seed))
         finally:
             lock.release()
-        return True
+        return not worked
 
 
 def _insert(

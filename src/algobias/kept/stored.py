@@ -65,6 +65,9 @@ def find_run(store: Store, text: str) -> StoredRun:
     if not study or not rest:
         raise BadInput("run", text, SPELLING)
     row = store.find_study(study)
+    if "command" in row.spec:
+        allowed = "a run of an audit of a task: of a command no weights are kept that could be measured"
+        raise BadInput("run", text, allowed)
     archive = read_archive(row)
     places = archive.places
     if not places:

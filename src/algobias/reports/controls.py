@@ -149,7 +149,8 @@ REFERENCES = {
 def control_costs(control: ControlEntry) -> TextTable[str]:
     """Cost ratios of a control: one column per reference."""
     ratios = control.cost_ratio
-    axes = [axis for axis in numerals.COST_WORDS if any(costs.has(axis) for costs in ratios.values())]
+    # Of a command nobody knows most axes.
+    axes = [axis for axis in numerals.COST_WORDS if any(one.on(axis) is not None for one in ratios.values())]
     return text_table(
         [REFERENCES.get(name, name.replace("_", " ")) for name in ratios],
         (

@@ -86,7 +86,9 @@ def arm_costs(arms: Arms, workers: int, stored: Collection[str] = (), longer: bo
     rows: list[ArmCost] = []
     known: dict[str, tuple[float, int, bool]] = {}
     for name, recipe in arms.recipes.items():
-        factor = 1.0 if ArmName.parse(name).control is not None and not longer else _factor(name, decays)
+        factor = (
+            1.0 if ArmName.parse(name).control is not None and not longer else length_factor(name, decays)
+        )
         factor -= name in stored
         if factor == 0:
             continue
@@ -107,7 +109,7 @@ def arm_costs(arms: Arms, workers: int, stored: Collection[str] = (), longer: bo
     return rows
 
 
-def _factor(name: str, decays: bool) -> float:
+def length_factor(name: str, decays: bool) -> float:
     """How much longer than planned the runs of an arm can be together."""
     if name == "rate_only":
         return 1.0

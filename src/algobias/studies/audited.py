@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from algobias.answer.answer import Answer
+from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
-from algobias.kept.archive import read_archive
+from algobias.kept.archive import Archive, read_archive
 from algobias.kept.store import Store, StudyRow
 from algobias.recipe import recipe_from
 from algobias.running.arms import Arms
@@ -48,9 +49,31 @@ def audited_question(row: StudyRow) -> tuple[Answer, StudySpec]:
     unfit = _unfit(row)
     if unfit is not None:
         raise unfit
+    if of_command(row):
+        raise BadInput("study", f"{row.id} (of a command)", "an audit of a task")
     answer = read_archive(row).answer
     known = {key: value for key, value in row.spec.items() if key in StudySpec.model_fields}
     return answer, spec_from({**known, "task": _where_it_is(str(known["task"]))})
+
+
+def audited_command(row: StudyRow) -> tuple[Archive, CommandQuestion]:
+    """An audit of a command that found a gap, and its question.
+
+    Raises:
+        BadInput: It has not finished, or found no gap; its folder has gone.
+    """
+    unfit = _unfit(row)
+    if unfit is not None:
+        raise unfit
+    question = CommandQuestion.from_store(row.spec)
+    if not Path(question.cwd).is_dir():
+        raise BadInput("study", row.id, f"a study whose command can still be started in {question.cwd}")
+    return read_archive(row), question
+
+
+def of_command(row: StudyRow) -> bool:
+    """Whether an audit is one of a command."""
+    return "command" in row.spec
 
 
 def _where_it_is(task: str) -> str:
@@ -100,15 +123,11 @@ def _unfit(row: StudyRow) -> BadInput | None:
     """Why nothing can be begun with an audit, or None."""
     if row.result is None:
         return BadInput("study", row.id, "a finished audit: run its command again to the end")
-    if "command" in row.spec:
-        return BadInput(
-            "study",
-            f"{row.id} (of a command)",
-            "an audit of a task; of a command, run it again with --control: 'sam:0.05', or 'args: --lr=1e-3'",
-        )
     answer = read_archive(row).answer
     shown = f"{row.id} ({answer.verdict})"
-    if answer.verdict not in GAPS or answer.aa:
+    # Of a command it is often not told what the loss is made of, but that it is real.
+    real = of_command(row) and answer.gap.state == "present"
+    if answer.aa or not (answer.verdict in GAPS or (answer.verdict == "undecided" and real)):
         allowed = "an audit that ended " + ", ".join(GAPS) + ": there is no gap to explain or to bring back"
         return BadInput("study", shown, allowed)
     if not answer.gap.n:

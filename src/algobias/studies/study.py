@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -137,13 +137,24 @@ def study_id(*question: JsonValue, arms: Arms) -> str:
         question: What is asked besides the arms, JSON types only.
         arms: What is trained first; their addresses tell recipes, data, code and device.
     """
-    recipes = {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
-    text = json.dumps([*question, recipes], sort_keys=True)
+    return id_of(*question, addresses={name: arms.address(one) for name, one in arms.recipes.items()})
+
+
+def id_of(*question: JsonValue, addresses: Mapping[str, str]) -> str:
+    """Make the id of a study of the addresses of the arms that are made first."""
+    text = json.dumps([*question, {**addresses}], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+class CarriesOut(Protocol):
+    """What turns requests into runs."""
+
+    def carry_out(self, requests: Sequence[Request]) -> list[Run]:
+        """Make the runs that are missing and return those asked for, in order."""
+
+
 def carry_out(
-    trainer: Trainer, plan: Callable[[Sequence[Run]], list[Request] | Settled]
+    trainer: CarriesOut, plan: Callable[[Sequence[Run]], list[Request] | Settled]
 ) -> tuple[Settled, list[Run]]:
     """Train what a planner asks for until it answers.
 

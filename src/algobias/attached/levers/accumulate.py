@@ -33,6 +33,19 @@ class Accumulate(Injected):
         self._rates: dict[int, list[float]] = {}
         self._changes: dict[int, int] = {}
 
+    @property
+    def changes_nothing(self) -> bool:
+        """One pass is the script's own step."""
+        return self.passes == 1
+
+    def share(self, size: float) -> str | None:
+        """As many passes to the power of the share."""
+        return f"accumulate:{round(self.passes**size)}"
+
+    def extra_passes(self, updates: int, count: int) -> float:
+        """All passes of an update but one."""
+        return float(count * (self.passes - 1))
+
     def without_one_gradient(self) -> None:
         """Refuse."""
         self.refuse(ONE_GRADIENT)

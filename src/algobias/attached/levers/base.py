@@ -61,6 +61,41 @@ class Options:
         return text
 
 
+@dataclass(frozen=True)
+class Window:
+    """From which update to which a lever acts.
+
+    Attributes:
+        after: Updates before it begins.
+        until: Updates by which it has ended; None: never.
+    """
+
+    after: int = 0
+    until: int | None = None
+
+    @classmethod
+    def taken_from(cls, options: Options) -> tuple[Window, Options]:
+        """Take ``after`` and ``until`` out of a lever's options.
+
+        Raises:
+            BadInput: No whole numbers, or nothing between them.
+        """
+        after = options.whole("after", least=0, default=0)
+        until = options.whole("until", least=1) if "until" in options.texts else None
+        if until is not None and until <= after:
+            raise BadInput(f"{options.lever}.until", until, f"more than after={after}")
+        rest = {name: text for name, text in options.texts.items() if name not in WINDOW}
+        return cls(after, until), Options(options.lever, rest)
+
+    def holds(self, updates: int) -> bool:
+        """Whether it acts on the update that comes after so many."""
+        return self.after <= updates and (self.until is None or updates < self.until)
+
+
+WINDOW = ("after", "until")
+"""Options of every lever: it acts on the updates between them alone."""
+
+
 class Injected(Listener):
     """A lever inside of a run.
 
@@ -76,7 +111,9 @@ class Injected(Listener):
     Attributes:
         run: The run it is injected into, from :meth:`begin` on.
         count: How often it acted.
-        off: Whether it was refused, and does nothing any more.
+        window: From which update to which it acts.
+        refused: Whether it was refused, and does nothing any more.
+        off: Whether it does nothing now: it was refused, or it is outside of its window.
     """
 
     name: ClassVar[str]
@@ -87,11 +124,38 @@ class Injected(Listener):
     def __init__(self, spelling: str, options: Options) -> None:
         self.spelling = spelling
         self.count = 0
-        self.off = False
+        self.window = Window()
+        self.refused = self.off = False
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether a run with it is the run without it: a null control."""
+        return False
+
+    def share(self, size: float) -> str | None:
+        """Spell a share of it: 0 is nothing, 1 itself; None where there is no share.
+
+        Geometric for what multiplies, linear for what is added to nothing.
+        """
+        return None
+
+    def extra_passes(self, updates: int, count: int) -> float:
+        """Say how many gradients it took beyond one for each update, in those of the script's own steps.
+
+        Args:
+            updates: Updates made.
+            count: How often it acted.
+        """
+        return 0.0
 
     def begin(self, run: Attachment) -> None:
         """Take its place in a run."""
         self.run = run
+
+    def at_update(self, updates: int) -> bool:
+        """Switch it on or off as its window says; tell whether that changed anything."""
+        before, self.off = self.off, self.refused or not self.window.holds(updates)
+        return self.off != before
 
     def acted(self) -> None:
         """Count that it acted; the first time is told at once."""
@@ -106,13 +170,13 @@ class Injected(Listener):
 
     def refuse(self, why: str) -> None:
         """Do nothing any more, and tell why; the first reason counts."""
-        if not self.off:
-            self.off = True
+        if not self.refused:
+            self.refused = self.off = True
             self.run.refuse(self.spelling, why)
 
     def at_end(self) -> None:
         """Tell how often it has acted in all, or why it never could."""
-        if not self.run.steps.steps and not self.off:
+        if not self.run.steps.steps and not self.refused:
             self.refuse(TORCH_OPTIM if self.run.backwards.seen else NO_BACKWARD)
         self.tell()
 

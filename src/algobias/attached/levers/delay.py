@@ -29,6 +29,15 @@ class Delay(Injected):
         self._past: deque[list[tuple[Tensor, Tensor]]] = deque(maxlen=self.tau)
         self._now: list[tuple[Tensor, Tensor]] | None = None
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Weights of no updates ago are the present ones."""
+        return self.tau == 0
+
+    def share(self, size: float) -> str | None:
+        """So much of the age."""
+        return f"delay:{round(self.tau * size)}"
+
     def without_one_gradient(self) -> None:
         """Refuse."""
         self._leave()

@@ -38,6 +38,15 @@ class WeightAverage(Injected):
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[Buffer, tuple[nn.Module, Tensor]] = {}
 
+    @property
+    def changes_nothing(self) -> bool:
+        """An average that remembers nothing is the last weights."""
+        return self.decay == 0
+
+    def share(self, size: float) -> str | None:
+        """The updates that it remembers to the power of the share: half of .99 is .9."""
+        return f"ema:{1 - (1 - self.decay) ** size:.6g}"
+
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
         """Take the present weights into the averages."""

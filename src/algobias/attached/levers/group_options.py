@@ -71,6 +71,15 @@ class Rate(GroupOption):
         self.amount, self.multiple = amount(options, "rate")
         self._first: float | None = None
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Once the rate is the rate."""
+        return self.multiple and self.amount == 1
+
+    def share(self, size: float) -> str | None:
+        """The multiple to the power of the share; of one in place of the script's own there is none."""
+        return f"lr:x{self.amount**size:.3g}" if self.multiple and self.amount > 0 else None
+
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
         """The rate times the factor."""
         if self.multiple:
@@ -98,6 +107,15 @@ class WeightDecay(GroupOption):
         super().__init__(spelling, options)
         self.amount, self.multiple = amount(options, "decay")
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Once the decay is the decay."""
+        return self.multiple and self.amount == 1
+
+    def share(self, size: float) -> str | None:
+        """The multiple to the power of the share; of one in place of the script's own there is none."""
+        return f"weight_decay:x{self.amount**size:.3g}" if self.multiple and self.amount > 0 else None
+
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
         """The decay of a group."""
         if self.multiple:
@@ -117,6 +135,15 @@ class Warmup(GroupOption):
     def __init__(self, spelling: str, options: Options) -> None:
         super().__init__(spelling, options)
         self.updates = options.whole("length", least=0)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """A warm-up of one update has the whole rate at once."""
+        return self.updates <= 1
+
+    def share(self, size: float) -> str | None:
+        """So many of the updates."""
+        return f"warmup:{round(self.updates * size)}"
 
     def value(self, now: Any, group: dict[str, Any], optimizer: Optimizer) -> Any:
         """The rate at this update."""

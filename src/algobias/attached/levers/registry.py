@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable
 
 from algobias.attached.levers.accumulate import Accumulate
-from algobias.attached.levers.base import Injected, Options
+from algobias.attached.levers.base import WINDOW, Injected, Options, Window
 from algobias.attached.levers.clip import Clip
 from algobias.attached.levers.compress import Compress
 from algobias.attached.levers.delay import Delay
@@ -16,6 +15,7 @@ from algobias.attached.levers.ghost_norm import GhostNorm
 from algobias.attached.levers.gradient_noise import GradientNoise
 from algobias.attached.levers.group_options import Rate, Warmup, WeightDecay
 from algobias.attached.levers.sam import SharpnessAware
+from algobias.attached.levers.spelling import singles
 from algobias.errors import BadInput, unknown_name
 
 LEVERS: dict[str, type[Injected]] = {
@@ -38,9 +38,6 @@ LEVERS: dict[str, type[Injected]] = {
 APART = tuple(itertools.combinations(("sam", "delay", "accumulate", "gradient_noise"), 2))
 """Levers that cannot be injected together."""
 
-_PLUS = re.compile(r"\+(?=[a-z_]+(?::|$))")
-"""The sign between levers, not that of an exponent."""
-
 
 def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
     """Read a lever, or several joined by ``+``.
@@ -56,12 +53,12 @@ def read(spelling: str, beside: Iterable[str] = ()) -> list[Injected]:
     for first, other in APART:
         if {first, other} <= names:
             raise BadInput("lever", spelling, f"one of {first} and {other}: they act on each other's passes")
-    return [_single(part) for part in _PLUS.split(spelling)]
+    return [_single(part) for part in singles(spelling)]
 
 
 def names_in(spelling: str) -> set[str]:
     """Names of the levers in a spelling."""
-    return {part.partition(":")[0] for part in _PLUS.split(spelling)}
+    return {part.partition(":")[0] for part in singles(spelling)}
 
 
 def _single(spelling: str) -> Injected:
@@ -74,9 +71,12 @@ def _single(spelling: str) -> Injected:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals and place == 0:
             key, value = kind.positional, item.strip()
-        if key not in kind.known:
-            raise unknown_name(f"{name} option", key, kind.known)
+        if key not in (*kind.known, *WINDOW):
+            raise unknown_name(f"{name} option", key, (*kind.known, *WINDOW))
         if key in texts:
             raise BadInput(f"{name}.{key}", value, "each option once")
         texts[key] = value
-    return kind(spelling, Options(name, texts))
+    window, options = Window.taken_from(Options(name, texts))
+    lever = kind(spelling, options)
+    lever.window = window
+    return lever

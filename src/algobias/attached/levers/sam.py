@@ -35,6 +35,19 @@ class SharpnessAware(SecondPasses):
             raise BadInput("sam", self.rho, "a length of at least 0")
         self.every = options.whole("every", least=1, default=1)
 
+    @property
+    def changes_nothing(self) -> bool:
+        """At the same weights the second gradient is the first one."""
+        return self.rho == 0
+
+    def share(self, size: float) -> str | None:
+        """So much of the length."""
+        return f"sam:{self.rho * size:.3g}" + (f",every={self.every}" if self.every > 1 else "")
+
+    def extra_passes(self, updates: int, count: int) -> float:
+        """Every pass of the steps in which it acted, once more."""
+        return float(count)
+
     def is_due(self) -> bool:
         """In every K-th step."""
         return self.steps % self.every == 0

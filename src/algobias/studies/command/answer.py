@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from algobias.answer.answer import SCHEMA, Answer
 from algobias.answer.arm import ArmSummary
+from algobias.answer.control import ControlEntry
+from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
+from algobias.commands.costs import KNOWN
 from algobias.commands.ending import why as why_ended
 from algobias.commands.identity import sources
 from algobias.commands.inside import Told
@@ -20,10 +25,19 @@ from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import Archive, environment
 from algobias.kept.tables import Terms
+from algobias.runs.arm_name import ArmName
+from algobias.runs.outcome import Outcome
+
+E = TypeVar("E", bound=ControlEntry)
 
 
 def answer_of(
-    runner: Runner, design: Design, verdict: Verdict, runs: Sequence[Run], found: Preflight, why: str
+    runner: Runner,
+    design: Design,
+    verdict: Verdict,
+    runs: Sequence[Run],
+    findings: Sequence[FindingEntry],
+    why: str,
 ) -> Answer:
     """Make what an audit of a command answers, without ``seconds``, ``store`` and ``report``.
 
@@ -32,17 +46,18 @@ def answer_of(
         design: What was fixed before the first look.
         verdict: What was decided.
         runs: All runs.
-        found: What the preflight found out.
+        findings: What the preflight found out.
         why: Where the tolerance comes from.
     """
     asked = runner.question
-    arms = []
+    arms, counted = [], False
     for name in asked.arms:
-        outcomes = outcomes_of(runs, name, verdict.look)
+        outcomes = [_countable(one) for one in outcomes_of(runs, name, verdict.look)]
         if outcomes:
             place = runner.place(Request(name, 0))
             counted = Told.of(place.folder).updates > 0
-            arms.append(_known(arm_summary(name, outcomes, place.command.resolved(), place.outcome), counted))
+            summary = arm_summary(asked.spoken(name), outcomes, place.command.resolved(), place.outcome)
+            arms.append(_known(summary, counted))
     logged = runner.metric if asked.metric_source.kind == "auto" else None
     start = Answer(
         schema=SCHEMA,
@@ -56,35 +71,67 @@ def answer_of(
         tolerance_reason=why,
     )
     judged = judged_answer(design, verdict, asked.control, runs)
-    return start.merged(judged).changed(
+    return known_costs(start.merged(judged), counted).changed(
         arms=tuple(arms),
         differences=_differences(runner),
-        evidence=_evidence(runner, runs, bool(asked.change or any(map(_injects, asked.control)))),
-        preflight=tuple(
-            FindingEntry(check=finding.check, passed=finding.passed, text=finding.text)
-            for finding in found.findings
-        ),
+        evidence=_evidence(runner, runs, any(runner.command_of(arm).levers for arm in asked.arms)),
+        preflight=tuple(findings),
     )
+
+
+def finding_entries(found: Preflight) -> tuple[FindingEntry, ...]:
+    """Make the entries of what a preflight found out."""
+    return tuple(
+        FindingEntry(check=finding.check, passed=finding.passed, text=finding.text)
+        for finding in found.findings
+    )
+
+
+def _countable(outcome: Outcome) -> Outcome:
+    """Forget the gradients: those of one arm's script may be taken on more examples than another's."""
+    return replace(outcome, cost=replace(outcome.cost, gradients=0.0))
 
 
 def _known(arm: ArmSummary, counted: bool) -> ArmSummary:
     """Leave of the costs what is known of a command: time, and updates where they were counted."""
-    known = {"updates", "seconds"} if counted else {"seconds"}
-    unknown = {axis: None for axis in type(arm.cost).model_fields if axis not in known}
-    return arm.changed(cost=arm.cost.changed(**unknown))
+    return arm.changed(cost=_only({"updates", "seconds"} if counted else {"seconds"}, arm.cost))
+
+
+def known_costs(answer: Answer, counted: bool) -> Answer:
+    """Leave of what controls cost, as multiples, what is known of a command.
+
+    Args:
+        answer: What a study of it answers.
+        counted: Updates were counted inside; then gradients are known too, but for controls by options.
+    """
+    known = set(KNOWN) if counted else {"seconds"}
+    return answer.changed(
+        controls=tuple(_affordable(control, known) for control in answer.controls),
+        tried=tuple(
+            _affordable(one, known).changed(baseline_cost=_only(known, one.baseline_cost))
+            for one in answer.tried
+        ),
+    )
+
+
+def _affordable(entry: E, known: Collection[str]) -> E:
+    ratios = {name: _only(known, costs) for name, costs in entry.cost_ratio.items()}
+    other = None if entry.other is None else _affordable(entry.other, known)
+    return entry.changed(cost_ratio=ratios, **({} if other is None else {"other": other}))
+
+
+def _only(known: Collection[str], costs: Costs) -> Costs:
+    unknown = {axis: None for axis in type(costs).model_fields if axis not in known}
+    return costs.changed(**unknown)
 
 
 def _differences(runner: Runner) -> tuple[str, ...]:
-    one, two = (runner.question.command_of(arm) for arm in ("baseline", "variant"))
+    one, two = (runner.command_of(arm) for arm in ("baseline", "variant"))
     lines = [f"environment {name}: {text}" for name, text in two.environment.items()]
     lines += [f"injected: {lever}" for lever in two.levers]
     if one.words != two.words:
         lines.insert(0, f"command: {' '.join(two.words)}")
     return tuple(lines)
-
-
-def _injects(control: str) -> bool:
-    return not control.startswith("args:")
 
 
 def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
@@ -102,7 +149,7 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Warn of injected levers that did not act in some run."""
     doubts = []
     for name in dict.fromkeys(run.arm for run in runs):
-        for lever in parts_of(runner.question.command_of(name).levers):
+        for lever in parts_of(runner.command_of(name).levers):
             idle = [
                 run.outcome.seed
                 for run in runs
@@ -115,11 +162,17 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
 
 def idle_change(runner: Runner, runs: Sequence[Run]) -> str | None:
     """Say which injected lever of the change acted in no run of the variant; None where there is none."""
-    told = [Told.of(_folder(runner, run)) for run in runs if run.arm == "variant"]
-    for lever in parts_of(runner.question.change):
-        if told and not any(one.times_applied(lever) for one in told):
+    return idle_lever(runner, runs, "variant", runner.question.change)
+
+
+def idle_lever(runner: Runner, runs: Sequence[Run], arm: str, levers: Sequence[str]) -> str | None:
+    """Say which of the levers acted in no run of an arm, and why; None where each of them did."""
+    told = [Told.of(_folder(runner, run)) for run in runs if run.arm == arm] if levers else []
+    for lever in parts_of(levers) if told else ():
+        if not any(one.times_applied(lever) for one in told):
             refused = next((why for one in told if (why := one.refusal(lever)) is not None), None)
-            return f"{lever} acted in no run of the variant" + (f" ({refused})" if refused else "")
+            kind = ArmName.parse(arm).kind
+            return f"{lever} acted in no run of the {kind}" + (f" ({refused})" if refused else "")
     return None
 
 
@@ -143,7 +196,7 @@ def failures(runner: Runner, runs: Sequence[Run]) -> list[str]:
 
 def file_doubts(runner: Runner) -> list[str]:
     """Warn where no Python file is named in the command: edits of what it runs are not seen."""
-    command = runner.question.command_of("baseline")
+    command = runner.command_of("baseline")
     if any(name.endswith(".py") for name in sources(command, Path(runner.question.cwd))):
         return []
     return [
@@ -198,7 +251,7 @@ def archive_of(runner: Runner, design: Design, runs: Sequence[Run], answer: Answ
     return Archive(
         answer=answer,
         places=tuple(runner.places),
-        recipes={arm: asked.command_of(arm).to_yaml() for arm in asked.arms},
+        recipes={asked.spoken(arm): runner.command_of(arm).to_yaml() for arm in asked.arms},
         command=command,
         environment={**environment(), **inside},
         terms=terms,

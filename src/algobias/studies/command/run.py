@@ -12,7 +12,6 @@ from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
 from algobias.commands.writes import outside_doubts
 from algobias.coordinates.returned import with_readings
-from algobias.json_values import JsonObject
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
@@ -23,6 +22,7 @@ from algobias.studies.command.answer import (
     archive_of,
     failures,
     file_doubts,
+    finding_entries,
     idle_change,
     lever_doubts,
     loss_doubts,
@@ -83,9 +83,7 @@ def run_command(
     deadline = None if options.max_time is None else study.started + options.max_time
     slots = Slots(1 if shared else options.slots, deadline=deadline)
     runner = Runner(question, store, "", slots, study.progress, measured=False, keep=options.keep)
-    asked: JsonObject = question.model_dump(mode="json")
-    asked |= {"task": question.shown_command(), "change": list(question.spelled_change)}
-    study.begin(command_id(runner), asked)
+    study.begin(command_id(runner), question.stored())
     runner.study = study.id
     with study.at_work(question.question(), question.shown_command(), question.looks[0], question.tolerance):
         if shared:
@@ -115,6 +113,7 @@ def run_command(
             decays=decays,
             scalable=bool(question.scaling),
             controls=len(question.control),
+            transplants=(),
             undoing=tuple(None for _ in question.control),
         )
         looks = Looks(design, study)
@@ -125,7 +124,7 @@ def run_command(
             if idle is not None and design.not_applied is None:
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
-    answer = answer_of(runner, design, wanted, runs, found, why)
+    answer = answer_of(runner, design, wanted, runs, finding_entries(found), why)
     if question.asked_probes and runner.measured:
         answer = with_readings(answer, read_command(runner, design, wanted, runs), wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]

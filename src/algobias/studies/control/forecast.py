@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 from algobias.answer.forecast import Forecast
-from algobias.kept.store import StudyRow
+from algobias.judge.costs import AXES
+from algobias.kept.store import Store, StudyRow
 from algobias.running.arms import build_arms
 from algobias.running.costs import ArmCost, arm_costs, study_costs
 from algobias.running.processes import available_cores
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
-from algobias.studies.audited import audited_question
+from algobias.studies.audited import audited_question, of_command
 from algobias.studies.control.candidates import Setting, candidates
+from algobias.studies.control.command_forecast import forecast_command
+from algobias.studies.control.forecast_rows import search_costs
+from algobias.studies.control.of_command import CommandGround
+from algobias.studies.control.of_task import arms_of_part, asked_settings
 from algobias.studies.control.ranges import split
-from algobias.studies.control.searching import arms_of_part, asked_settings, limits_of
+from algobias.studies.control.searching import limits_of
 from algobias.studies.control.seeds import selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.forecast import forecast_of
+from algobias.studies.study import Study
 from algobias.training.device import one_thread
 from algobias.user_file import without_folder
 
 
-def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Forecast:
+def forecast_control(row: StudyRow, spec: ControlSpec, store: Store, options: Options) -> Forecast:
     """Settings, seeds, worst-case updates, time and disk of a control study.
 
     At worst the dearest settings stay to the last rung and are those that are confirmed, at the last look,
@@ -33,11 +38,14 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Fore
     Args:
         row: The audit.
         spec: What is wanted.
+        store: Where it lies.
         options: Processes and data.
 
     Raises:
         BadInput: The audit found no gap, or nothing can be tried.
     """
+    if of_command(row):
+        return forecast_command(CommandGround.of(row, spec, Study(store, options)))
     audited, as_audited = audited_question(row)
     question = spec.question(as_audited)
     workers = options.workers or available_cores()
@@ -54,9 +62,9 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Fore
         arms, _ = arms_of_part(question, audited, "search", every, spec, options, seed)
         known = {row.name: row for row in arm_costs(arms, workers)}
         pairs = [_pair(known, number, one.text) for number, one in enumerate(every)]
-        limits = len(limits_of(spec, audited))
+        limits = len(limits_of(spec, audited, AXES))
         search = [_labelled(known[name], f"search: {name}") for name in ("baseline", "variant")]
-        search += _search(pairs[: len(settings)], pairs[len(settings) :], spec, limits)
+        search += search_costs(pairs[: len(settings)], pairs[len(settings) :], spec, limits)
         dearest = sorted(range(len(every)), key=lambda number: -pairs[number].worst_case_seconds)
         chosen = [every[number] for number in dearest[: limits + 1]]
         arms, _ = arms_of_part(question, audited, "confirm", chosen, spec, options, seed)
@@ -83,36 +91,6 @@ def forecast_control(row: StudyRow, spec: ControlSpec, options: Options) -> Fore
     )
 
 
-def _search(
-    pairs: Sequence[ArmCost], proposed: Sequence[ArmCost], spec: ControlSpec, limits: int
-) -> list[ArmCost]:
-    """The settings with the seeds that each may get, dearest first: those stay longest at worst."""
-    alive = [*pairs]
-    rows: list[ArmCost] = []
-    if spec.trials and proposed:
-        dearest = max(proposed, key=lambda one: one.worst_case_seconds)
-        half = math.ceil(spec.trials / 2)
-        label = f"search: {spec.trials} settings that optuna proposes"
-        rows.append(_seeded(replace(dearest, label=label), spec.rungs[0] * spec.trials, spec.rungs[-1]))
-        alive += [replace(dearest, label=f"search: proposal {number + 1}") for number in range(half)]
-    ranked = sorted(alive, key=lambda one: -one.worst_case_seconds)
-    survivors = staying(len(ranked), len(spec.rungs), limits)
-    for place, one in enumerate(ranked):
-        last = max(rung for rung, count in enumerate(survivors) if place < count)
-        rows.append(_seeded(one, spec.rungs[last], spec.rungs[-1]))
-    return rows
-
-
-def staying(settings: int, rungs: int, limits: int) -> Sequence[int]:
-    """How many settings each rung has at most: half of those before under each limit together, and the
-    tuned baseline's."""
-    counts = [settings]
-    for _ in range(rungs - 1):
-        half = math.ceil(counts[-1] / 2)
-        counts.append(min(counts[-1], limits * max(1, math.ceil(half / limits)) + 1))
-    return counts
-
-
 def _pair(known: Mapping[str, ArmCost], number: int, text: str) -> ArmCost:
     """Variant and baseline with one setting as one row; a search trains that baseline as planned."""
     variant, baseline = known[under_control("variant", number)], known[under_control("baseline", number)]
@@ -126,12 +104,6 @@ def _pair(known: Mapping[str, ArmCost], number: int, text: str) -> ArmCost:
         worst_case_seconds=variant.worst_case_seconds + seconds,
         worst_case_bytes=variant.worst_case_bytes + baseline.worst_case_bytes,
     )
-
-
-def _seeded(row: ArmCost, seeds: int, of: int) -> ArmCost:
-    share = seeds / of
-    seconds, size = row.worst_case_seconds * share, row.worst_case_bytes * share
-    return replace(row, seeds=seeds, worst_case_seconds=seconds, worst_case_bytes=size)
 
 
 def _labelled(row: ArmCost, label: str) -> ArmCost:

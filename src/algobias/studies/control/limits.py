@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -38,11 +39,13 @@ class Limits:
         keep: Axes that must not grow.
         reference: Beyond what: the variant as audited, or the variant trained to the baseline's fit.
         saved: Axes that the change saves; there the control must stay below the baseline as well.
+        unknown: Axes that may not be known of a control, and limit nothing then.
     """
 
     keep: tuple[str, ...] = KEPT
     reference: Reference = "variant_at_matched_fit"
     saved: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for axis in (*self.keep, *self.saved):
@@ -64,7 +67,7 @@ class Limits:
             return "the variant does not reach the matched fit: there is no reference for its cost"
         named = "the variant" if self.reference == "variant" else "the variant at matched fit"
         for axis in self.keep:
-            if not ratios[axis] <= ALLOWED:  # NaN is no cost that is known to be within
+            if not self._within(axis, ratios):
                 return f"{axis} {ratios[axis]:.2f} times {named}, more than {ALLOWED}"
         for axis in self.saved:
             against_baseline = found.cost_ratio[axis] * variant_cost[axis]
@@ -74,7 +77,11 @@ class Limits:
 
     def allow(self, ratios: Mapping[str, float]) -> bool:
         """Whether an arm of this cost, as a multiple of its own reference, stays within the limit."""
-        return all(ratios[axis] <= ALLOWED for axis in self.keep)
+        return all(self._within(axis, ratios) for axis in self.keep)
+
+    def _within(self, axis: str, ratios: Mapping[str, float]) -> bool:
+        # Elsewhere NaN is no cost that is known to be within.
+        return ratios[axis] <= ALLOWED or (axis in self.unknown and math.isnan(ratios[axis]))
 
     def place(self, at: Place) -> Place:
         """Where a control is judged within these limits, in a study that compares controls ``at`` a place."""

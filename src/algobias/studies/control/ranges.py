@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
+from algobias.commands.treatment import by_words
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def space(text: str) -> Space | None:
     """
     found = list(_RANGE.finditer(text))
     if not found:
-        if ".." in text:
+        if ".." in text and not by_words(text):  # a folder of a command's, perhaps
             raise BadInput("candidates", text, "a range as LOW..HIGH, like sam:0.05..0.4")
         return None
     ranges, pieces, end = [], [], 0

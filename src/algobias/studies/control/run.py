@@ -8,34 +8,27 @@ from functools import partial
 
 from algobias.answer.answer import Answer, Answered
 from algobias.answer.search import StudySeeds
-from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.readings import Readings
-from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
 from algobias.json_values import JsonValue
-from algobias.judge.design import Design, Run
 from algobias.judge.recovery import Place
-from algobias.kept.archive import Place as StoredPlace
 from algobias.kept.store import Store, StudyRow
 from algobias.one_version import files_stay
-from algobias.running.arms import Arms, build_arms
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
-from algobias.studies.audit import assemble
-from algobias.studies.audited import audited_question, check_files
-from algobias.studies.control.candidates import Setting
+from algobias.studies.audited import of_command
 from algobias.studies.control.confirm import Confirmation, plan_confirmation
+from algobias.studies.control.ground import Candidate, Ground, S
 from algobias.studies.control.limits import Limits, against_baseline
+from algobias.studies.control.of_command import CommandGround
+from algobias.studies.control.of_task import TaskGround
 from algobias.studies.control.search import Selection
-from algobias.studies.control.searching import Searcher, arms_of_part, asked_settings, limits_of, place_of
+from algobias.studies.control.searching import Searcher, limits_of, place_of
 from algobias.studies.control.seeds import fresh_seeds, selection_seed
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.control.tried import chosen_entries, confirmation_entries, tried_entries
 from algobias.studies.control.tuned import tuned_gap
-from algobias.studies.study import Study, carry_out, read, study_id, terms_of
-from algobias.training.device import one_thread
-from algobias.user_file import without_folder
+from algobias.studies.study import Study, id_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ class Control(Answered):
     answer: Answer
     selection: Selection
     confirmation: Confirmation | None
-    settings: tuple[Setting, ...]
+    settings: tuple[Candidate, ...]
 
 
 @files_stay()
@@ -77,7 +70,7 @@ def run_control(
         row: The audit.
         spec: What is wanted.
         store: Where runs and the answer are kept.
-        options: Processes, data, time: nothing that changes the answer.
+        options: Processes, data, time: nothing that changes the answer. Of a command, runs at a time.
         progress: Who watches.
         command: How it was asked for, for the report.
 
@@ -87,32 +80,33 @@ def run_control(
         OutOfTime: The time is over; everything so far is stored.
     """
     study = Study(store, options, progress, command)
-    audited, as_audited = audited_question(row)
-    question = spec.question(as_audited)
-    at = place_of(audited)
-    with one_thread():
-        plain = build_arms(question, study.options.load(question.task))
-        check_files(audited, replace(plain, spec=as_audited))
-        fixed = asked_settings(plain, audited, spec)
-        first_seed = selection_seed(question)
-        arms, _ = arms_of_part(question, audited, "search", fixed, spec, study.options, first_seed)
-    limits = limits_of(spec, audited)
+    if of_command(row):
+        return _carried_out(CommandGround.of(row, spec, study), row, spec)
+    return _carried_out(TaskGround.of(row, spec, study), row, spec)
+
+
+def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control:
+    """Carry out a control study of an audit, whatever was audited."""
+    study, audited = ground.study, ground.audited
+    at, limits = place_of(audited), limits_of(spec, audited, ground.axes)
+    fixed, first_seed = ground.settings(), selection_seed(ground)
     texts: list[JsonValue] = [setting.text for setting in fixed]
-    id = study_id(row.id, spec.model_dump(mode="json"), texts, arms=arms)
-    fresh = fresh_seeds(store, id, row, question)
+    id = id_of(row.id, spec.asked(), texts, addresses=ground.addresses(fixed, first_seed))
+    possible = ground.possible(fixed)  # what is refused is no study yet
+    fresh = fresh_seeds(study.store, id, row, ground)
     study.begin(
         id,
         {
-            **spec.model_dump(mode="json"),
-            **question.model_dump(mode="json", exclude={"looks"}),
+            **{key: value for key, value in spec.asked().items() if value is not None},
+            **ground.question,
             "control_of": row.id,
             "confirmation_seed": fresh.first,
             "earlier_studies": fresh.earlier,
         },
     )
-    with study.at_work(question.question(), without_folder(question.task), spec.rungs[0], audited.tolerance):
-        searcher = Searcher(question, audited, spec, study, at, plain.recipes, plain.changes)
-        settings = searcher.with_proposals(fixed)
+    with study.at_work(*ground.shown, spec.rungs[0], audited.tolerance):
+        searcher = Searcher(ground, spec, at, limits)
+        settings = searcher.with_proposals(possible)
         if not settings:
             allowed = "a range with a setting that changes the variant's recipe and is possible here"
             raise BadInput("only", ", ".join(spec.only), allowed)
@@ -121,41 +115,37 @@ def run_control(
                 study.progress.message(f"{setting.text}: {setting.undoes}")
         rungs = f"{spec.rungs[0]} to {spec.rungs[-1]}"
         study.progress.message(f"{len(settings)} settings on {rungs} selection seeds")
-        selection = searcher.select(settings, spec.rungs)
+        selection, idle = searcher.select(settings, spec.rungs)
         picked = _picked(selection)
         for limit, number in zip(limits, selection.chosen, strict=True):
             chosen = settings[number].text if number is not None else "nothing helps"
             study.progress.message(f"{limit}: {chosen}")
         confirmed = [settings[number] for number in picked]
-        with one_thread():
-            arms, design = arms_of_part(
-                question, audited, "confirm", confirmed, spec, study.options, fresh.first
-            )
         places = _places(selection, limits, picked, at)
         # The tuned baseline's setting, where it is no answer for the variant, is for the baseline alone.
         alone = tuple(place for place, number in enumerate(picked) if number not in selection.chosen)
-        arms = arms.without(under_control("variant", place) for place in alone)
-        design = replace(design, at=at, baselines_only=alone)
-        trained = _confirm(study, design, arms, places, question.probes) if places else None
+        part = ground.part("confirm", confirmed, fresh.first)
+        part = part.without(under_control("variant", place) for place in alone)
+        design = replace(part.design, at=at, baselines_only=alone)
+        trained = None
+        if places:
+            trained = part.confirmed(design, partial(plan_confirmation, design, places=places))
+            _tell(study, trained.found, places, confirmed)
     best = selection.tuned_baseline
     if trained is None:
         found = tuned = None
         answer = audited.changed(study=id, controls=())
-        terms = terms_of(arms, design, (), audited.resolution)
     else:
-        found, runs = trained.found, trained.runs
-        judged = replace(design, only_look=found.look)
-        answer = assemble(id, arms, judged, found.verdict, runs, "that of the audit")
-        answer = with_readings(answer, trained.readings, found.verdict)
-        terms = terms_of(arms, design, runs, found.verdict.split.resolution)
+        found = trained.found
+        answer = part.answer(id, design, trained)
         of_baseline = None if best is None else picked.index(best)
-        tuned = partial(tuned_gap, design, runs, found, tuned=of_baseline)
+        tuned = partial(tuned_gap, design, trained.runs, found, tuned=of_baseline)
     answer = answer.changed(
         control_of=row.id,
         chosen=chosen_entries(
             selection, settings, limits, picked, at, found, tuned, against_baseline(answer.arms)
         ),
-        tried=tried_entries(selection, settings, limits, at, spec.rungs),
+        tried=tried_entries(selection, settings, limits, at, spec.rungs, idle),
         tuned_baseline=None if best is None else settings[best].text,
         confirmation=() if found is None else confirmation_entries(found, places, confirmed),
         seeds=StudySeeds(
@@ -164,35 +154,19 @@ def run_control(
         ),
         earlier_studies=fresh.earlier,
     )
-    answer = study.finish(answer, arms, terms, () if trained is None else trained.places)
+    answer = part.finish(answer, design, trained)
     return Control(id, answer, selection, found, settings)
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A confirmation with the runs it rests on, where those lie, and what was read of them."""
-
-    found: Confirmation
-    runs: list[Run]
-    places: list[StoredPlace]
-    readings: Readings
-
-
-def _confirm(
-    study: Study, design: Design, arms: Arms, places: Sequence[tuple[int, Place]], probes: str
-) -> _Trained:
-    """Train what was chosen on fresh seeds until it is decided, and read what moved."""
-    with study.trainer(arms) as trainer:
-        found, runs = carry_out(trainer, partial(plan_confirmation, design, places=places))
-        for look, said in found.log:
-            named = ", ".join(
-                f"{arms.spec.control[control]} {word}"
-                for (control, _), word in zip(places, said, strict=True)
-            )
-            study.progress.message(f"confirmation at {look} seeds: {named}")
-        judged = replace(design, only_look=found.look)
-        readings = read(trainer, judged, found.verdict, runs, wanted_probes(probes, None))
-    return _Trained(found, runs, trainer.places, readings)
+def _tell(
+    study: Study, found: Confirmation, places: Sequence[tuple[int, Place]], confirmed: Sequence[Candidate]
+) -> None:
+    """Say what was seen at each look of the confirmation."""
+    for look, said in found.log:
+        named = ", ".join(
+            f"{confirmed[control].text} {word}" for (control, _), word in zip(places, said, strict=True)
+        )
+        study.progress.message(f"confirmation at {look} seeds: {named}")
 
 
 def _places(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from algobias.json_values import JsonObject
 from algobias.kept.store import Store, StudyRow
-from algobias.running.spec import StudySpec
 
 SELECTION_OFFSET, CONFIRMATION_OFFSET = 2_000_000, 3_000_000
 """Distance of the seeds of search and confirmation from the audit's; the three never meet."""
@@ -16,7 +16,15 @@ BLOCK = 10_000
 """Seeds set aside for one confirmation: the most that a study may have."""
 
 
-def selection_seed(question: StudySpec) -> int:
+class Seeded(Protocol):
+    """What seeds are counted from."""
+
+    @property
+    def seed(self) -> int:
+        """The first one."""
+
+
+def selection_seed(question: Seeded) -> int:
     """First seed of the search. Every search of an audit sees the same ones: what it learns is confirmed."""
     return question.seed + SELECTION_OFFSET
 
@@ -35,7 +43,7 @@ class Fresh:
     earlier: int
 
 
-def fresh_seeds(store: Store, study: str, audit: StudyRow, question: StudySpec) -> Fresh:
+def fresh_seeds(store: Store, study: str, audit: StudyRow, question: Seeded) -> Fresh:
     """Seeds on which neither the audit nor a control study of it was judged.
 
     A study that was begun before keeps what it was given, so that it goes on as it began.

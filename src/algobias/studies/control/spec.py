@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field, field_validator, model_validator
 
+from algobias.commands.treatment import by_words
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
+from algobias.json_values import JsonObject
 from algobias.judge.design import DEFAULT_LOOKS
 from algobias.running.spec import (
     MOST_SEED,
@@ -55,6 +57,10 @@ class ControlSpec(Frozen):
     @field_validator("candidates", "only", "fix", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
+        texts = (value,) if isinstance(value, str) else value
+        if isinstance(texts, list | tuple) and any(isinstance(one, str) and by_words(one) for one in texts):
+            # Words of somebody else's command name no files of levers.
+            return tuple(one if isinstance(one, str) and by_words(one) else _lever(one) for one in texts)
         return one_or_many(value)
 
     @field_validator("forbid", "keep", mode="before")
@@ -106,10 +112,20 @@ class ControlSpec(Frozen):
             )
         return self
 
+    def asked(self) -> JsonObject:
+        """Write it as plain data."""
+        plain: JsonObject = self.model_dump(mode="json")
+        return plain
+
     def question(self, audited: StudySpec) -> StudySpec:
         """The audit's question with the seed and the device asked for here."""
         seed = audited.seed if self.seed is None else self.seed
         return audited.model_copy(update={"seed": seed, "device": self.device or audited.device})
+
+
+def _lever(one: object) -> object:
+    texts = one_or_many((one,))
+    return texts[0] if isinstance(texts, tuple) else one
 
 
 def control_spec(data: Mapping[str, object]) -> ControlSpec:

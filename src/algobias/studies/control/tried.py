@@ -11,23 +11,32 @@ from algobias.answer.result import control_result
 from algobias.answer.search import Chosen, ConfirmationLook, OverLimit, Tried, TunedGap
 from algobias.judge.recovery import Place, Recovery
 from algobias.studies.control import tuned as tuned_baseline
-from algobias.studies.control.candidates import Setting
 from algobias.studies.control.confirm import Confirmation
+from algobias.studies.control.ground import Candidate
 from algobias.studies.control.limits import Limits
 from algobias.studies.control.search import Score, Selection
 
 
 def tried_entries(
     selection: Selection,
-    settings: Sequence[Setting],
+    settings: Sequence[Candidate],
     limits: Sequence[Limits],
     at: Place,
     rungs: Sequence[int],
+    idle: Mapping[int, str] | None = None,
 ) -> tuple[Tried, ...]:
     """One entry for each setting: its last rung's figures, and why it was dropped.
 
     ``lever, why, undoes, seeds, baseline_metric, over_limit[], chosen, dropped``, and what a control's entry
     has.
+
+    Args:
+        selection: What the search chose.
+        settings: What was tried.
+        limits: The limits on cost.
+        at: Where the audit's verdict compares controls.
+        rungs: Seeds of each rung.
+        idle: Why some did nothing in any of their runs, by number.
     """
     last: dict[int, Score] = {}
     for score in selection.scores:
@@ -49,7 +58,7 @@ def tried_entries(
                 if (reason := score.over(limit, at)) is not None
             ),
             chosen=number_ in selection.chosen,
-            dropped=_dropped(score, limits, at, rungs[-1]),
+            dropped=(idle or {}).get(number_) or _dropped(score, limits, at, rungs[-1]),
         )
         if found is not None:
             entry = entry.merged(control_result(found, setting.text, undoes=setting.undoes))
@@ -59,7 +68,7 @@ def tried_entries(
 
 def chosen_entries(
     selection: Selection,
-    settings: Sequence[Setting],
+    settings: Sequence[Candidate],
     limits: Sequence[Limits],
     picked: Sequence[int],
     at: Place,
@@ -122,7 +131,7 @@ NOTHING = Chosen(
 
 
 def confirmation_entries(
-    found: Confirmation, places: Sequence[tuple[int, Place]], confirmed: Sequence[Setting]
+    found: Confirmation, places: Sequence[tuple[int, Place]], confirmed: Sequence[Candidate]
 ) -> tuple[ConfirmationLook, ...]:
     """One entry for each look: ``n``, and what was ``said`` of each of ``levers``."""
     levers = tuple(confirmed[control].text for control, _ in places)

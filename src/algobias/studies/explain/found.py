@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -24,13 +25,45 @@ from algobias.judge.arm import FitScale
 from algobias.judge.describe import training_metric_scale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
+from algobias.judge.levels import Errors
 from algobias.judge.recovery import Recovery
 from algobias.judge.statistics import paired
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
-from algobias.running.arms import Arms, spoken
 from algobias.runs.arm_name import under_control
 from algobias.studies.explain.interventions import Intervention
+
+
+class Intervened(Protocol):
+    """What was done to a change, of a task or of a command."""
+
+    @property
+    def kind(self) -> str:
+        """What is done."""
+
+    @property
+    def text(self) -> str:
+        """In a few words."""
+
+    @property
+    def at(self) -> float | None:
+        """Share of the planned updates before a switch."""
+
+    @property
+    def restart(self) -> bool:
+        """Whether the schedule of the rate starts afresh at the switch."""
+
+    @property
+    def dose(self) -> float | None:
+        """Size of the change."""
+
+    @property
+    def members(self) -> frozenset[str]:
+        """What a lever that is pulled is made of."""
+
+    @property
+    def undoes(self) -> str | None:
+        """How it leaves nothing of the change, or None."""
 
 
 def _by_number(verdict: Verdict) -> dict[int, Recovery]:
@@ -38,7 +71,7 @@ def _by_number(verdict: Verdict) -> dict[int, Recovery]:
 
 
 def intervention_entries(
-    interventions: Sequence[Intervention], verdict: Verdict, readings: Readings
+    interventions: Sequence[Intervened], verdict: Verdict, readings: Readings | None
 ) -> list[InterventionEntry]:
     """``interventions`` of the answer: what was done, the gap it leaves, R, coordinates that came back."""
     found, errors = _by_number(verdict), verdict.split.errors
@@ -60,15 +93,21 @@ def intervention_entries(
             against_treated_baseline=interval(
                 None if recovery is None or not one.members else recovery.against_treated_baseline
             ),
-            returned={
-                name: interval(returned_under(readings, number, name, errors)) for name in _moved(readings)
-            },
+            returned=_returned(readings, number, errors),
         )
         entries.append(entry)
     return entries
 
 
-def _moved(readings: Readings) -> list[str]:
+def _returned(readings: Readings | None, control: int, errors: Errors) -> dict[str, Interval]:
+    if readings is None:
+        return {}
+    return {name: interval(returned_under(readings, control, name, errors)) for name in _moved(readings)}
+
+
+def _moved(readings: Readings | None) -> list[str]:
+    if readings is None:
+        return []
     return [one.coordinate.probe for one in readings.shifts if one.status == "moved"]
 
 
@@ -121,14 +160,23 @@ def statement_entry(statement: Statement) -> StatementEntry:
 
 
 def dose_response(
-    interventions: Sequence[Intervention],
-    arms: Arms,
+    interventions: Sequence[Intervened],
+    spoken: Callable[[str], str],
     design: Design,
     verdict: Verdict,
     runs: Sequence[Run],
-    readings: Readings,
+    readings: Readings | None,
 ) -> DoseResponse:
-    """Gap and coordinates against the size of the change, with slopes over seeds; empty without doses."""
+    """Gap and coordinates against the size of the change, with slopes over seeds; empty without doses.
+
+    Args:
+        interventions: What was done.
+        spoken: An arm's name as people read it.
+        design: What was fixed before the first run.
+        verdict: What was found.
+        runs: All runs.
+        readings: What was read; None: nothing could be.
+    """
     there = _by_number(verdict)
     numbers = [n for n, one in enumerate(interventions) if one.dose is not None and n in there]
     if not numbers:
@@ -163,24 +211,35 @@ def dose_response(
     rungs.append((1.0, "variant", "as audited", whole))
     rungs.sort(key=lambda each: each[0])
     sizes = [dose for dose, *_ in rungs]
-    replicates = sorted(per_replicate(readings, "baseline", _moved(readings)[0])) if _moved(readings) else []
-    coordinates = []
-    for name in _moved(readings):
-        values = [per_replicate(readings, arm, name) for _, arm, *_ in rungs]
-        rows = [np.array([value.get(i, math.nan) for i in replicates]) for value in values]
-        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
-        coordinates.append(
-            CoordinateSlope(probe=name, means=tuple(means), slope=interval(slope(sizes, rows, error)))
-        )
+    coordinates = [] if readings is None else _slopes(readings, sizes, [arm for _, arm, *_ in rungs], error)
     return DoseResponse(
         doses=tuple(
-            Dose(dose=dose, arm=spoken(arm, arms.spec), text=text, gap=_mean(value, error))
+            Dose(dose=dose, arm=spoken(arm), text=text, gap=_mean(value, error))
             for dose, arm, text, value in rungs
         ),
         place="matched" if matched else "planned_end",
         gap_slope=interval(slope(sizes, [value for *_, value in rungs], error)),
         coordinates=tuple(coordinates),
     )
+
+
+def _slopes(
+    readings: Readings, sizes: Sequence[float], arms: Sequence[str], error: float
+) -> list[CoordinateSlope]:
+    """Coordinates that moved, against the size of the change."""
+    found = []
+    for name in _moved(readings):
+        values = [per_replicate(readings, arm, name) for arm in arms]
+        rows = [np.array([value.get(i, math.nan) for i in _replicates(readings)]) for value in values]
+        means = [float(np.nanmean(row)) if np.isfinite(row).any() else None for row in rows]
+        found.append(
+            CoordinateSlope(probe=name, means=tuple(means), slope=interval(slope(sizes, rows, error)))
+        )
+    return found
+
+
+def _replicates(readings: Readings) -> list[int]:
+    return sorted(per_replicate(readings, "baseline", _moved(readings)[0]))
 
 
 def _mean(values: Floats, error: float) -> Interval:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
-from algobias.answer.answer import Answer, Answered
 from algobias.coordinates.asked import wanted_probes
-from algobias.coordinates.evidence import Statement
 from algobias.judge.plan import plan
 from algobias.kept.store import Store, StudyRow
 from algobias.one_version import files_stay
@@ -16,29 +13,14 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audit import assemble
+from algobias.studies.audited import of_command
+from algobias.studies.explain.explanation import Explanation
 from algobias.studies.explain.found import dose_response, intervention_entries, statement_entry, statements_of
-from algobias.studies.explain.interventions import Intervention
+from algobias.studies.explain.of_command import explain_command
 from algobias.studies.explain.prepared import prepare
 from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, read, terms_of
 from algobias.user_file import without_folder
-
-
-@dataclass(frozen=True)
-class Explanation(Answered):
-    """A finished explanation.
-
-    Attributes:
-        study: Its id in the store.
-        answer: What it answers.
-        interventions: What was done.
-        statements: What it supports.
-    """
-
-    study: str
-    answer: Answer
-    interventions: tuple[Intervention, ...]
-    statements: tuple[Statement, ...]
 
 
 @files_stay()
@@ -69,6 +51,8 @@ def run_explain(
         OutOfTime: The time is over; everything so far is stored.
     """
     study = Study(store, options, progress, command)
+    if of_command(row):
+        return explain_command(row, spec, study)
     ready = prepare(row, spec, study.options)
     arms, question, interventions, audited = ready.arms, ready.question, ready.interventions, ready.audited
     look, design = ready.look, ready.design
@@ -100,7 +84,9 @@ def run_explain(
         readings=readings.summary(),
         explain_of=row.id,
         interventions=entries,
-        dose_response=dose_response(interventions, arms, design, verdict, runs, readings),
+        dose_response=dose_response(
+            interventions, lambda arm: spoken(arm, arms.spec), design, verdict, runs, readings
+        ),
         doses_left_out=ready.doses_left_out,
         statements=tuple(statement_entry(statement) for statement in statements),
     )

@@ -1,0 +1,123 @@
+"""Runs of a command that end after a few updates: what is found out in them costs little."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from algobias.attached.events import End
+from algobias.attached.orders import FitOrders
+from algobias.commands.inside import Told, orders_for, orders_json
+from algobias.commands.job import OUTPUT, Job, Result
+from algobias.commands.runner import Placed, Runner
+from algobias.commands.slots import Slots, Task
+from algobias.judge.design import Request
+from algobias.training.whole_files import disk
+
+SHORT_RUNS = "preflight"
+"""The folder of short runs, in the folder of the baseline's first run; it goes with them."""
+
+
+@dataclass(frozen=True)
+class ShortRun:
+    """A short run that has ended.
+
+    Attributes:
+        name: What it is for.
+        result: How it ended.
+        told: What its events say.
+        folder: Where it was carried out.
+    """
+
+    name: str
+    result: Result
+    told: Told
+    folder: Path
+
+    @property
+    def trace(self) -> str:
+        """Tell the run from others: hash of what was trained; where nobody knows it, of its output."""
+        return self.weights or hashlib.sha256((self.folder / OUTPUT).read_bytes()).hexdigest()
+
+    @property
+    def weights(self) -> str | None:
+        """Hash of what was trained; None where nothing inside was seen."""
+        main = self.told.main
+        ends = () if main is None else main.of(End)
+        return ends[-1].weights if ends else None
+
+
+class _NoLock:
+    """Nobody else carries out a short run."""
+
+    def acquire(self, *, blocking: bool) -> None:
+        """Take it."""
+
+    def release(self) -> None:
+        """Let go of it."""
+
+
+@contextmanager
+def short_runs(runner: Runner, updates: int) -> Iterator[ShortRuns]:
+    """Make short runs in a folder that goes when they have been read.
+
+    Args:
+        runner: What carries out runs of the study.
+        updates: Updates of each.
+    """
+    place = runner.first.folder.parent / SHORT_RUNS
+    with disk(place):
+        shutil.rmtree(place, ignore_errors=True)  # of one that was killed
+        place.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=place) as temporary:
+        yield ShortRuns(runner, Path(temporary), updates)
+
+
+@dataclass(frozen=True)
+class ShortRuns:
+    """Makes short runs.
+
+    Attributes:
+        runner: What carries out runs of the study.
+        folder: Where short ones are carried out.
+        updates: Updates of each.
+    """
+
+    runner: Runner
+    folder: Path
+    updates: int
+
+    def run(
+        self,
+        name: str,
+        *,
+        arm: str = "baseline",
+        replicate: int = 0,
+        fit: bool = False,
+        null_control: bool = False,
+    ) -> ShortRun:
+        """Carry out one short run."""
+        placed: Placed = self.runner.place(Request(arm, replicate))
+        folder = self.folder / name.replace(" ", "-")
+        here = replace(placed, folder=folder)
+        examples = self.runner.question.fit
+        orders = orders_for(
+            folder,
+            seed=None if here.command.has("seed") else here.seed,
+            levers=here.command.levers,
+            fit=FitOrders(keep=str(folder / "fit-set"), examples=examples) if fit and examples else None,
+            listens=True,
+            stop_after=self.updates,
+            null_control=null_control,
+            probes=[probe.spelling() for probe in self.runner.question.asked_probes] if fit else (),
+        )
+        job: Job = replace(self.runner.job(here), orders=orders_json(orders))
+        ended: list[Result] = []
+        slots = Slots(1, deadline=self.runner.slots.deadline)
+        slots.run([Task(job, _NoLock())], lambda task, result: ended.append(result))
+        return ShortRun(name, ended[0], Told.of(folder), folder)

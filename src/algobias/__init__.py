@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from algobias.probes.selftest import selftest
     from algobias.probes.subject import Training
     from algobias.recipe import Recipe
+    from algobias.studies.exporting import export
     from algobias.tasks.task import Task
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ __all__ = [
     "compare",
     "control",
     "explain",
+    "export",
     "ghost_batch_norm",
     "lab",
     "measure",
@@ -90,6 +92,7 @@ __getattr__ = attributes_from(
         "algobias.probes.selftest": ("selftest",),
         "algobias.probes.subject": ("Training",),
         "algobias.recipe": ("Recipe",),
+        "algobias.studies.exporting": ("export",),
         "algobias.tasks.task": ("Task",),
     },
 )

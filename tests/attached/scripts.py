@@ -93,6 +93,7 @@ def run(
     fit: FitOrders | None = None,
     environment: dict[str, str] | None = None,
     fresh: bool = False,
+    loaded: tuple[str, ...] = (),
     **orders: Any,
 ) -> Ran:
     """Run a script, attached or plainly.
@@ -104,6 +105,7 @@ def run(
         attach: Whether anything sits inside of it.
         fit: Orders for the fit set.
         environment: More variables.
+        loaded: Modules that the copied process has loaded besides torch.
         fresh: In a process started anew, which loads torch by itself; else in a copy of one that has.
         orders: Fields of the orders.
     """
@@ -119,7 +121,7 @@ def run(
         before = variables.get("PYTHONPATH")
         variables["PYTHONPATH"] = str(SITE) if before is None else f"{SITE}{os.pathsep}{before}"
     if not fresh:
-        return Ran(*_zygote().run(folder, ["script.py", *args], variables), read(events))
+        return Ran(*_zygote(*loaded).run(folder, ["script.py", *args], variables), read(events))
     done = subprocess.run(
         [sys.executable, "script.py", *args],
         cwd=folder,
@@ -133,5 +135,5 @@ def run(
 
 
 @functools.cache
-def _zygote() -> Zygote:
-    return Zygote()
+def _zygote(*modules: str) -> Zygote:
+    return Zygote(*modules)

@@ -7,6 +7,7 @@ Loading torch takes longer than most scripts. What happens at its arrival is tes
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import runpy
@@ -17,11 +18,15 @@ from pathlib import Path
 
 
 class Zygote:
-    """Starts scripts; one process for all tests of a worker."""
+    """Starts scripts; one process for all tests of a worker.
 
-    def __init__(self) -> None:
+    Args:
+        modules: What else it loads once for all scripts, by name.
+    """
+
+    def __init__(self, *modules: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-B", __file__],
+            [sys.executable, "-B", __file__, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -40,12 +45,15 @@ class Zygote:
         return code, (folder / "out.txt").read_text(), (folder / "err.txt").read_text()
 
 
-def serve() -> None:
+def serve(modules: list[str]) -> None:
     """Copy this process for each line that comes, and tell how the copy ended."""
     import torch
     import torch._dynamo  # what the first step of an optimizer loads
 
     import algobias.attached.attachment  # noqa: F401
+
+    for module in modules:
+        importlib.import_module(module)
 
     torch.set_num_threads(1)
     for line in sys.stdin:
@@ -86,4 +94,4 @@ def _script(folder: Path, words: list[str], variables: dict[str, str]) -> int:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])

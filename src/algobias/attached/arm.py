@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from os import PathLike
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from algobias.attached.arrival import when_imported
-from algobias.attached.journal import Journal, ReadingsFile
+from algobias.attached.journal import Journal, Notes, ReadingsFile
 from algobias.attached.orders import VARIABLE, FitOrders, Orders, read_orders
 from algobias.attached.seeds import SeedOffset
 from algobias.attached.tracebacks import install as strip_tracebacks
@@ -56,16 +57,13 @@ def arm_by_itself(probes: tuple[str, ...], file: str | PathLike[str] | None, fit
     """
     if file is None:
         raise BadInput("file", None, "the file that readings go to, like file='readings.jsonl'")
-    from algobias.attached.attachment import Attachment
     from algobias.attached.probed import check_probes
 
     check_probes(probes)
     orders = _Armed.orders = Orders(
         "", fit=FitOrders(examples=fit), replay=True, metrics=False, probes=probes
     )
-    attached = Attachment(orders, ReadingsFile(Path(file)))
-    attached.install()
-    _Armed.attachment = attached
+    _sit(orders, ReadingsFile(Path(file)))
 
 
 def is_ordered() -> bool:
@@ -78,15 +76,48 @@ def attachment() -> Attachment | None:
     return _Armed.attachment
 
 
+def watched(orders: Orders) -> tuple[Attachment, Notes]:
+    """Sit inside of this process's next training by its own orders, and note what happens.
+
+    Where whoever started the process has given orders, those count. A process may train several times, one
+    after the other: each call begins another training.
+
+    Args:
+        orders: What to do; events go to the notes alone.
+
+    Returns:
+        What sits in the process, and its notes.
+
+    Raises:
+        BadInput: The orders of whoever started the process cannot be read.
+        RuntimeError: Nothing can sit in this process; says why.
+    """
+    importlib.import_module("torch")
+    if is_ordered():
+        arm()
+    elif _Armed.attachment is None:
+        _Armed.orders = orders
+        _sit(orders, Notes())
+    else:
+        _Armed.attachment.begin_again(orders)
+    run = _Armed.attachment
+    if run is None:
+        raise RuntimeError("algobias cannot sit in this process: its journal says why")
+    if not isinstance(run.journal, Notes):
+        run.journal = Notes(run.journal)
+    return run, run.journal
+
+
 def _attach(torch: ModuleType) -> None:
-    orders = _Armed.orders
-    if orders is None:
-        return
+    if _Armed.orders is not None:
+        _sit(_Armed.orders, Journal(Path(_Armed.orders.events)))
+
+
+def _sit(orders: Orders, journal: Journal) -> None:
     strip_tracebacks()
     from algobias.attached.attachment import Attachment
     from algobias.attached.events import Refused
 
-    journal = Journal(Path(orders.events))
     attached = Attachment(orders, journal)
     try:
         attached.install()

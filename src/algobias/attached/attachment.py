@@ -46,6 +46,7 @@ class Attachment(Listener):
         self.listeners: list[Listener] = []
         self.levers: list[Injected] = []
         self._misspelt: list[tuple[str, BadInput]] = []
+        self.fit_loss: FitLoss | None = None
         self.trained = Trained()
         self.recorder = Recorder()
         self.steps = Steps(self.listeners)
@@ -65,11 +66,35 @@ class Attachment(Listener):
         self.backwards.install()
         compiled.install(self.calls, self.recorder)
         self._install_users_of_gradients()
-        self._inject()
         atexit.register(self.end, "exit")
         os.register_at_fork(after_in_child=self._forked)
         if self.orders.metrics:
             taps.install(self.heard)
+        self._begin()
+
+    def begin_again(self, orders: Orders) -> None:
+        """Begin another training in this process, as if it were the first.
+
+        Args:
+            orders: What to do in it.
+        """
+        self.orders, self._non_finite, self._ended = orders, 0, False
+        for part in (self.steps, self.backwards):
+            part.restart()
+        self.trained.forget()
+        self.levers.clear()
+        self._misspelt.clear()
+        self.listeners[:] = [self.trained, self]
+        self._begin()
+
+    def training_ended(self) -> None:
+        """Take the last loss and tell how often levers acted: a training has ended, the process goes on."""
+        self.recorder.stop()
+        for listener in self.listeners:
+            listener.at_end()
+
+    def _begin(self) -> None:
+        self._inject()
         self.started()
         for spelling, error in self._misspelt:
             self.refuse(spelling, str(error))
@@ -86,13 +111,15 @@ class Attachment(Listener):
             lever.begin(self)
             lever.at_update(0)
         self.listeners += self.levers
+        self.fit_loss = None
         probes = self.orders.probes
         if self.orders.fit is not None or self.orders.replay or probes:
-            fit_loss = FitLoss(self.orders.fit or FitOrders(), self, self.orders.replay or bool(probes))
-            self.listeners.append(fit_loss)
+            replays = self.orders.replay or bool(probes)
+            self.fit_loss = FitLoss(self.orders.fit or FitOrders(), self, replays)
+            self.listeners.append(self.fit_loss)
             if probes:
                 try:
-                    fit_loss.readers.append(reader_of(self))
+                    self.fit_loss.readers.append(reader_of(self))
                 except BadInput as error:
                     self._misspelt.append(("probes", error))
 
@@ -134,8 +161,10 @@ class Attachment(Listener):
         self.journal.write(Metric(self.steps.updates, name, value, source, step))
 
     def reported(self, test_metric: float | None, train_loss: float | None) -> None:
-        """Tell what the script reports itself."""
+        """Tell what the script reports itself; where no evaluation was seen, this is one."""
         if test_metric is not None:
+            if self.fit_loss is not None:
+                self.fit_loss.measure_if_due()
             self.heard("test_metric", test_metric, "report", None)
         if train_loss is not None:
             self.ensure_started()
@@ -144,6 +173,14 @@ class Attachment(Listener):
     # -- moments ---------------------------------------------------------------------------------------------
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer work undisturbed."""
+        self.recorder.stop()
+
+    def before_closure(self) -> None:
+        """Record what is computed inside of a step."""
+        self.record_if_wanted()
+
+    def after_closure(self) -> None:
         """Let the optimizer work undisturbed."""
         self.recorder.stop()
 
@@ -187,9 +224,7 @@ class Attachment(Listener):
         if self._ended or (self._pid != os.getpid() and not self.journal.begun):
             return
         self._ended = True
-        self.recorder.stop()
-        for listener in self.listeners:
-            listener.at_end()
+        self.training_ended()
         if self.steps.steps:
             self.count()
         updates = self.steps.updates

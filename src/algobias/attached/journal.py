@@ -60,3 +60,31 @@ class ReadingsFile(Journal):
                 opened.write(json.dumps(line, ensure_ascii=False) + "\n")
         elif isinstance(event, Refused):
             warnings.warn(f"algobias: {event.what}: {event.why}", stacklevel=2)
+
+
+class Notes(Journal):
+    """Keep the events of this very process in memory, and hand them on to the journal that there was.
+
+    Args:
+        onward: Where else they go; None: nowhere.
+
+    Attributes:
+        events: In order.
+    """
+
+    def __init__(self, onward: Journal | None = None) -> None:
+        self.events: list[Event] = []
+        self.onward = onward
+        self._pid = os.getpid()
+
+    def write(self, event: Event) -> None:
+        """Keep one event."""
+        if self._pid == os.getpid():
+            self.events.append(event)
+        if self.onward is not None:
+            self.onward.write(event)
+
+    @property
+    def begun(self) -> bool:
+        """Whether this very process has written anything."""
+        return super().begun if self.onward is None else self.onward.begun

@@ -15,7 +15,8 @@ class Listener:
 
     In the order in which they come: ``training_call`` (forward), ``after_backward``, ``gradients``,
     ``final_gradients``, ``before_step``,
-    ``step_ended``, ``after_step``; ``evaluation`` at any time between.
+    ``step_ended``, ``after_step``; ``evaluation`` at any time between. Where a step is given a closure,
+    forward and backward come after ``before_step``, between ``before_closure`` and ``after_closure``.
     """
 
     def training_call(self, module: nn.Module) -> None:
@@ -45,6 +46,12 @@ class Listener:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """An optimizer is about to step; inner ones of a wrapper come after it, before it has stepped."""
+
+    def before_closure(self) -> None:
+        """A step is about to call the script's closure: forward and backward passes follow."""
+
+    def after_closure(self) -> None:
+        """The closure has returned; a step may call it again."""
 
     def after_step(self, optimizer: Optimizer) -> None:
         """The outermost optimizer has stepped."""

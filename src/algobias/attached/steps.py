@@ -55,6 +55,13 @@ class Steps:
         register_optimizer_step_pre_hook(self._before)
         register_optimizer_step_post_hook(self._after)
 
+    def restart(self) -> None:
+        """Count from 0: another training begins in this process."""
+        self.updates = self.steps = self.skipped = 0
+        self.lr = None
+        self.fresh = self.clipped = False
+        self._main = None
+
     def backward_ended(self) -> None:
         """A backward pass of the script's has ended."""
         self.fresh = True
@@ -121,7 +128,13 @@ class Steps:
             return None
 
         def used() -> Any:
-            loss = closure()
+            for listener in self.listeners:
+                listener.before_closure()
+            try:
+                loss = closure()
+            finally:
+                for listener in self.listeners:
+                    listener.after_closure()
             with torch.no_grad():
                 self._use(optimizer)
             return loss

@@ -28,6 +28,13 @@ class Trained(Listener):
         self._stepped: dict[int, Tensor] = {}
         self._held: list[nn.Module] = []
 
+    def forget(self) -> None:
+        """Know of nothing that is trained: another training begins in this process."""
+        self._roots, self._known = [], weakref.WeakSet()
+        self._steppable.clear()
+        self._optimizers, self._held = [], []
+        self._stepped.clear()
+
     def training_call(self, module: nn.Module) -> None:
         """Remember a module that has something to train."""
         if module in self._known or not any(p.requires_grad for p in module.parameters()):

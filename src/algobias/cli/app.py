@@ -13,6 +13,7 @@ from algobias.cli.catalogue import levers, probes, tasks
 from algobias.cli.compare import compare
 from algobias.cli.control import control
 from algobias.cli.explain import explain
+from algobias.cli.export import export
 from algobias.cli.lab import lab
 from algobias.cli.measure import measure
 from algobias.cli.output import sensible_width
@@ -47,7 +48,21 @@ def _program(
     del version
 
 
-for command in (audit, run, control, explain, compare, lab, measure, report, tasks, levers, probes, selftest):
+for command in (
+    audit,
+    run,
+    control,
+    explain,
+    compare,
+    lab,
+    measure,
+    report,
+    export,
+    tasks,
+    levers,
+    probes,
+    selftest,
+):
     # compare tells itself what more than two paths come from
     settings = {"allow_extra_args": command is compare}
     app.command(cls=AfterDashes if command is run else None, context_settings=settings)(

@@ -92,7 +92,11 @@ DEFAULT_STORE = Path(".algobias")
 
 
 class ExitCode:
-    """Exit codes of every command."""
+    """Exit codes of every command.
+
+    ``asked_for``: done, and what the caller wanted to hear of has come about: a verdict of ``--fail-on``, a
+    tracker that failed while a study was sent to it.
+    """
 
     done = 0
     asked_for = 1

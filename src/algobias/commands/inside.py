@@ -213,7 +213,8 @@ RUNTIME = (
 
 
 def the_metric(told: Told) -> str:
-    """Choose the number that is the test metric: the only one of an evaluation that the script logs.
+    """Choose the number that is the test metric: what the script reports as it, else the only one of an
+    evaluation that it logs.
 
     Args:
         told: A finished run of the baseline.
@@ -221,6 +222,9 @@ def the_metric(told: Told) -> str:
     Raises:
         BadInput: None, or several: a question with the candidates.
     """
+    reported = next((event.name for event in told.logged() if event.source == "report"), None)
+    if reported is not None:
+        return reported
     names = [name for name in told.names() if not name.lower().endswith(RUNTIME)]
     if len(names) == 1:
         return names[0]

@@ -74,6 +74,13 @@ class Backwards:
 
         torch.autograd.backward = backward
 
+    def restart(self) -> None:
+        """Have seen nothing, and nobody who wants passes: another training begins in this process."""
+        self.takers.clear()
+        self.losses.clear()
+        self.captured = self.seen = 0
+        self.recorder.restart()
+
     def quietly(self, *args: Any, **options: Any) -> None:
         """Go back through a graph of ours: torch's own comes back to the new one under a script's mode."""
         with self.unseen():

@@ -140,8 +140,7 @@ class BackwardPass:
             every.update(
                 (id(node.tensor), node.tensor) for node in operation.inputs() if isinstance(node, Weight)
             )
-        for leaf in self.reached:
-            every.setdefault(id(leaf), leaf)
+        every.update((id(leaf), leaf) for leaf in self.reached)
         return [weight for weight in every.values() if weight.requires_grad]
 
     def sources(self) -> list[Source]:

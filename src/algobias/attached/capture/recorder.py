@@ -104,6 +104,12 @@ class Recorder:
         self._made = WeakTensorKeyDictionary()
         self.stop()
 
+    def restart(self) -> None:
+        """Be as if nothing had been recorded: another training begins in this process."""
+        self.stop()
+        self.why_not, self.step, self._first_escape = None, 0, None
+        self._made = WeakTensorKeyDictionary()
+
     # -- recording -------------------------------------------------------------------------------------------
 
     def function(self, call: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

@@ -116,14 +116,18 @@ class FitLoss(Listener):
         else:
             self.run.refuse("capture", why)
 
+    def after_closure(self) -> None:
+        """Count the passes of the first step, before a closure is called again for the same step."""
+        if self._per_step is None and self._seen:
+            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
+            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
+
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the passes of the first step; drop what only a second pass of this step could have needed."""
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
-        if self._per_step is None and self._seen:
-            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
-            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
+        self.after_closure()
         self._since_step = 0
         self._end_of_own()
 
@@ -156,6 +160,13 @@ class FitLoss(Listener):
         if not self.replay or not self._forms or updates <= self._measured_at:
             return False
         return self._losses < MOST_LOSSES or updates >= GROWTH * self._measured_at
+
+    def measure_if_due(self) -> None:
+        """Take the loss where no evaluation was seen; not of averages, which are not in place then."""
+        averaged = any(lever.name == "ema" for lever in self.run.levers)
+        if self._is_due() and not averaged:
+            with torch.no_grad():
+                self.measure()
 
     def measure(self) -> None:
         """Take the loss on the fit set, and tell it."""
@@ -227,10 +238,7 @@ class FitLoss(Listener):
         if self.given is None and self._own and not self._complete:
             self._complete = not self._lost
             self._keep()
-        averaged = any(lever.name == "ema" for lever in self.run.levers)
-        if self._is_due() and not averaged:
-            with torch.no_grad():
-                self.measure()
+        self.measure_if_due()
 
 
 def mean_and_error(values: Sequence[float], weights: Sequence[int]) -> tuple[float, float | None]:

@@ -140,7 +140,8 @@ def control(
         workers: Processes; of a command, runs at a time.
         max_time: Seconds after which to stop.
         asked: Fields of :class:`~algobias.studies.control.spec.ControlSpec`: ``candidates``, ``only``,
-            ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``.
+            ``forbid``, ``fix``, ``keep``, ``most``, ``trials``, ``rungs``, ``looks``, ``seed``, ``device``,
+            ``select``.
 
     Returns:
         What was chosen, tried and confirmed, and the result object.

@@ -25,11 +25,8 @@ def switched(treated: str, when: str, before: str = "") -> str:
     return loop(before=functions, training=f"(treated if {when} else plain)(rows)")
 
 
-DELAYED = "with delayed.stale(): F.cross_entropy(net(X[rows]), Y[rows]).backward()\n    delayed.step()"
 EDITS = {
-    "lr:x2,after=4": loop(training=f"optimizer.param_groups[0]['lr'] = 0.2 if step >= 4 else 0.1; {TRAIN}"),
     "sam:0.1,after=2,until=5": switched(SAM_BY_HAND, "2 <= step < 5", "sam = SAM(net, optimizer, 0.1)"),
-    "delay:2,until=4": switched(DELAYED, "step < 4", "delayed = DelayedGradients(optimizer, 2)"),
     "delay:2,after=3": loop(
         before="delayed = None",
         training="delayed = DelayedGradients(optimizer, 2) if step == 3 else delayed\n"
@@ -41,11 +38,6 @@ EDITS = {
         before="ema = EMA(net, 0.6)",
         after="ema.update()",
         evaluation="with ema.applied() if step < 4 else torch.no_grad(): print(net(X).square().sum().item())",
-    ),
-    "ema:0.6,after=3": loop(
-        before="ema = None",
-        after="ema = EMA(net, 0.6) if step == 3 else ema\n    ema and ema.update()",
-        evaluation="with ema.applied() if ema else torch.no_grad(): print(net(X).square().sum().item())",
     ),
     "accumulate:2,until=2": loop(
         before="clear, optimizer.zero_grad = optimizer.zero_grad, lambda: None",

@@ -113,7 +113,7 @@ def test_stopped_anywhere_it_goes_on_to_the_same_answer(store: Store, quick: Qui
     whole = comparable(control(store).answer.to_json())
     assert len(quick.done) > 30
     made = len(quick.done)
-    for stop in (3, 17, made - 2):
+    for stop in (3, made - 2):
         store.remove_study(whole["study"])
         quick.done.clear()
         quick.stop_after = stop
@@ -131,6 +131,19 @@ def test_an_undo_is_never_proposed_and_said_where_it_is_named(store: Store) -> N
     assert tried.undoes is not None
     assert tried.undoes.startswith("it takes the place of the change: with it baseline and variant are")
     assert answer.controls[0].general is None
+
+
+def test_an_undo_that_only_the_runs_show_is_said(store: Store) -> None:
+    """The script's own default of --bias does not stand in the command."""
+    said = Said()
+    answer = control(store, said, only=("args: --bias=0.0", "args: --cure=1"), candidates=()).answer
+    undoes = {one.lever: one.undoes or "" for one in answer.tried}
+    assert undoes["args: --cure=1"].startswith(
+        "it undoes the change: with it every run of the variant ends as"
+    )
+    assert undoes["args: --bias=0.0"].startswith("it takes the place"), "its words told"
+    assert any(text.startswith("args: --cure=1: it undoes the change") for text in said.texts)
+    assert all(one.general is None for one in answer.controls)
 
 
 def test_ranges_are_points_and_what_is_fixed_is_in_every_setting(store: Store) -> None:
@@ -182,6 +195,18 @@ def test_an_edited_script_is_audited_again_first(tmp_path: Path, quick: Quick) -
         script.write_text(script.read_text() + "\n")
         with pytest.raises(BadInput, match="edited since; run it again"):
             control(store)
+
+
+def test_the_search_may_choose_by_another_metric(store: Store, quick: Quick) -> None:
+    other = r"stdout:update (?P<update>\d+) validation (?P<value>\S+)"
+    found = control(store, candidates=(CURE, "args: --bias=4"), select=other).answer
+    assert found.chosen[0].lever == "args: --bias=4", "by that metric the cure does harm"
+    assert found.controls[0].recovered.mean == pytest.approx(0.2, abs=1e-6), (
+        "it is confirmed by the test metric"
+    )
+    assert not any("both read it" in warning for warning in found.warnings)
+    with pytest.raises(BadInput, match=r"select: 'tb:x' .* stdout:REGEX"):
+        control(store, select="tb:x")
 
 
 def test_a_loss_that_is_real_can_be_brought_back_without_a_training_loss(

@@ -31,6 +31,7 @@ for update in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512):
     accuracy = 60 + 4 * (options.speed * update) ** 0.5 - bias + level + own
     history.append({"step": update, "train_loss": loss, "accuracy": accuracy})
     print(f"update {update} train {loss!r} test {accuracy!r}")
+    print(f"update {update} validation {accuracy - 40 * options.cure!r}")
 if options.out:
     os.makedirs(options.out, exist_ok=True)
     with open(os.path.join(options.out, "log.json"), "w") as file:

@@ -67,6 +67,13 @@ def control(
     device: Annotated[
         str | None, typer.Option(help="Torch device: cpu, cuda, cuda:1.", show_default="the audit's")
     ] = None,
+    select: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a command: a metric on other examples to choose by; sources as for run --metric.",
+            show_default="the test metric",
+        ),
+    ] = None,
     plan: Annotated[
         bool,
         typer.Option("--plan", help="Print settings, seeds, worst-case updates, time, disk; train nothing."),
@@ -100,6 +107,7 @@ def control(
         "looks": looks,
         "seed": seed,
         "device": device,
+        "select": select,
     }
     asked = control_spec({key: value for key, value in given.items() if value is not None})
     options = Options(workers, data, max_time)

@@ -108,8 +108,12 @@ class Runner:
     def _first(self) -> None:
         """Carry out the baseline's first run by itself: it fixes the fit set and which number counts.
 
-        Where the fit set was complete only after an evaluation, the run is carried out once more, on it.
+        Where the fit set was complete only after an evaluation, the run is carried out once more, on it. A
+        study that goes on from another finds it carried out.
         """
+        done = None if self.first_seed is None else Result.read(self.first.folder)
+        if done is not None and done.well:
+            return
         self._do([self.first])
         if self.store.get(self.first.outcome, self.first.seed) is None:
             self._do([self.first])

@@ -71,6 +71,7 @@ class AuditedCommand:
         controls: Sequence[str],
         first_seed: int | None = None,
         commands: Mapping[str, Callable[[float], Command]] | None = None,
+        metric: str | None = None,
     ) -> Runner:
         """Make what carries out runs of the audit's command under controls.
 
@@ -78,9 +79,13 @@ class AuditedCommand:
             controls: Each as spelled.
             first_seed: First of their seeds; None: the audit's.
             commands: Commands of arms that are not the question's, by their length.
+            metric: Source of the metric that is read instead of the test metric; None: that one.
         """
+        question = self.question
+        if metric is not None:
+            question = CommandQuestion.from_store({**question.stored(), "metric": metric})
         return Runner(
-            self.question.model_copy(update={"control": tuple(controls)}),
+            question.model_copy(update={"control": tuple(controls)}),
             self.study.store,
             self.study.id,
             self.slots,

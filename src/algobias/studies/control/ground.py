@@ -81,6 +81,9 @@ class Part(Protocol):
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """Say of settings that did nothing in any of these runs why, by number."""
 
+    def undone(self, runs: Sequence[Run]) -> Mapping[int, str]:
+        """Say of settings with which the variant's runs turned out to be the baseline's how, by number."""
+
     def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:
         """Confirm what was chosen: runs until it is decided, then the coordinates that can be read."""
 
@@ -145,6 +148,9 @@ class Ground(Protocol[S]):
 
     def addresses(self, settings: Sequence[S], first_seed: int) -> dict[str, str]:
         """Address of each arm of the search."""
+
+    def undoing(self, setting: S, undoes: str) -> S:
+        """Note of a setting how it leaves nothing of the change."""
 
     def part(self, name: str, settings: Sequence[S], first_seed: int) -> Part:
         """Make the arms of a part of the study.

@@ -2,44 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
 from algobias.answer.answer import Answer
 from algobias.commands.allowed import refusals
 from algobias.commands.costs import KNOWN
-from algobias.commands.inside import Told
 from algobias.commands.question import CommandQuestion
-from algobias.commands.runner import Runner
 from algobias.commands.treatment import Treatment
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
-from algobias.judge.design import Design, Request, Run
+from algobias.judge.design import Request
 from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import under_control
-from algobias.studies.command.answer import (
-    answer_of,
-    archive_of,
-    failures,
-    idle_lever,
-    known_costs,
-    lever_doubts,
-    loss_doubts,
-)
 from algobias.studies.command.audited import AuditedCommand
 from algobias.studies.control.candidates import FIXED
 from algobias.studies.control.command_candidates import FIELD, CommandSetting, Fixed, command_candidates
-from algobias.studies.control.confirm import Confirmation
-from algobias.studies.control.ground import Confirmed, Planner, Settled
+from algobias.studies.control.command_part import CommandPart
 from algobias.studies.control.ranges import expanded, split
 from algobias.studies.control.spec import ControlSpec
-from algobias.studies.study import Study, carry_out
-
-SAME_EXAMPLES = (
-    "the search and the confirmation are on different seeds, but a command has one test metric: both read "
-    "it, so that what was chosen may suit these test examples a little"
-)
+from algobias.studies.study import Study
 
 
 @dataclass(frozen=True)
@@ -155,93 +137,18 @@ class CommandGround:
         runner = self.audit.runner([setting.text for setting in settings], first_seed)
         return {arm: runner.place(Request(arm, 0)).address for arm in runner.question.arms}
 
+    def undoing(self, setting: CommandSetting, undoes: str) -> CommandSetting:
+        """Note of a setting how it leaves nothing of the change."""
+        return replace(setting, undoes=undoes)
+
     def part(self, name: str, settings: Sequence[CommandSetting], first_seed: int) -> CommandPart:
         """Make the arms of a part of the study."""
         looks = self.spec.rungs if name == "search" else self.spec.looks
         undoing = tuple(setting.undoes for setting in settings)
         design = replace(self.audit.design(looks, len(settings)), undoing=undoing)
-        runner = self.audit.runner([setting.text for setting in settings], first_seed)
-        return CommandPart(self, runner, tuple(settings), design)
-
-
-@dataclass(frozen=True)
-class CommandPart:
-    """The arms of one part of the study.
-
-    Attributes:
-        ground: What they stand on.
-        runner: What carries out their runs.
-        settings: The controls.
-        design: What the planner needs to know.
-        left_out: Arms that are not run.
-    """
-
-    ground: CommandGround
-    runner: Runner
-    settings: tuple[CommandSetting, ...]
-    design: Design
-    left_out: frozenset[str] = frozenset()
-
-    def without(self, arms: Iterable[str]) -> Self:
-        """Leave out some arms."""
-        return replace(self, left_out=frozenset(arms))
-
-    def carried_out(self, plan: Planner[Settled]) -> tuple[Settled, list[Run]]:
-        """Run what a planner asks for until it answers."""
-        return carry_out(self.runner, plan)
-
-    def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
-        """Say of settings whose levers acted in no run of the variant why, by number."""
-        found = {}
-        for number, setting in enumerate(self.settings):
-            levers = (setting.treatment.levers,) if setting.treatment.levers else ()
-            why = idle_lever(self.runner, runs, under_control("variant", number), levers)
-            if why is not None:
-                found[number] = why
-        return found
-
-    def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:
-        """Run what was chosen until it is decided; no coordinates are read of a command."""
-        found, runs = carry_out(self.runner, plan)
-        return Confirmed(found, runs, self.runner.places)
-
-    def answer(self, study: str, design: Design, confirmed: Confirmed) -> Answer:
-        """Answer as an audit on these seeds would."""
-        found, runs = confirmed.found, confirmed.runs
-        judged, audited = replace(design, only_look=found.look), self.ground.audited
-        answer = answer_of(
-            self.runner, judged, found.verdict, runs, audited.preflight, "that of the audit"
-        ).changed(study=study)
-        doubts = (
-            *lever_doubts(self.runner, runs),
-            *loss_doubts(self.runner, runs),
-            *failures(self.runner, runs),
-            SAME_EXAMPLES,
-        )
-        return answer.changed(warnings=(*answer.warnings, *doubts))
-
-    def finish(self, answer: Answer, design: Design, confirmed: Confirmed | None) -> Answer:
-        """Store the answer of the study; return it with ``seconds``."""
-        study, runs = self.ground.study, [] if confirmed is None else confirmed.runs
-        counted = Told.of(self.runner.first.folder).updates > 0
-        answer = known_costs(answer, counted)
-        unknown = self._unlimited(answer, counted)
-        answer = answer.changed(warnings=(*answer.warnings, *([unknown] if unknown else [])))
-        archive = archive_of(self.runner, design, runs, answer, study.command)
-        spoken = {self.runner.question.spoken(arm) for arm in self.left_out}
-        recipes = {arm: text for arm, text in archive.recipes.items() if arm not in spoken}
-        return study.close(answer, replace(archive, recipes=recipes))
-
-    def _unlimited(self, answer: Answer, counted: bool) -> str | None:
-        """Say of which costs nobody knows whether they stay within the limit; None: of none."""
-        keep = set(self.ground.spec.keep) & {"updates", "gradients"}
-        if keep and not counted:
-            named = " and ".join(sorted(keep, reverse=True))
-            return f"{named} are not counted inside of this command; --keep seconds limits by the clock"
-        free = [one.lever or "" for one in answer.tried if one.against_variant.gradients is None]
-        if "gradients" not in keep or not free:
-            return None
-        return f"how many examples a gradient takes with {', '.join(free)} is not known: no limit holds it"
+        metric = self.spec.select if name == "search" else None
+        runner = self.audit.runner([setting.text for setting in settings], first_seed, metric=metric)
+        return CommandPart(self.audit, self.spec, runner, tuple(settings), design)
 
 
 def _refuse(spec: ControlSpec) -> None:

@@ -9,6 +9,7 @@ from typing import Self
 from algobias.answer.answer import Answer
 from algobias.coordinates.asked import wanted_probes
 from algobias.coordinates.returned import with_readings
+from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.costs import AXES
 from algobias.judge.design import Design, Run
@@ -54,6 +55,9 @@ class TaskGround:
         Raises:
             BadInput: The audit found no gap, or is no longer what was audited.
         """
+        if spec.select is not None:
+            allowed = "nothing: a task has its own part of the held-out examples to choose by"
+            raise BadInput("select", spec.select, allowed)
         audited, as_audited = audited_question(row)
         asked = spec.question(as_audited)
         with one_thread():
@@ -112,6 +116,10 @@ class TaskGround:
         arms = self.part("search", settings, first_seed).arms
         return {name: arms.address(recipe) for name, recipe in arms.recipes.items()}
 
+    def undoing(self, setting: Setting, undoes: str) -> Setting:
+        """Note of a setting how it leaves nothing of the change."""
+        return replace(setting, undoes=undoes)
+
     def part(self, name: str, settings: Sequence[Setting], first_seed: int) -> TaskPart:
         """Make the arms of a part of the study."""
         with one_thread():
@@ -146,6 +154,10 @@ class TaskPart:
 
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """None: a lever that changes no recipe is refused."""
+        return {}
+
+    def undone(self, runs: Sequence[Run]) -> Mapping[int, str]:
+        """None: what a recipe is, is known from the start."""
         return {}
 
     def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:

@@ -115,7 +115,14 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
                 study.progress.message(f"{setting.text}: {setting.undoes}")
         rungs = f"{spec.rungs[0]} to {spec.rungs[-1]}"
         study.progress.message(f"{len(settings)} settings on {rungs} selection seeds")
-        selection, idle = searcher.select(settings, spec.rungs)
+        searched = searcher.select(settings, spec.rungs)
+        selection = searched.selection
+        for place, undoes in searched.undone.items():
+            study.progress.message(f"{settings[place].text}: {undoes}")
+        settings = tuple(
+            ground.undoing(one, searched.undone[place]) if place in searched.undone else one
+            for place, one in enumerate(settings)
+        )
         picked = _picked(selection)
         for limit, number in zip(limits, selection.chosen, strict=True):
             chosen = settings[number].text if number is not None else "nothing helps"
@@ -145,7 +152,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
         chosen=chosen_entries(
             selection, settings, limits, picked, at, found, tuned, against_baseline(answer.arms)
         ),
-        tried=tried_entries(selection, settings, limits, at, spec.rungs, idle),
+        tried=tried_entries(selection, settings, limits, at, spec.rungs, searched.idle),
         tuned_baseline=None if best is None else settings[best].text,
         confirmation=() if found is None else confirmation_entries(found, places, confirmed),
         seeds=StudySeeds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic
@@ -45,6 +45,21 @@ def limits_of(spec: ControlSpec, audited: Answer, axes: Sequence[str]) -> tuple[
 
 
 @dataclass(frozen=True)
+class Searched:
+    """A search that has ended.
+
+    Attributes:
+        selection: What it chose.
+        idle: Why settings did nothing in any of their runs, by number.
+        undone: How settings turned out to leave nothing of the change, by number.
+    """
+
+    selection: Selection
+    idle: Mapping[int, str]
+    undone: Mapping[int, str]
+
+
+@dataclass(frozen=True)
 class Searcher(Generic[S]):
     """Makes the runs that a search asks for.
 
@@ -60,11 +75,8 @@ class Searcher(Generic[S]):
     at: Place
     limits: tuple[Limits, ...]
 
-    def select(self, settings: Sequence[S], rungs: tuple[int, ...]) -> tuple[Selection, dict[int, str]]:
+    def select(self, settings: Sequence[S], rungs: tuple[int, ...]) -> Searched:
         """Give every setting the first rung's seeds, the better halves those of the others; choose.
-
-        Returns:
-            The choice, and which settings did nothing in any of their runs, and why.
 
         Raises:
             KeyboardInterrupt: Interrupted; everything so far is stored.
@@ -74,7 +86,7 @@ class Searcher(Generic[S]):
         alters = tuple(setting.alters_loss for setting in settings)
         search = SearchDesign(part.design, self.at, len(settings), alters, self.limits, rungs)
         selection, runs = part.carried_out(partial(plan_search, search))
-        return selection, dict(part.idle(runs))
+        return Searched(selection, part.idle(runs), part.undone(runs))
 
     def with_proposals(self, fixed: tuple[S, ...]) -> tuple[S, ...]:
         """The fixed settings, and the better half of those that optuna proposes within the user's ranges.
@@ -96,7 +108,7 @@ class Searcher(Generic[S]):
             settings = self.ground.named(texts)
             if not settings:
                 return [-math.inf] * len(texts)
-            selection, _ = self.select(settings, rungs)
+            selection = self.select(settings, rungs).selection
             scores = {settings[one.setting].text: one for one in selection.scores}
             named = {self.ground.with_fixed(text): text for text in texts}
             best = {

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field, field_validator, model_validator
 
+from algobias.commands.sources import Source
 from algobias.commands.treatment import by_words
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
@@ -40,6 +41,8 @@ class ControlSpec(Frozen):
         looks: Numbers of seeds at which the confirmation is looked at.
         seed: Seed from which those of the search and the confirmation are counted; None: the audit's.
         device: Torch device; None: the audit's.
+        select: Of a command: source of the metric to choose by, on other examples than the test metric; None:
+            the test metric.
     """
 
     candidates: tuple[str, ...] = ()
@@ -53,6 +56,7 @@ class ControlSpec(Frozen):
     looks: tuple[int, ...] = DEFAULT_LOOKS
     seed: int | None = Field(default=None, ge=0, le=MOST_SEED)
     device: str | None = None
+    select: str | None = None
 
     @field_validator("candidates", "only", "fix", mode="before")
     @classmethod
@@ -88,6 +92,13 @@ class ControlSpec(Frozen):
     def _there(cls, value: str | None) -> str | None:
         return None if value is None else known_device(value)
 
+    @field_validator("select")
+    @classmethod
+    def _source(cls, value: str | None) -> str | None:
+        if value is not None:
+            Source.parse(value, "select")
+        return value
+
     @field_validator("fix")
     @classmethod
     def _held(cls, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -113,8 +124,8 @@ class ControlSpec(Frozen):
         return self
 
     def asked(self) -> JsonObject:
-        """Write it as plain data."""
-        plain: JsonObject = self.model_dump(mode="json")
+        """Write it as plain data; what came later only where it is wanted."""
+        plain: JsonObject = self.model_dump(mode="json", exclude={"select"} if self.select is None else None)
         return plain
 
     def question(self, audited: StudySpec) -> StudySpec:

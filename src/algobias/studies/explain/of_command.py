@@ -25,7 +25,7 @@ from algobias.studies.explain.spec import ExplainSpec
 from algobias.studies.study import Study, carry_out, id_of
 
 NO_COORDINATES = (
-    "no coordinates are read of a command: the gap as a whole is explained, and no cause is named"
+    "no coordinates are compared of a command: the gap as a whole is explained, and no cause is named"
 )
 
 

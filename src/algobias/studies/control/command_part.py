@@ -1,0 +1,149 @@
+"""The arms of one part of a control study of a command, search or confirmation, and what they answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from algobias.answer.answer import Answer
+from algobias.commands.inside import Told
+from algobias.commands.runner import Runner
+from algobias.judge.design import Design, Run
+from algobias.running.sameness import UNDOES
+from algobias.runs.arm_name import under_control
+from algobias.runs.outcome import Outcome
+from algobias.studies.command.answer import (
+    answer_of,
+    archive_of,
+    failures,
+    idle_lever,
+    known_costs,
+    lever_doubts,
+    loss_doubts,
+)
+from algobias.studies.command.audited import AuditedCommand
+from algobias.studies.control.command_candidates import CommandSetting
+from algobias.studies.control.confirm import Confirmation
+from algobias.studies.control.ground import Confirmed, Planner, Settled
+from algobias.studies.control.spec import ControlSpec
+from algobias.studies.study import carry_out
+
+Place = tuple[int, float]
+"""Replicate and length of a run."""
+
+SAME_EXAMPLES = (
+    "the search and the confirmation are on different seeds, but a command has one test metric: both read "
+    "it, so that what was chosen may suit these test examples a little; --select names one to choose by"
+)
+
+
+@dataclass(frozen=True)
+class CommandPart:
+    """The arms of one part of the study.
+
+    Attributes:
+        audit: The audit that they stand on.
+        spec: What is wanted.
+        runner: What carries out their runs.
+        settings: The controls.
+        design: What the planner needs to know.
+        left_out: Arms that are not run.
+    """
+
+    audit: AuditedCommand
+    spec: ControlSpec
+    runner: Runner
+    settings: tuple[CommandSetting, ...]
+    design: Design
+    left_out: frozenset[str] = frozenset()
+
+    def without(self, arms: Iterable[str]) -> Self:
+        """Leave out some arms."""
+        return replace(self, left_out=frozenset(arms))
+
+    def carried_out(self, plan: Planner[Settled]) -> tuple[Settled, list[Run]]:
+        """Run what a planner asks for until it answers."""
+        return carry_out(self.runner, plan)
+
+    def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
+        """Say of settings whose levers acted in no run of the variant why, by number."""
+        found = {}
+        for number, setting in enumerate(self.settings):
+            levers = (setting.treatment.levers,) if setting.treatment.levers else ()
+            why = idle_lever(self.runner, runs, under_control("variant", number), levers)
+            if why is not None:
+                found[number] = why
+        return found
+
+    def undone(self, runs: Sequence[Run]) -> Mapping[int, str]:
+        """Say of settings with which every run of the variant was that of the baseline so, by number.
+
+        An option may be set to what it is where it does not stand in the command: only the runs show it.
+        """
+        arms: dict[str, dict[tuple[int, float], Outcome]] = {}
+        for run in runs:
+            arms.setdefault(run.arm, {})[run.replicate, run.length] = run.outcome
+        baseline = arms.get("baseline", {})
+        told = f"{UNDOES}: with it every run of the variant ends as the baseline's does"
+        if self._same(baseline, arms.get("variant", {})):
+            return {}
+        return {
+            number: told
+            for number, setting in enumerate(self.settings)
+            if setting.undoes is None and self._same(baseline, arms.get(under_control("variant", number), {}))
+        }
+
+    def _same(self, one: Mapping[Place, Outcome], other: Mapping[Place, Outcome]) -> bool:
+        """Whether all runs that both arms have went the same way, to the last bit."""
+        both = one.keys() & other.keys()
+        return len(both) > 1 and all(
+            np.array_equal(one[place].curve.test_metric, other[place].curve.test_metric, equal_nan=True)
+            and np.array_equal(one[place].curve.train_loss, other[place].curve.train_loss, equal_nan=True)
+            for place in both
+        )
+
+    def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:
+        """Run what was chosen until it is decided; no coordinates are read of a command."""
+        found, runs = carry_out(self.runner, plan)
+        return Confirmed(found, runs, self.runner.places)
+
+    def answer(self, study: str, design: Design, confirmed: Confirmed) -> Answer:
+        """Answer as an audit on these seeds would."""
+        found, runs = confirmed.found, confirmed.runs
+        judged, audited = replace(design, only_look=found.look), self.audit.answer
+        answer = answer_of(
+            self.runner, judged, found.verdict, runs, audited.preflight, "that of the audit"
+        ).changed(study=study)
+        doubts = (
+            *lever_doubts(self.runner, runs),
+            *loss_doubts(self.runner, runs),
+            *failures(self.runner, runs),
+            *(() if self.spec.select else (SAME_EXAMPLES,)),
+        )
+        return answer.changed(warnings=(*answer.warnings, *doubts))
+
+    def finish(self, answer: Answer, design: Design, confirmed: Confirmed | None) -> Answer:
+        """Store the answer of the study; return it with ``seconds``."""
+        study, runs = self.audit.study, [] if confirmed is None else confirmed.runs
+        counted = Told.of(self.runner.first.folder).updates > 0
+        answer = known_costs(answer, counted)
+        unknown = self._unlimited(answer, counted)
+        answer = answer.changed(warnings=(*answer.warnings, *([unknown] if unknown else [])))
+        archive = archive_of(self.runner, design, runs, answer, study.command)
+        spoken = {self.runner.question.spoken(arm) for arm in self.left_out}
+        recipes = {arm: text for arm, text in archive.recipes.items() if arm not in spoken}
+        return study.close(answer, replace(archive, recipes=recipes))
+
+    def _unlimited(self, answer: Answer, counted: bool) -> str | None:
+        """Say of which costs nobody knows whether they stay within the limit; None: of none."""
+        keep = set(self.spec.keep) & {"updates", "gradients"}
+        if keep and not counted:
+            named = " and ".join(sorted(keep, reverse=True))
+            return f"{named} are not counted inside of this command; --keep seconds limits by the clock"
+        free = [one.lever or "" for one in answer.tried if one.against_variant.gradients is None]
+        if "gradients" not in keep or not free:
+            return None
+        return f"how many examples a gradient takes with {', '.join(free)} is not known: no limit holds it"

@@ -44,7 +44,6 @@ def orders_for(
     seed: int | None,
     levers: Sequence[str],
     fit: FitOrders | None,
-    listens: bool,
     stop_after: int | None = None,
     null_control: bool = False,
     probes: Sequence[str] = (),
@@ -57,7 +56,6 @@ def orders_for(
         seed: Offset of the seeds that the script sets; None: its command has the seed.
         levers: What is injected.
         fit: Which examples the training loss is taken on; None: none.
-        listens: Metrics that the script logs are wanted.
         stop_after: End after so many updates; None: never.
         null_control: Take every gradient twice.
         probes: What is read at evaluations, as spelled; only where there is a training loss.
@@ -70,7 +68,7 @@ def orders_for(
         fit=fit,
         replay=fit is not None,
         null_control=null_control,
-        metrics=listens,
+        metrics=True,
         stop_after=stop_after,
         probes=() if fit is None else tuple(probes),
         probe_seed=probe_seed,

@@ -166,6 +166,17 @@ class CommandQuestion(Frozen):
         """The probes that are read."""
         return () if self.probes == NO_PROBES else parse_many(self.probes)
 
+    @property
+    def spelled_probes(self) -> tuple[str, ...]:
+        """The probes as every process can read them."""
+        return tuple(probe.spelling() for probe in self.asked_probes)
+
+    @property
+    def read_besides(self) -> JsonObject:
+        """Say what is read besides the loss, for the address of runs; nothing where nothing is."""
+        kept = [f"{probe.kept_as()} {probe.revision}" for probe in self.asked_probes]
+        return {"probes": [*kept]} if kept else {}
+
     @cached_property
     def scaling(self) -> tuple[Option, ...]:
         """The options that set the length of the schedule."""

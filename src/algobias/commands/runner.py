@@ -200,25 +200,22 @@ class Runner:
         if not self.measured:
             return {"fit": 0}
         baseline = self._address(asked.command_of("baseline"), {"fit": asked.fit})
-        orders: JsonObject = {"fit": asked.fit, "of": baseline, "seed": asked.seed}
-        read = [f"{probe.kept_as()} {probe.revision}" for probe in asked.asked_probes]
-        return orders | ({"probes": [*read]} if read else {})
+        return {"fit": asked.fit, "of": baseline, "seed": asked.seed, **asked.read_besides}
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""
         seeded = one.command.has("seed")
-        out = one.folder / OUT
         arm = "baseline" if one.request.arm == NOISE else one.request.arm
-        words, variables = one.command.filled({"seed": str(one.seed), "out": str(out), "arm": arm})
+        filled = {"seed": str(one.seed), "out": str(one.folder / OUT), "arm": arm}
+        words, variables = one.command.filled(filled)
         orders = orders_for(
             one.folder,
             seed=None if seeded else one.seed,
             levers=one.command.levers,
             fit=self._fit_orders(one),
-            listens=True,
             stop_after=stop_after,
             null_control=null_control,
-            probes=[probe.spelling() for probe in self.question.asked_probes],
+            probes=self.question.spelled_probes,
             probe_seed=one.seed,
         )
         return Job(tuple(words), variables, Path(self.question.cwd), one.folder, orders_json(orders))

@@ -111,10 +111,9 @@ class ShortRuns:
             seed=None if here.command.has("seed") else here.seed,
             levers=here.command.levers,
             fit=FitOrders(keep=str(folder / "fit-set"), examples=examples) if fit and examples else None,
-            listens=True,
             stop_after=self.updates,
             null_control=null_control,
-            probes=[probe.spelling() for probe in self.runner.question.asked_probes] if fit else (),
+            probes=self.runner.question.spelled_probes,
         )
         job: Job = replace(self.runner.job(here), orders=orders_json(orders))
         ended: list[Result] = []

@@ -204,13 +204,12 @@ class Runner:
 
     def job(self, one: Placed, *, stop_after: int | None = None, null_control: bool = False) -> Job:
         """Make the job of a run."""
-        seeded = one.command.has("seed")
         arm = "baseline" if one.request.arm == NOISE else one.request.arm
         filled = {"seed": str(one.seed), "out": str(one.folder / OUT), "arm": arm}
         words, variables = one.command.filled(filled)
         orders = orders_for(
             one.folder,
-            seed=None if seeded else one.seed,
+            seed=None if one.command.has("seed") else one.seed,
             levers=one.command.levers,
             fit=self._fit_orders(one),
             stop_after=stop_after,

@@ -6,8 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from algobias.attached.events import Counters
+from algobias.attached.levers.registry import read
 from attached.scripts import HEAD, run
 
 LOOP = (
@@ -204,6 +206,32 @@ def test_the_noise_of_passes_that_are_accumulated_is_that_of_their_batch(tmp_pat
     assert values(mean.out) != pytest.approx(values(one.out), rel=1e-3)
 
 
+def test_ghosts_of_a_layer_with_a_forward_of_its_own_keep_what_it_adds_and_its_names(tmp_path: Path) -> None:
+    own = "class Act(nn.BatchNorm1d):\n    def forward(self, x): return super().forward(x).relu()\n"
+    source = (
+        loop()
+        .replace("net = nn.Seq", own + "net = nn.Seq")
+        .replace("nn.BatchNorm1d(16), nn.ReLU()", "Act(16)")
+    )
+    by_hand = run(
+        tmp_path / "hand",
+        source.replace("for step", "import algobias; algobias.ghost_batch_norm(net, 8)\nfor step"),
+        attach=False,
+    )
+    named = source + "torch.save(net, 'net.pt'); print(list(net.state_dict())[2])"
+    injected = run(tmp_path / "injected", named, levers=("ghost_norm:8",))
+    assert injected.out.splitlines() == [*by_hand.out.splitlines(), "1.weight"], injected.err
+    assert b"algobias" not in (tmp_path / "injected" / "net.pt").read_bytes()
+
+
+def test_layers_of_several_processes_have_no_ghosts() -> None:
+    (lever,) = read("ghost_norm:8")
+    told: list[str] = []
+    lever.refuse = told.append  # type: ignore[method-assign]
+    lever.training_call(nn.Sequential(nn.Linear(3, 3), nn.SyncBatchNorm(3)))
+    assert told == ["SyncBatchNorm's statistics are of all processes, which those of a chunk cannot be"]
+
+
 def values(out: str) -> list[float]:
     """What a loop has printed at its evaluations."""
     return [float(line) for line in out.splitlines() if not line.startswith("weights")]
@@ -231,6 +259,8 @@ def values(out: str) -> list[float]:
         ("gradient_noise:8", loop(training=TRAIN.replace("net(X[rows])", "net(X[rows])[:8]").replace("Y[rows]", "Y[rows][:8]")), "8 rows for a batch of 32"),
         ("ghost_norm:8", loop().replace("nn.BatchNorm1d(16), ", ""), "no BatchNorm layer was trained"),
         ("compress:topk,workers=4", loop(), "average their gradients before"),
+        ("compress:sign", loop(before="emb = nn.Embedding(96, 4, sparse=True); optimizer = torch.optim.SGD([*net.parameters(), *emb.parameters()], lr=0.1)", training="F.cross_entropy(net(X[rows]) + emb(rows), Y[rows]).backward(); optimizer.step()"), "gradients are sparse"),
+        ("gradient_noise:8,kind=additive", loop(training=TRAIN.replace("net(X[rows])", "net(X[rows]).view(32, 4)")), "a part of the batch cannot be passed alone"),
         ("compress", loop(), "sign or topk or powersgd or none"),
         ("compress:sgin", loop(), "sign or topk"),
         ("compress:topk,fraction=0", loop(), "at most 1"),

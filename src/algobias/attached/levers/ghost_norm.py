@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
-from algobias.attached.levers.base import Injected, Options
+from algobias.attached.levers.base import NO_BACKWARD, Injected, Options
 from algobias.components.ghost_norm import KINDS, by_chunks, is_cut
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ class GhostNorm(Injected):
     """Have every batch normalisation that trains normalise chunks of ``size`` examples: ``ghost_norm:32``.
 
     As :func:`algobias.ghost_batch_norm` on the script's model, but no layer is exchanged, so that checkpoints
-    keep their names: the ``forward`` of the layers' classes is replaced. It counts the steps in which a batch
-    was cut. Hooks of a layer see the whole batch. ``size=0`` leaves layers as they are.
+    keep their names: the ``forward`` of the layers' classes is replaced. It counts the backward passes
+    in which a batch was cut. Hooks of a layer see the whole batch. ``size=0`` leaves layers as they are.
     """
 
     name: ClassVar[str] = "ghost_norm"
@@ -62,17 +61,17 @@ class GhostNorm(Injected):
             elif isinstance(part, KINDS):
                 self._replace(next(owner for owner in type(part).__mro__ if "forward" in vars(owner)))
 
-    def after_step(self, optimizer: Optimizer) -> None:
-        """Count the steps in which a batch was cut."""
+    def after_backward(self) -> None:
+        """Count the passes in which a batch was cut; whoever steps with them."""
         if self._cut:
             self.acted()
         self._cut = False
 
     def at_end(self) -> None:
         """Tell how often it has acted in all, or why it never could."""
-        if self.size and not self._seen and self.run.backwards.seen:
-            self.refuse(NO_LAYER)
-        super().at_end()
+        if self.size and not self._seen:
+            self.refuse(NO_LAYER if self.run.backwards.seen else NO_BACKWARD)
+        self.tell()
 
     def _replace(self, owner: type[nn.Module]) -> None:
         """Have the layers of a class called by chunks."""

@@ -20,7 +20,7 @@ from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
-from algobias.studies.control.command_candidates import command_candidates
+from algobias.studies.control.command.candidates import command_candidates
 from algobias.studies.control.forecast import forecast_control
 from algobias.studies.control.run import Control, run_control
 from algobias.studies.control.spec import control_spec

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from algobias.commands.command import Command
-from algobias.commands.sameness import alike, undoing
-from algobias.commands.treatment import Treatment, by_words
+from algobias.commands.treated.sameness import alike, undoing
+from algobias.commands.treated.treatment import Treatment, by_words
 from algobias.errors import BadInput
 
 BASELINE = Command(("python", "train.py", "--lr=0.1", "--batch", "16"))

@@ -16,7 +16,7 @@ from algobias.levers.registry import LEVERS, parse
 from algobias.runs.cost import Cost
 from algobias.studies.control.candidates import candidates
 from algobias.studies.control.confirm import Confirmation, plan_confirmation
-from algobias.studies.control.forecast import staying
+from algobias.studies.control.forecast_rows import staying
 from algobias.studies.control.limits import Limits, saved_axes
 from algobias.studies.control.run import _places
 from algobias.studies.control.search import SearchDesign, Selection, plan_search

@@ -43,7 +43,9 @@ def refusals(runner: Runner, arms: Sequence[str], updates: int) -> dict[str, str
     for arm in arms:
         kinds.setdefault(_kind(runner.command_of(arm)), []).append(arm)
     found: dict[str, str] = {}
-    with short_runs(runner, updates) as short:
+    # Whoever asks the same at once waits, and reads what was found out.
+    lock = runner.store.lock(runner.first.address, runner.first.seed)
+    with lock, short_runs(runner, updates) as short:
         for kind, alike in kinds.items():
             kept = runner.first.folder.parent / f"allowed-{kind}-{updates}.json"
             if not kept.exists():

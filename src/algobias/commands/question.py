@@ -12,7 +12,7 @@ from algobias.commands.command import Command, checked
 from algobias.commands.injected import check_injected
 from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
-from algobias.commands.treatment import OPTIONS, VARIABLES, Treatment
+from algobias.commands.treated.treatment import OPTIONS, VARIABLES, Treatment
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.json_values import JsonObject

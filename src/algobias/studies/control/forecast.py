@@ -15,9 +15,9 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question, of_command
 from algobias.studies.control.candidates import Setting, candidates
-from algobias.studies.control.command_forecast import forecast_command
+from algobias.studies.control.command.forecast import forecast_command
+from algobias.studies.control.command.ground import CommandGround
 from algobias.studies.control.forecast_rows import search_costs
-from algobias.studies.control.of_command import CommandGround
 from algobias.studies.control.of_task import arms_of_part, asked_settings
 from algobias.studies.control.ranges import split
 from algobias.studies.control.searching import limits_of

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from algobias.commands.treatment import by_words
+from algobias.commands.treated.treatment import by_words
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:

@@ -17,10 +17,10 @@ from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.runs.progress import Progress
 from algobias.studies.audited import of_command
+from algobias.studies.control.command.ground import CommandGround
 from algobias.studies.control.confirm import Confirmation, plan_confirmation
 from algobias.studies.control.ground import Candidate, Ground, S
 from algobias.studies.control.limits import Limits, against_baseline
-from algobias.studies.control.of_command import CommandGround
 from algobias.studies.control.of_task import TaskGround
 from algobias.studies.control.search import Selection
 from algobias.studies.control.searching import Searcher, limits_of, place_of

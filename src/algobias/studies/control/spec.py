@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pydantic import Field, field_validator, model_validator
 
 from algobias.commands.sources import Source
-from algobias.commands.treatment import by_words
+from algobias.commands.treated.treatment import by_words
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.json_values import JsonObject

@@ -15,8 +15,8 @@ from algobias.attached.levers.spelling import singles
 from algobias.commands.command import Command
 from algobias.commands.options import Option, read_options, value_of
 from algobias.commands.question import CommandQuestion
-from algobias.commands.sameness import alike
-from algobias.commands.treatment import OPTIONS, VARIABLES
+from algobias.commands.treated.sameness import alike
+from algobias.commands.treated.treatment import OPTIONS, VARIABLES
 from algobias.levers.size import NoShare, between, whole_between
 
 BY_LEVERS = "only injected levers can be switched part way: what options do is done from the start"

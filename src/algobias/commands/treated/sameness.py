@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from algobias.commands.command import Command
-from algobias.commands.treatment import Treatment
+from algobias.commands.treated.treatment import Treatment
 from algobias.errors import BadInput
 from algobias.running.sameness import MOST_MEMBERS, REPLACES, ROUNDING, UNDOES
 

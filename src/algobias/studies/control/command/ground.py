@@ -9,7 +9,7 @@ from algobias.answer.answer import Answer
 from algobias.commands.allowed import refusals
 from algobias.commands.costs import KNOWN
 from algobias.commands.question import CommandQuestion
-from algobias.commands.treatment import Treatment
+from algobias.commands.treated.treatment import Treatment
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
 from algobias.judge.design import Request
@@ -17,8 +17,8 @@ from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import under_control
 from algobias.studies.command.audited import AuditedCommand
 from algobias.studies.control.candidates import FIXED
-from algobias.studies.control.command_candidates import FIELD, CommandSetting, Fixed, command_candidates
-from algobias.studies.control.command_part import CommandPart
+from algobias.studies.control.command.candidates import FIELD, CommandSetting, Fixed, command_candidates
+from algobias.studies.control.command.part import CommandPart
 from algobias.studies.control.ranges import expanded, split
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import Study

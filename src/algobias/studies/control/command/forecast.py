@@ -8,9 +8,9 @@ from algobias.answer.answer import SCHEMA
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.running.costs import ArmCost, length_factor
 from algobias.runs.cost import Cost
-from algobias.studies.control.command_candidates import CommandSetting
+from algobias.studies.control.command.candidates import CommandSetting
+from algobias.studies.control.command.ground import CommandGround
 from algobias.studies.control.forecast_rows import search_costs
-from algobias.studies.control.of_command import CommandGround
 from algobias.studies.control.ranges import split
 from algobias.studies.control.searching import limits_of
 

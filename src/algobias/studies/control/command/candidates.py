@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from algobias.commands.command import Command
 from algobias.commands.question import CommandQuestion
-from algobias.commands.sameness import alike, undoing
-from algobias.commands.treatment import Treatment
+from algobias.commands.treated.sameness import alike, undoing
+from algobias.commands.treated.treatment import Treatment
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.registry import LEVERS as OF_TASKS
 from algobias.running.sameness import UNDOES

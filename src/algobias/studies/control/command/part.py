@@ -25,7 +25,7 @@ from algobias.studies.command.answer import (
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand
-from algobias.studies.control.command_candidates import CommandSetting
+from algobias.studies.control.command.candidates import CommandSetting
 from algobias.studies.control.confirm import Confirmation
 from algobias.studies.control.ground import Confirmed, Planner, Settled
 from algobias.studies.control.spec import ControlSpec

@@ -1,0 +1,1 @@
+"""Control studies of a command: what they stand on, what they try, what they cost."""

@@ -1,7 +1,7 @@
 """Training scripts that nobody edited, with something inside: seen to the last bit, and left as they are?
 
     python benchmarks/own_scripts.py                       # shapes of trainers, each in processes of its own
-    python benchmarks/own_scripts.py --only Lightning      # those whose name has this
+    python benchmarks/own_scripts.py --only Lightning      # those whose name has this; other rows stay
     python benchmarks/own_scripts.py --sources DIR         # also nanoGPT, pytorch/examples, timm in DIR
     python benchmarks/own_scripts.py --table               # the committed results as a table
 
@@ -204,6 +204,16 @@ def table(rows: list[dict[str, object]]) -> str:
     return "\n".join(lines)
 
 
+def keep(rows: list[dict[str, object]]) -> None:
+    """Write rows in the place of those of the same scripts; others stay, and what was skipped is left out."""
+    known: dict[str, dict[str, object]] = {}
+    if RESULTS.exists():
+        known = {row["script"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]}
+    known |= {str(row["script"]): row for row in rows if row["skipped"] is None}
+    content = {"machine": versions(), "rows": list(known.values())}
+    RESULTS.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def versions() -> dict[str, str | int]:
     """The machine, and versions of what was looked into."""
     found = machine()
@@ -241,10 +251,7 @@ def main() -> int:
                 row = Row(name, skipped=f"it failed: {error}")
             rows.append(asdict(row))
             print(json.dumps(rows[-1]), flush=True)
-    if not options.only:
-        RESULTS.write_text(
-            json.dumps({"machine": versions(), "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+    keep(rows)
     print(table(rows))
     wrong = [row["script"] for row in rows if row["left_alone"] is False or row["sam"] == "not equal"]
     if wrong:

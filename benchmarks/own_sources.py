@@ -46,12 +46,12 @@ class Source:
     def missing(self, sources: Path) -> str | None:
         """Say what is not there, or None."""
         if not (sources / self.checkout / self.inside / self.script).is_file():
-            return f"no checkout {sources / self.checkout} (looked at before: {self.expected})"
+            return f"no checkout {self.checkout}, looked at before as of {self.expected}"
         absent = [need for need in self.needs if importlib.util.find_spec(need) is None]
         if absent:
             return f"{' and '.join(absent)} not installed"
         absent = [name for name in self.data if not (SHARED / name).exists()]
-        return f"no data {', '.join(str(SHARED / name) for name in absent)}" if absent else None
+        return f"no data {', '.join(absent)} below ALGOBIAS_DATA" if absent else None
 
     def commit(self, sources: Path) -> str:
         """The commit of the checkout."""

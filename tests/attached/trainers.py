@@ -238,8 +238,11 @@ LOOP_SAM = """back = noted(model)
 DISTRIBUTED = (
     NET
     + """
-import os, tempfile
+import os
 import torch.distributed as dist
+
+def print(*words):  # a line in one piece: ranks share the output
+    sys.stdout.write(" ".join(map(str, words)) + "\\n")
 
 def train(rank):
     torch.manual_seed(10 + rank)

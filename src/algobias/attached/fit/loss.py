@@ -76,13 +76,14 @@ class FitLoss(Listener):
         self._per_step: int | None = None
         self._complete = False
         self._lost = False
+        self._closed = False
         run.backwards.takers.append(self)
 
     # -- capturing -------------------------------------------------------------------------------------------
 
     def wants(self) -> bool:
-        """The first passes, until there are enough."""
-        return not self._complete and not self._lost
+        """The first passes, until there are enough; of a closure that a step calls again, the first alone."""
+        return not (self._complete or self._lost or self._closed)
 
     def take(self, backward_pass: BackwardPass) -> None:
         """Keep the data of a pass, and the pass itself where it is the first of its form."""
@@ -117,7 +118,11 @@ class FitLoss(Listener):
             self.run.refuse("capture", why)
 
     def after_closure(self) -> None:
-        """Count the passes of the first step, before a closure is called again for the same step."""
+        """Take no more passes of this step: a closure that is called again has the same examples."""
+        self._closed = True
+        self._count_passes()
+
+    def _count_passes(self) -> None:
         if self._per_step is None and self._seen:
             # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
             self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
@@ -127,7 +132,8 @@ class FitLoss(Listener):
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
-        self.after_closure()
+        self._closed = False
+        self._count_passes()
         self._since_step = 0
         self._end_of_own()
 

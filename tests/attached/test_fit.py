@@ -82,6 +82,14 @@ say(net)
     assert losses(ran)[0].examples == 32, "both passes of the first step"
 
 
+def test_the_loss_under_injected_accumulation_is_that_of_the_script(tmp_path: Path) -> None:
+    orders = FitOrders(None, None, 64)
+    ran = run(tmp_path, LOOP, "16", "1", "0", fit=orders, replay=True, levers=("accumulate:2",))
+    assert ran.refused() == {}
+    assert [loss.value for loss in losses(ran)] == pytest.approx(printed(ran), rel=1e-6)
+    assert losses(ran)[0].examples == 64
+
+
 def test_taking_the_loss_changes_nothing(tmp_path: Path) -> None:
     for more in ([], ["autocast"]):
         plain = run(tmp_path / "plain", LOOP, "16", "2", "0", *more, attach=False)

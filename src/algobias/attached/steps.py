@@ -29,18 +29,20 @@ class Steps:
 
     Attributes:
         updates: Steps of the main optimizer.
+        own: The same, with those that were withheld.
         steps: Steps of all optimizers.
         skipped: Steps that a gradient scaler left out.
         lr: Learning rate of the main group at the last step of the main optimizer.
         fresh: Whether a backward pass has ended whose gradients nobody has used yet.
         clipped: Whether the script has clipped gradients by itself.
-        after_step: Called after every step, when all listeners have been told of it.
+        after_step: Called after every step, when all listeners have been told of it, and after one that was
+            withheld.
         after_update: Called after every step of the main optimizer, after that.
     """
 
     def __init__(self, listeners: Sequence[Listener]) -> None:
         self.listeners = listeners
-        self.updates = self.steps = self.skipped = 0
+        self.updates = self.own = self.steps = self.skipped = 0
         self.lr: float | None = None
         self.fresh = self.clipped = False
         self.after_step: Callable[[], None] = lambda: None
@@ -57,7 +59,7 @@ class Steps:
 
     def restart(self) -> None:
         """Count from 0: another training begins in this process."""
-        self.updates = self.steps = self.skipped = 0
+        self.updates = self.own = self.steps = self.skipped = 0
         self.lr = None
         self.fresh = self.clipped = False
         self._main = None
@@ -149,7 +151,9 @@ class Steps:
         if self._stack:
             return
         self._end_step()
+        self.own += self.is_main(optimizer)
         if self._withheld:
+            self.after_step()
             return
         self.steps += 1
         for listener in self.listeners:

@@ -124,8 +124,9 @@ class FitLoss(Listener):
 
     def _count_passes(self) -> None:
         if self._per_step is None and self._seen:
-            # Of all passes, wanted or not; those of steps that a scaler has left out do not count.
-            self._per_step = round(self.run.backwards.seen / (1 + self.run.steps.skipped))
+            # Of all passes, wanted or not, in a step of the script's own that a scaler has not left out.
+            own_steps = self.run.steps.own + self.run.steps.skipped
+            self._per_step = max(1, round(self.run.backwards.seen / max(1, own_steps)))
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the passes of the first step; drop what only a second pass of this step could have needed."""

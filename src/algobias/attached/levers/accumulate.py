@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -12,6 +14,11 @@ from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
 
 WITH_CLIP = "accumulation with the script's clip"
 WITH_SCHEDULE = "accumulation with a learning rate that changes at every step"
+
+
+def steps_joined(levers: Iterable[Injected]) -> int:
+    """How many of the script's own steps make one, by the levers of a run."""
+    return math.prod(lever.passes for lever in levers if isinstance(lever, Accumulate) and not lever.off)
 
 
 class Accumulate(Injected):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -16,7 +15,7 @@ from algobias.attached.capture.put_back import undone
 from algobias.attached.events import ProbeReading
 from algobias.attached.fit.form import Form, examples_in
 from algobias.attached.fit.kept import FitSet
-from algobias.attached.levers.accumulate import Accumulate
+from algobias.attached.levers.accumulate import steps_joined
 from algobias.attached.levers.delay import Delay
 from algobias.attached.levers.group_options import WeightDecay
 from algobias.attached.ranks import PROCESSES, trains_with_others
@@ -94,14 +93,12 @@ class CapturedReader:
 
     def _readings(self, fit_set: FitSet, forms: Mapping[str, Form], own_passes: int) -> list[Reading]:
         # Losses whose optimizers take turns: the fit set has those of the first one alone.
-        steps = self.run.steps.updates + self.run.steps.skipped
-        if self.run.backwards.seen > 1.5 * own_passes * (steps + 1):
+        steps = self.run.steps.own + self.run.steps.skipped + 1
+        if self.run.backwards.seen > 1.5 * own_passes * steps:
             raise Unavailable(SEVERAL_LOSSES)
         with self.run.calls.undisturbed(), self.run.backwards.unseen(), torch.inference_mode(False):
             if self._monitor is None:
-                # Injected accumulation steps with the mean over the script's own steps.
-                own = [lever.passes for lever in self.run.levers if isinstance(lever, Accumulate)]
-                self._monitor = self._made(captured(fit_set, forms, own_passes / math.prod(own)))
+                self._monitor = self._made(captured(fit_set, forms, own_passes))
             monitor = self._monitor
             modules = [module for form in forms.values() for module in _modules(form)]
             with undone(modules), torch.enable_grad():
@@ -136,7 +133,7 @@ class CapturedReader:
             unknown = "the weight decay is injected"
         else:
             trained = {name: p for name, p in monitor.model.named_parameters() if p.requires_grad}
-            batch = None if self._batch is None else self._batch * own_passes
+            batch = None if self._batch is None else self._batch * own_passes * steps_joined(levers)
             try:
                 training = training_from(optimizer, trained, batch)
             except Unavailable as error:

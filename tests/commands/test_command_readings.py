@@ -48,7 +48,7 @@ def test_what_moved_is_compared_at_equal_training_loss(tmp_path: Path) -> None:
     assert answer.readings is not None
     assert answer.readings.matched
     arms = {arm.name: arm for arm in answer.readings.arms}
-    assert set(arms) == {"baseline", "variant", "variant+control:0", "baseline+control:0"}
+    assert set(arms) == {"baseline", "variant", "variant+args: --bias=0", "baseline+args: --bias=0"}
     assert arms["baseline"].values["weight_norm"].n == 3
     assert answer.readings.gradient_equivalents == 2 * 3 * 4
     # Along training two seeds of two arms are read, at losses of halves.

@@ -59,7 +59,7 @@ class Steps:
 
     def restart(self) -> None:
         """Count from 0: another training begins in this process."""
-        self.updates = self.steps = self.skipped = 0
+        self.updates = self.own = self.steps = self.skipped = 0
         self.lr = None
         self.fresh = self.clipped = False
         self._main = None

@@ -25,7 +25,7 @@ from algobias.studies.study import Study, carry_out, id_of
 from algobias.treatments.command_interventions import CommandIntervention, doses, switches
 
 NO_COORDINATES = (
-    "no coordinates are read of a command: the gap as a whole is explained, and no cause is named"
+    "no coordinates are compared of a command: the gap as a whole is explained, and no cause is named"
 )
 
 

@@ -49,6 +49,18 @@ class Compress(Injected):
         self._left: dict[int, tuple[Tensor, Tensor]] = {}
         self._right: dict[tuple[int, ...], tuple[list[Tensor], Factors]] = {}
 
+    @property
+    def changes_nothing(self) -> bool:
+        """Gradients as they are."""
+        return self.kind == "none"
+
+    def share(self, size: float) -> str | None:
+        """The share of entries that are kept to the power; of another kind of compression there is none."""
+        if self.kind != "topk":
+            return None
+        forgets = "" if self.feedback else ",feedback=false"
+        return f"compress:topk,fraction={self.fraction**size:.3g}{forgets}"
+
     def without_one_gradient(self) -> None:
         """Refuse."""
         self.refuse(ONE_GRADIENT)

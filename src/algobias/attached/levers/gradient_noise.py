@@ -51,6 +51,10 @@ class GradientNoise(SecondPasses):
         self._seed: int | None = None
         self._adds_up: bool | None = None
 
+    def extra_passes(self, updates: int, count: int) -> float:
+        """Every pass of the steps in which it acted, once more: whole, or in chunks."""
+        return float(count)
+
     def take(self, backward_pass: BackwardPass) -> None:
         """Keep a pass until the end of the step; values that have escaped belong to these very weights."""
         self._passes.append(backward_pass)

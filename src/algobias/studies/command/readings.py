@@ -43,7 +43,7 @@ def read_command(runner: Runner, design: Design, verdict: Verdict, runs: Sequenc
         for probe in probes:
             name = probe.spelling()
             values[moment, name] = readings.get((moment.update, name)) or unavailable(probe, why)
-    return compared(probes, matched, values, verdict.split.errors.printed, [], along, str)
+    return compared(probes, matched, values, verdict.split.errors.printed, [], along, runner.question.spoken)
 
 
 def reading_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:

@@ -107,6 +107,10 @@ class FitLoss(Listener):
         self._closed = True
         self._count_passes()
 
+    def step_ended(self) -> None:
+        """Take passes again, whatever became of the step."""
+        self._closed = False
+
     def _count_passes(self) -> None:
         if self._per_step is None and self._seen:
             self._per_step = self._seen
@@ -116,7 +120,6 @@ class FitLoss(Listener):
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
-        self._closed = False
         self._count_passes()
 
     def _keep(self) -> None:

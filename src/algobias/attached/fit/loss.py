@@ -122,6 +122,10 @@ class FitLoss(Listener):
         self._closed = True
         self._count_passes()
 
+    def step_ended(self) -> None:
+        """Take passes again, whatever became of the step."""
+        self._closed = False
+
     def _count_passes(self) -> None:
         if self._per_step is None and self._seen:
             # Of all passes, wanted or not, in a step of the script's own that a scaler has not left out.
@@ -133,7 +137,6 @@ class FitLoss(Listener):
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
         self._kept_passes.clear()
-        self._closed = False
         self._count_passes()
         self._since_step = 0
         self._end_of_own()

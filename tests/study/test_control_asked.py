@@ -13,8 +13,9 @@ from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.running.spec import StudySpec
-from algobias.studies.control.candidates import FIXED, Setting, candidates
+from algobias.studies.control.candidates import Setting, candidates
 from algobias.studies.control.forecast_rows import staying
+from algobias.studies.control.gathered import FIXED
 from algobias.studies.control.seeds import BLOCK, CONFIRMATION_OFFSET, fresh_seeds, selection_seed
 from algobias.studies.control.spec import control_spec
 from algobias.tasks.registry import load_task

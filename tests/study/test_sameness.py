@@ -15,7 +15,8 @@ from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
 from algobias.running.sameness import alike, touched, undoing
 from algobias.running.spec import spec_from
-from algobias.studies.control.candidates import NAMED, candidates
+from algobias.studies.control.candidates import candidates
+from algobias.studies.control.gathered import NAMED
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
 

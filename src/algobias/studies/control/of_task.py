@@ -19,9 +19,10 @@ from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
 from algobias.studies.audit import assemble
 from algobias.studies.audited import audited_question, check_files, tolerance_of
-from algobias.studies.control.candidates import FIXED, Setting, candidates, fixed_alone
+from algobias.studies.control.candidates import Setting, candidates, fixed_alone
 from algobias.studies.control.confirm import Confirmation
 from algobias.studies.control.fixed import Held
+from algobias.studies.control.gathered import FIXED
 from algobias.studies.control.ground import Confirmed, Planner, Settled
 from algobias.studies.control.ranges import expanded
 from algobias.studies.control.spec import ControlSpec

@@ -16,9 +16,9 @@ from algobias.judge.design import Request
 from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import under_control
 from algobias.studies.command.audited import AuditedCommand
-from algobias.studies.control.candidates import FIXED
 from algobias.studies.control.command.candidates import FIELD, CommandSetting, Fixed, command_candidates
 from algobias.studies.control.command.part import CommandPart
+from algobias.studies.control.gathered import FIXED
 from algobias.studies.control.ranges import expanded, split
 from algobias.studies.control.spec import ControlSpec
 from algobias.studies.study import Study

@@ -16,7 +16,8 @@ from algobias.levers.registry import parse
 from algobias.recipe import Recipe
 from algobias.running.spec import StudySpec
 from algobias.tasks.registry import load_task
-from algobias.treatments.candidates import FIXED, Setting, candidates
+from algobias.treatments.candidates import Setting, candidates
+from algobias.treatments.gathered import FIXED
 from algobias.treatments.seeds import BLOCK, CONFIRMATION_OFFSET, fresh_seeds, selection_seed
 
 CHANGE = "batch:x16,lr=sqrt"

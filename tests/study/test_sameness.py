@@ -17,7 +17,8 @@ from algobias.running.sameness import alike, touched, undoing
 from algobias.running.spec import spec_from
 from algobias.tasks.registry import load_task
 from algobias.training.loop import train
-from algobias.treatments.candidates import NAMED, candidates
+from algobias.treatments.candidates import candidates
+from algobias.treatments.gathered import NAMED
 from wide_tests import wide
 
 PARTS = [cls for cls in LEVERS.values() if issubclass(cls, Part)]

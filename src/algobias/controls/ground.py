@@ -13,34 +13,12 @@ from algobias.judge.design import Design, Request, Run
 from algobias.kept.archive import Place
 from algobias.studies.study import Study
 from algobias.treatments.confirm import Confirmation
+from algobias.treatments.gathered import S
 
 Settled = TypeVar("Settled")
 
 Planner = Callable[[Sequence[Run]], list[Request] | Settled]
 """Says of the runs there are which it wants besides, or answers."""
-
-
-class Candidate(Protocol):
-    """One control at one setting."""
-
-    @property
-    def text(self) -> str:
-        """As spelled on the command line."""
-
-    @property
-    def why(self) -> str:
-        """Where it comes from."""
-
-    @property
-    def undoes(self) -> str | None:
-        """How it leaves nothing of the change, or None."""
-
-    @property
-    def alters_loss(self) -> bool:
-        """Whether it makes the training loss incomparable."""
-
-
-S = TypeVar("S", bound=Candidate)
 
 
 @dataclass(frozen=True)

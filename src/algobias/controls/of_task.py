@@ -24,9 +24,10 @@ from algobias.studies.audit import assemble
 from algobias.studies.audited import audited_question, check_files, tolerance_of
 from algobias.studies.study import Study, carry_out, read, terms_of
 from algobias.training.device import one_thread
-from algobias.treatments.candidates import FIXED, Setting, candidates, fixed_alone
+from algobias.treatments.candidates import Setting, candidates, fixed_alone
 from algobias.treatments.confirm import Confirmation
 from algobias.treatments.fixed import Held
+from algobias.treatments.gathered import FIXED
 from algobias.treatments.ranges import expanded
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from algobias.answer.answer import Answer, Answered
 from algobias.answer.search import StudySeeds
 from algobias.controls.command.ground import CommandGround
-from algobias.controls.ground import Candidate, Ground, S
+from algobias.controls.ground import Ground
 from algobias.controls.of_task import TaskGround
 from algobias.controls.searching import Searcher, limits_of, place_of
 from algobias.controls.spec import ControlSpec
@@ -25,6 +25,7 @@ from algobias.runs.progress import Progress
 from algobias.studies.audited import of_command
 from algobias.studies.study import Study, id_of
 from algobias.treatments.confirm import Confirmation, plan_confirmation
+from algobias.treatments.gathered import Candidate, S
 from algobias.treatments.limits import Limits, against_baseline
 from algobias.treatments.search import Selection
 from algobias.treatments.seeds import fresh_seeds, selection_seed

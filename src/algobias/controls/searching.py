@@ -9,10 +9,11 @@ from functools import partial
 from typing import Generic
 
 from algobias.answer.answer import Answer
-from algobias.controls.ground import Ground, S
+from algobias.controls.ground import Ground
 from algobias.controls.spec import ControlSpec
 from algobias.judge.recovery import Place
 from algobias.judge.verdict import MATCHED_GAPS
+from algobias.treatments.gathered import S
 from algobias.treatments.limits import Limits, against_baseline, saved_axes
 from algobias.treatments.ranges import propose, split
 from algobias.treatments.search import SearchDesign, Selection, plan_search

@@ -13,14 +13,10 @@ from algobias.levers.registry import lever_class, parse_many
 from algobias.recipe import Recipe
 from algobias.running.sameness import UNDOES, alike, undoing
 from algobias.treatments.fixed import Held
+from algobias.treatments.gathered import FIXED, Wanted, gathered
 
 GENERAL = ("sam:0.05", "sam:0.1", "sam:0.2", "lr:x0.5", "lr:x2", "ema:0.99", "weight_decay:1e-3")
 """Settings that are tried against any change, after those of its own card."""
-
-NAMED, FIXED = "named by the user", "fixed by the user"
-
-MOST = 16
-"""Settings that are tried where the user does not say how many."""
 
 
 @dataclass(frozen=True)
@@ -91,37 +87,24 @@ def candidates(
     for lever in held.levers:
         if (lever.name, lever.source) in forbidden:
             raise BadInput("forbid", lever.name, f"a lever that is not in {held.text}, which is fixed")
-    chosen = dict.fromkeys((*only, *given), NAMED)
     own = [(text, f"against {lever.name}") for lever in changes for text in lever.card.controls]
-    proposed = [] if only else [*own, *((text, "against any change") for text in GENERAL)]
+    proposed = [*own, *((text, "against any change") for text in GENERAL)]
     names = {shift.probe.removesuffix(TWIN) for shift in moved if shift.status == "moved"}
-    parsed = {text: parse_many(text) for text, _ in proposed}
-    ranked = sorted(proposed, key=lambda pair: -_worth(parsed[pair[0]], names))
-    for text, why in ranked:
-        chosen.setdefault(text, why)
-    settings = list(fixed_alone(held))
-    for text, why in chosen.items():
-        wanted = why == NAMED
-        setting = _setting(text, parsed.get(text), held, why, wanted and text not in points)
-        pulled = () if setting is None else setting.levers
-        barred = [lever.name for lever in pulled if (lever.name, lever.source) in forbidden]
-        if barred and wanted:
-            raise BadInput("forbid", barred[0], f"a lever that is not in {text}, which is to be tried")
-        if setting is None or barred:
-            continue
-        if any(
-            alike(setting.variant, one.variant) and alike(setting.baseline, one.baseline) for one in settings
-        ):
-            continue
-        settings.append(setting)
-    if not settings and not (only and set(only) <= set(points)):
-        field, value = ("forbid", ", ".join(forbid)) if forbid else ("candidates", ", ".join(chosen) or None)
-        raise BadInput(field, value, "at least one control that can be tried")
-    own_count = sum(setting.why in (NAMED, FIXED) for setting in settings)
-    if most is not None and own_count > most:
-        allowed = f"at least {own_count}: so many settings are named, points of ranges among them"
-        raise BadInput("most", most, allowed)
-    return tuple(settings[: max(MOST, own_count) if most is None else most])
+    parsed = {text: parse_many(text) for text, _ in proposed} if not only else {}
+    ranked = sorted(proposed, key=lambda pair: -_worth(parsed[pair[0]], names)) if not only else []
+
+    def barred(setting: Setting) -> str | None:
+        pulled = (lever.name for lever in setting.levers if (lever.name, lever.source) in forbidden)
+        return next(pulled, None)
+
+    return gathered(
+        Wanted(given, only, forbid, points, most),
+        fixed_alone(held),
+        ranked,
+        lambda text, why, own: _setting(text, parsed.get(text), held, why, own),
+        barred,
+        lambda first, second: alike(first.variant, second.variant) and alike(first.baseline, second.baseline),
+    )
 
 
 def _named(forbid: Sequence[str]) -> set[tuple[str, str | None]]:

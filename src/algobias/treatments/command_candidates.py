@@ -12,7 +12,8 @@ from algobias.commands.treated.treatment import Treatment
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.registry import LEVERS as OF_TASKS
 from algobias.running.sameness import UNDOES
-from algobias.treatments.candidates import FIXED, GENERAL, MOST, NAMED
+from algobias.treatments.candidates import GENERAL
+from algobias.treatments.gathered import FIXED, Wanted, gathered
 
 FIELD = "candidates"
 
@@ -81,8 +82,7 @@ class Fixed:
             BadInput: It sets or injects what is fixed once more.
         """
         held = self.treatment
-        names = [[part.text.partition(":")[0] for part in each.parts()] for each in (held, treatment)]
-        twice = (set(names[0]) & set(names[1])) - {"args", "env"}
+        twice = (_names(held) & _names(treatment)) - {"args", "env"}
         variables = [{text.partition("=")[0] for text in each.variables} for each in (held, treatment)]
         twice |= variables[0] & variables[1]
         if twice:
@@ -122,34 +122,23 @@ def command_candidates(
     """
     held = Fixed.of(fix, question)
     forbidden = _known(forbid)
-    barred = forbidden & {part.text.partition(":")[0] for part in held.treatment.parts()}
+    barred = forbidden & _names(held.treatment)
     if barred:
         allowed = f"a lever that is not in {held.treatment.text}, which is fixed"
         raise BadInput("forbid", sorted(barred)[0], allowed)
-    chosen = dict.fromkeys((*only, *given), NAMED)
-    for text, why in [] if only else _proposed(question):
-        chosen.setdefault(text, why)
-    settings = [CommandSetting(held.treatment, FIXED)] if fix else []
-    for text, why in chosen.items():
-        wanted = why == NAMED and text not in points
-        setting = _setting(text, why, held, wanted)
-        names = set() if setting is None else {p.text.partition(":")[0] for p in setting.treatment.parts()}
-        barred = names & forbidden
-        if barred and why == NAMED:
-            allowed = f"a lever that is not in {text}, which is to be tried"
-            raise BadInput("forbid", sorted(barred)[0], allowed)
-        if setting is None or barred or any(_same(setting, one, held) for one in settings):
-            continue
-        settings.append(setting)
-    if not settings and not (only and set(only) <= set(points)):
-        field, value = ("forbid", ", ".join(forbid)) if forbid else (FIELD, ", ".join(chosen) or None)
-        raise BadInput(field, value, "at least one control that can be tried")
-    own = sum(setting.why in (NAMED, FIXED) for setting in settings)
-    if most is not None and own > most:
-        raise BadInput(
-            "most", most, f"at least {own}: so many settings are named, points of ranges among them"
-        )
-    return tuple(settings[: max(MOST, own) if most is None else most])
+    return gathered(
+        Wanted(given, only, forbid, points, most),
+        [CommandSetting(held.treatment, FIXED)] if fix else [],
+        [] if only else _proposed(question),
+        lambda text, why, own: _setting(text, why, held, own),
+        lambda setting: next(iter(sorted(forbidden & _names(setting.treatment))), None),
+        lambda first, second: _same(first, second, held),
+    )
+
+
+def _names(treatment: Treatment) -> set[str]:
+    """Names of the levers of a control, and of its other parts."""
+    return {part.text.partition(":")[0] for part in treatment.parts()}
 
 
 def _proposed(question: CommandQuestion) -> list[tuple[str, str]]:

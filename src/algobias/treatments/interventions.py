@@ -12,7 +12,8 @@ from algobias.levers.base import Lever
 from algobias.levers.size import NoShare
 from algobias.recipe import Origin, Recipe
 from algobias.running.sameness import alike, touched
-from algobias.treatments.candidates import NAMED, Setting
+from algobias.treatments.candidates import Setting
+from algobias.treatments.gathered import NAMED
 
 Kind = Literal["switch_off", "switch_on", "dose", "force"]
 

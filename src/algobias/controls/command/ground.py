@@ -19,8 +19,8 @@ from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import under_control
 from algobias.studies.command.audited import AuditedCommand
 from algobias.studies.study import Study
-from algobias.treatments.candidates import FIXED
 from algobias.treatments.command_candidates import FIELD, CommandSetting, Fixed, command_candidates
+from algobias.treatments.gathered import FIXED
 from algobias.treatments.ranges import expanded, split
 
 

@@ -42,7 +42,8 @@ def skip_without(needs: tuple[str, ...]) -> None:
     """Skip where a library is not installed."""
     missing = [name for name in needs if importlib.util.find_spec(name) is None]
     if missing:
-        pytest.skip(f"{' and '.join(missing)} not installed: pip install 'algobias[trainers]'")
+        way = "it is in no extra of ours" if "fastai" in missing else "pip install 'algobias[trainers]'"
+        pytest.skip(f"{' and '.join(missing)} not installed: {way}")
 
 
 def test_every_trainer_is_seen_and_left_as_it_is(tmp_path: Path, subtests: pytest.Subtests) -> None:

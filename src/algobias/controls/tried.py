@@ -9,10 +9,10 @@ from algobias.answer.cost import Costs
 from algobias.answer.interval import interval, number
 from algobias.answer.result import control_result
 from algobias.answer.search import Chosen, ConfirmationLook, OverLimit, Tried, TunedGap
-from algobias.controls.ground import Candidate
 from algobias.judge.recovery import Place, Recovery
 from algobias.treatments import tuned as tuned_baseline
 from algobias.treatments.confirm import Confirmation
+from algobias.treatments.gathered import Candidate
 from algobias.treatments.limits import Limits
 from algobias.treatments.search import Score, Selection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,23 @@ def test_levers_act_in_the_training_that_asks_for_them_alone(tmp_path: Path) -> 
     assert "{'lr:x2': 6}" in ran.out
 
 
+def test_probes_are_read_at_each_evaluation_and_change_nothing(tmp_path: Path) -> None:
+    plain = run(tmp_path / "plain", LOOP + "trained(None, 1)", attach=False)
+    norm = (
+        "net = next(iter(watch._run.trained.roots()))\n"
+        "print(sum(p.detach().double().square().sum() for p in net.parameters()).sqrt().item())\n"
+        "print([(reading['update'], reading['value']) for reading in watch.readings])\n"
+    )
+    source = LOOP + "watch = Watch('acc', examples=96, probes='weight_norm')\ntrained(watch, 1)\n" + norm
+    ran = run(tmp_path / "read", source, attach=False)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(plain.out)
+    expected, told = ran.out.splitlines()[-2:]
+    readings = json.loads(told.replace("(", "[").replace(")", "]"))
+    assert [update for update, _ in readings] == [2, 4, 6]
+    assert readings[-1][1] == pytest.approx(float(expected), rel=1e-6)
+
+
 def test_under_orders_the_metric_is_reported_and_nothing_else_done(tmp_path: Path) -> None:
     plain = run(tmp_path / "plain", LOOP + "trained(None, 1)", attach=False)
     source = LOOP + "trained(Watch('acc', log='curve.csv', levers='lr:x2'), 1)"
@@ -140,6 +158,7 @@ def test_notes_are_handed_on() -> None:
         ({"metric": ""}, "the name of the test metric"),
         ({"metric": "acc", "examples": 0}, "at least 1"),
         ({"metric": "acc", "levers": "sma:0.1"}, "did you mean 'sam'"),
+        ({"metric": "acc", "probes": "weight_nrm"}, "did you mean 'weight_norm'"),
     ],
 )
 def test_what_cannot_be_watched_is_refused_before_training(options: dict[str, object], says: str) -> None:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from algobias.attached.arm import is_ordered, watched
-from algobias.attached.events import Applied, Refused
+from algobias.attached.events import Applied, ProbeReading, Refused
 from algobias.attached.levers.registry import read
 from algobias.attached.metrics.taps import finite
 from algobias.attached.orders import FitOrders, Orders
+from algobias.attached.probed import check_probes
 from algobias.errors import BadInput, unknown_name
 from algobias.integrations.curve import Curve
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
     from algobias.attached.journal import Notes
+
+
+MOST_SEED = 2**31
+"""Seeds of random vectors are smaller."""
 
 
 class Options(TypedDict, total=False):
@@ -30,12 +36,14 @@ class Options(TypedDict, total=False):
             used by all others, which makes their losses comparable. Without it each takes its own first ones.
         examples: How many of them.
         levers: Levers to inject, like ``sam:0.05``.
+        probes: Coordinates to read at each evaluation, on the fit set: a preset, or probes by name.
     """
 
     log: str | os.PathLike[str]
     fit_set: str | os.PathLike[str]
     examples: int
     levers: Sequence[str]
+    probes: str | Sequence[str]
 
 
 class Watch:
@@ -49,9 +57,10 @@ class Watch:
         fit_set: See :class:`Options`.
         examples: See :class:`Options`.
         levers: See :class:`Options`.
+        probes: See :class:`Options`.
 
     Raises:
-        BadInput: A lever that cannot be injected, no examples, no name.
+        BadInput: A lever that cannot be injected, a probe that there is not, no examples, no name.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class Watch:
         fit_set: str | os.PathLike[str] | None = None,
         examples: int = 2000,
         levers: Sequence[str] = (),
+        probes: str | Sequence[str] = (),
     ) -> None:
         if not isinstance(metric, str) or not metric:
             raise BadInput("metric", metric, "the name of the test metric, as it is logged")
@@ -71,6 +81,9 @@ class Watch:
             levers = (levers,)
         for spelling in levers:
             read(spelling)
+        self.probes = (probes,) if isinstance(probes, str) else tuple(probes)
+        if self.probes:
+            check_probes(self.probes)
         self.metric = metric
         self.log = None if log is None else Path(log)
         self.fit_set = None if fit_set is None else Path(fit_set).absolute()
@@ -84,8 +97,8 @@ class Watch:
         """Sit inside of the training that begins now."""
         import torch
 
-        self._run, self._notes, self._first = watched(self._orders())
         self.seed = torch.initial_seed()
+        self._run, self._notes, self._first = watched(self._orders())
 
     def _orders(self) -> Orders:
         kept = self.fit_set if self.fit_set is not None and self.fit_set.is_file() else None
@@ -95,7 +108,15 @@ class Watch:
             use=None if kept is None else str(kept),
             examples=self.examples,
         )
-        return Orders(events="", levers=self.levers, fit=fit, replay=True, metrics=False)
+        return Orders(
+            events="",
+            levers=self.levers,
+            fit=fit,
+            replay=True,
+            metrics=False,
+            probes=self.probes,
+            probe_seed=self.seed % MOST_SEED,
+        )
 
     def tell(self, values: Mapping[str, object], names: Sequence[str] = ()) -> None:
         """Hand on the test metric of an evaluation; before the first update there is nothing to tell.
@@ -135,6 +156,16 @@ class Watch:
         """Training loss and test metric by update, so far."""
         events = [] if self._notes is None else self._notes.events[self._first :]
         return Curve.of(events, self.seed)
+
+    @property
+    def readings(self) -> list[dict[str, object]]:
+        """What was read of each probe at each evaluation, with its ``update``; as ``Monitor`` writes it."""
+        events = [] if self._notes is None else self._notes.events[self._first :]
+        return [
+            {"update": event.update, **json.loads(event.reading)}
+            for event in events
+            if isinstance(event, ProbeReading)
+        ]
 
     @property
     def refused(self) -> dict[str, str]:

@@ -147,17 +147,17 @@ def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
 
 def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Warn of injected levers that did not act in some run."""
-    doubts = []
-    for name in dict.fromkeys(run.arm for run in runs):
-        for lever in parts_of(runner.command_of(name).levers):
-            idle = [
-                run.outcome.seed
-                for run in runs
-                if run.arm == name and not Told.of(_folder(runner, run)).times_applied(lever)
-            ]
-            if idle:
-                doubts.append(f"{lever} did not act in {name}, seeds {', '.join(map(str, idle[:5]))}")
-    return doubts
+    idle: dict[tuple[str, str], list[int]] = {}
+    for run in runs:
+        told = Told.of(_folder(runner, run))
+        # A window follows the length of a run: half as long, it ends at half the update.
+        for lever in parts_of(runner.command_of(run.arm, run.length).levers):
+            if not told.times_applied(lever):
+                idle.setdefault((run.arm, lever), []).append(run.outcome.seed)
+    return [
+        f"in {arm}, seeds {', '.join(map(str, seeds[:5]))}, {lever} did not act"
+        for (arm, lever), seeds in idle.items()
+    ]
 
 
 def idle_change(runner: Runner, runs: Sequence[Run]) -> str | None:

@@ -153,3 +153,12 @@ def test_the_report_says_it_under_the_verdict_and_takes_no_text_for_markup() -> 
     assert f"<code>algobias control {ID}</code>" in text
     assert text.index(f"algobias control {ID}") < text.index("Numbers at a glance")
     assert all("\x1b" not in str(step) for step in next_steps(hostile()))
+
+
+def test_runs_of_a_command_that_never_meet_need_longer_ones() -> None:
+    asked = "algobias run --args=--bs=256 -- python train.py --scale 3"
+    open_fit = {"gap": {**record("bias", 4).result["gap"], "state": "present"}, "fit": {"matched": False}}
+    told = next_text(changed("undecided", asked, evidence="with replay", **open_fit))
+    assert "--scale '--epochs=20'" in told
+    scaled = asked.replace("run", "run --scale=--epochs=4", 1)
+    assert "--scale '" not in next_text(changed("undecided", scaled, evidence="with replay", **open_fit))

@@ -7,15 +7,22 @@ from algobias.answer.answer import Answer
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
 """What brings back what a command lost by too little training."""
 
+SCALE = (
+    "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run it "
+    "again: at equal training loss fit and bias are told apart"
+)
+"""What a match needs where the runs that there are never meet."""
+
 NO_LOSS = "metric only", "with counters"
 """Levels of evidence below a training loss."""
 
 
-def after_command(answer: Answer) -> str | None:
+def after_command(answer: Answer, command: str) -> str | None:
     """Say what to do after an audit of a command; None: what is said after any audit fits.
 
     Args:
         answer: What it answers.
+        command: The command that asked for it.
     """
     verdict = answer.verdict
     helped = [control.lever for control in answer.controls if control.verdict == "recovered"]
@@ -32,4 +39,7 @@ def after_command(answer: Answer) -> str | None:
             "a training loss would tell fit from bias: see the warnings for why none was measured inside, or "
             "have the script tell it (--train-loss)"
         )
+    scaled = "--scale" in command.partition(" -- ")[0]
+    if verdict == "undecided" and answer.gap.state == "present" and not (answer.fit.matched or scaled):
+        return SCALE
     return None

@@ -65,7 +65,7 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
     verdict = str(answer.verdict)
     if record.answer.doubts:
         return (_ask_another(record),)
-    of_command = after_command(answer)
+    of_command = after_command(answer, record.command)
     real = answer.evidence is not None and verdict == "undecided" and answer.gap.state == "present"
     brings_back = (_search(record),) if real else ()
     if of_command is not None:

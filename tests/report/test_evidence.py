@@ -13,7 +13,10 @@ from algobias.reports.record import StudyRecord
 
 
 def record(verdict: str, evidence: str | None, **more: object) -> StudyRecord:
-    found = [{"check": "seeds", "passed": False, "text": "two seeds end alike"}]
+    found = [
+        {"check": "writes", "passed": True, "text": "nothing is written outside"},
+        {"check": "seeds", "passed": False, "text": "two seeds end alike"},
+    ]
     result = {
         "schema": 1,
         "study": "0123456789ab",
@@ -32,7 +35,8 @@ def test_the_level_of_evidence_and_the_preflight_stand_on_the_page(level: str) -
     shown = record("undecided", level)
     lines = evidence_lines(shown)
     assert lines[0] == f"evidence: {level}: {LEVELS[level]}"
-    assert lines[1] == "preflight, seeds (not as it must be): two seeds end alike"
+    assert lines[1] == "preflight: as it must be (writes)"
+    assert lines[2] == "preflight, seeds (not as it must be): two seeds end alike"
     page = unescape(render(shown))
     assert "Evidence: " + level in page
     assert "two seeds end alike" in page

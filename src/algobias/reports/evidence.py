@@ -16,7 +16,7 @@ LEVELS = {
 }
 """What each level of evidence means."""
 
-_MARKS = {True: "ok", False: "not as it must be", None: "not known"}
+_MARKS = {False: "not as it must be", None: "not known"}
 
 
 def evidence_lines(record: StudyRecord) -> list[str]:
@@ -26,7 +26,11 @@ def evidence_lines(record: StudyRecord) -> list[str]:
         return []
     level = LEVELS.get(answer.evidence)
     lines = [f"evidence: {answer.evidence}" + ("" if level is None else f": {level}")]
+    well = [finding.check for finding in answer.preflight if finding.passed]
+    if well:
+        lines.append(f"preflight: as it must be ({', '.join(well)})")
     return lines + [
         f"preflight, {finding.check} ({_MARKS[finding.passed]}): {finding.text}"
         for finding in answer.preflight
+        if not finding.passed
     ]

@@ -8,8 +8,8 @@ LONGER = "train the variant longer: run it again with the longer schedule in --a
 """What brings back what a command lost by too little training."""
 
 SCALE = (
-    "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run it "
-    "again: at equal training loss fit and bias are told apart"
+    "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run "
+    "it again: at equal training loss fit and bias are told apart"
 )
 """What a match needs where the runs that there are never meet."""
 

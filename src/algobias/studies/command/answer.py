@@ -16,9 +16,10 @@ from algobias.answer.evidence import FindingEntry
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.commands.costs import KNOWN
 from algobias.commands.ending import why as why_ended
+from algobias.commands.forms import other_form
 from algobias.commands.identity import sources
 from algobias.commands.inside import Told
-from algobias.commands.job import Result
+from algobias.commands.job import OUTPUT, Result
 from algobias.commands.preflight import Preflight
 from algobias.commands.runner import Runner
 from algobias.judge.design import Design, Request, Run
@@ -192,6 +193,12 @@ def failures(runner: Runner, runs: Sequence[Run]) -> list[str]:
         if run.outcome.diverged and result is not None and not result.well:
             said.append(f"{run.arm}, seed {run.outcome.seed}: {why_ended(result, folder)}")
     return list(dict.fromkeys(said))
+
+
+def metric_doubts(runner: Runner) -> list[str]:
+    """Warn where the metric at the end of the baseline's first run stands in a line of another form."""
+    said = other_form(runner.question.metric_source, runner.first.folder / OUTPUT)
+    return [] if said is None else [said]
 
 
 def file_doubts(runner: Runner) -> list[str]:

@@ -26,6 +26,7 @@ from algobias.studies.command.answer import (
     idle_change,
     lever_doubts,
     loss_doubts,
+    metric_doubts,
 )
 from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
 from algobias.studies.command.options import CommandOptions
@@ -138,6 +139,7 @@ def run_command(
             *loss_doubts(runner, runs),
             *reading_doubts(runner, runs),
             *file_doubts(runner),
+            *metric_doubts(runner),
             *(() if shared else outside_doubts(outside)),
             *failures(runner, runs),
         )

@@ -270,3 +270,10 @@ def test_numbers_that_are_not_finite_are_no_bounds_of_an_interval() -> None:
     assert not StudyRecord({"gap": {"mean": math.nan}}).answer.gap.known
     value = StudyRecord({"gap": {"mean": 1, "low": -math.inf, "high": 2.0, "n": 4}}).answer.gap
     assert (value.mean, value.low, value.high, value.n, value.bounded) == (1.0, None, 2.0, 4, False)
+
+
+@pytest.mark.parametrize("domain", [(2.1, 4.9), (56, 112), (1.12, 1.38), (0.0311, 0.0389)])
+def test_a_short_log_axis_has_ticks(domain: tuple[float, float]) -> None:
+    ticks = decades(domain)
+    assert 2 <= len(ticks) <= 7
+    assert all(domain[0] <= tick <= domain[1] for tick in ticks)

@@ -159,14 +159,21 @@ def tip(*columns: tuple[str, str, str]) -> list[Spec]:
 
 
 def decades(domain: Sequence[float], most: int = 7) -> list[float]:
-    """Ticks for a log axis: powers of ten inside ``domain``, at most ``most``; 1, 2, 5 where it is short."""
+    """Ticks for a log axis: powers of ten inside ``domain``, at most ``most``; finer where it is short."""
     low, high = math.log10(domain[0]), math.log10(domain[1])
     powers = list(range(math.ceil(low - 1e-9), math.floor(high + 1e-9) + 1))
     if len(powers) >= 2:
         step = math.ceil(len(powers) / most)
         return [float(f"1e{power}") for power in powers[::step]]
-    fine = [float(f"{m}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
-    return [value for value in fine if domain[0] <= value <= domain[1]]
+    inside: list[float] = []
+    for digits in ((1, 2, 5), range(1, 10), [tenth / 10 for tenth in range(10, 100)]):
+        fine = [
+            float(f"{m}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for m in digits
+        ]
+        inside = [value for value in fine if domain[0] <= value <= domain[1]]
+        if len(inside) >= 2:
+            break
+    return inside[:: math.ceil(len(inside) / most) or 1]
 
 
 def log_axis(

@@ -165,6 +165,7 @@ def decades(domain: Sequence[float], most: int = 7) -> list[float]:
     if len(powers) >= 2:
         step = math.ceil(len(powers) / most)
         return [float(f"1e{power}") for power in powers[::step]]
+    reached = range(math.floor(low), math.ceil(high) + 1)
     inside: list[float] = []
     for digits in ((1, 2, 5), range(1, 10), [tenth / 10 for tenth in range(10, 100)]):
         fine = [

@@ -168,9 +168,7 @@ def decades(domain: Sequence[float], most: int = 7) -> list[float]:
     reached = range(math.floor(low), math.ceil(high) + 1)
     inside: list[float] = []
     for digits in ((1, 2, 5), range(1, 10), [tenth / 10 for tenth in range(10, 100)]):
-        fine = [
-            float(f"{m}e{power}") for power in range(math.floor(low), math.ceil(high) + 1) for m in digits
-        ]
+        fine = [float(f"{m}e{power}") for power in reached for m in digits]
         inside = [value for value in fine if domain[0] <= value <= domain[1]]
         if len(inside) >= 2:
             break

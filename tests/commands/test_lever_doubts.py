@@ -27,6 +27,7 @@ def test_a_window_follows_the_length_of_a_run(
     runner = SimpleNamespace(
         command_of=lambda arm, length: SimpleNamespace(levers=WINDOWS[length]),
         place=lambda request: SimpleNamespace(folder=Path()),
+        question=SimpleNamespace(spoken=str),
     )
     runs = [
         SimpleNamespace(arm="variant", replicate=0, length=length, outcome=SimpleNamespace(seed=3))

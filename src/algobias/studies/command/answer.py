@@ -156,7 +156,7 @@ def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
             if not told.times_applied(lever):
                 idle.setdefault((run.arm, lever), []).append(run.outcome.seed)
     return [
-        f"in {arm}, seeds {', '.join(map(str, seeds[:5]))}, {lever} did not act"
+        f"in {runner.question.spoken(arm)}, seeds {', '.join(map(str, seeds[:5]))}, {lever} did not act"
         for (arm, lever), seeds in idle.items()
     ]
 

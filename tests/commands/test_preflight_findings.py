@@ -12,7 +12,7 @@ from algobias.commands.job import EVENTS, OUT, OUTPUT, Result
 from algobias.commands.preflight import Finding, differing_seeds, differing_variant, unseen
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
-from algobias.commands.trace import trace_of
+from algobias.commands.trace import Left, left_by
 
 WELL = Result(0, None, 2.0, 0.0)
 
@@ -27,7 +27,7 @@ def ran(
         (folder / OUT / name).write_text(text.replace("{here}", str(folder)))
     asked = CommandQuestion(command=("train",), aa=True, metric=metric, cwd=str(folder.parent))
     told = Told.of(folder)
-    return ShortRun(folder.name, WELL, told, folder, trace_of(folder, told, asked))
+    return ShortRun(folder.name, WELL, told, folder, left_by(folder, told, asked))
 
 
 def findings(plain: ShortRun, other: ShortRun) -> list[Finding]:
@@ -47,7 +47,7 @@ def test_a_script_is_known_by_its_last_number_in_a_file_of_all_runs(tmp_path: Pa
     for name, value in (("a", 80), ("b", 80), ("c", 81)):
         table.write_text((table.read_text() if table.exists() else "acc\n") + f"{value}\n")
         runs.append(ran(tmp_path / name, metric="csv:results.csv:acc"))
-    assert runs[0].trace == runs[1].trace != runs[2].trace
+    assert runs[0].left == runs[1].left != runs[2].left
     # What it left is known though the file has been written to since.
     assert [finding.passed for finding in findings(runs[0], runs[2])] == [True, True]
 
@@ -55,13 +55,19 @@ def test_a_script_is_known_by_its_last_number_in_a_file_of_all_runs(tmp_path: Pa
 def test_the_runs_own_folder_in_what_it_prints_tells_no_runs_apart(tmp_path: Path) -> None:
     texts = {"config.json": "{here}"}
     runs = [ran(tmp_path / name, "results in {here}/out\n", texts) for name in ("a", "b")]
-    assert runs[0].trace == runs[1].trace
-    assert ran(tmp_path / "c", "acc 3\n", texts).trace != runs[0].trace
+    assert runs[0].left == runs[1].left
+    assert ran(tmp_path / "c", "acc 3\n", texts).apart(runs[0])
+
+
+def test_a_folder_that_one_run_alone_is_given_tells_no_runs_apart(tmp_path: Path) -> None:
+    plain, other = ran(tmp_path / "a", "acc 3\n"), ran(tmp_path / "b", "acc 3\n", {"log": "acc 3"})
+    assert other.apart(plain) is False
+    assert ran(tmp_path / "c", files={"log": "1"}).apart(ran(tmp_path / "d")) is None
 
 
 def test_where_nothing_is_left_behind_nothing_is_said_to_be_alike(tmp_path: Path) -> None:
     plain, other = ran(tmp_path / "a", files={"empty": ""}), ran(tmp_path / "b")
-    assert plain.trace is None
+    assert plain.left == Left(None, None)
     for finding in findings(plain, other):
         assert finding.passed is None
         assert "is not known: no weights were seen" in finding.text

@@ -16,7 +16,7 @@ from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 
 NOTHING_LEFT = (
-    "no weights were seen, and short runs print nothing and leave no number or file in {out} to compare"
+    "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"
 )
 """Why runs cannot be told from each other."""
 
@@ -121,10 +121,10 @@ def differing_seeds(plain: ShortRun, other: ShortRun) -> Iterator[Finding]:
     if not other.result.well:
         yield Finding("seeds", False, f"a second seed fails: {why(other.result, other.folder)}")
         return
-    if plain.trace is None and other.trace is None:
+    differ = other.apart(plain)
+    if differ is None:
         yield Finding("seeds", None, f"whether two seeds end differently is not known: {NOTHING_LEFT}")
         return
-    differ = other.trace != plain.trace
     yield Finding(
         "seeds",
         differ,
@@ -166,8 +166,8 @@ def differing_variant(plain: ShortRun, variant: ShortRun) -> Iterator[Finding]:
         text = f"the variant fails: {why(variant.result, variant.folder)}"
         yield Finding("variant", False, text)
         return
-    differs = variant.trace != plain.trace or variant.told.updates != plain.told.updates
-    if plain.trace is None and not differs:
+    differs = variant.told.updates != plain.told.updates or variant.apart(plain)
+    if differs is None:
         text = f"whether the variant ends differently than the baseline is not known: {NOTHING_LEFT}"
         yield Finding("variant", None, text)
     else:

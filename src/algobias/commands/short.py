@@ -15,7 +15,7 @@ from algobias.commands.inside import Told, orders_for, orders_json
 from algobias.commands.job import Job, Result
 from algobias.commands.runner import Placed, Runner
 from algobias.commands.slots import Slots, Task
-from algobias.commands.trace import trace_of
+from algobias.commands.trace import Left, left_by
 from algobias.judge.design import Request
 from algobias.training.whole_files import disk
 
@@ -32,22 +32,23 @@ class ShortRun:
         result: How it ended.
         told: What its events say.
         folder: Where it was carried out.
-        left: Hash of what it left behind, before another run could change it; None: it left nothing.
+        left: What it left behind, before another run could change it.
     """
 
     name: str
     result: Result
     told: Told
     folder: Path
-    left: str | None
+    left: Left
 
-    @property
-    def trace(self) -> str | None:
-        """Tell the run from others: hash of what was trained; where nobody knows it, of what it left behind.
+    def apart(self, other: ShortRun) -> bool | None:
+        """Say whether two runs differ in what was trained; where nobody knows it, in what they left behind.
 
-        None where there is neither.
+        None where there is nothing to compare.
         """
-        return self.weights or self.left
+        if self.weights is None and other.weights is None:
+            return self.left.apart(other.left)
+        return self.weights != other.weights
 
     @property
     def weights(self) -> str | None:
@@ -125,4 +126,4 @@ class ShortRuns:
         slots = Slots(1, deadline=self.runner.slots.deadline)
         slots.run([Task(job, _NoLock())], lambda task, result: ended.append(result))
         told = Told.of(folder)
-        return ShortRun(name, ended[0], told, folder, trace_of(folder, told, self.runner.question))
+        return ShortRun(name, ended[0], told, folder, left_by(folder, told, self.runner.question))

@@ -250,5 +250,5 @@ def _number(value: object) -> float | None:
     except ValueError:
         return None
     except OverflowError:  # a whole number of more digits than a float has room for
-        return math.inf if value > 0 else -math.inf
+        return math.inf if isinstance(value, int) and value > 0 else -math.inf
     return math.copysign(math.inf, number) if abs(number) >= 1e100 else number

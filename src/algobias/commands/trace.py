@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from algobias.commands.inside import Told
@@ -23,7 +24,30 @@ MOST_FILES = 200
 """Files of a run's own folder that are compared."""
 
 
-def trace_of(folder: Path, told: Told, question: CommandQuestion) -> str | None:
+@dataclass(frozen=True)
+class Left:
+    """What a run left behind.
+
+    Attributes:
+        told: Hash of its output and of the numbers that are read of it; None: there are none.
+        files: Hash of the files in ``{out}``; None: there are none.
+    """
+
+    told: str | None
+    files: str | None
+
+    def apart(self, other: Left) -> bool | None:
+        """Say whether two runs differ in what they left; None where there is nothing to compare.
+
+        Files tell where both runs have some: whether a run is given a folder is no difference in how it ends.
+        """
+        both = self.files is not None and other.files is not None
+        if self.told is None and other.told is None and not both:
+            return None
+        return self.told != other.told or (both and self.files != other.files)
+
+
+def left_by(folder: Path, told: Told, question: CommandQuestion) -> Left:
     """Hash all that a run leaves behind: its output, the numbers that are read of it, files in ``{out}``.
 
     The run's own folder stands in outputs as a place that is the same in all runs.
@@ -32,19 +56,23 @@ def trace_of(folder: Path, told: Told, question: CommandQuestion) -> str | None:
         folder: Where it was carried out.
         told: What its events say.
         question: Says where numbers are read.
-
-    Returns:
-        The hash; None where it left nothing.
     """
-    pieces = [piece for piece in _pieces(folder, told, question) if piece]
-    return hashlib.sha256(b"\0".join(pieces)).hexdigest() if pieces else None
+    return Left(_hashed(_told(folder, told, question)), _hashed(_files(folder)))
 
 
-def _pieces(folder: Path, told: Told, question: CommandQuestion) -> Iterator[bytes]:
+def _hashed(pieces: Iterator[bytes]) -> str | None:
+    there = [piece for piece in pieces if piece]
+    return hashlib.sha256(b"\0".join(there)).hexdigest() if there else None
+
+
+def _told(folder: Path, told: Told, question: CommandQuestion) -> Iterator[bytes]:
     yield _start_of(folder / OUTPUT, folder)
     for source, option in ((question.metric_source, "--metric"), (question.loss_source, "--train-loss")):
         if source is not None:
             yield _numbers(source, folder, told, Path(question.cwd), option)
+
+
+def _files(folder: Path) -> Iterator[bytes]:
     out = folder / OUT
     paths = sorted(path for path, _ in files_of(out, out))[:MOST_FILES]
     for path in map(Path, paths):

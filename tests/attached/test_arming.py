@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from algobias.attached.events import Counters, Start
+from algobias.attached.orders import ARMED
 from attached import scripts
 from attached.scripts import CLASSIFIER, HEAD
 from wide_tests import wide
@@ -56,6 +57,7 @@ def test_a_script_that_never_imports_torch_is_left_alone(tmp_path: Path) -> None
     ran = run(tmp_path, "import sys\nprint('torch' in sys.modules, sys.meta_path[0])")
     assert ran.out.startswith("False")
     assert ran.events.processes == ()
+    assert list(tmp_path.rglob(ARMED)), "it tells that it could have been seen"
 
 
 @pytest.mark.wide

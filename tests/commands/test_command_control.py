@@ -184,6 +184,20 @@ def test_the_plan_runs_nothing_and_knows_the_time_of_the_audit(store: Store, qui
 def test_what_cannot_be_asked_of_a_command_is_told(store: Store, asked: dict[str, object], told: str) -> None:
     with pytest.raises(BadInput, match=told):
         control(store, **asked)
+    with pytest.raises(BadInput, match=told):
+        forecast_control(audit_of(store, "last"), control_spec({**ASKED, **asked}), store, Options(1))
+
+
+def test_a_range_no_point_of_which_can_be_is_refused_in_the_words_of_a_command(
+    store: Store, quick: Quick
+) -> None:
+    spec = control_spec({"only": ("sam:1..2,until=0",)})
+    told = "only: .* a range with a setting that changes the variant and is possible here"
+    with pytest.raises(BadInput, match=told):
+        forecast_control(audit_of(store, "last"), spec, store, Options(1))
+    with pytest.raises(BadInput, match=told):
+        run_control(audit_of(store, "last"), spec, store, Options(1))
+    assert quick.done == []
 
 
 def test_an_edited_script_is_audited_again_first(tmp_path: Path, quick: Quick) -> None:

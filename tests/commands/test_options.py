@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from algobias.commands.command import Command, checked, times
@@ -43,6 +45,42 @@ def test_assignments_without_dashes_are_replaced() -> None:
 def test_several_values_take_the_place_of_several() -> None:
     words = ("train.py", "--betas", "0.9", "0.99", "data.csv")
     assert edited("--betas 0.8 0.9", words) == ["train.py", "--betas", "0.8", "0.9", "data.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "part"),
+    [
+        (
+            "--betas 0.8",
+            "--betas 0.9 0.99",
+            "if these are its values: --betas 0.9 0.99; or --betas=0.8, which",
+        ),
+        ("--betas 0.8", "--betas 0.9 0.99 data.csv", "which leaves 0.99 data.csv there"),
+        ("--betas .1 .2", "--betas 0.9 0.99 0.999", "if these are its values: --betas 0.9 0.99 0.999"),
+        ("--files c.txt", "--files a.txt b.txt --lr 1", "--files a.txt b.txt; or --files=c.txt"),
+        ("--compile", "--compile 0", "as many values as in the command"),
+    ],
+)
+def test_more_values_in_the_command_than_are_given_are_refused(text: str, words: str, part: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(part)):
+        edited(text, ("train.py", *words.split()))
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        ("--betas=0.8", "--betas 0.9 0.99", "--betas 0.8 0.99"),
+        ("--lr 0.4", "--lr 0.1 data.csv", "--lr 0.4 data.csv"),
+        ("-a resnet50", "-a resnet18 /data/images", "-a resnet50 /data/images"),
+        ("--betas .8 .9", "--betas 0.9 data.csv", "--betas .8 .9 data.csv"),
+        ("--betas .8 .9", "--betas=0.9 7", "--betas .8 .9 7"),
+        ("--pair 4 b", "--pair 3 a x.txt", "--pair 4 b x.txt"),
+        ("--nesterov", "--nesterov data.csv", "--nesterov data.csv"),
+        ("--betas .8 .9", "--betas {seed} {args} --x", "--betas .8 .9 --x"),
+    ],
+)
+def test_what_does_not_look_like_a_value_stays(text: str, words: str, expected: str) -> None:
+    assert list(Command(tuple(edited(text, tuple(words.split())))).filled({})[0]) == expected.split()
 
 
 def test_new_options_go_where_args_stands() -> None:

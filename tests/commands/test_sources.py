@@ -48,7 +48,39 @@ def test_keys_of_objects_lists_on_the_way_among_them(tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text('{"eval": {"acc": 71}, "a.b": 3, "flag": true}')
     assert read("json:m.json:eval.acc", tmp_path) == [(71.0, None)]
     assert read("json:m.json:a.b", tmp_path) == [(3.0, None)]
-    assert read("json:m.json:flag", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "wrong"),
+    [
+        (
+            r"stdout:test acc (\S+)",
+            "'90.28.' is not possible.*group is the number alone.* matched 'test acc 90",
+        ),
+        (r"stdout:step (?P<update>\S+) test acc (?P<value>[\d.]+\d)", "'9:' is not possible"),
+        ("csv:m.csv:acc", r"'90\.28\.' is not possible.*column acc of .*m\.csv, row 3"),
+        ("json:m.json:eval.acc", r"'90\.28\.' is not possible.*eval\.acc of .*m\.json, object 1"),
+        ("json:m.json:flag", "True is not possible"),
+        ("jsonl:m.jsonl:acc", r"\[9\] is not possible.*object 2"),
+    ],
+)
+def test_what_is_no_number_is_refused_and_not_left_out(source: str, wrong: str, tmp_path: Path) -> None:
+    """Left out, the value before it would be taken for the last."""
+    (tmp_path / "m.csv").write_text('acc\n75.28\n" "\n90.28.\n')
+    (tmp_path / "m.json").write_text('{"eval": {"acc": "90.28."}, "flag": true}')
+    (tmp_path / "m.jsonl").write_text('{"acc": null}\n{"acc": [9]}\n')
+    with pytest.raises(BadInput, match=f"--metric: {wrong}"):
+        read(source, tmp_path, "step 8 test acc 75.28\nstep 9: test acc 80\nFinal test acc 90.28.\n")
+
+
+def test_spellings_of_infinity_and_tables_with_their_header_again(tmp_path: Path) -> None:
+    output = "loss inf\nloss -Infinity\nloss 1e200\nloss 12 %\n"
+    numbers = [number for number, _ in read(r"stdout:loss (.+)", tmp_path, output)]
+    assert numbers == [math.inf, -math.inf, math.inf, 12.0]
+    (tmp_path / "m.csv").write_text("acc\n1\nacc\n2\n")
+    assert read("csv:m.csv:acc", tmp_path) == [(1.0, None), (2.0, None)]
+    (tmp_path / "m.json").write_text(f'{{"loss": {"9" * 400}}}')
+    assert read("json:m.json:loss", tmp_path) == [(math.inf, None)]
 
 
 def test_lines_of_objects_the_torn_last_among_them(tmp_path: Path) -> None:

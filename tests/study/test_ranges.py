@@ -41,10 +41,38 @@ def test_whole_numbers_stay_whole_and_ranges_combine() -> None:
     assert expanded(["clip:1e-2..1e+2"], 0)[::3] == ("clip:0.01", "clip:100")
 
 
-@pytest.mark.parametrize("text", ["sam:0.4..0.1", "sam:0..0.1", "sam:0.1..", "sam:a..b", "sam:0.1..0.1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sam:0.4..0.1",
+        "sam:0..0.1",
+        "sam:0.1..",
+        "sam:a..b",
+        "sam:0.1..0.1",
+        "sam:-0.1..0.5",
+        "sam:0.1..-0.5",
+        "sam:0.1..0.2..0.3",
+        "args: --lr=-0.1..0.5",
+        "args: --lr -0.5..-0.1",
+        "args: --lr=0.1..0.2..0.3",
+        "args: --lr=0.1..0.2.5",
+        "args: --lr=1.2.3..4",
+        "args: --lr=0.5..0.1 --dir=../x",
+        "args: --n=1..2 --lr=1....4",
+    ],
+)
 def test_ranges_that_are_none_are_told(text: str) -> None:
     with pytest.raises(BadInput, match=r"candidates.*LOW\.\.HIGH"):
         control_spec({"candidates": (text,)})
+
+
+def test_numbers_without_a_zero_and_folders_beside_ranges() -> None:
+    found = space("args: --lr=.1...4 --run=a-1..4 --dir=../2/..")
+    assert found is not None
+    assert found.grid(2) == tuple(
+        f"args: --lr={lr} --run=a-{run} --dir=../2/.." for lr in (0.1, 0.4) for run in (1, 4)
+    )
+    assert space("args: --dir=../x") is None
 
 
 def test_trials_need_a_range() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from os import PathLike
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from algobias.attached.arrival import when_imported
 from algobias.attached.journal import Journal, Notes, ReadingsFile
-from algobias.attached.orders import VARIABLE, FitOrders, Orders, read_orders
+from algobias.attached.orders import ARMED, VARIABLE, FitOrders, Orders, read_orders
 from algobias.attached.seeds import SeedOffset
 from algobias.attached.tracebacks import install as strip_tracebacks
 from algobias.errors import BadInput
@@ -39,6 +40,9 @@ def arm() -> None:
     if not path or _Armed.orders is not None:
         return
     orders = _Armed.orders = read_orders(Path(path))
+    with contextlib.suppress(OSError):  # a run must not fail because of what watches it
+        Path(orders.events).mkdir(parents=True, exist_ok=True)
+        Path(orders.events, ARMED).touch()
     if orders.seed is not None:
         SeedOffset(orders.seed).install()
     when_imported("torch", _attach)

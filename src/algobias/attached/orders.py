@@ -13,6 +13,9 @@ SCHEMA = 1
 VARIABLE = "ALGOBIAS_ATTACH"
 """The environment variable that names the file."""
 
+ARMED = "armed"
+"""Name of the empty file beside the events that a process makes as it finds orders, with torch or not."""
+
 
 @dataclass(frozen=True)
 class FitOrders:

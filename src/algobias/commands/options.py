@@ -9,8 +9,12 @@ from dataclasses import dataclass
 
 from algobias.errors import BadInput
 
+ARGS = "{args}"
+"""Where new options go in a command; without it, to its end."""
+
 _NUMBER = re.compile(r"-\.?\d")
 _ASSIGNED = re.compile(r"[A-Za-z_+~][\w.@/+-]*=")
+_SUFFIX = re.compile(r"\w\.[A-Za-z]\w*$")
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,55 @@ def value_of(words: Sequence[str], name: str, field: str) -> str | None:
     return follows[0] if follows and not begins_option(follows[0]) else None
 
 
+def _end_of(words: Sequence[str], at: int, option: Option, field: str) -> int:
+    """Find the end of what new values of an option replace.
+
+    A command does not say which words after an option are its values. A first word is; others are where they
+    look like it, or like the new value in their place.
+
+    Args:
+        words: The command.
+        at: Where the option stands.
+        option: It with its new values.
+        field: What it is given with, for messages.
+
+    Raises:
+        BadInput: One more word looks like a value of it.
+    """
+    end = at + 1
+    for place, value in enumerate(option.values):
+        if not _may_be_value(words, end):
+            return end
+        if place and _look(words[end]) not in (_look(value), _look(words[end - 1])):
+            return end
+        end += 1
+    before = _look(words[end - 1]) if option.values else "number"
+    if not option.joined and _may_be_value(words, end) and _look(words[end]) == before:
+        stop = end
+        while _may_be_value(words, stop):
+            stop += 1
+        allowed = f"as many values as in the command, if these are its values: {' '.join(words[at:stop])}"
+        if len(option.values) == 1:
+            allowed += (
+                f"; or {option.name}={option.values[0]}, which leaves {' '.join(words[end:stop])} there"
+            )
+        raise BadInput(field, " ".join(option.words()), allowed)
+    return end
+
+
+def _may_be_value(words: Sequence[str], at: int) -> bool:
+    return at < len(words) and words[at] != ARGS and not begins_option(words[at])
+
+
+def _look(word: str) -> str:
+    """Say what a value looks like: ``number``, ``path`` or ``word``."""
+    try:
+        float(word.replace("{seed}", "0"))
+    except ValueError:
+        return "path" if "/" in word or _SUFFIX.search(word) or word == "{out}" else "word"
+    return "number"
+
+
 def with_options(words: Sequence[str], options: Sequence[Option], field: str) -> list[str]:
     """Replace what stands in a command, and append the rest, or put it where ``{args}`` stands.
 
@@ -104,7 +157,7 @@ def with_options(words: Sequence[str], options: Sequence[Option], field: str) ->
         field: What they are given with, for messages.
 
     Raises:
-        BadInput: An option stands in the command more than once.
+        BadInput: An option stands in the command more than once, or perhaps with more values than are given.
     """
     changed, new = list(words), list[str]()
     for option in options:
@@ -112,19 +165,13 @@ def with_options(words: Sequence[str], options: Sequence[Option], field: str) ->
         if at is None:
             new += option.words()
             continue
-        if "=" in changed[at] and len(option.values) == 1:
-            changed[at] = f"{option.name}={option.values[0]}"
+        if "=" in changed[at]:
+            joined = len(option.values) == 1
+            changed[at : at + 1] = [f"{option.name}={option.values[0]}"] if joined else option.words()
             continue
-        end = at + 1
-        while end < len(changed) and end - at <= len(option.values) and not begins_option(changed[end]):
-            end += 1
-        changed[at:end] = [option.name, *option.values]
+        changed[at : _end_of(changed, at, option, field)] = [option.name, *option.values]
     if ARGS in changed:
         at = changed.index(ARGS)
         changed[at : at + 1] = new
         return changed
     return changed + new
-
-
-ARGS = "{args}"
-"""Where new options go in a command; without it, to its end."""

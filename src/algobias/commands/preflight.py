@@ -7,11 +7,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from algobias.attached.orders import ARMED
 from algobias.commands.ending import why
+from algobias.commands.job import EVENTS
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, ShortRuns, short_runs
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
+
+NOTHING_LEFT = (
+    "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"
+)
+"""Why runs cannot be told from each other."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         findings = _written(written(before, cwd, runner.store.path))
         replay = False
         if plain.weights is None:
-            findings.append(Finding("inside", None, _unseen(plain)))
+            findings.append(Finding("inside", None, unseen(plain)))
         else:
             probed = short.run("probed", fit=True, null_control=True)
             findings += _alike(plain, probed, short)
@@ -80,9 +87,9 @@ def preflight(runner: Runner, updates: int) -> Preflight:
             unread = probed.told.refusal("probes")
             if unread is not None:
                 findings.append(Finding("probes", None, f"coordinates cannot be read: {unread}"))
-        findings += _seeds(plain, short.run("second seed", replicate=1))
+        findings += differing_seeds(plain, short.run("second seed", replicate=1))
         if not asked.aa:
-            findings += _differ(plain, short.run("variant", arm="variant"))
+            findings += differing_variant(plain, short.run("variant", arm="variant"))
         seconds = plain.result.seconds / plain.told.updates if plain.told.updates else None
         return Preflight(tuple(findings), replay and asked.fit > 0, seconds)
 
@@ -93,20 +100,31 @@ def _got_there(short: ShortRun, shown: str) -> None:
         raise BadInput("command", shown, allowed)
 
 
-def _unseen(plain: ShortRun) -> str:
+def unseen(plain: ShortRun) -> str:
+    """Say why no weights were seen."""
     if plain.told.main is None:
-        return "no process of the command loads torch: only what it tells itself can be judged"
+        if (plain.folder / EVENTS / ARMED).exists():
+            return "no process of the command loads torch: only what it tells itself can be judged"
+        return (
+            "nothing sits inside: no process of the command announced itself, so that nothing is measured, "
+            "injected or seeded there. Usual causes: python -E or -I, which ignore PYTHONPATH (also in the "
+            "first line of a script); a launcher or container that clears the environment; no Python at all. "
+            "import algobias; algobias.attach() in the script is the way in"
+        )
     refused = plain.told.refusals
     because = refused[0].why if refused else "no optimizer of torch was seen"
     return f"nothing inside can be measured: {because}"
 
 
-def _seeds(plain: ShortRun, other: ShortRun) -> Iterator[Finding]:
+def differing_seeds(plain: ShortRun, other: ShortRun) -> Iterator[Finding]:
     """Two seeds differ."""
     if not other.result.well:
         yield Finding("seeds", False, f"a second seed fails: {why(other.result, other.folder)}")
         return
-    differ = other.trace != plain.trace
+    differ = other.apart(plain)
+    if differ is None:
+        yield Finding("seeds", None, f"whether two seeds end differently is not known: {NOTHING_LEFT}")
+        return
     yield Finding(
         "seeds",
         differ,
@@ -142,20 +160,24 @@ def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Find
         yield Finding("measuring", False, "measuring changes the weights: it is left out")
 
 
-def _differ(plain: ShortRun, variant: ShortRun) -> Iterator[Finding]:
+def differing_variant(plain: ShortRun, variant: ShortRun) -> Iterator[Finding]:
     """The variant does something else than the baseline."""
     if not variant.result.well:
         text = f"the variant fails: {why(variant.result, variant.folder)}"
         yield Finding("variant", False, text)
         return
-    differs = variant.trace != plain.trace or variant.told.updates != plain.told.updates
-    yield Finding(
-        "variant",
-        differs,
-        "the variant ends differently than the baseline"
-        if differs
-        else "the variant ends as the baseline does: its options may not be what the script reads",
-    )
+    differs = variant.told.updates != plain.told.updates or variant.apart(plain)
+    if differs is None:
+        text = f"whether the variant ends differently than the baseline is not known: {NOTHING_LEFT}"
+        yield Finding("variant", None, text)
+    else:
+        yield Finding(
+            "variant",
+            differs,
+            "the variant ends differently than the baseline"
+            if differs
+            else "the variant ends as the baseline does: its options may not be what the script reads",
+        )
     for event in variant.told.refusals:
         if event.what not in ("replay", "capture", "probes"):
             yield Finding(event.what, False, f"{event.what} cannot be injected: {event.why}")

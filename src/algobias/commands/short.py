@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +12,10 @@ from pathlib import Path
 from algobias.attached.events import End
 from algobias.attached.orders import FitOrders
 from algobias.commands.inside import Told, orders_for, orders_json
-from algobias.commands.job import OUTPUT, Job, Result
+from algobias.commands.job import Job, Result
 from algobias.commands.runner import Placed, Runner
 from algobias.commands.slots import Slots, Task
+from algobias.commands.trace import Left, left_by
 from algobias.judge.design import Request
 from algobias.training.whole_files import disk
 
@@ -32,17 +32,23 @@ class ShortRun:
         result: How it ended.
         told: What its events say.
         folder: Where it was carried out.
+        left: What it left behind, before another run could change it.
     """
 
     name: str
     result: Result
     told: Told
     folder: Path
+    left: Left
 
-    @property
-    def trace(self) -> str:
-        """Tell the run from others: hash of what was trained; where nobody knows it, of its output."""
-        return self.weights or hashlib.sha256((self.folder / OUTPUT).read_bytes()).hexdigest()
+    def apart(self, other: ShortRun) -> bool | None:
+        """Say whether two runs differ in what was trained; where nobody knows it, in what they left behind.
+
+        None where there is nothing to compare.
+        """
+        if self.weights is None and other.weights is None:
+            return self.left.apart(other.left)
+        return self.weights != other.weights
 
     @property
     def weights(self) -> str | None:
@@ -119,4 +125,5 @@ class ShortRuns:
         ended: list[Result] = []
         slots = Slots(1, deadline=self.runner.slots.deadline)
         slots.run([Task(job, _NoLock())], lambda task, result: ended.append(result))
-        return ShortRun(name, ended[0], Told.of(folder), folder)
+        told = Told.of(folder)
+        return ShortRun(name, ended[0], told, folder, left_by(folder, told, self.runner.question))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from algobias.commands.job import JOB
-from algobias.errors import BadInput
+from algobias.errors import MOST_SHOWN, BadInput
 from algobias.json_values import JsonValue
 from algobias.untrusted import regular_file
 
@@ -101,10 +101,11 @@ class Source:
             option: What the source was given with, for messages.
 
         Raises:
-            BadInput: A file that is not there or cannot be read; no such column or key.
+            BadInput: A file that is not there or cannot be read; no such column; something that is no number
+                where one must be.
         """
         if self.kind == "stdout":
-            return list(_matches(self.where, output))
+            return list(_matches(self.where, output, option))
         path = folder / self.where.replace("{out}", str(out))
         job = out.parent / JOB
         if self.shared and path.is_file() and job.is_file() and path.stat().st_mtime < job.stat().st_mtime:
@@ -117,9 +118,9 @@ class Source:
                 raise BadInput(option, str(path), f"a table of comma-separated values ({error})") from error
         if self.kind == "jsonl":
             rows = (_loaded(line) for line in text.splitlines() if line.strip())
-            return list(_keyed((row for row in rows if row is not None), self.key))
+            return list(_keyed((row for row in rows if row is not None), self.key, option, path))
         loaded = _loaded(text)
-        return list(_keyed(loaded if isinstance(loaded, list) else [loaded], self.key))
+        return list(_keyed(loaded if isinstance(loaded, list) else [loaded], self.key, option, path))
 
 
 def _expression(text: str, option: str) -> str:
@@ -140,8 +141,12 @@ def _text(path: Path, option: str) -> str:
     return path.read_bytes().decode("utf-8", errors="replace")
 
 
-def _matches(expression: str, output: Path) -> Iterator[Value]:
-    """Read matches of a regular expression: group ``value``, or the first; group ``update`` where named."""
+def _matches(expression: str, output: Path, option: str) -> Iterator[Value]:
+    """Read matches of a regular expression: group ``value``, or the first; group ``update`` where named.
+
+    Raises:
+        BadInput: A match whose group is no number. Left out, the number before it would be the last.
+    """
     pattern = re.compile(expression)
     which: str | int = "value" if "value" in pattern.groupindex else 1
     at = 0
@@ -149,10 +154,16 @@ def _matches(expression: str, output: Path) -> Iterator[Value]:
         while line := file.readline(MOST_LINE):
             at += len(line)
             for match in pattern.finditer(line.decode("utf-8", errors="replace")):
+                update = match["update"] if "update" in pattern.groupindex else None
                 number = _number(match[which])
-                if number is not None:
-                    update = match["update"] if "update" in pattern.groupindex else None
-                    yield Value(number, _whole(update), at)
+                wrong = match[which] if number is None else update
+                if number is None or (update is not None and _number(update) is None):
+                    allowed = (
+                        r"a regular expression whose group is the number alone, like 'acc ([-+.\w]*\w)'; "
+                        f"{expression} matched {match[0][:MOST_SHOWN]!r}"
+                    )
+                    raise BadInput(option, wrong or "", allowed)
+                yield Value(number, _whole(update), at)
 
 
 def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:
@@ -162,16 +173,19 @@ def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:
         raise BadInput(option, column, f"a column of {path}: {', '.join(names) or 'it has none'}")
     counted = next((name for name in UPDATES if name in names), None)
     for place, row in enumerate(rows):
-        number = _number(row.get(column))
+        cell = row.get(column)
+        if cell == column:  # the header again, of a script that appends to its table
+            continue
+        number = _number_or_blank(cell, option, f"column {column} of {path}, row {place + 1}")
         if number is not None:
             yield Value(number, None if counted is None else _whole(row.get(counted)), place)
 
 
-def _keyed(rows: Iterable[JsonValue], key: str) -> Iterator[Value]:
+def _keyed(rows: Iterable[JsonValue], key: str, option: str, path: Path) -> Iterator[Value]:
     """Read a key of objects; a list on the way to it is gone through."""
     pairs = (pair for whole in rows for pair in _listed(whole, key.split(".")))
     for place, (row, keys) in enumerate(pairs):
-        number = _number(_inside(row, keys))
+        number = _number_or_blank(_inside(row, keys), option, f"{key} of {path}, object {place + 1}")
         if number is not None:
             updates = (_whole(_inside(row, [name])) for name in UPDATES)
             yield Value(number, next((update for update in updates if update is not None), None), place)
@@ -212,13 +226,29 @@ def _whole(value: object) -> int | None:
     return int(number) if number is not None and math.isfinite(number) and number >= 0 else None
 
 
+def _number_or_blank(value: object, option: str, where: str) -> float | None:
+    """Read a number; None of a blank.
+
+    Raises:
+        BadInput: Neither.
+    """
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    number = _number(value)
+    if number is None:
+        raise BadInput(option, value, f"a number, or nothing, as {where}")
+    return number
+
+
 def _number(value: object) -> float | None:
-    """Read a number, nan and inf among them; None where there is none."""
+    """Read a number, nan and inf among them; None where there is none. Beyond 1e100 all are infinite."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = value.strip().rstrip("%") if isinstance(value, str) else value
     try:
         number = float(text)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return number if abs(number) < 1e100 or not math.isfinite(number) else None
+    except OverflowError:  # a whole number of more digits than a float has room for
+        return math.inf if isinstance(value, int) and value > 0 else -math.inf
+    return math.copysign(math.inf, number) if abs(number) >= 1e100 else number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ IGNORED = {"__pycache__", ".git", ".algobias", ".mypy_cache", ".ipynb_checkpoint
 
 
 def files_of(folder: Path, store: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Go through files of a folder: path, and when it was written with which size."""
-    count = 0
+    """Go through files of a folder: path, and when it was written with which size.
+
+    Files that this process's own input and outputs go to are left out.
+    """
+    count, own = 0, _own_files()
     for root, folders, names in os.walk(folder):
         folders[:] = [
             name
@@ -27,10 +31,22 @@ def files_of(folder: Path, store: Path) -> Iterator[tuple[str, tuple[int, int]]]
                 stat = os.lstat(path)
             except OSError:
                 continue
+            if (stat.st_dev, stat.st_ino) in own:
+                continue
             yield path, (stat.st_mtime_ns, stat.st_size)
             count += 1
             if count >= MOST_FILES:
                 return
+
+
+def _own_files() -> set[tuple[int, int]]:
+    """Find what standard input, output and errors of this process are: device and number of the file."""
+    files = set()
+    for number in range(3):
+        with contextlib.suppress(OSError):  # closed by who started it
+            stat = os.fstat(number)
+            files.add((stat.st_dev, stat.st_ino))
+    return files
 
 
 def written(before: dict[str, tuple[int, int]], folder: Path, store: Path) -> list[str]:

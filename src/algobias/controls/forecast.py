@@ -53,6 +53,8 @@ def forecast_control(row: StudyRow, spec: ControlSpec, store: Store, options: Op
     with one_thread():
         plain = build_arms(question, options.load(question.task))
         settings = asked_settings(plain, audited, spec)
+        if not settings and not spec.trials:
+            raise spec.nothing_possible()
         _, spaces = split((*spec.only, *spec.candidates))
         grid = [text for one in spaces for text in one.grid()] if spec.trials else []
         stand_ins: tuple[Setting, ...] = ()

@@ -14,7 +14,6 @@ from algobias.controls.of_task import TaskGround
 from algobias.controls.searching import Searcher, limits_of, place_of
 from algobias.controls.spec import ControlSpec
 from algobias.controls.tried import chosen_entries, confirmation_entries, tried_entries
-from algobias.errors import BadInput
 from algobias.json_values import JsonValue
 from algobias.judge.recovery import Place
 from algobias.kept.store import Store, StudyRow
@@ -109,8 +108,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
         searcher = Searcher(ground, spec, at, limits)
         settings = searcher.with_proposals(possible)
         if not settings:
-            allowed = "a range with a setting that changes the variant's recipe and is possible here"
-            raise BadInput("only", ", ".join(spec.only), allowed)
+            raise spec.nothing_possible()
         for setting in settings:
             if setting.undoes is not None:
                 study.progress.message(f"{setting.text}: {setting.undoes}")

@@ -128,6 +128,11 @@ class ControlSpec(Frozen):
         plain: JsonObject = self.model_dump(mode="json", exclude={"select"} if self.select is None else None)
         return plain
 
+    def nothing_possible(self) -> BadInput:
+        """Say that no point of the user's ranges is left to try."""
+        allowed = "a range with a setting that changes the variant and is possible here"
+        return BadInput("only", ", ".join(self.only), allowed)
+
     def question(self, audited: StudySpec) -> StudySpec:
         """The audit's question with the seed and the device asked for here."""
         seed = audited.seed if self.seed is None else self.seed

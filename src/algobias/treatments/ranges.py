@@ -24,8 +24,11 @@ POINTS = 4
 ROUND = 4
 """Settings proposed before the next are; those of a round are trained side by side."""
 
-_NUMBER = r"\d+(?:\.\d+)?(?:e[+-]?\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
+_NUMBER = r"(?:\d+(?:\.\d+)?|\.\d+)(?:e[+-]?\d+)?"
+# A sign is read though no range may have one: left in front, it would make every point negative.
+_RANGE = re.compile(rf"(?<![\d.])((?<!\w)-)?({_NUMBER})\.\.(-?{_NUMBER})(?![\d.])")
+_LIKE_ONE = re.compile(r"\d\.\.+[-+.]*\d")
+_FORM = "LOW..HIGH with 0 < LOW < HIGH"
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def space(text: str) -> Space | None:
     """Read a setting with ranges; None where it has none.
 
     Raises:
-        BadInput: A range that does not rise, or starts at 0 (its grid has equal ratios).
+        BadInput: A range that does not rise, starts at 0 or below (its grid has equal ratios), or has a third
+            bound.
 
     Example:
         >>> space("sam:0.05..0.4").grid()
@@ -88,16 +92,17 @@ def space(text: str) -> Space | None:
         ('lr:x1+clip:1', 'lr:x1+clip:1000', 'lr:x8+clip:1', 'lr:x8+clip:1000')
     """
     found = list(_RANGE.finditer(text))
+    dots_of_folder = by_words(text) or bool(found)
+    if _LIKE_ONE.search(_RANGE.sub(" ", text)) or (".." in text and not dots_of_folder):
+        raise BadInput("candidates", text, f"a range as {_FORM}, like sam:0.05..0.4")
     if not found:
-        if ".." in text and not by_words(text):  # a folder of a command's, perhaps
-            raise BadInput("candidates", text, "a range as LOW..HIGH, like sam:0.05..0.4")
         return None
     ranges, pieces, end = [], [], 0
     for match in found:
-        low, high = match.groups()
+        sign, low, high = match.groups()
         one = Range(float(low), float(high), low.isdigit() and high.isdigit())
-        if not 0 < one.low < one.high:
-            raise BadInput("candidates", match[0], "LOW..HIGH with 0 < LOW < HIGH")
+        if sign or not 0 < one.low < one.high:
+            raise BadInput("candidates", match[0], _FORM)
         ranges.append(one)
         pieces.append(text[end : match.start()])
         end = match.end()

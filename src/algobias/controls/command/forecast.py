@@ -22,8 +22,13 @@ def forecast_command(ground: CommandGround) -> Forecast:
 
     Args:
         ground: The audit.
+
+    Raises:
+        BadInput: Nothing can be tried, as far as that is known without short runs.
     """
-    spec, settings = ground.spec, ground.settings()
+    spec, settings = ground.spec, ground.possible(ground.settings(), short_runs=False)
+    if not settings and not spec.trials:
+        raise spec.nothing_possible()
     costs = _Costs(ground)
     limits = len(limits_of(spec, ground.audited, ground.axes))
     _, spaces = split((*spec.only, *spec.candidates))

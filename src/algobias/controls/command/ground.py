@@ -111,11 +111,19 @@ class CommandGround:
         treatment = Treatment.parse(text, FIELD)
         return Fixed.of(self.spec.fix, self.asked).treatment.followed_by(treatment).text
 
-    def possible(self, settings: tuple[CommandSetting, ...]) -> tuple[CommandSetting, ...]:
-        """Leave out what the script does not allow, by short runs; say which."""
+    def possible(
+        self, settings: tuple[CommandSetting, ...], *, short_runs: bool = True
+    ) -> tuple[CommandSetting, ...]:
+        """Leave out what the script does not allow, by short runs; say which.
+
+        Args:
+            settings: What is to be tried.
+            short_runs: Make short runs; else only what the audit's first run tells is known.
+        """
         runner = self.audit.runner([setting.text for setting in settings])
         arms = {under_control("variant", number): setting for number, setting in enumerate(settings)}
-        why_not = refusals(runner, tuple(arms), self.asked.preflight)
+        updates = self.asked.preflight if short_runs else 0
+        why_not = refusals(runner, tuple(arms), updates)
         typed = {self.with_fixed(text) for text in split((*self.spec.only, *self.spec.candidates))[0]}
         for arm, why in why_not.items():
             if arms[arm].why == FIXED or arms[arm].text in typed:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 class Listener:
     """A listener to the moments of a run; each method does nothing unless it is overridden.
 
-    In the order in which they come: ``training_call`` (forward), ``before_backward``, ``after_backward``, ``gradients``,
-    ``final_gradients``, ``before_step``,
-    ``step_ended``, ``after_step``; ``evaluation`` at any time between. Where a step is given a closure,
-    forward and backward come after ``before_step``, between ``before_closure`` and ``after_closure``.
+    In the order in which they come: ``training_call`` (forward), ``before_backward``, ``after_backward``,
+    ``gradients``, ``final_gradients``, ``before_step``, ``step_ended``, ``after_step``; ``evaluation`` at any
+    time between. Where a step is given a closure, forward and backward come after ``before_step``, between
+    ``before_closure`` and ``after_closure``.
     """
 
     def training_call(self, module: nn.Module) -> None:

@@ -19,8 +19,9 @@ def short(folder: Path, *events: dict[str, object], trained: bool = True) -> Sho
     (folder / OUTPUT).write_text("")
     start = {"event": "start", "update": 0, "pid": 7, "rank": 0, "argv": ["t.py"], "torch": "2", "threads": 1}
     end = {"event": "end", "update": 20, "updates": 20, "weights": "same", "reason": "stop_after"}
-    lines = [json.dumps({"time": 1.0, **event}) for event in (start, *events, end)] if trained else []
-    (folder / EVENTS / "7.jsonl").write_text("\n".join(lines) + "\n")
+    if trained:
+        lines = [json.dumps({"time": 1.0, **event}) for event in (start, *events, end)]
+        (folder / EVENTS / "events-7.jsonl").write_text("\n".join(lines) + "\n")
     return ShortRun("variant", Result(0, None, 1.0, 0.0), Told.of(folder), folder)
 
 

@@ -17,8 +17,8 @@ PASSING = frozenset(
     {
         "_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES", "DISPLAY", "WAYLAND_DISPLAY", "COLORTERM",
         "LS_COLORS", "PS1", "PS2", "PROMPT_COMMAND", "TMPDIR", "HOSTNAME", "WINDOWID", "STY", "INVOCATION_ID",
-        "JOURNAL_STREAM", "MAIL", "EDITOR", "VISUAL", "PAGER", "VIRTUAL_ENV_PROMPT", "NO_COLOR", "FORCE_COLOR",
-        "CUDA_VISIBLE_DEVICES",
+        "JOURNAL_STREAM", "MAIL", "EDITOR", "VISUAL", "PAGER", "VIRTUAL_ENV_PROMPT", "NO_COLOR",
+        "FORCE_COLOR", "CUDA_VISIBLE_DEVICES",
     }
 )  # fmt: skip
 """Variables that shells, terminals, schedulers and slots change by themselves."""

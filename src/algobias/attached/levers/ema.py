@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import Injected, Options
-from algobias.errors import BadInput
 
 BARE = "a trained parameter belongs to no module that is called: it cannot be averaged in an evaluation"
 NO_EVALUATION = "no trained module is called under torch.no_grad() or inference_mode(): nothing is evaluated"
@@ -36,7 +35,7 @@ class WeightAverage(Injected):
         super().__init__(spelling, options)
         self.decay = options.number("decay")
         if not 0 <= self.decay < 1:
-            raise BadInput("ema", self.decay, "a decay from 0 to below 1")
+            raise options.refused("decay", "a number from 0 to below 1")
         self._updates = 0
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[Buffer, tuple[nn.Module, Tensor]] = {}

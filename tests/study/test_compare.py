@@ -70,7 +70,9 @@ def test_tables_without_any_training_loss_are_compared_by_the_metric_alone(compa
 
     same = compared(scored(92), scored(91.9))
     assert same.answer.verdict == "no_gap"
-    assert "train_loss is blank in every row of both: the test metric alone is compared" in same.answer.warnings
+    assert (
+        "train_loss is blank in every row of both: the test metric alone is compared" in same.answer.warnings
+    )
     worse = compared(scored(92), scored(90)).answer
     assert worse.gap.mean == pytest.approx(2)
     assert worse.verdict == "undecided"

@@ -96,6 +96,20 @@ def test_what_leaves_the_group_of_the_run_ends_with_it_too(tmp_path: Path) -> No
     assert waited(lambda: gone(first_number(tmp_path / "run" / OUTPUT)))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux hands orphans to another process than init")
+def test_what_hides_its_session_and_its_variables_ends_with_the_worker(tmp_path: Path) -> None:
+    """A daemon: its parent has gone at once, and it has no variable of the run's."""
+    start = "import subprocess, sys, time; subprocess.{}([sys.executable, '-c', {!r}], env={{}}{})"
+    daemon = start.format("Popen", SLEEPER, ", start_new_session=True")
+    code = start.format("run", daemon, "") + "; time.sleep(1)"
+    path = job(tmp_path, code).write()
+    done = subprocess.run(
+        [sys.executable, "-m", "algobias.commands.worker", str(path)], timeout=60, check=True
+    )
+    assert done.returncode == 0
+    assert gone(first_number(tmp_path / "run" / OUTPUT))
+
+
 def test_variables_and_what_sits_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/theirs")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")

@@ -64,6 +64,25 @@ def test_a_table_without_any_training_loss_is_refused_by_name(compared):
         compared(blanked(healthy(92), 2, lambda update: True), healthy(92))
 
 
+def test_tables_without_any_training_loss_are_compared_by_the_metric_alone(compared):
+    def scored(top: float) -> Rows:
+        return blanked(healthy(top), 2, lambda update: True)
+
+    same = compared(scored(92), scored(91.9))
+    assert same.answer.verdict == "no_gap"
+    assert (
+        "train_loss is blank in every row of both: the test metric alone is compared" in same.answer.warnings
+    )
+    worse = compared(scored(92), scored(90)).answer
+    assert worse.gap.mean == pytest.approx(2)
+    assert worse.verdict == "undecided"
+    assert "fit or bias cannot be told without a training loss" in worse.reason
+    assert [arm.train_loss.mean for arm in worse.arms] == [None, None]
+    lost = scored(90)
+    lost[-1][3] = "nan"
+    assert compared(scored(92), lost, trivial=10.0).answer.arms[1].diverged == 1
+
+
 @pytest.mark.parametrize("column", [2, 3])
 def test_rows_without_a_value_are_as_if_they_were_not_there(compared, column):
     arms = healthy(92, 0.006, 0.02), healthy(92, 0.003, 0.02)

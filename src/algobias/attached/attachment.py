@@ -51,7 +51,9 @@ class Attachment(Listener):
         self.recorder = Recorder()
         self.steps = Steps(self.listeners)
         self.calls = Calls(self.trained, self.recorder, self.listeners)
-        self.backwards = Backwards(self.calls, self.recorder, self.steps.backward_ended)
+        self.backwards = Backwards(
+            self.calls, self.recorder, self.steps.backward_begins, self.steps.backward_ended
+        )
         self._non_finite = 0
         self._ended = False
         self._pid = os.getpid()

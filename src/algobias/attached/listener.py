@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 
 class Listener:
     """A listener to the moments of a run; each method does nothing unless it is overridden.
 
-    In the order in which they come: ``training_call`` (forward), ``after_backward``, ``gradients``,
-    ``final_gradients``, ``before_step``,
-    ``step_ended``, ``after_step``; ``evaluation`` at any time between. Where a step is given a closure,
-    forward and backward come after ``before_step``, between ``before_closure`` and ``after_closure``.
+    In the order in which they come: ``training_call`` (forward), ``before_backward``, ``after_backward``,
+    ``gradients``, ``final_gradients``, ``before_step``, ``step_ended``, ``after_step``; ``evaluation`` at any
+    time between. Where a step is given a closure, forward and backward come after ``before_step``, between
+    ``before_closure`` and ``after_closure``.
     """
 
     def training_call(self, module: nn.Module) -> None:
@@ -25,6 +26,13 @@ class Listener:
     def evaluation(self, module: nn.Module) -> AbstractContextManager[None] | None:
         """The script is about to call a trained module without gradients; a context is put around it."""
         return None
+
+    def before_backward(self, roots: Sequence[Tensor]) -> None:
+        """A backward pass of the script's is about to begin.
+
+        Args:
+            roots: Where it begins, losses mostly.
+        """
 
     def after_backward(self) -> None:
         """A backward pass of the script's has ended."""

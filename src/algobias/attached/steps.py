@@ -10,6 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -63,6 +64,11 @@ class Steps:
         self.lr = None
         self.fresh = self.clipped = False
         self._main = None
+
+    def backward_begins(self, roots: Sequence[Tensor]) -> None:
+        """A backward pass of the script's is about to begin, at these tensors."""
+        for listener in self.listeners:
+            listener.before_backward(roots)
 
     def backward_ended(self) -> None:
         """A backward pass of the script's has ended."""

@@ -1,4 +1,4 @@
-"""What determines the runs of a command, as far as anybody can see from outside: words, files, levers."""
+"""What determines the runs of a command, as far as can be seen from outside: words, files, place, levers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,15 +52,28 @@ def _paths(words: tuple[str, ...]) -> list[str]:
     return [name for name in names if len(name) < 1000]
 
 
-def run_address(command: Command, hashes: Mapping[str, str], orders: JsonObject) -> str:
+def program(command: Command) -> str:
+    """Find what the first word of a command starts: a bare one by PATH, as it will be.
+
+    Links are not followed: the Python of an environment is a link to another.
+    """
+    word = command.words[0]
+    if os.path.dirname(word):
+        return word
+    return shutil.which(word, path=command.environment.get("PATH")) or word
+
+
+def run_address(command: Command, hashes: Mapping[str, str], orders: JsonObject, folder: Path) -> str:
     """Address of the runs of a command.
 
     Args:
         command: The command, places not filled.
         hashes: Of its files, from :func:`sources`.
         orders: What is asked of what sits inside, but for places and seeds.
+        folder: The folder it is started in: data with relative names, and files that nobody named, lie there.
     """
-    return _address({"run": command.resolved(), "sources": {**hashes}, "orders": orders})
+    started = {"program": program(command), "folder": str(folder)}
+    return _address({"run": command.resolved(), "sources": {**hashes}, "orders": orders, "started": started})
 
 
 def outcome_address(run: str, reading: JsonObject) -> str:

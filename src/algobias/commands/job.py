@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from algobias.commands import inherited
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject, JsonValue
 from algobias.training.whole_files import disk, write_whole
@@ -50,6 +51,7 @@ class Job:
         with disk(self.folder):
             for name in (OUT, EVENTS):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
+            inherited.keep(self.folder)
         if self.orders is not None:
             write_whole(self.folder / ORDERS, json.dumps(self.orders).encode())
         told = {**asdict(self), "cwd": str(self.cwd), "folder": str(self.folder), "schema": SCHEMA}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from algobias.attached.levers.spelling import singles
 from algobias.attached.orders import ARMED
 from algobias.commands.ending import why
 from algobias.commands.job import EVENTS
@@ -89,7 +90,10 @@ def preflight(runner: Runner, updates: int) -> Preflight:
                 findings.append(Finding("probes", None, f"coordinates cannot be read: {unread}"))
         findings += differing_seeds(plain, short.run("second seed", replicate=1))
         if not asked.aa:
-            findings += differing_variant(plain, short.run("variant", arm="variant"))
+            levers = asked.command_of("variant").levers
+            findings += differing_variant(
+                plain, short.run("variant", arm="variant"), levers, options=asked.sets_options
+            )
         seconds = plain.result.seconds / plain.told.updates if plain.told.updates else None
         return Preflight(tuple(findings), replay and asked.fit > 0, seconds)
 
@@ -160,27 +164,49 @@ def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Find
         yield Finding("measuring", False, "measuring changes the weights: it is left out")
 
 
-def differing_variant(plain: ShortRun, variant: ShortRun) -> Iterator[Finding]:
-    """The variant does something else than the baseline."""
+def differing_variant(
+    plain: ShortRun, variant: ShortRun, levers: Sequence[str] = (), *, options: bool = True
+) -> Iterator[Finding]:
+    """The variant does something else than the baseline; where it does not, say whose fault that may be.
+
+    Args:
+        plain: A run of the baseline.
+        variant: A run of the variant, on the same seed.
+        levers: Injected into the variant.
+        options: Whether options or variables change too.
+    """
     if not variant.result.well:
         text = f"the variant fails: {why(variant.result, variant.folder)}"
         yield Finding("variant", False, text)
         return
+    refused = [event for event in variant.told.refusals if event.what not in ("replay", "capture", "probes")]
     differs = variant.told.updates != plain.told.updates or variant.apart(plain)
-    if differs is None:
+    if differs:
+        yield Finding("variant", True, "the variant ends differently than the baseline")
+    elif differs is None and options:
         text = f"whether the variant ends differently than the baseline is not known: {NOTHING_LEFT}"
         yield Finding("variant", None, text)
-    else:
-        yield Finding(
-            "variant",
-            differs,
-            "the variant ends differently than the baseline"
-            if differs
-            else "the variant ends as the baseline does: its options may not be what the script reads",
-        )
-    for event in variant.told.refusals:
-        if event.what not in ("replay", "capture", "probes"):
-            yield Finding(event.what, False, f"{event.what} cannot be injected: {event.why}")
+    elif options:
+        text = "the variant ends as the baseline does: its options may not be what the script reads"
+        yield Finding("variant", False, text)
+    elif not refused:
+        yield _idle(variant, levers)
+    for event in refused:
+        yield Finding(event.what, False, f"{event.what} cannot be injected: {event.why}")
+
+
+def _idle(variant: ShortRun, levers: Sequence[str]) -> Finding:
+    """Say of injected levers that have changed no weight whether they have acted."""
+    shown = " and ".join(levers)
+    if variant.told.main is None:
+        return Finding("variant", False, f"{shown} cannot act: no process of the command loads torch")
+    each = [single for lever in levers for single in singles(lever)]
+    if any(variant.told.times_applied(single) for single in each):
+        return Finding("variant", True, f"{shown} acted, and trains the same weights")
+    updates = variant.told.updates
+    return Finding(
+        "variant", None, f"{shown} did not act in {updates} updates: whole runs tell whether it does"
+    )
 
 
 def _replay(probed: ShortRun) -> tuple[bool, Finding]:

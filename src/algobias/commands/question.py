@@ -248,6 +248,11 @@ class CommandQuestion(Frozen):
         return " then ".join(self.spelled_change)
 
     @property
+    def sets_options(self) -> bool:
+        """Whether options or variables of the command make the variant, alone or with levers."""
+        return bool(self.args or self.env)
+
+    @property
     def spelled_change(self) -> tuple[str, ...]:
         """What makes the variant, a text each."""
         return (

@@ -249,7 +249,7 @@ class Runner:
         return self._hashed[command.words]
 
     def _address(self, command: Command, orders: JsonObject) -> str:
-        return run_address(command, self._sources(command), orders)
+        return run_address(command, self._sources(command), orders, Path(self.question.cwd))
 
     def _task(self, one: Placed) -> Task:
         def done() -> bool:

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -32,21 +32,27 @@ ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_
 RUN = "ALGOBIAS_RUN"
 """The variable by which processes of a run are known, whatever session they have made for themselves."""
 
+CHILD_SUBREAPER = 36
+"""Linux's PR_SET_CHILD_SUBREAPER."""
+
 WATCH = 0.5
 """Seconds between two looks whether whoever started the worker is still there."""
 
 
-def carry_out(path: Path) -> Result:
+def carry_out(path: Path, *, alone: bool = False) -> Result:
     """Run the job in a file, and write how it ended into its folder.
 
     Args:
         path: The job.
+        alone: This process does nothing else. On Linux it becomes the parent of all processes of the run
+            whose own has gone, and ends them too, whatever session and variables they have made themselves.
 
     Raises:
         BadInput: Not a job.
         StoreError: The disk is full or cannot be written to.
     """
     job = Job.read(path)
+    adopts = alone and adopt()
     started = time.monotonic()
     with disk(job.folder):
         for name in (OUTPUT, ERRORS):
@@ -68,8 +74,15 @@ def carry_out(path: Path) -> Result:
             result.write(job.folder)
             return result
         (job.folder / GROUP).write_text(str(process.pid))
-        with _ending(process.pid, job.folder):
-            result = _followed(job, process, output, started)
+
+        def end() -> None:
+            end_group(process.pid)
+            end_strays(job.folder)
+            if adopts:
+                end_children()
+
+        with _ending(end):
+            result = _followed(job, process, output, started, end)
     result.write(job.folder)
     return result
 
@@ -90,7 +103,13 @@ def environment(job: Job) -> dict[str, str]:
     return variables
 
 
-def _followed(job: Job, process: subprocess.Popen[bytes], output: IO[bytes], started: float) -> Result:
+def _followed(
+    job: Job,
+    process: subprocess.Popen[bytes],
+    output: IO[bytes],
+    started: float,
+    end: Callable[[], None],
+) -> Result:
     """Write what a process says until it ends, and end what it leaves behind."""
     assert process.stdout is not None
     over = threading.Event()
@@ -105,8 +124,7 @@ def _followed(job: Job, process: subprocess.Popen[bytes], output: IO[bytes], sta
     finally:
         if timer is not None:
             timer.cancel()
-        end_group(process.pid)
-        end_strays(job.folder)
+        end()
     # A process that left the group may hold the pipe for ever.
     reader.join(GRACE)
     seconds = time.monotonic() - started
@@ -166,14 +184,45 @@ def end_strays(folder: Path) -> None:
                 os.kill(int(place.parent.name), signal.SIGKILL)
 
 
+def adopt() -> bool:
+    """Make this process the parent of its descendants whose own parent has gone; False where it cannot be."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        import ctypes
+
+        done: int = ctypes.CDLL(None).prctl(CHILD_SUBREAPER, 1, 0, 0, 0)
+        return sys.platform == "linux" and done == 0
+    return False
+
+
+def end_children() -> None:
+    """End all children of this process, with SIGKILL; theirs become its own, and are ended in their turn."""
+    deadline = time.monotonic() + GRACE
+    while (children := _children()) and time.monotonic() < deadline:
+        for child in children:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, os.WNOHANG)
+        time.sleep(0.01)
+
+
+def _children() -> list[int]:
+    children = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            # The name, in brackets, may hold blanks and brackets; state and parent follow it.
+            parent = int(place.read_text(errors="replace").rpartition(")")[2].split()[1])
+            if parent == os.getpid():
+                children.append(int(place.parent.name))
+    return children
+
+
 @contextlib.contextmanager
-def _ending(group: int, folder: Path) -> Iterator[None]:
-    """Inside, a signal to this process ends the group before it ends this process."""
+def _ending(end_run: Callable[[], None]) -> Iterator[None]:
+    """Inside, a signal to this process ends the run before it ends this process."""
 
     def end(number: int, frame: FrameType | None) -> None:
         del frame
-        end_group(group)
-        end_strays(folder)
+        end_run()
         os._exit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
@@ -212,7 +261,7 @@ def main(arguments: list[str]) -> int:
         at = arguments.index("--parent")
         end_with(int(arguments[at + 1]))
         del arguments[at : at + 2]
-    result = carry_out(Path(arguments[0]))
+    result = carry_out(Path(arguments[0]), alone=True)
     print(json.dumps({"code": result.code, "signal": result.signal, "seconds": result.seconds}))
     return 0
 

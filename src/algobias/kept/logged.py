@@ -156,7 +156,9 @@ def _or_nan(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def outcome_of(name: str, log: Log, trivial: float | None, lowest: float, sign: int = 1) -> Outcome:
+def outcome_of(
+    name: str, log: Log, trivial: float | None, lowest: float, sign: int = 1, *, loss_known: bool = True
+) -> Outcome:
     """The run of a log.
 
     Args:
@@ -165,11 +167,12 @@ def outcome_of(name: str, log: Log, trivial: float | None, lowest: float, sign: 
         trivial: Test metric of a predictor that knows nothing, in the tool's sign; None: nobody said it.
         lowest: What a run that diverged scores where nobody did.
         sign: -1 turns metrics of which lower is better.
+        loss_known: A training loss was recorded, in whatever run; False: the test metric alone counts.
 
     Raises:
         BadInput: No training loss, or no test metric; a planned end in a row that lacks one of them.
     """
-    checks = _checks(name, log)
+    checks = _checks(name, log) if loss_known else _scored(name, log)
     planned = next((place for place, row in enumerate(checks) if row.planned), len(checks) - 1)
 
     def column(which: str) -> list[float]:
@@ -185,11 +188,25 @@ def outcome_of(name: str, log: Log, trivial: float | None, lowest: float, sign: 
         seed=log.seed,
         curve=curve,
         planned=planned,
-        diverged=log.diverged,
+        diverged=log.diverged if loss_known else not math.isfinite(_or_nan(checks[-1].test_metric)),
         trivial_metric=math.nan if trivial is None else trivial,
         lost_metric=lowest,
         cost=Cost(updates=checks[-1].update),
+        loss_known=loss_known,
     )
+
+
+def without_losses(logs: Iterable[Log]) -> bool:
+    """Whether no run has a training loss in any row, but each a test metric."""
+    logs = list(logs)
+    return not any(log.last("train_loss") for log in logs) and all(log.last("test_metric") for log in logs)
+
+
+def _scored(name: str, log: Log) -> list[Row]:
+    """The checks of a run of which the test metric alone was recorded."""
+    checks = [row for row in log.rows if row.test_metric is not None]
+    _ends_at_a_check(name, log, checks, "a test_metric")
+    return checks
 
 
 def _checks(name: str, log: Log) -> list[Row]:
@@ -214,11 +231,13 @@ def _checks(name: str, log: Log) -> list[Row]:
         later = loss if loss.update > metric.update else metric
         end = replace(later, train_loss=loss.train_loss, test_metric=metric.test_metric)
         checks = [row for row in checks if row.update < end.update] + [end]
-    for row in log.rows:
-        if row.planned and not any(check.update == row.update for check in checks):
-            raise BadInput(
-                f"{name} line {row.line}, planned",
-                1,
-                "a row that has a train_loss and a test_metric; the planned end is read there",
-            )
+    _ends_at_a_check(name, log, checks, "a train_loss and a test_metric")
     return checks
+
+
+def _ends_at_a_check(name: str, log: Log, checks: Sequence[Row], values: str) -> None:
+    updates = {check.update for check in checks}
+    for row in log.rows:
+        if row.planned and row.update not in updates:
+            allowed = f"a row that has {values}; the planned end is read there"
+            raise BadInput(f"{name} line {row.line}, planned", 1, allowed)

@@ -25,7 +25,7 @@ from algobias.kept.doubts import (
     scored_diverged,
     worst_metric,
 )
-from algobias.kept.logged import Killed, killed_among, outcome_of
+from algobias.kept.logged import Killed, killed_among, outcome_of, without_losses
 from algobias.kept.tables import Terms
 from algobias.logs.arm import Reading
 from algobias.studies.reading import Question, Source, read_both
@@ -111,9 +111,14 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         tables = {arm: table.without(killed[arm]) for arm, table in tables.items()}
     trivial = None if terms.trivial is None else terms.sign * terms.trivial
     lowest = worst_metric([log for table in tables.values() for log in table.logs], terms)
+    scored = without_losses(log for table in tables.values() for log in table.logs)
+    if scored:
+        warnings.append("train_loss is blank in every row of both: the test metric alone is compared")
     made = {
         arm: {
-            (log.seed, log.length): outcome_of(table.name, log, trivial, lowest, terms.sign)
+            (log.seed, log.length): outcome_of(
+                table.name, log, trivial, lowest, terms.sign, loss_known=not scored
+            )
             for log in table.logs
         }
         for arm, table in tables.items()

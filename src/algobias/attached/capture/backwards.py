@@ -43,7 +43,8 @@ class Backwards:
     Args:
         calls: Told to be still while a pass or a replay runs.
         recorder: Knows what made the loss.
-        ended: Called after every pass of the script's.
+        begins: Called before every pass of the script's, with its roots.
+        ended: Called after it.
 
     Attributes:
         takers: Who wants passes.
@@ -51,8 +52,14 @@ class Backwards:
         losses: Losses since they were last looked at; tensors, so that nobody waits for a device.
     """
 
-    def __init__(self, calls: Calls, recorder: Recorder, ended: Callable[[], None]) -> None:
-        self.calls, self.recorder, self.ended = calls, recorder, ended
+    def __init__(
+        self,
+        calls: Calls,
+        recorder: Recorder,
+        begins: Callable[[Sequence[Tensor]], None],
+        ended: Callable[[], None],
+    ) -> None:
+        self.calls, self.recorder, self.begins, self.ended = calls, recorder, begins, ended
         self.takers: list[Taker] = []
         self.captured = 0
         self.losses: list[Tensor] = []
@@ -108,6 +115,7 @@ class Backwards:
         self._inside = True
         try:
             with self.calls.undisturbed():
+                self.begins(roots)
                 if self.wanted():
                     self._capture(script, roots, args, options)
                 else:

@@ -47,11 +47,13 @@ class Options:
     def whole(self, name: str, least: int, default: int | None = None) -> int:
         """A whole number of at least ``least``."""
         value = self.number(name, default)
-        if not value.is_integer() if isinstance(value, float) else False:
-            raise BadInput(f"{self.lever}.{name}", value, f"a whole number of at least {least}")
-        if value < least:
-            raise BadInput(f"{self.lever}.{name}", value, f"a whole number of at least {least}")
+        if value != int(value) or value < least:
+            raise self.refused(name, f"a whole number of at least {least}")
         return int(value)
+
+    def refused(self, name: str, allowed: str) -> BadInput:
+        """Make the error of an option, with the text that was typed."""
+        return BadInput(f"{self.lever}.{name}", self.texts.get(name), allowed)
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         """One of several words, the first where it is left out."""
@@ -83,7 +85,7 @@ class Window:
         after = options.whole("after", least=0, default=0)
         until = options.whole("until", least=1) if "until" in options.texts else None
         if until is not None and until <= after:
-            raise BadInput(f"{options.lever}.until", until, f"more than after={after}")
+            raise options.refused("until", f"more than after={after}")
         rest = {name: text for name, text in options.texts.items() if name not in WINDOW}
         return cls(after, until), Options(options.lever, rest)
 

@@ -7,7 +7,6 @@ from typing import ClassVar
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
-from algobias.errors import BadInput
 
 CLIPS = "the script clips by itself: change its own bound"
 
@@ -26,7 +25,7 @@ class Clip(Injected):
         super().__init__(spelling, options)
         self.bound = options.number("bound")
         if self.bound <= 0:
-            raise BadInput("clip", self.bound, "a bound above 0")
+            raise options.refused("bound", "a number above 0")
 
     def without_one_gradient(self) -> None:
         """Refuse."""

@@ -39,7 +39,7 @@ class Compress(Injected):
         self.kind = options.choice("kind", KINDS)
         self.fraction = options.number("fraction", 0.01)
         if not 0 < self.fraction <= 1:
-            raise BadInput("compress.fraction", self.fraction, "above 0 and at most 1")
+            raise options.refused("fraction", "above 0 and at most 1")
         self.rank = options.whole("rank", least=1, default=2)
         self.feedback = options.choice("feedback", ("true", "false")) == "true"
         if options.whole("workers", least=1, default=1) != 1:

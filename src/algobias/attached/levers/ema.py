@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import Injected, Options
-from algobias.errors import BadInput
+
+BARE = "a trained parameter belongs to no module that is called: it cannot be averaged in an evaluation"
+NO_EVALUATION = "no trained module is called under torch.no_grad() or inference_mode(): nothing is evaluated"
 
 Buffer = tuple[int, str]
 """The number of a module and the name of its buffer."""
@@ -33,7 +35,7 @@ class WeightAverage(Injected):
         super().__init__(spelling, options)
         self.decay = options.number("decay")
         if not 0 <= self.decay < 1:
-            raise BadInput("ema", self.decay, "a decay from 0 to below 1")
+            raise options.refused("decay", "a number from 0 to below 1")
         self._updates = 0
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[Buffer, tuple[nn.Module, Tensor]] = {}
@@ -78,7 +80,18 @@ class WeightAverage(Injected):
         """Have the averages in place of the module's weights."""
         if self.off or not self._updates:
             return None
+        of_modules = {id(weight) for root in self.run.trained.roots() for weight in root.parameters()}
+        if any(id(weight) not in of_modules for weight in self.run.trained.stepped()):
+            self.refuse(BARE)
+            return None
         return self._in_place(module)
+
+    def at_end(self) -> None:
+        """Tell how often it has acted in all, or why it never could; a run cut short may evaluate later."""
+        whole = self.run.orders.stop_after is None
+        if whole and self._updates and not self.count and not self.off and not self.changes_nothing:
+            self.refuse(NO_EVALUATION)
+        super().at_end()
 
     @contextmanager
     def _in_place(self, module: nn.Module) -> Iterator[None]:

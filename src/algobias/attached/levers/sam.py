@@ -13,7 +13,6 @@ from algobias.attached.capture.graph import BackwardPass
 from algobias.attached.capture.put_back import undone
 from algobias.attached.levers.base import Options
 from algobias.attached.levers.passes import SecondPasses, put_gradients
-from algobias.errors import BadInput
 
 
 class SharpnessAware(SecondPasses):
@@ -32,7 +31,7 @@ class SharpnessAware(SecondPasses):
         super().__init__(spelling, options)
         self.rho = options.number("rho")
         if self.rho < 0:
-            raise BadInput("sam", self.rho, "a length of at least 0")
+            raise options.refused("rho", "a number of at least 0")
         self.every = options.whole("every", least=1, default=1)
 
     @property

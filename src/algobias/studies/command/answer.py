@@ -18,6 +18,7 @@ from algobias.commands.costs import KNOWN
 from algobias.commands.ending import why as why_ended
 from algobias.commands.forms import other_form
 from algobias.commands.identity import sources
+from algobias.commands.inherited import SHOWN, changed_since
 from algobias.commands.inside import Told
 from algobias.commands.job import OUTPUT, Result
 from algobias.commands.preflight import Preflight
@@ -209,6 +210,21 @@ def file_doubts(runner: Runner) -> list[str]:
     return [
         "no Python file is named in the command: after an edit of what it runs, stored runs would be taken "
         "for new ones; give another --store then"
+    ]
+
+
+def environment_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
+    """Warn of runs that are used again though this environment is not the one in which they were made."""
+    names: set[str] = set()
+    for run in runs:
+        given = runner.command_of(run.arm, run.length).environment
+        names.update(changed_since(_folder(runner, run), given))
+    if not names:
+        return []
+    shown = ", ".join(sorted(names)[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
+    return [
+        f"stored runs were made in another environment, and are used again ({shown}): a variable that the "
+        "command reads belongs into it, like -- env NAME=VALUE python train.py, or into --env"
     ]
 
 

@@ -50,7 +50,10 @@ class AuditedCommand:
             arms = [arm for arm in archive.answer.arms if arm.name in ("baseline", "variant")]
             if all(runner.place(Request(str(arm.name), 0)).outcome == arm.address for arm in arms):
                 return audit
-        allowed = "what was audited: a file that it names was edited since; run it again as it is now"
+        allowed = (
+            "what was audited: a file that it names was edited since, or PATH leads to another program; "
+            "run it again as it is now"
+        )
         raise BadInput("command", question.shown_command(), allowed)
 
     @property

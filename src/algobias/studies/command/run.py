@@ -20,6 +20,7 @@ from algobias.runs.progress import Progress
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
+    environment_doubts,
     failures,
     file_doubts,
     finding_entries,
@@ -140,6 +141,7 @@ def run_command(
             *reading_doubts(runner, runs),
             *file_doubts(runner),
             *metric_doubts(runner),
+            *environment_doubts(runner, runs),
             *(() if shared else outside_doubts(outside)),
             *failures(runner, runs),
         )

@@ -1,0 +1,54 @@
+"""What the preflight says of a variant that ends as the baseline does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from algobias.commands.inside import Told
+from algobias.commands.job import EVENTS, OUTPUT, Result
+from algobias.commands.preflight import _differ
+from algobias.commands.short import ShortRun
+
+
+def short(folder: Path, *events: dict[str, object], trained: bool = True) -> ShortRun:
+    """A short run with these events beside those of any training."""
+    (folder / EVENTS).mkdir(parents=True)
+    (folder / OUTPUT).write_text("")
+    start = {"event": "start", "update": 0, "pid": 7, "rank": 0, "argv": ["t.py"], "torch": "2", "threads": 1}
+    end = {"event": "end", "update": 20, "updates": 20, "weights": "same", "reason": "stop_after"}
+    if trained:
+        lines = [json.dumps({"time": 1.0, **event}) for event in (start, *events, end)]
+        (folder / EVENTS / "events-7.jsonl").write_text("\n".join(lines) + "\n")
+    return ShortRun("variant", Result(0, None, 1.0, 0.0), Told.of(folder), folder)
+
+
+REFUSED = {"event": "refused", "update": 20, "what": "sam:0.1", "why": "a value escapes before backward"}
+
+
+@pytest.mark.parametrize(
+    ("events", "options", "said"),
+    [
+        ((), True, [("variant", False, "its options may not be what the script reads")]),
+        ((), False, [("variant", None, "sam:0.1 did not act in 20 updates: whole runs tell")]),
+        (({"event": "applied", "update": 20, "lever": "sam:0.1", "count": 4},), False,
+         [("variant", True, "sam:0.1 acted, and trains the same weights")]),
+        ((REFUSED,), False, [("sam:0.1", False, "cannot be injected: a value escapes")]),
+        ((REFUSED,), True, [("variant", False, "its options"), ("sam:0.1", False, "cannot be injected")]),
+    ],
+)  # fmt: skip
+def test_who_is_to_blame(tmp_path: Path, events, options: bool, said: list[tuple[str, bool, str]]) -> None:
+    plain, variant = short(tmp_path / "plain"), short(tmp_path / "variant", *events)
+    findings = list(_differ(plain, variant, ("sam:0.1",), options=options))
+    assert [(finding.check, finding.passed) for finding in findings] == [(c, p) for c, p, _ in said]
+    for finding, (_, _, words) in zip(findings, said, strict=True):
+        assert words in finding.text
+
+
+def test_a_lever_without_torch_is_no_matter_of_options(tmp_path: Path) -> None:
+    runs = [short(tmp_path / name, trained=False) for name in ("plain", "variant")]
+    (finding,) = _differ(*runs, ("sam:0.1",), options=False)
+    assert finding.passed is False
+    assert finding.text == "sam:0.1 cannot act: no process of the command loads torch"

@@ -9,8 +9,9 @@ import pytest
 
 from algobias.commands.inside import Told
 from algobias.commands.job import EVENTS, OUTPUT, Result
-from algobias.commands.preflight import _differ
+from algobias.commands.preflight import differing_variant
 from algobias.commands.short import ShortRun
+from algobias.commands.trace import Left
 
 
 def short(folder: Path, *events: dict[str, object], trained: bool = True) -> ShortRun:
@@ -22,7 +23,7 @@ def short(folder: Path, *events: dict[str, object], trained: bool = True) -> Sho
     if trained:
         lines = [json.dumps({"time": 1.0, **event}) for event in (start, *events, end)]
         (folder / EVENTS / "events-7.jsonl").write_text("\n".join(lines) + "\n")
-    return ShortRun("variant", Result(0, None, 1.0, 0.0), Told.of(folder), folder)
+    return ShortRun("variant", Result(0, None, 1.0, 0.0), Told.of(folder), folder, Left(None, None))
 
 
 REFUSED = {"event": "refused", "update": 20, "what": "sam:0.1", "why": "a value escapes before backward"}
@@ -41,7 +42,7 @@ REFUSED = {"event": "refused", "update": 20, "what": "sam:0.1", "why": "a value 
 )  # fmt: skip
 def test_who_is_to_blame(tmp_path: Path, events, options: bool, said: list[tuple[str, bool, str]]) -> None:
     plain, variant = short(tmp_path / "plain"), short(tmp_path / "variant", *events)
-    findings = list(_differ(plain, variant, ("sam:0.1",), options=options))
+    findings = list(differing_variant(plain, variant, ("sam:0.1",), options=options))
     assert [(finding.check, finding.passed) for finding in findings] == [(c, p) for c, p, _ in said]
     for finding, (_, _, words) in zip(findings, said, strict=True):
         assert words in finding.text
@@ -49,6 +50,6 @@ def test_who_is_to_blame(tmp_path: Path, events, options: bool, said: list[tuple
 
 def test_a_lever_without_torch_is_no_matter_of_options(tmp_path: Path) -> None:
     runs = [short(tmp_path / name, trained=False) for name in ("plain", "variant")]
-    (finding,) = _differ(*runs, ("sam:0.1",), options=False)
+    (finding,) = differing_variant(*runs, ("sam:0.1",), options=False)
     assert finding.passed is False
     assert finding.text == "sam:0.1 cannot act: no process of the command loads torch"

@@ -72,7 +72,7 @@ def run_address(command: Command, hashes: Mapping[str, str], orders: JsonObject,
         orders: What is asked of what sits inside, but for places and seeds.
         folder: The folder it is started in: data with relative names, and files that nobody named, lie there.
     """
-    started = {"program": program(command), "folder": str(folder)}
+    started: JsonObject = {"program": program(command), "folder": str(folder)}
     return _address({"run": command.resolved(), "sources": {**hashes}, "orders": orders, "started": started})
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from algobias.attached.events import Counters
 from algobias.attached.levers.registry import read
+from algobias.errors import BadInput
 from attached.scripts import HEAD, run
 
 LOOP = (
@@ -274,3 +276,13 @@ def test_what_cannot_be_injected_is_refused_and_the_run_goes_on(
     assert ran.code == 0, ran.err
     assert why in ran.refused().get(lever, "") or why == "did you mean", ran.refused()
     assert lever in ran.refused()
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["delay:1_0.50", "delay:-01", "sam:-1.50", "clip:0.00", "ema:1.0", "lr:x0.0", "sam:0.1,after=2.50"],
+)
+def test_a_number_is_refused_as_it_was_typed(spelling: str) -> None:
+    typed = spelling.split(":")[-1].split("=")[-1]
+    with pytest.raises(BadInput, match=rf"\D{re.escape(typed)}\D"):
+        read(spelling)

@@ -90,6 +90,9 @@ def test_the_age_in_a_closure_is_that_outside_of_one(tmp_path: Path) -> None:
     by_hand = run(tmp_path / "b", source.format(before=BY_HAND, training=hand), attach=False)
     assert ran.refused() == {}
     assert ran.out == by_hand.out, by_hand.err
+    late = run(tmp_path / "c", source.format(before="", training=IN_A_CLOSURE), levers=("delay:2,after=2",))
+    assert late.refused() == {}
+    assert late.applied() == {"delay:2,after=2": 3}
 
 
 def test_averages_of_parameters_of_no_module_are_refused(tmp_path: Path) -> None:

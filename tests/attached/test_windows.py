@@ -69,7 +69,7 @@ def test_after_the_last_update_nothing_is_injected(tmp_path: Path) -> None:
     ("lever", "told"),
     [
         ("sam:0.1,until=0", "at least 1"),
-        ("sam:0.1,after=5,until=5", "sam.until: 5 .* more than after=5"),
+        ("sam:0.1,after=5,until=5", "sam.until: '5' .* more than after=5"),
         ("sam:0.1,after=-1", "at least 0"),
         ("sam:0.1,untill=5", "did you mean 'until'"),
     ],

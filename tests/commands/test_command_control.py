@@ -207,7 +207,7 @@ def test_an_edited_script_is_audited_again_first(tmp_path: Path, quick: Quick) -
     with Store(tmp_path / "store") as store:
         run_command(question(command=words, args=("--bias=5",), looks=(2,)), store)
         script.write_text(script.read_text() + "\n")
-        with pytest.raises(BadInput, match="edited since; run it again"):
+        with pytest.raises(BadInput, match="edited since, or PATH leads elsewhere; run it again"):
             control(store)
 
 

@@ -73,6 +73,7 @@ def test_tables_without_any_training_loss_are_compared_by_the_metric_alone(compa
     assert (
         "train_loss is blank in every row of both: the test metric alone is compared" in same.answer.warnings
     )
+    assert not any("nothing to match" in warning for warning in same.answer.warnings)
     worse = compared(scored(92), scored(90)).answer
     assert worse.gap.mean == pytest.approx(2)
     assert worse.verdict == "undecided"

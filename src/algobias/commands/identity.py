@@ -72,8 +72,9 @@ def run_address(command: Command, hashes: Mapping[str, str], orders: JsonObject,
         orders: What is asked of what sits inside, but for places and seeds.
         folder: The folder it is started in: data with relative names, and files that nobody named, lie there.
     """
-    started: JsonObject = {"program": program(command), "folder": str(folder)}
-    return _address({"run": command.resolved(), "sources": {**hashes}, "orders": orders, "started": started})
+    started = {"program": program(command), "folder": str(folder)}
+    told: JsonObject = {"run": command.resolved(), "sources": {**hashes}, "orders": orders}
+    return _address({**told, "started": {**started}})
 
 
 def outcome_address(run: str, reading: JsonObject) -> str:

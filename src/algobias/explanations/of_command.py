@@ -19,7 +19,14 @@ from algobias.judge.plan import plan
 from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import ArmName, under_control
 from algobias.runs.outcome import Curve, Outcome
-from algobias.studies.command.answer import answer_of, archive_of, failures, lever_doubts, loss_doubts
+from algobias.studies.command.answer import (
+    answer_of,
+    archive_of,
+    environment_doubts,
+    failures,
+    lever_doubts,
+    loss_doubts,
+)
 from algobias.studies.command.audited import AuditedCommand
 from algobias.studies.study import Study, carry_out, id_of
 from algobias.treatments.command_interventions import CommandIntervention, doses, switches
@@ -158,7 +165,12 @@ def explain_command(row: StudyRow, spec: ExplainSpec, study: Study) -> Explanati
         for number, entry in enumerate(intervention_entries(interventions, verdict, None))
     )
     not_switched = (f"nothing is switched: {ready.no_switches}",) if ready.no_switches else ()
-    doubts = (*lever_doubts(runner, runs), *loss_doubts(runner, runs), *failures(runner, runs))
+    doubts = (
+        *lever_doubts(runner, runs),
+        *loss_doubts(runner, runs),
+        *environment_doubts(runner, runs),
+        *failures(runner, runs),
+    )
     answer = answer.changed(
         study=study.id,
         warnings=(*answer.warnings, *doubts, *not_switched, NO_COORDINATES),

@@ -11,7 +11,7 @@ import numpy as np
 from algobias.errors import BadInput
 from algobias.judge.design import Run
 from algobias.kept.csvfile import Row
-from algobias.kept.logged import Killed, Log, killed_among
+from algobias.kept.logged import Killed, Log, killed_among, without_losses
 from algobias.kept.tables import Terms
 
 _LOSSES = {"loss", "error", "err", "nll", "perplexity", "ppl", "mse", "rmse", "mae", "wer", "cer", "bpc"}
@@ -220,7 +220,7 @@ def _holes(name: str, logs: Sequence[Log]) -> list[str]:
         for log in logs
         if len(log.rows) > 2 and not log.diverged and not any(_finite(row) for row in log.rows[:-1])
     ]
-    if alone:
+    if alone and not without_losses(logs):
         warnings.append(
             f"{len(alone)} runs of {name} have no row before the last with both a train_loss and a "
             "test_metric: there is nothing to match the fit by"

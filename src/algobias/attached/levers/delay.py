@@ -55,7 +55,7 @@ class Delay(Injected):
         self._present: list[tuple[Tensor, Tensor]] | None = None
         self._spans: deque[_Span] = deque(maxlen=KEPT_SPANS)
         self._mixed: dict[int, Tensor] = {}
-        self._passed = False
+        self._passed = self._watched = False
 
     @property
     def changes_nothing(self) -> bool:
@@ -101,7 +101,7 @@ class Delay(Injected):
         """Remember the weights that the pass used at another time than the one it goes back at."""
         if self.off or not self.tau:
             return
-        self._passed = True
+        self._passed = self._watched = True
         inside = self._now is not None
         for number, leaf in uses(roots):
             if any(span.holds(number) for span in self._spans) != inside:
@@ -119,7 +119,7 @@ class Delay(Injected):
         trained = {id(weight) for weight in self.run.trained.stepped()}
         if not trained.isdisjoint(self._mixed):
             self.refuse(OUTSIDE)
-        if self.tau and self.run.backwards.seen and not self._spans and not self.off:
+        if self._watched and not self._spans and not self.off:
             self.refuse(NO_CALL)
         if self.run.steps.is_main(optimizer) or not self._past:
             self._mixed.clear()

@@ -21,6 +21,7 @@ from algobias.runs.outcome import Outcome
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
+    environment_doubts,
     failures,
     idle_lever,
     known_costs,
@@ -126,6 +127,7 @@ class CommandPart:
         doubts = (
             *lever_doubts(self.runner, runs),
             *loss_doubts(self.runner, runs),
+            *environment_doubts(self.runner, runs),
             *failures(self.runner, runs),
             *(() if self.spec.select else (SAME_EXAMPLES,)),
         )

@@ -51,8 +51,8 @@ class AuditedCommand:
             if all(runner.place(Request(str(arm.name), 0)).outcome == arm.address for arm in arms):
                 return audit
         allowed = (
-            "what was audited: a file that it names was edited since, or PATH leads to another program; "
-            "run it again as it is now"
+            "what was audited: a file that it names was edited since, or PATH leads elsewhere; run it again "
+            "as it is now"
         )
         raise BadInput("command", question.shown_command(), allowed)
 

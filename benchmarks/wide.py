@@ -1,6 +1,6 @@
 """The wide tests: those too slow for ``make test``, and what each showed when it was last run.
 
-    python benchmarks/wide.py                     # all of them, two at a time (half an hour)
+    python benchmarks/wide.py                     # all of them, two at a time (20 minutes)
     python benchmarks/wide.py tests/cli           # those below a folder, or any words of pytest
 
 A test is wide when it carries ``@pytest.mark.wide``. Outcome, seconds and a hash of the test's source go to

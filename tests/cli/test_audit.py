@@ -80,6 +80,7 @@ def test_the_same_question_again_trains_nothing_and_answers_the_same(run):
     assert second["arms"][0]["cost"]["seconds"] == first["arms"][0]["cost"]["seconds"], "the stored runs"
 
 
+@pytest.mark.wide
 def test_workers_and_another_store_do_not_change_the_answer(run):
     words = ("audit", "digits", "--change", "batch:x4", *SMALL)
     one = run(*words, "--workers", "0", "--store", "one").json

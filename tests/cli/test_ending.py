@@ -105,6 +105,7 @@ def test_sigterm_to_one_of_the_processes_ends_the_study_in_order(long, tmp_path)
     assert list((tmp_path / "store").glob("runs/*/*/*/snapshot.safetensors"))
 
 
+@pytest.mark.wide
 def test_a_killed_process_is_one_sentence_and_no_log(long, tmp_path, monkeypatch):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
@@ -237,6 +238,7 @@ def test_a_limit_on_the_size_of_files_is_a_full_disk(tmp_path, run, whole, most)
     assert without_times(again.json) == whole
 
 
+@pytest.mark.wide
 def test_a_small_disk(tmp_path, run, whole):
     """A real one, where mounting is allowed: it fills up in the middle of the study."""
     disk = tmp_path / "disk"

@@ -63,6 +63,7 @@ def test_what_moved_in_the_result_object(run, tmp_path):
     assert again["moved"] == other["moved"], "what was read stays"
 
 
+@pytest.mark.wide
 def test_without_probes_nothing_is_read(run):
     result = run("audit", "digits", *WORDS, "--probes", "none").json
     assert result["moved"] == []

@@ -36,6 +36,7 @@ def test_no_gap(law: str) -> None:
     check_coverage(found)
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("law", bench.SYMMETRIC)
 def test_all_fit_is_no_bias(law: str) -> None:
     found = cell("all fit", law)
@@ -62,6 +63,7 @@ def test_a_gap_of_the_tolerance_is_not_absent(law: str) -> None:
         check_coverage(found)
 
 
+@pytest.mark.wide
 def test_students_bound_alone_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Planted fault: no correction for skewness.
     plain = sys.modules["algobias.judge.inference.statistics"]
@@ -81,6 +83,7 @@ def test_equal_differences_without_their_rounding_would_be_noticed() -> None:
     assert min(widths) < 1e-9
 
 
+@pytest.mark.wide
 @pytest.mark.parametrize("scenario", ["all fit, never reached", "all fit, decaying", "half and half"])
 def test_other_ways_to_a_match(scenario: str) -> None:
     found = cell(scenario, "t4", 100)
@@ -103,6 +106,7 @@ def test_one_look_covers_at_95_percent_and_a_fifth_narrower_would_be_noticed() -
     assert abs(inside[0.8] / 1000 - 0.95) > slack(0.05, 1000)
 
 
+@pytest.mark.wide
 def test_decisions_that_ignore_the_looks_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Planted fault: one-look error levels at each of five looks.
     plain = sys.modules["algobias.judge.plan"]

@@ -238,6 +238,7 @@ def test_effective_sharpness_of_sgd_momentum_and_adam() -> None:
     assert "needs training" in str(_read(Quadratic(h), "effective_sharpness")[0].reason)
 
 
+@pytest.mark.wide
 def test_fisher_trace_is_the_mean_squared_gradient_with_an_interval_that_covers() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)

@@ -73,6 +73,7 @@ def test_levers_that_replace_others_are_named(given, lines) -> None:
     assert list(made.replaced) == lines
 
 
+@pytest.mark.wide
 def test_what_is_replaced_is_said_in_the_plan_and_with_the_answer(tmp_path, capsys) -> None:
     from rich.console import Console
 

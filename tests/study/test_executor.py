@@ -149,6 +149,7 @@ def test_division_follows_the_cost_of_stacking() -> None:
 # Results
 
 
+@pytest.mark.wide
 def test_results_do_not_depend_on_the_division(pool: Executor, plain: Store) -> None:
     events: list[Event] = []
     pool.run([job(5)], on_event=events.append)

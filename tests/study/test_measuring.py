@@ -167,6 +167,7 @@ def test_interrupted_between_moments_and_while_training(store: Store) -> None:
         measuring.measure_moments(block(*not_kept(store)), store, TASK, lambda: True)
 
 
+@pytest.mark.wide
 def test_worker_processes_measure_the_same(store: Store) -> None:
     targets = [*not_kept(store), target(store, 2, -1)]
     with start_executor(store, workers=1) as executor:

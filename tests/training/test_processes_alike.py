@@ -185,11 +185,13 @@ def test_other_parts_act_where_they_stand(tmp_path: Path) -> None:
     agree("normalised", 2, free + local, tmp_path)
 
 
+@pytest.mark.wide
 def test_other_parts_act_at_the_worker_or_the_server(tmp_path: Path) -> None:
     parts = "sam:1", "clip:0.1", "gradient_noise:4,kind=additive,chunks=4", "accumulate:2"
     agree("normalised", 3, [f"delay:1,kind=workers+{part}" for part in parts], tmp_path)
 
 
+@pytest.mark.wide
 def test_every_process_draws_the_masks_of_its_worker(tmp_path: Path) -> None:
     noise = "gradient_noise:4,kind=additive,chunks=4"
     cases = ["workers:2", "local_sgd:3,workers=2", "accumulate:2+workers:2", "workers:2+accumulate:2"]

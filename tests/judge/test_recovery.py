@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 from algobias.judge.arm import Arm, FitScale, Path
+from algobias.judge.costs import costs_to
 from algobias.judge.design import Design, Request
 from algobias.judge.inference.levels import Errors
 from algobias.judge.inference.statistics import Interval, fieller, paired
@@ -196,6 +197,21 @@ def test_unpaired_interval_equals_the_paired_one_for_large_independent_samples()
         apart, together = (one_minus_ratio(arms, ERRORS, pair) for pair in (False, True))
         assert apart.mean == pytest.approx(together.mean)
         assert apart.high - apart.low == pytest.approx(together.high - together.low, rel=0.05)
+
+
+@pytest.mark.parametrize("lengths", [(1.0,), (0.5, 1.0)])
+def test_costs_of_whole_schedules_are_those_of_whole_runs(lengths: tuple[float, ...]) -> None:
+    """At the level where a schedule ends its cost is all of it, however many lengths were run."""
+
+    def priced(length: float) -> Path:
+        updates = round(400 * length)
+        cost = Cost(updates=updates, gradients=10.0 * updates)
+        ended = outcome([1.0, 0.01 / length], [50.0, 90.0], updates=[1, updates], planned=1, cost=cost)
+        return Path(length, ended)
+
+    arm = frontier_arm([[priced(length) for length in lengths]] * 3, FitScale())
+    assert costs_to(arm, math.log(0.01)).gradients == pytest.approx(4000)
+    assert costs_to(arm, None).gradients == pytest.approx(4000)
 
 
 def test_costs_against_both_references() -> None:

@@ -102,6 +102,7 @@ class Arm:
         valid: The row has a fit measure that is a positive number, [n].
         late: The row's run goes on from another one, and its first point shows that one, [n].
         loss_known: The training loss of every run was measured.
+        of_ends: Its points are the ends of full-schedule runs, not the checks of one run.
     """
 
     replicates: tuple[int, ...]
@@ -119,6 +120,7 @@ class Arm:
     scale: FitScale
     late: Bools
     loss_known: bool = True
+    of_ends: bool = False
 
     def __len__(self) -> int:
         return len(self.replicates)
@@ -146,6 +148,7 @@ class Arm:
             self.scale,
             self.late[rows],
             self.loss_known,
+            self.of_ends,
         )
 
     def first(self, n: int) -> Arm:

@@ -24,14 +24,14 @@ def costs_to(arm: Arm, log_level: float | Floats | None) -> Cost:
     for row, column, weight in zip(arm.paths, columns, weights, strict=True):
         if math.isnan(weight):
             continue
-        if len(row) == 1:
+        if arm.of_ends:
+            ends = [path.outcome.cost for path in row[max(column - 1, 0) : column + 1]]
+            costs.append(_mix(ends[0], ends[-1], float(weight)))
+        else:
             outcome = row[0].outcome
             updates = outcome.curve.update
             before, here = float(updates[max(column - 1, 0)]), float(updates[column])
             costs.append(outcome.cost.after(before + weight * (here - before)))
-        else:
-            ends = [path.outcome.cost for path in row[max(column - 1, 0) : column + 1]]
-            costs.append(_mix(ends[0], ends[-1], float(weight)))
     return _mean_cost(costs)
 
 

@@ -168,4 +168,5 @@ class _Points:
             scale,
             self.late,
             bool(self.known.all()),
+            self.shorter is not None,
         )

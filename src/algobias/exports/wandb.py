@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -95,7 +96,7 @@ def _id(study: ExportedStudy, name: str, mark: str) -> str:
     return f"{study.id}-{hashlib.sha256(name.encode()).hexdigest()[:6]}-{mark[:10]}"
 
 
-class _Place:
+class _Place(ABC):
     """Where runs go."""
 
     words: str
@@ -103,17 +104,17 @@ class _Place:
     def __init__(self, target: Wandb, study: ExportedStudy) -> None:
         self.target, self.study = target, study
 
+    @abstractmethod
     def found(self) -> Iterator[str]:
         """Ids of runs of this study that have been sent to the end."""
-        raise NotImplementedError
 
     def end(self, run: Any, name: str) -> None:
         """End a run that is sent."""
         run.finish()
 
+    @abstractmethod
     def remove(self, ids: set[str]) -> None:
         """Remove runs of this study."""
-        raise NotImplementedError
 
 
 class _Online(_Place):

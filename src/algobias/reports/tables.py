@@ -70,7 +70,7 @@ def cost_table(record: StudyRecord) -> TextTable[tuple[str, str]]:
         (
             (name, [cell(axis, arm) for arm in arms])
             for axis, (name, _) in numerals.COST_WORDS.items()
-            if any(arm.cost.has(axis) for arm in arms)
+            if any(arm.cost.on(axis) is not None for arm in arms)
         ),
     )
 

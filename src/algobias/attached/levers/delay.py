@@ -121,11 +121,10 @@ class Delay(Injected):
             self.refuse(OUTSIDE)
         if self._watched and not self._spans and not self.off:
             self.refuse(NO_CALL)
-        if self.run.steps.is_main(optimizer) or not self._past:
-            self._mixed.clear()
-        if self.off or not self.tau or not (self.run.steps.is_main(optimizer) or not self._past):
+        if self._past and not self.run.steps.is_main(optimizer):
             return
-        if self._present is None:
+        self._mixed.clear()
+        if not self.off and self.tau and self._present is None:
             weights = self.run.trained.stepped()
             self._present = [(weight, weight.detach().clone()) for weight in weights]
 

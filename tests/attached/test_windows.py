@@ -90,6 +90,11 @@ def test_a_window_that_is_none_is_told(lever: str, told: str) -> None:
         ("accumulate:16", "accumulate:4"),
         ("delay:4", "delay:2"),
         ("warmup:40", "warmup:20"),
+        ("compress:topk,fraction=0.01", "compress:topk,fraction=0.1"),
+        ("compress:topk,fraction=0.04,feedback=false", "compress:topk,fraction=0.2,feedback=false"),
+        ("compress:sign", None),
+        ("ghost_norm:32", None),
+        ("gradient_noise:16", None),
         ("clip:1", None),
     ],
 )

@@ -21,6 +21,7 @@ from algobias.judge.plan import plan
 from algobias.reports import html
 from algobias.reports.numerals import amount, duration, fixed, loss
 from algobias.reports.record import StudyRecord
+from algobias.reports.tables import cost_table
 from algobias.reports.verdicts import VERDICTS as WORDS
 from algobias.reports.verdicts import verdict_words
 from algobias.studies.reports import write
@@ -207,6 +208,14 @@ def test_report_without_runs_or_costs_still_renders() -> None:
     page = Page(html.render(StudyRecord({"verdict": "not_applied", "reason": "the same recipe"})))
     assert WORDS["not_applied"].title in page.text
     assert "Learning curves" not in page.text
+
+
+def test_costs_that_nobody_knows_have_no_row() -> None:
+    study = record("bias", 4)
+    unknown = [(arm, dict.fromkeys(arm["cost"], None)) for arm in study.result["arms"]]
+    arms = [{**arm, "cost": {**costs, "seconds": 2.0}} for arm, costs in unknown]
+    table = cost_table(StudyRecord({**study.result, "arms": arms}))
+    assert [row["name"] for row in table["rows"]] == ["Wall time"]
 
 
 def test_verdict_of_a_later_version_is_shown_as_it_is() -> None:

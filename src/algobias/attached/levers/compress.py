@@ -51,8 +51,8 @@ class Compress(Injected):
 
     @property
     def changes_nothing(self) -> bool:
-        """Gradients as they are."""
-        return self.kind == "none"
+        """Gradients as they are; so are they where the largest of all entries are all of them."""
+        return self.kind == "none" or (self.kind == "topk" and self.fraction == 1)
 
     def share(self, size: float) -> str | None:
         """The share of entries that are kept to the power; of another kind of compression there is none."""

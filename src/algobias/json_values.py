@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TypeAlias
-
-from pydantic import JsonValue as JsonValue
+from typing import TYPE_CHECKING, TypeAlias
 
 from algobias.errors import clean_text
 
-JsonObject: TypeAlias = dict[str, JsonValue]
+if TYPE_CHECKING:
+    from pydantic import JsonValue as JsonValue
+
+    JsonObject: TypeAlias = dict[str, JsonValue]
+else:
+
+    def __getattr__(name):
+        # Each run of a command has a process that only reads and writes JSON: it need not wait for pydantic.
+        if name not in ("JsonValue", "JsonObject"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from pydantic import JsonValue
+
+        return JsonValue if name == "JsonValue" else dict[str, JsonValue]
 
 
 def number_or_none(value: object) -> float | None:

@@ -278,7 +278,7 @@ def test_a_small_disk(tmp_path, run, whole):
 
 def test_no_space_while_a_report_is_written(run, tmp_path, monkeypatch):
     assert run(*SHORT, "--quiet").code == 0
-    from algobias.training import whole_files
+    from algobias import whole_files
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

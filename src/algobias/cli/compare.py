@@ -129,7 +129,7 @@ def compare(
     from algobias.reports.record import StudyRecord
     from algobias.studies.reports import write, write_inside
     from algobias.studies.single import OneRunEach, compare_runs
-    from algobias.training.whole_files import disk
+    from algobias.whole_files import disk
 
     if context.args:
         needed = "two: put each pattern in quotes, so that the shell does not write out what it fits"

@@ -12,7 +12,7 @@ from algobias.commands.ending import why
 from algobias.commands.inside import Told
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, short_runs
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 NO_TORCH = "no process of the command loads torch, so that nothing can be injected"
 

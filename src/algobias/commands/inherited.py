@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from algobias.training.whole_files import write_whole
+from algobias.whole_files import write_whole
 
 INHERITED = "inherited.json"
 """The file of a run's folder that keeps them."""

@@ -10,11 +10,14 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from algobias.commands import inherited
 from algobias.errors import BadInput
-from algobias.json_values import JsonObject, JsonValue
-from algobias.training.whole_files import disk, write_whole
+from algobias.whole_files import disk, write_whole
+
+if TYPE_CHECKING:
+    from algobias.json_values import JsonObject, JsonValue
 
 SCHEMA = 1
 JOB, RESULT, ORDERS, GROUP = "job.json", "result.json", "orders.json", "group"

@@ -28,7 +28,7 @@ from algobias.kept.runfiles import WORK
 from algobias.kept.store import Store
 from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 NOISE = "noise"
 NOISE_OFFSET = 100_000

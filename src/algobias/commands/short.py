@@ -17,7 +17,7 @@ from algobias.commands.runner import Placed, Runner
 from algobias.commands.slots import Slots, Task
 from algobias.commands.trace import Left, left_by
 from algobias.judge.design import Request
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 SHORT_RUNS = "preflight"
 """The folder of short runs, in the folder of the baseline's first run; it goes with them."""

@@ -17,7 +17,7 @@ from algobias.commands.job import GROUP, RESULT, Job, Result
 from algobias.commands.worker import end_strays
 from algobias.running.executor import OutOfTime
 from algobias.running.processes import asked_to_end, available_cores
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 TRIES = 3
 """How often a run is begun that a signal, or a lost machine, ended."""

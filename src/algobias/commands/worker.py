@@ -21,7 +21,7 @@ from types import FrameType
 from typing import IO
 
 from algobias.commands.job import ERRORS, GROUP, MARKS, ORDERS, OUTPUT, Job, Result
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 GRACE = 5.0
 """Seconds that a process group has between SIGTERM and SIGKILL."""

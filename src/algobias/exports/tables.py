@@ -13,7 +13,7 @@ from pydantic import Field
 from algobias.errors import BadInput
 from algobias.exports.content import COLUMNS, ExportedStudy
 from algobias.exports.target import Sent, Target, folder_of
-from algobias.training.whole_files import replace_file
+from algobias.whole_files import replace_file
 
 PUBLIC_FILE = 0o666
 """What somebody asks for in a place of their own is as private as their other files."""

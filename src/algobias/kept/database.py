@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from algobias.errors import StoreError
 from algobias.kept.inside import inside
-from algobias.training.whole_files import PRIVATE_FILE, disk
+from algobias.whole_files import PRIVATE_FILE, disk
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x616C6762  # "algb", so that another program's database is recognised

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from algobias.errors import StoreError
-from algobias.training.whole_files import PRIVATE_FOLDER, disk
+from algobias.whole_files import PRIVATE_FOLDER, disk
 
 MALFORMED = (ArithmeticError, AttributeError, EOFError, LookupError, RecursionError, TypeError, ValueError)
 """What reading content of the wrong shape may raise."""

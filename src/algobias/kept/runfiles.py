@@ -30,7 +30,7 @@ from algobias.kept.outcomes import (
 from algobias.runs.observer import Check, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.training.checkpoints import load_snapshot, save_snapshot, save_weights
-from algobias.training.whole_files import PRIVATE_FILE, disk, write_whole
+from algobias.whole_files import PRIVATE_FILE, disk, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -29,8 +29,8 @@ from algobias.kept.runfiles import WORK, RunFolder, Trained
 from algobias.kept.studies import Studies, StudyRow, plain_object
 from algobias.runs.observer import Snapshot
 from algobias.runs.outcome import Outcome
-from algobias.training.whole_files import PRIVATE_FOLDER, disk, replace_file
 from algobias.untrusted import possible_path
+from algobias.whole_files import PRIVATE_FOLDER, disk, replace_file
 
 DEFAULT_FOLDER = ".algobias"
 

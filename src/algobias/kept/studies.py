@@ -18,7 +18,7 @@ from algobias.json_values import JsonObject, JsonValue
 from algobias.kept.database import Database
 from algobias.kept.inside import MALFORMED, inside, is_study_id, make_inside
 from algobias.kept.shape import check_question, is_number
-from algobias.training.whole_files import PRIVATE_FILE, disk
+from algobias.whole_files import PRIVATE_FILE, disk
 
 LOCKS, REPORTS = "locks", "reports"
 STATUSES = ("running", "interrupted", "finished")

@@ -17,7 +17,7 @@ from algobias.runs.observer import Check, Interrupted, SilentObserver, Snapshot
 from algobias.runs.outcome import Outcome
 from algobias.training.horizon import Horizon
 from algobias.training.processes.parts import divided, over_processes
-from algobias.training.whole_files import disk
+from algobias.whole_files import disk
 
 POLL_SECONDS = 0.2
 

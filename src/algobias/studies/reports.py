@@ -15,7 +15,7 @@ from algobias.reports.figures.lab import lab_svg
 from algobias.reports.html import render
 from algobias.reports.lab import output_kind, render_lab
 from algobias.reports.record import StudyRecord
-from algobias.training.whole_files import PRIVATE_FOLDER, disk, replace_file, write_whole
+from algobias.whole_files import PRIVATE_FOLDER, disk, replace_file, write_whole
 
 PUBLIC_FILE = 0o666
 """A report that is written where its reader asked for it is as private as the reader's other files."""

@@ -19,8 +19,8 @@ import safetensors
 from algobias.errors import BadInput, unknown_name
 from algobias.lazy import torch
 from algobias.runs.observer import Check, Snapshot
-from algobias.training.whole_files import write_whole
 from algobias.untrusted import regular_file
+from algobias.whole_files import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -24,7 +24,7 @@ from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.processes.parts import divided, sharing_part
 from algobias.training.processes.rank import SNAPSHOT_SECONDS, train_rank
-from algobias.training.whole_files import replace_file, write_whole
+from algobias.whole_files import replace_file, write_whole
 
 
 def main(arguments: list[str] | None = None) -> int:

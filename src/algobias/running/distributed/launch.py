@@ -19,7 +19,7 @@ from algobias.recipe import Recipe
 from algobias.runs.observer import Interrupted
 from algobias.runs.outcome import Outcome
 from algobias.training.processes.rank import SNAPSHOT_SECONDS
-from algobias.training.whole_files import PRIVATE_FILE, PRIVATE_FOLDER, disk, new_file, replace_file
+from algobias.whole_files import PRIVATE_FILE, PRIVATE_FOLDER, disk, new_file, replace_file
 
 POLL_SECONDS = 0.1
 GRACE_SECONDS = 5.0

@@ -1,4 +1,7 @@
-"""Every command in the README runs: audits shortened by options put behind them, the rest as written."""
+"""Every command in the README runs: audits shortened by options put behind them, the rest as written.
+
+Runs of a script of one's own are copies of a process that has loaded torch.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from algobias.cli import main
+from commands.quick_slots import Quick, with_torch
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SHORT = ["--base", "budget:updates=30", "--tolerance", "0.4", "--looks", "3", "--workers", "0", "--quiet"]
@@ -42,6 +46,7 @@ def test_make_targets_exist():
 
 def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
+    slots = Quick(with_torch).install(monkeypatch)
     for line in LINES:
         if not line.startswith("algobias "):
             assert line.startswith("make "), line
@@ -69,6 +74,7 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capfd):
         assert not ended.value.code, (line, shown.err)
         if target:
             Path(target).write_text(shown.out)
+    assert slots.done
     assert len(list((tmp_path / ".algobias" / "reports").glob("*.html"))) >= 4
 
 

@@ -83,4 +83,4 @@ def with_torch(job: Job) -> int:
 
 @functools.cache
 def _zygote() -> Zygote:
-    return Zygote()
+    return Zygote("sklearn.datasets")

@@ -11,11 +11,13 @@ from algobias.cli.shared import (
     DEFAULT_STORE,
     Data,
     ExitCode,
+    Itself,
     Json,
+    Looks,
     Quiet,
     StoreFolder,
+    Tolerance,
     Workers,
-    number_of,
     path_of,
 )
 from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
@@ -46,21 +48,9 @@ def audit(
         Path | None,
         typer.Option(parser=path_of("--spec"), metavar="PATH", help="A whole study from a YAML file."),
     ] = None,
-    aa: Annotated[
-        bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")
-    ] = False,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            parser=number_of("--tolerance"),
-            metavar="NUMBER",
-            help="Largest gap that does not matter; default: suggested from the seed spread.",
-        ),
-    ] = None,
-    looks: Annotated[
-        str | None,
-        typer.Option(help="Seeds at each look, like 4,6,9; or one number.", show_default="4,6,9,13,20"),
-    ] = None,
+    aa: Itself = False,
+    tolerance: Tolerance = None,
+    looks: Looks = None,
     levels: Annotated[
         str | None, typer.Option(help="Further training losses at which to describe the gap, like 3e-3,1e-3.")
     ] = None,

@@ -9,7 +9,17 @@ import typer
 from typer.core import TyperCommand
 
 from algobias.cli.audit import fail_on_verdict, verdicts
-from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, number_of, path_of
+from algobias.cli.shared import (
+    DEFAULT_STORE,
+    Itself,
+    Json,
+    Looks,
+    Quiet,
+    StoreFolder,
+    Tolerance,
+    number_of,
+    path_of,
+)
 from algobias.cli.training import MaxTime, Plan, carry_out, print_plan
 from algobias.errors import BadInput
 
@@ -60,9 +70,7 @@ def run(
         list[str] | None,
         typer.Option(help="A fixed control: levers joined by +, or 'args: OPTIONS'. Repeatable."),
     ] = None,
-    aa: Annotated[
-        bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")
-    ] = False,
+    aa: Itself = False,
     scale: Annotated[
         str | None,
         typer.Option(help="Options that set the length of the schedule, like '--max_iters=2000'."),
@@ -93,18 +101,8 @@ def run(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the metric in reports.")] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            parser=number_of("--tolerance"),
-            metavar="NUMBER",
-            help="Largest gap that does not matter; default: suggested from the seed spread.",
-        ),
-    ] = None,
-    looks: Annotated[
-        str | None,
-        typer.Option(help="Seeds at each look, like 4,6,9; or one number.", show_default="4,6,9,13,20"),
-    ] = None,
+    tolerance: Tolerance = None,
+    looks: Looks = None,
     seed: Annotated[int, typer.Option(min=0, help="First seed.")] = 0,
     fit: Annotated[
         int, typer.Option(min=0, help="Training examples on which the loss is measured; 0: none.")
@@ -142,7 +140,7 @@ def run(
     from algobias.commands.question import CommandQuestion
     from algobias.kept.store import Store
     from algobias.reports.console.terminal import verdict_panel
-    from algobias.running.spec import validated
+    from algobias.running.asked import validated
     from algobias.studies.command.forecast import plan_of
     from algobias.studies.command.options import CommandOptions
     from algobias.studies.command.run import run_command

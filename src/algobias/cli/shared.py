@@ -85,6 +85,19 @@ Device = Annotated[str, typer.Option(help="Torch device: cpu, cuda, cuda:1.")]
 Workers = Annotated[
     int | None, typer.Option(min=0, help="Processes; default: one per core; 0: train in this one.")
 ]
+Itself = Annotated[bool, typer.Option("--aa", help="Compare the baseline with itself on other seeds.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        parser=number_of("--tolerance"),
+        metavar="NUMBER",
+        help="Largest gap that does not matter; default: suggested from the seed spread.",
+    ),
+]
+Looks = Annotated[
+    str | None,
+    typer.Option(help="Seeds at each look, like 4,6,9; or one number.", show_default="4,6,9,13,20"),
+]
 
 P = ParamSpec("P")
 

@@ -14,26 +14,16 @@ from algobias.commands.options import Option, read_options
 from algobias.commands.sources import Source
 from algobias.commands.treated.treatment import OPTIONS, VARIABLES, Treatment
 from algobias.errors import BadInput
-from algobias.frozen import Frozen
 from algobias.json_values import JsonObject
-from algobias.judge.design import DEFAULT_LOOKS
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
-from algobias.running.spec import (
-    MOST_SEED,
-    NO_PROBES,
-    audited_probes,
-    increasing_seeds,
-    names_of_probes,
-    number_or_list,
-    validated,
-)
+from algobias.running.asked import NO_PROBES, AuditQuestion, validated
 from algobias.runs.arm_name import ArmName
 from algobias.runs.outcome import MOST_METRIC
 
 
-class CommandQuestion(Frozen):
-    """A question about a command.
+class CommandQuestion(AuditQuestion):
+    """A question about a command; its probes are read at every evaluation of every run.
 
     Attributes:
         command: The baseline, word for word.
@@ -41,7 +31,6 @@ class CommandQuestion(Frozen):
         env: Variables that make the variant, ``NAME=VALUE``.
         change: Levers that are injected to make the variant.
         control: Fixed controls; levers joined by ``+``, ``args: OPTIONS``, ``env: NAME=VALUE``, or several.
-        aa: Compare the baseline with itself on other seeds.
         scale: Options that make the schedule longer or shorter, or None.
         decays: The learning rate decays; None: taken to, where there is a scale.
         metric: Source of the test metric.
@@ -49,12 +38,8 @@ class CommandQuestion(Frozen):
         lower_is_better: The metric is a loss or an error.
         trivial: Metric of a predictor that knows nothing.
         name: Name of the metric in reports; None: that of its source.
-        seed: First seed.
-        looks: Numbers of seeds at which is looked.
-        tolerance: Largest gap that does not matter; None: 1.25 seed sd of baselines on other seeds.
         fit: Training examples on which the loss is measured; 0: it is not.
         preflight: Updates of the short runs beforehand; 0: none.
-        probes: Coordinates that are read at every evaluation of every run: a preset, names, or ``none``.
         cwd: The folder the command is started in.
     """
 
@@ -63,7 +48,6 @@ class CommandQuestion(Frozen):
     env: tuple[str, ...] = ()
     change: tuple[str, ...] = ()
     control: tuple[str, ...] = ()
-    aa: bool = False
     scale: str | None = None
     decays: bool | None = None
     metric: str = "auto"
@@ -71,28 +55,14 @@ class CommandQuestion(Frozen):
     lower_is_better: bool = False
     trivial: float | None = Field(default=None, ge=-MOST_METRIC, le=MOST_METRIC)
     name: str | None = None
-    seed: int = Field(default=0, ge=0, le=MOST_SEED)
-    looks: tuple[int, ...] = DEFAULT_LOOKS
-    tolerance: float | None = Field(default=None, gt=0, le=MOST_METRIC)
     fit: int = Field(default=2000, ge=0, le=10**6)
     preflight: int = Field(default=20, ge=0, le=10**6)
-    probes: str = NO_PROBES
     cwd: str = Field(default=".", validate_default=True)
 
     @field_validator("command")
     @classmethod
     def _can_be(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         return checked(value)
-
-    @field_validator("looks", mode="before")
-    @classmethod
-    def _number_or_list(cls, value: object) -> object:
-        return number_or_list(value)
-
-    @field_validator("looks")
-    @classmethod
-    def _increasing(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        return increasing_seeds(value)
 
     @field_validator("env")
     @classmethod
@@ -102,16 +72,6 @@ class CommandQuestion(Frozen):
             if not equals or not name.strip() or "\0" in text:
                 raise BadInput("--env", text, "NAME=VALUE")
         return value
-
-    @field_validator("probes", mode="before")
-    @classmethod
-    def _names_of_probes(cls, value: object) -> object:
-        return names_of_probes(value)
-
-    @field_validator("probes")
-    @classmethod
-    def _known_probes(cls, value: str) -> str:
-        return audited_probes(value)
 
     @field_validator("cwd")
     @classmethod

@@ -12,14 +12,8 @@ from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.json_values import JsonObject
 from algobias.judge.design import DEFAULT_LOOKS
-from algobias.running.spec import (
-    MOST_SEED,
-    StudySpec,
-    increasing_seeds,
-    number_or_list,
-    one_or_many,
-    validated,
-)
+from algobias.running.asked import MOST_SEED, increasing_seeds, number_or_list, validated
+from algobias.running.spec import StudySpec, one_or_many
 from algobias.training.device import known_device
 from algobias.treatments.limits import KEPT, Limits
 from algobias.treatments.ranges import space, split

@@ -9,7 +9,7 @@ from algobias.answer.answer import Answer
 from algobias.own.user_file import in_file
 from algobias.probes.base import Probe
 from algobias.probes.registry import parse_many
-from algobias.running.spec import NO_PROBES
+from algobias.running.asked import NO_PROBES
 
 ALONG_TRAINING = ("curvature", "stability", "margins")
 """Families whose cheap probes are also read along training."""

@@ -16,7 +16,8 @@ from algobias.judge.verdict import PLANNED_END_GAPS
 from algobias.kept.store import StudyRow
 from algobias.recipe import Recipe
 from algobias.running.arms import Arms, build_arms
-from algobias.running.spec import NO_PROBES, StudySpec
+from algobias.running.asked import NO_PROBES
+from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
 from algobias.studies.audited import audited_question, check_files, tolerance_of

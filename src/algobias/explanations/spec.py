@@ -9,7 +9,8 @@ from pydantic import Field, field_validator
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
 from algobias.levers.registry import parse_many
-from algobias.running.spec import one_or_many, validated
+from algobias.running.asked import validated
+from algobias.running.spec import one_or_many
 
 AT = (0.25, 0.5, 0.75)
 DOSES = (0.25, 0.5, 0.75)

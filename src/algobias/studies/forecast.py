@@ -13,9 +13,9 @@ from algobias.coordinates.moments import TRAJECTORY_MOMENTS, TRAJECTORY_SEEDS
 from algobias.probes.measure import take
 from algobias.probes.registry import parse_many
 from algobias.running.arms import Arms
+from algobias.running.asked import NO_PROBES
 from algobias.running.costs import ArmCost, study_costs
 from algobias.running.processes import available_cores
-from algobias.running.spec import NO_PROBES
 from algobias.seeding.states import own_randomness
 from algobias.training.device import exact_arithmetic, one_thread
 from algobias.training.setup import Setup

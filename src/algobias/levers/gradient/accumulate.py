@@ -5,21 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from pydantic import Field
-
 from algobias.lazy import torch
-from algobias.levers.base import Card, Part
+from algobias.levers.base import Card
 from algobias.levers.context import Context
 from algobias.levers.division import Division
+from algobias.levers.parallel.equal_parts import EqualParts
 from algobias.levers.parallel.workers import combined, shares
-from algobias.levers.portions import portion
-from algobias.levers.size import divisor
 from algobias.levers.step import Batch, GradFn, Grads, Key, State, pass_of
 from algobias.recipe import Recipe
 from algobias.trees import map_trees
 
 
-class Accumulate(Part):
+class Accumulate(EqualParts):
     """Sum the gradients of K micro-batches before each update.
 
     Where examples count differently (unmasked tokens), micro-batches count accordingly, so that the result is
@@ -32,10 +29,6 @@ class Accumulate(Part):
     """
 
     name: ClassVar[str] = "accumulate"
-    positional: ClassVar[str | None] = "count"
-    revision: ClassVar[int] = 2  # 1 gave all micro-batches one and the same dropout mask
-
-    count: int = Field(ge=1, le=65_536)
 
     card: ClassVar[Card] = Card(
         summary="Takes each batch in K passes and sums their gradients before the update.",
@@ -58,21 +51,6 @@ class Accumulate(Part):
         ),
         examples=("accumulate:4",),
     )
-
-    @classmethod
-    def neutral(cls, recipe: Recipe) -> Accumulate:
-        """The batch in one pass."""
-        return cls(count=1)
-
-    def part_of(self, fraction: float, recipe: Recipe) -> Accumulate:
-        """Geometric in the micro-batches; the nearest number that divides the examples there are for them."""
-        now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
-        return self.with_options(count=divisor(now, self.count, fraction, of=examples))
-
-    @property
-    def wants_one_gradient(self) -> bool:
-        """It shares the work out itself."""
-        return True
 
     def divisions(self, batch: int) -> tuple[Division, ...]:
         """The gradient's work."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field
-
 from algobias.lazy import torch
-from algobias.levers.base import Card, Part
+from algobias.levers.base import Card
 from algobias.levers.context import Context
 from algobias.levers.division import Division
-from algobias.levers.portions import portion
-from algobias.levers.size import divisor
+from algobias.levers.parallel.equal_parts import EqualParts
 from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
 from algobias.recipe import Recipe
 from algobias.trees import map_trees
@@ -131,7 +128,7 @@ def shares(context: Context, batch: Batch, workers: int, seeds_axis: bool) -> Te
     return found
 
 
-class Workers(Part):
+class Workers(EqualParts):
     """Synchronous data parallelism: W workers take equal parts of the batch; their gradients are averaged.
 
     Without normalisation over the batch this is the one big batch up to rounding. With BatchNorm every worker
@@ -145,10 +142,6 @@ class Workers(Part):
     """
 
     name: ClassVar[str] = "workers"
-    positional: ClassVar[str | None] = "count"
-    revision: ClassVar[int] = 2  # 1 gave all workers one and the same dropout mask
-
-    count: int = Field(ge=1, le=65_536)
     norm: Literal["local", "synchronous"] = "local"
 
     card: ClassVar[Card] = Card(
@@ -171,21 +164,6 @@ class Workers(Part):
         ),
         examples=("workers:4",),
     )
-
-    @classmethod
-    def neutral(cls, recipe: Recipe) -> Workers:
-        """A single worker."""
-        return cls(count=1)
-
-    def part_of(self, fraction: float, recipe: Recipe) -> Workers:
-        """Geometric in the workers; the nearest number that divides the examples there are for them."""
-        now, examples = self.size_from(recipe, "count"), portion(recipe, self.name)
-        return self.with_options(count=divisor(now, self.count, fraction, of=examples))
-
-    @property
-    def wants_one_gradient(self) -> bool:
-        """It shares the work out itself."""
-        return True
 
     def divisions(self, batch: int) -> tuple[Division, ...]:
         """The gradient's work; all examples where statistics are of the whole batch."""

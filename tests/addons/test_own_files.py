@@ -116,7 +116,7 @@ class Editing(Progress):
             "^probes: .*Positive.*a file that stays as it is",
         ),
         ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 0, "^probe: .*Positive.*a file that stays as it is"),
-        ("lr:x0.05", "mine.py:Positive", "WHOLE = ", 1, "^probe file mine.py: 'beside.py:1: SyntaxError"),
+        wide("lr:x0.05", "mine.py:Positive", "WHOLE = ", 1, "^probe file mine.py: 'beside.py:1: SyntaxError"),
         ("mine.py:Shrink:0.05", "none", "WHOLE = 2.0", 0, "^lever: .*Shrink.*a file that stays as it is"),
     ],
 )

@@ -100,7 +100,9 @@ def test_two_packages_with_one_name_are_refused(run, ended, tmp_path: Path) -> N
         wide("raise SystemExit(4)", "SystemExit: 4"),
         wide("import algobias_of_tomorrow", "ModuleNotFoundError"),
         wide("class Broken: ...", "a class of algobias.levers.base.Lever"),
-        ("from algobias.levers import Lever\nclass Broken(Lever): name = 'x y'", "class Broken lacks card"),
+        wide(
+            "from algobias.levers import Lever\nclass Broken(Lever): name = 'x y'", "class Broken lacks card"
+        ),
     ],
 )
 def test_a_broken_package_takes_no_other_away(run, ended, tmp_path: Path, code: str, says: str) -> None:

@@ -173,6 +173,7 @@ def test_an_eighth_of_the_updates_again(store: Store) -> None:
         assert arms[name]["seeds"] == before[name]["seeds"][:4]
 
 
+@pytest.mark.wide
 def test_the_baseline_against_itself_again(store: Store) -> None:
     result = rerun("P15", store, looks=(4,))
     assert result["verdict"] in ("no_gap", "undecided")

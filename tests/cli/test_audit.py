@@ -130,6 +130,7 @@ def test_out_of_time_says_how_to_go_on(run):
     assert "the same command goes on" in " ".join(result.err.split())
 
 
+@pytest.mark.wide
 def test_interrupt_saves_and_resumes_to_the_same_result(run, command, tmp_path):
     words = ["audit", "digits", "--change", "batch:x4", "--base", "budget:updates=100"]
     words += ["--looks", "4", "--tolerance", "0.4", "--json"]
@@ -192,6 +193,7 @@ def make():
 '''
 
 
+@pytest.mark.wide
 def test_a_users_own_regression_task_outside_the_package(run, tmp_path):
     folder = tmp_path / "somewhere else"
     folder.mkdir()

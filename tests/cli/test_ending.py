@@ -78,7 +78,7 @@ def without_times(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("workers", ["0", wide("1")])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), wide(signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(long, tmp_path, workers, number, code):
     process = long(workers)
     until_trained(process, tmp_path / "store")

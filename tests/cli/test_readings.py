@@ -71,6 +71,7 @@ def test_without_probes_nothing_is_read(run):
     assert result["readings"]["summary"] == "No coordinates were read."
 
 
+@pytest.mark.wide
 def test_the_baseline_against_itself_does_not_move(run):
     words = ("--aa", "--base", "budget:updates=60", "--looks", "6", "--tolerance", "0.4", "--quiet", "--json")
     result = run("audit", "digits", *words, "--probes", "weight_norm,margin_raw,input_gradient_norm").json
@@ -90,6 +91,7 @@ def test_no_matched_fit_is_not_comparable(run):
     assert "Nothing can be compared" in result["readings"]["summary"]
 
 
+@pytest.mark.wide
 def test_decaying_rates_are_read_from_full_schedules(run):
     words = ("--base", "schedule:cosine", "--base", "budget:updates=60", "--looks", "4", "--tolerance", "0.1")
     result = run(

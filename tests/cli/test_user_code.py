@@ -171,7 +171,7 @@ def test_a_fault_in_reading_data_is_named_with_its_line(told, tmp_path, what, fa
     assert f"mine.py:{line}: " in message
 
 
-@pytest.mark.parametrize("raised", ["SystemExit(0)", "KeyboardInterrupt", "ValueError('mine')"])
+@pytest.mark.parametrize("raised", ["SystemExit(0)", wide("KeyboardInterrupt"), wide("ValueError('mine')")])
 def test_a_fault_in_a_worker_process_is_named_with_its_line(told, tmp_path, raised):
     line = written(tmp_path, f"if in_worker and what == 'loss' and calls[what] > 30: raise {raised}")
     assert f"mine.py:{line}: {raised.partition('(')[0]}" in told("--workers", "1")

@@ -31,6 +31,7 @@ from algobias.runs.outcome import Outcome
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.training.loop import train
+from wide_tests import wide
 
 HERE = Path(__file__).parent
 DIGITS = load_task("digits")
@@ -233,7 +234,7 @@ def test_stopped_runs_go_on_to_the_same_end(pool: Executor, plain: Store, how: s
     assert pool.store.get(longer.address(tag), 0) is None
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [wide(0), 2])
 def test_a_resumed_run_is_the_run_that_never_stopped(
     pool: Executor, plain: Store, workers: int, tmp_path: Path
 ) -> None:

@@ -146,6 +146,7 @@ def killed(folder: Path, most: int) -> dict[str, Any]:
     return told | {"reference": reference}
 
 
+@pytest.mark.wide
 def test_killed_and_started_again(tmp_path: Path) -> None:
     told = killed(tmp_path, FEW)
     assert any(kill["curve.jsonl"] for kill in told["kills"]), "a kill fell into training"

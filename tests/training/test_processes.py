@@ -122,7 +122,7 @@ def test_the_outer_optimizer_goes_on_after_a_stop(tmp_path: Path) -> None:
     [
         wide("local_sgd:3,workers=4,post=0.5", 4),
         wide("local_sgd:1,workers=2,alpha=0.12,post=2", 2),
-        ("local_sgd:4,workers=2,outer=nesterov,post=6", 2),
+        wide("local_sgd:4,workers=2,outer=nesterov,post=6", 2),
         wide("delay:1,kind=workers,momentum=0", 3),
         wide("drop_compute:p=0.5+workers:4", 4),
         wide("drop_compute:0.9,sigma=1,workers=2,scale=worker+workers:2", 2),

@@ -26,6 +26,7 @@ from algobias.training.loop import train
 from algobias.training.processes.parts import divided
 from algobias.training.processes.rank import _decided, train_rank
 from real_processes import start
+from wide_tests import wide
 
 ROUNDING = 2e-5
 """What docs/parallel.md promises at every check."""
@@ -116,7 +117,7 @@ def agree(task: str, count: int, cases: list[str], folder: Path, carried: str = 
             np.testing.assert_allclose(found[number]["loss"], expected, rtol=ROUNDING, err_msg=said)
 
 
-@pytest.mark.parametrize("tau", [0, 1, 2])
+@pytest.mark.parametrize("tau", [wide(0), wide(1), 2])
 def test_a_server_keeps_running_statistics_and_ends_for_all_at_once(tmp_path: Path, tau: int) -> None:
     delay = f"delay:{tau},kind=workers"
     agree("normalised", tau + 2, [delay, f"{delay}+ema:0.5", f"budget:until=2.1+{delay}"], tmp_path)
@@ -162,6 +163,7 @@ def test_workers_keep_running_statistics(tmp_path: Path) -> None:
     agree("normalised", 2, [*cases, "accumulate:2+workers:2", "workers:2+accumulate:2"], tmp_path)
 
 
+@pytest.mark.wide
 def test_the_outer_optimizer_and_a_reset_of_momentum(tmp_path: Path) -> None:
     momentum = "optimizer:momentum,momentum=0.9"
     cases = ["local_sgd:3,workers=2,momentum=reset", "local_sgd:3,workers=2,momentum=keep"]

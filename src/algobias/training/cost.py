@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from algobias.levers.registry import build_part
 from algobias.levers.step import GradFn, Layout, Sampler, State, Transform
 from algobias.recipe import Recipe
 from algobias.runs.cost import Cost
+from algobias.training.flops import FlopCounter
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,6 @@ class _Held:
         self._saved.add(self.tensor, -1)
 
 
-class _Everything:
-    """Stands in for torch's tracker of modules, whose hooks forbid a gradient taken inside of a network."""
-
-    parents: ClassVar[set[str]] = {"Global"}
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-
 def measure_step(
     state: State,
     sampler: Sampler,
@@ -119,9 +106,7 @@ def measure_step(
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
         grads, _ = grad(point, batch, key)
     before = evaluated()
-    counter = FlopCounterMode(display=False)
-    counter.mod_tracker = _Everything()  # type: ignore[assignment]
-    with counter:
+    with FlopCounter() as counter:
         grad(point, batch, key)
     evaluations = max(1, evaluated() - before)
     held = [state.params, grads, *(leaf for leaf in tree_leaves(memory) if isinstance(leaf, Tensor))]

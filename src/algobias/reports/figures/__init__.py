@@ -5,8 +5,9 @@ from algobias.reports.figures.curves import metric_against_fit, metric_curve, me
 from algobias.reports.figures.interventions import dose_response, dose_rows, intervention_rows, interventions
 from algobias.reports.figures.moved import along, along_probes, drawable, forest, has_threshold
 from algobias.reports.figures.pareto import pareto, pareto_rows
-from algobias.reports.figures.render import bundle, svg
+from algobias.reports.figures.render import svg
 from algobias.reports.figures.returned import returned, returned_rows
+from algobias.reports.figures.script import bundle
 from algobias.reports.figures.seeds import gap_by_look, metric_title, seed_dots
 from algobias.reports.figures.shares import recovery, split
 

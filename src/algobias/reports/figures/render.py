@@ -1,10 +1,9 @@
-"""From specs to pixels: static SVG, and the JavaScript bundle of interactive figures."""
+"""From specs to pixels: static SVG."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 
 import vl_convert as vlc
 
@@ -44,13 +43,3 @@ def slim(drawn: str) -> str:
     drawn = _CLIP.sub(lambda clip: clip[0] if first[clip[2]] == clip[1] else "", drawn)
     drawn = _PATH.sub(lambda path: _FRACTION.sub(r"\1", path[0]), _ROLE.sub("", drawn))
     return _HIDDEN.sub("", drawn)
-
-
-@cache
-def bundle() -> str:
-    """Vega, Vega-Lite and vega-embed as one script (0.9 MB), safe inside a ``<script>`` element.
-
-    Built once per process. Cost: about 2 s.
-    """
-    text = str(vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")

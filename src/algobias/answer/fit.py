@@ -77,7 +77,7 @@ class Fit(Form):
         scale: The constants of l, or None.
         matched_arms: Baseline and variant where they are compared.
         curves: Each arm at equal fit.
-        notes: What the shares come to by construction.
+        notes: What the shares come to by construction, and an error that is in their intervals.
     """
 
     matched: bool = False

@@ -22,6 +22,11 @@ ONE_RUN = (
     "training loss they are the same network, and the bias share is zero by construction"
 )
 
+INEXACT = (
+    "losses that are measured on a run's own examples have an error: the standard error of both shares that "
+    "comes of it, {:.2g}, is part of their intervals, and more seeds do not lower it (a larger --fit does)"
+)
+
 _DIGITS = 6
 
 
@@ -48,7 +53,7 @@ class Drawn(NamedTuple):
         scale: The constants of l, or None.
         matched_arms: Baseline and variant at matched fit; the difference of their means is the bias share.
         curves: Arm -> points ``[l, mean test metric]`` at levels that all of its seeds reach.
-        notes: What the shares come to by construction.
+        notes: What the shares come to by construction, and an error that is in their intervals.
     """
 
     scale: FitScale | None
@@ -78,8 +83,16 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> Drawn:
         scale=look.scale,
         matched_arms=_matched_arms(look),
         curves={name: points for name, arm in arms.items() if (points := mean_at_levels(arm))},
-        notes=(ONE_RUN,) if look.split.side is not None and are_one_run(*look.arms) else (),
+        notes=_notes(look),
     )
+
+
+def _notes(look: Look) -> tuple[str, ...]:
+    split = look.split
+    notes = [ONE_RUN] if split.side is not None and are_one_run(*look.arms) else []
+    if split.level_error:
+        notes.append(INEXACT.format(split.level_error))
+    return tuple(notes)
 
 
 def are_one_run(baseline: Arm, variant: Arm) -> bool:

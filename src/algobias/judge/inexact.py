@@ -32,7 +32,8 @@ def error_at_end(arm: Arm) -> Floats:
     if arm.log_error is None:
         return np.zeros(len(arm))
     column = (arm.log_fit == arm.end_fit[:, None]).argmax(1)
-    return arm.log_error[np.arange(len(arm)), column]
+    error: Floats = arm.log_error[np.arange(len(arm)), column]
+    return error
 
 
 def metric_error(arm: Arm, log_level: float | Floats, error: Floats, counted: Floats | None = None) -> float:

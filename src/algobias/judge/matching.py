@@ -186,4 +186,5 @@ class _Points:
         if self.error is None:
             return None
         known = np.isfinite(self.loss) & (self.loss > 0)
-        return np.divide(self.error, self.loss, out=np.zeros(self.loss.shape), where=known)
+        share: Floats = np.divide(self.error, self.loss, out=np.zeros(self.loss.shape), where=known)
+        return share

@@ -86,7 +86,24 @@ def describe(
         rate_only=rate_only,
         recoveries=tuple(recoveries),
         population=_population(design, baseline, variant, verdict.split),
-        warnings=(*verdict.warnings, *fine_tolerance(design.tolerance, verdict.split)),
+        warnings=(
+            *verdict.warnings,
+            *fine_tolerance(design.tolerance, verdict.split),
+            *early_match(verdict.split),
+        ),
+    )
+
+
+def early_match(split: Split) -> tuple[str, ...]:
+    """A warning where arms are matched at more than 10 times L*: the baseline is far from its end there."""
+    level, reference = split.level, split.reference_level
+    if level is None or reference is None or not level > FURTHER[-1] * reference:
+        return ()
+    measure = "training loss" if split.on == "train_loss" else "distance from a perfect training metric"
+    times = f"{level / reference:.2g} times that at which the baseline ends ({reference:.2g})"
+    return (
+        f"the arms are compared at a {measure} of {level:.2g}, {times}: early in the baseline's training, "
+        "which may say little of how both would end",
     )
 
 

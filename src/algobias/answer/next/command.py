@@ -7,6 +7,9 @@ from algobias.answer.answer import Answer
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
 """What brings back what a command lost by too little training."""
 
+NO_LONGER = "longer runs of the variant fit no better: look for a rate or warm-up that suits the change"
+"""Said of a variant that is under-trained, and that more updates do not train any further."""
+
 SCALE = (
     "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run "
     "it again: at equal training loss fit and bias are told apart"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
-from algobias.answer.next.command import LONGER, after_command
+from algobias.answer.next.command import LONGER, NO_LONGER, after_command
 from algobias.answer.single import SingleRuns
 from algobias.own.user_file import in_words
 
@@ -104,6 +104,8 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
             Step("mend the change: it failed its own check before anything was trained (see the reason)"),
         )
     search = _search(record)
+    if verdict == "optimization" and record.answer.fit.longer_in_vain:
+        return (Step(f"{NO_LONGER}; {search.what}", search.command),)
     if record.answer.evidence is not None:
         return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":

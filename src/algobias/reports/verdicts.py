@@ -94,8 +94,8 @@ NOT_FITTED = VerdictWords(
     "warn",
     "The variant fits the training data less, and longer runs do not mend that",
     "The variant is worse because it has fitted the training data less by its planned end. Compared where "
-    "both arms fit equally well, no loss beyond the tolerance is left. Its longer runs fit hardly better: left "
-    "to try is what makes it fit, such as a learning rate or warm-up that suits the change.",
+    "both arms fit equally well, no loss beyond the tolerance is left. Its longer runs fit hardly better: "
+    "left to try is what makes it fit, such as a learning rate or warm-up that suits the change.",
 )
 
 TOLERABLE = VerdictWords(

@@ -90,9 +90,19 @@ class _Match(NamedTuple):
     error: float = 0.0
 
 
-def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> Split:
-    """Add B and F to a split that has the gap of the same replicates."""
-    match, because, hopeless = _match(split, baseline, variant)
+def with_shares(
+    split: Split, baseline: Arm, variant: Arm, tolerance: float, most: int | None = None
+) -> Split:
+    """Add B and F to a split that has the gap of the same replicates.
+
+    Args:
+        split: The split.
+        baseline: Baseline runs.
+        variant: Variant runs, extended where they had to be.
+        tolerance: delta.
+        most: Replicates of the last look, where these are not all that may be made; None: they are.
+    """
+    match, because, hopeless = _match(split, baseline, variant, most)
     if match is None:
         return replace(split, unavailable_because=because, hopeless=hopeless)
     a, b, one, two = match.baseline, match.variant, baseline.end_metric, variant.end_metric
@@ -126,7 +136,9 @@ def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> 
     )
 
 
-def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, str | None, bool]:
+def _match(
+    split: Split, baseline: Arm, variant: Arm, most: int | None
+) -> tuple[_Match | None, str | None, bool]:
     """The match, or why there is none and whether more seeds would not help either."""
     if not (baseline.loss_known and variant.loss_known):
         return None, NO_LOSS, True
@@ -160,10 +172,31 @@ def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, st
         )
     known = np.isfinite(match.baseline), np.isfinite(match.variant)
     if not enough(*known, pair=split.paired):
-        return None, f"only {together(*known, split.paired)} of {split.gap.n} seeds {because}", False
+        why = f"only {together(*known, split.paired)} of {split.gap.n} seeds {because}"
+        if split.paired and _too_few_left(match, baseline, variant, most):
+            return None, f"{why}; with all {most} seeds there would be too few", True
+        return None, why, False
     if match.error == math.inf:
         return None, NO_SLOPE, True
     return match, None, False
+
+
+def _too_few_left(match: _Match, baseline: Arm, variant: Arm, most: int | None) -> bool:
+    """Whether too many seeds have no match for those to come to make up for them, if all of them had one.
+
+    More seeds raise the level of a downward match, if they change it, and seeds that begin far below it stay
+    without a value; or it becomes an upward one, in which no seed depends on the others. A seed that did not
+    end well is not counted: it has no match for another reason.
+    """
+    if most is None or most <= len(variant):
+        return False
+    matched = np.isfinite(match.baseline) & np.isfinite(match.variant)
+    if match.side == "downward":
+        upward = _upward(baseline, variant, True)
+        matched |= np.isfinite(upward.baseline) & np.isfinite(upward.variant)
+    ended = np.isfinite(baseline.end_fit) & np.isfinite(variant.end_fit)
+    lost = int(np.count_nonzero(ended & ~matched))
+    return not enough(np.arange(most) >= lost, np.arange(most) >= 0, pair=True)
 
 
 _NOT_POSITIVE: dict[Measure, str] = {

@@ -200,8 +200,7 @@ def explain_command(row: StudyRow, spec: ExplainSpec, study: Study) -> Explanati
     if readings is not None:
         answer = answer.changed(moved=readings.moved(), readings=readings.summary())
     archive = archive_of(runner, ready.design, runs, answer, study.command)
-    places = tuple(place for place in archive.places if place.arm in ("baseline", "variant"))
-    answer = study.close(answer, replace(archive, places=places))
+    answer = study.close(answer, archive)
     return Explanation(study.id, answer, interventions, tuple(statements))
 
 

@@ -9,6 +9,7 @@ import pytest
 from synthetic import VERDICTS, hostile, record
 
 from algobias.answer.next.step import next_steps, next_text
+from algobias.judge.split import NO_LOSS
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
 from algobias.reports.tables import level_table
@@ -100,6 +101,16 @@ def test_longer_training_is_not_offered_where_longer_runs_fit_no_better() -> Non
         assert ("longer runs do not mend" in verdict_words(made).title) is not offered
         of_command = next_text(changed("optimization", fit=fit, evidence="with replay"))
         assert ("longer schedule" in of_command) is offered
+
+
+def test_tables_without_losses_are_told_what_a_loss_would_tell() -> None:
+    gap = {**record("bias", 4).result["gap"], "state": "present"}
+    asked = "algobias compare a.csv b.csv"
+    for reason, told in ((NO_LOSS, True), ("not every seed reaches it", False)):
+        fit = {"matched": False, "reason": reason}
+        made = changed("undecided", asked, study=None, fit=fit, gap=gap, would_decide=None)
+        assert ("log the training loss of every run as well" in next_text(made)) is told
+        assert (asked in next_text(made)) is told
 
 
 def test_levels_at_which_there_is_no_gap_have_no_row() -> None:

@@ -16,6 +16,9 @@ SCALE = (
 )
 """What a match needs where the runs that there are never meet."""
 
+LOG_LOSS = "log the training loss of every run as well: it tells whether fit or bias is what was lost"
+"""What tables without a training loss lack where the loss is real."""
+
 NO_LOSS = "metric only", "with counters"
 """Levels of evidence below a training loss."""
 

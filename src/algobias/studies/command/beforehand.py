@@ -47,9 +47,8 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
         progress.message(f"preflight {mark}: {finding.text}")
     if found.failed and not options.force:
         first = found.failed[0]
-        raise BadInput(
-            f"preflight ({first.check})", first.text, "a command without such findings; --force goes on"
-        )
+        allowed = first.instead or "a command without such findings; --force goes on"
+        raise BadInput(f"preflight ({first.check})", first.text, allowed)
     return found
 
 

@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from algobias.errors import BadInput
-from algobias.kept.csvfile import Row, read_table
-from algobias.logs.choose import Asked, choose, listed, plain
+from algobias.kept.csvfile import Row, plain, read_table
+from algobias.logs.choose import Asked, choose, listed
 from algobias.logs.frames import Frames, given_frames, open_ends
 from algobias.logs.gather import Place, find
 from algobias.logs.rates import Decay, decay_in

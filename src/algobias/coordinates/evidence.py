@@ -158,12 +158,7 @@ def _rule(coordinate: str, seen: tuple[Forced, ...]) -> Statement:
         )
     elif any(one.coordinate_back and one.members for one in seen):
         because = "it was brought back, but whether generalisation came back with it is not clear"
-    elif seen and not any(one.members for one in seen):
-        because = (
-            "only the change itself was taken back, with which everything may come back: a lever that brings "
-            "it back while the change stays would tell"
-        )
-    elif not seen:
+    elif not any(one.members for one in seen):
         because = "with no lever could it be read at matched fit: nothing is known of it"
     else:
         because = "no lever that was tried brought it back while the change stayed"

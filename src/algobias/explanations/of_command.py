@@ -10,6 +10,7 @@ from algobias.answer.answer import SCHEMA
 from algobias.answer.causes import DoseLeftOut
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.commands.runner import Runner
+from algobias.coordinates.evidence import Statement
 from algobias.errors import BadInput
 from algobias.explanations.causes import (
     dose_response,
@@ -38,6 +39,10 @@ from algobias.studies.study import Study, carry_out, id_of
 from algobias.treatments.command_interventions import CommandIntervention, doses, switches
 
 NO_COORDINATES = "the audit read no coordinates (--probes of 'algobias run'): the gap as a whole is explained"
+ALONE = (
+    "only the change itself was taken back, with which everything may come back: a lever that brings it back "
+    "while the change stays would tell"
+)
 NOT_FORCED = "no coordinate is forced back in a command, so that none is called a cause"
 
 
@@ -166,6 +171,7 @@ def explain_command(row: StudyRow, spec: ExplainSpec, study: Study) -> Explanati
     answer = answer_of(runner, ready.design, verdict, runs, audit.answer.preflight, "that of the audit")
     readings = read_where_asked(runner, ready.design, verdict, runs)
     statements = [] if readings is None else statements_of(interventions, verdict, readings, audit.answer)
+    statements = [_unforced(statement) for statement in statements]
     summaries = {arm.name: arm for arm in reversed(answer.arms)}
     entries = tuple(
         entry.changed(arm=summaries.get(runner.question.spoken(under_control("variant", number))))
@@ -202,6 +208,14 @@ def explain_command(row: StudyRow, spec: ExplainSpec, study: Study) -> Explanati
     archive = archive_of(runner, ready.design, runs, answer, study.command)
     answer = study.close(answer, archive)
     return Explanation(study.id, answer, interventions, tuple(statements))
+
+
+def _unforced(statement: Statement) -> Statement:
+    """Say of a coordinate that was seen under interventions on the change alone what that leaves open."""
+    forced = [one for one in statement.forced if one.members]
+    if statement.word != "undecided" or not statement.forced or forced:
+        return statement
+    return replace(statement, because=ALONE)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, ValidationError
 from algobias.errors import BadInput, unknown_name
 from algobias.frozen import Frozen, bad_input_from
 from algobias.option_types import unusable
-from algobias.own.returns import Returns, hold_to, of_type
+from algobias.own.returns import Returns, hold_to, is_own, of_type
 from algobias.own.user_code import raised_in
 
 
@@ -45,6 +45,7 @@ class Spelled(Frozen):
         name: Its name on the command line.
         promised: What its methods must return; those of a user's class are looked at.
         option_types: Types that its options may have besides numbers, texts and choices.
+        reserved: Names that options of a user's class cannot have, and what they mean.
         positional: The field that the value right after the colon sets, or None.
         revision: Raised by hand when the results it leads to change; a hash of its file where it has one.
         source: The file of the user's own it was loaded from, ``/path/to/file.py:Name``, or None.
@@ -56,6 +57,7 @@ class Spelled(Frozen):
         "spelling": of_type("a text", str),
     }
     option_types: ClassVar[tuple[type, ...]] = ()
+    reserved: ClassVar[Mapping[str, str]] = {}
     positional: ClassVar[str | None] = None
     revision: ClassVar[int] = 1
     source: ClassVar[str | None] = None
@@ -138,9 +140,28 @@ def _unusable(cls: type[Spelled]) -> list[str]:
         wrong.append(f"positional is {cls.positional!r}; allowed: None, or one of its options: {options}")
     if isinstance(cls.revision, bool) or not isinstance(cls.revision, int):
         wrong.append(f"revision is {cls.revision!r}; allowed: a whole number")
+    wrong += _taken(cls)
     types = cls.option_types
     wrong += filter(None, (unusable(name, field, types) for name, field in cls.model_fields.items()))
     return wrong
+
+
+def _taken(cls: type[Spelled]) -> list[str]:
+    """Say which options have the name of something else that every class of this kind has."""
+    taken = []
+    for name in cls.model_fields:
+        meaning = None if is_own(cls) else cls.reserved.get(name)
+        above = [base for base in cls.__mro__[1:] if name in vars(base) and name not in _options_of(base)]
+        if meaning is not None:
+            taken.append(f"an option cannot be called {name}: {meaning}")
+        elif above:
+            taken.append(f"an option cannot be called {name}: every {above[-1].__name__} has that already")
+    return taken
+
+
+def _options_of(cls: type) -> Mapping[str, object]:
+    options: Mapping[str, object] = getattr(cls, "model_fields", {})
+    return options
 
 
 def parse_options(cls: type[S], text: str) -> S:

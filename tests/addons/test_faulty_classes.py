@@ -192,8 +192,22 @@ OPTION = "    factor: float = Field(default=1.0, gt=0)"
         ),
         ("factor: float = 1.0\n    revision = 'two'", "revision is 'two'; allowed: a whole number"),
         ("factor = 1.0", "non-annotated attribute"),
+        (
+            "factor: float = 1.0\n    after: int = 0",
+            "an option cannot be called after: levers that are injected",
+        ),
+        (
+            "factor: float = 1.0\n    until: int = 0",
+            "an option cannot be called until: levers that are injected",
+        ),
+        ("factor: float = 1.0\n    share: int = 0", "an option cannot be called share: every Lever has that"),
+        (
+            "factor: float = 1.0\n    label: str = ''",
+            "an option cannot be called label: every Spelled has that",
+        ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Field name")  # pydantic says so as well
 def test_options_that_no_command_line_has(edited, refused, option: str, says: str) -> None:
     more = "import enum\nimport typing\nclass Size(enum.Enum):\n    small = 1\n"
     edited(

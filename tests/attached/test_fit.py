@@ -13,6 +13,7 @@ from algobias.attached.events import TrainLoss
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
 from algobias.attached.fit.loss import mean_and_error
 from algobias.attached.orders import FitOrders
+from algobias.commands.inside import Told, error_of
 from algobias.errors import BadInput
 from attached.scripts import HEAD, Ran, run
 
@@ -112,6 +113,35 @@ def test_runs_of_another_structure_use_their_own_examples_with_an_error(tmp_path
     assert not last.exact
     assert last.se is not None
     assert last.se > 0
+    assert (last.shared, last.batches) == (64, 50), (
+        "stands in for the shared ones: passes until it was given up"
+    )
+    points = Told(ran.events).timed_losses()
+    assert [(point.update, point.value) for point in points] == [(at.update, at.value) for at in losses(ran)]
+    assert points[-1].error == error_of(last)
+
+
+def test_a_run_that_ends_before_it_gives_the_shared_examples_up_has_a_last_loss_on_its_own(
+    tmp_path: Path,
+) -> None:
+    keep = str(tmp_path / "fit.pt")
+    run(tmp_path / "a", LOOP, "16", "1", "0", fit=FitOrders(keep, None, 64), replay=True)
+    other = LOOP.replace("Y[rows].long())", "Y[rows].long(), reduction='none').mean()")
+    ran = run(tmp_path / "b", other, "16", "1", "0", fit=FitOrders(None, keep, 64), replay=True)
+    assert "another structure" in ran.refused()["capture"]
+    (last,) = losses(ran)
+    assert (last.exact, last.shared, last.batches, last.examples) == (False, 64, 10, 160)
+
+
+def test_an_error_counts_both_samples_and_few_batches() -> None:
+    def loss(batches: int | None, **changed: object) -> TrainLoss:
+        given = {"se": 0.1, "examples": 300, "shared": 100, "exact": False, **changed}
+        return TrainLoss(7, 1.0, fit_set="f", batches=batches, **given)  # type: ignore[arg-type]
+
+    assert error_of(loss(10**6)) == pytest.approx(0.1 * 2, rel=1e-3)
+    assert error_of(loss(2)) == pytest.approx(0.2 * 12.7062 / 1.96, rel=1e-3), "t table, 1 degree of freedom"
+    for without in (loss(1), loss(None), loss(9, se=None), loss(9, shared=None), loss(9, exact=True)):
+        assert error_of(without) is None
 
 
 @pytest.mark.parametrize(

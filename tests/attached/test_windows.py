@@ -72,6 +72,8 @@ def test_after_the_last_update_nothing_is_injected(tmp_path: Path) -> None:
         ("sam:0.1,after=5,until=5", "sam.until: '5' .* more than after=5"),
         ("sam:0.1,after=-1", "at least 0"),
         ("sam:0.1,untill=5", "did you mean 'until'"),
+        ("warmup:0.05", "warmup.length: '0.05' .* a number of updates: what share of the run"),
+        ("warmup:2.5", "a whole number of at least 0"),
     ],
 )
 def test_a_window_that_is_none_is_told(lever: str, told: str) -> None:

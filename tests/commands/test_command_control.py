@@ -221,8 +221,8 @@ def test_the_search_may_choose_by_another_metric(store: Store, quick: Quick) -> 
     assert not any("both read it" in warning for warning in found.warnings)
     with pytest.raises(BadInput, match=r"--select: 'stdout:dev \(.*its output ends"):
         control(store, select=r"stdout:dev (\S+)")
-    with pytest.raises(BadInput, match=r"select: 'tb:x' .* stdout:REGEX"):
-        control(store, select="tb:x")
+    with pytest.raises(BadInput, match=r"select: 'tab:x' .* stdout:REGEX"):
+        control(store, select="tab:x")
 
 
 def test_a_loss_that_is_real_can_be_brought_back_without_a_training_loss(

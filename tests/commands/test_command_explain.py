@@ -25,6 +25,8 @@ from algobias.running.trainer import Options
 from algobias.runs.outcome import Curve, Outcome
 from algobias.studies.audited import audit_of
 from algobias.studies.command.run import run_command
+from algobias.studies.exporting import exported
+from algobias.studies.reports import record_of
 from algobias.treatments.command_interventions import doses, switches
 
 
@@ -119,6 +121,15 @@ def test_doses_are_read_as_they_were_made(tmp_path: Path, monkeypatch: pytest.Mo
         for field in ("force", "only"):
             with pytest.raises(BadInput, match=f"{field}: 'sam:0.1' .*'algobias control --only'"):
                 run_explain(row, explain_spec({field: "sam:0.1"}), store, Options(1))
+        sent, record = exported(store, str(found.study)), record_of(store, str(found.study))
+    assert [one.name for one in sent.runs if one.seed == 0] == [
+        "baseline seed=0",
+        "variant seed=0",
+        "variant+control:0 seed=0",
+    ]
+    assert sent.tags["intervention.0"] == "args: --bias=2"
+    assert sent.numbers["intervention.0.recovered"] == pytest.approx(2 / 3, abs=1e-9)
+    assert {run.arm for run in record.runs} == {"baseline", "variant"}, "the report draws these two"
     assert comparable(again.to_json()) == comparable(found.to_json())
     (entry,) = found.interventions
     assert entry.recovered.mean == pytest.approx(2 / 3, abs=1e-9)
@@ -126,6 +137,23 @@ def test_doses_are_read_as_they_were_made(tmp_path: Path, monkeypatch: pytest.Mo
     assert [dose.gap.mean for dose in found.dose_response.doses] == pytest.approx([0.0, 1.0, 3.0])
     assert found.explain_of == row.id
     assert any("nothing is switched: only injected levers" in text for text in said.texts)
+
+
+def test_a_study_that_was_stopped_says_what_goes_on_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = Quick(here).install(monkeypatch)
+    quick.stop_after = 2
+    asked = of("--bias=1", args=("--bias=4",), looks=(3,))
+    words = "algobias run --args=--bias=4 -- python toy.py"
+    with Store(tmp_path) as store:
+        for command, told in ((words, f"goes on where it was stopped: {words}"), ("", "ask the same again")):
+            with pytest.raises(KeyboardInterrupt):
+                run_command(asked, store, command=command)
+            with pytest.raises(BadInput, match=f"a finished study: .*{told}"):
+                exported(store, "last")
+            with pytest.raises(BadInput, match=f"a finished audit: .*{told}"):
+                audit_of(store, "last")
 
 
 def test_a_change_to_which_nothing_can_be_done_is_told(

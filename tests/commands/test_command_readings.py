@@ -6,16 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from quick_slots import Quick, here
 
 from algobias.attached.events import ProbeReading
 from algobias.attached.journal import Journal
+from algobias.attached.orders import VARIABLE
 from algobias.commands.inside import Told
+from algobias.commands.job import ORDERS, Job
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots
+from algobias.controls.run import run_control
+from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
+from algobias.explanations.run import run_explain
+from algobias.explanations.spec import explain_spec
 from algobias.kept.store import Store
+from algobias.running.trainer import Options
 from algobias.runs.progress import Progress
+from algobias.studies.audited import audit_of
 from algobias.studies.command.options import CommandOptions
 from algobias.studies.command.run import command_id, run_command
 
@@ -97,3 +106,34 @@ def test_a_reading_that_is_none_is_told(tmp_path: Path) -> None:
     journal.write(ProbeReading(1, "trace", 1.0, '{"probe": "trace"}', "f"))
     with pytest.raises(BadInput, match="a reading"):
         Told.of(tmp_path).readings()
+
+
+def test_what_came_back_is_said_by_a_control_and_by_an_explanation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_orders(job: Job) -> int:
+        monkeypatch.setenv(VARIABLE, str(job.folder / ORDERS))
+        return here(job)
+
+    Quick(with_orders).install(monkeypatch)
+    with Store(tmp_path) as store:
+        words = (sys.executable, str(SCRIPT), "--seed={seed}", "--bias=1")
+        run_command(question(command=words, args=("--bias=4",), probes="weight_norm"), store)
+        row = audit_of(store, "last")
+        halves = explain_spec({"doses": (0.5,)})
+        explained = run_explain(row, halves, store, Options(1)).answer
+        cure = control_spec({"only": ("args: --bias=2.5",), "rungs": (2,), "looks": (6,)})
+        controlled = run_control(row, cure, store, Options(1)).answer
+    (back,) = controlled.controls[0].coordinates
+    assert (back.probe, back.status) == ("weight_norm", "came_back")
+    assert back.returned.mean == pytest.approx(0.5)
+    (half,) = explained.interventions
+    assert half.text == "args: --bias=2"
+    assert half.returned["weight_norm"].mean == pytest.approx(2 / 3)
+    (slope,) = explained.dose_response.coordinates
+    assert slope.means == pytest.approx([slope.means[0], slope.means[0] + 1, slope.means[0] + 3])
+    (statement,) = explained.statements
+    assert (statement.coordinate, statement.word) == ("weight_norm", "undecided")
+    assert "only the change itself was taken back" in statement.because
+    assert [entry.status for entry in explained.moved] == ["moved"]
+    assert any("none is called a cause" in warning for warning in explained.warnings)

@@ -147,7 +147,7 @@ def test_nothing_is_run_for_a_plan_and_what_cannot_be_is_refused(tmp_path: Path)
         ({"args": ("--bias=1",), "env": ("A",)}, "NAME=VALUE"),
         ({"args": ("64",)}, "options only"),
         ({"args": ("--bias=1",), "scale": "--epochs"}, "planned value"),
-        ({"args": ("--bias=1",), "metric": "tb:acc"}, "auto:NAME"),
+        ({"args": ("--bias=1",), "metric": "tab:acc"}, "auto:NAME"),
         ({"args": ("--bias=1",), "train_loss": "auto"}, "auto:NAME"),
         ({"change": ("label_noise:0.1",)}, "label_noise cannot: a batch does not say"),
     ):

@@ -46,6 +46,10 @@ def test_who_is_to_blame(tmp_path: Path, events, options: bool, said: list[tuple
     assert [(finding.check, finding.passed) for finding in findings] == [(c, p) for c, p, _ in said]
     for finding, (_, _, words) in zip(findings, said, strict=True):
         assert words in finding.text
+        refused = finding.check == "sam:0.1"
+        assert ("'algobias levers sam'" in (finding.instead or "")) is refused, (
+            "--force would help nobody there"
+        )
 
 
 def test_a_lever_without_torch_is_no_matter_of_options(tmp_path: Path) -> None:

@@ -99,6 +99,6 @@ def test_a_change_is_switched_part_way(audited: tuple[Store, Quick]) -> None:
     part = {text: entry.recovered.mean or 0.0 for text, entry in entries.items()}
     assert part["off after 50 %"] > 0.3
     assert found.statements == ()
-    assert any("no cause is named" in warning for warning in found.warnings)
+    assert any("the audit read no coordinates" in warning for warning in found.warnings)
     said = about_change(record_of(store, str(found.study)))
     assert any(line.startswith("Switching it off brings back") for line in said)

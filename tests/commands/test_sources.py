@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from algobias.commands.curves import Check, Point, checks, located, outcome_of
-from algobias.commands.job import Result
+from algobias.commands.job import JOB, Result
 from algobias.commands.sources import Source, Value
 from algobias.errors import BadInput
+from logs.curves import CHECKS, STEPS, accuracy
 
 WELL = Result(0, None, 2.0, 0.0)
 
@@ -91,7 +94,9 @@ def test_lines_of_objects_the_torn_last_among_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("tb", "auto, auto:NAME"),
+        ("tab:x", "auto, auto:NAME"),
+        ("tb", "tb:TAG"),
+        ("tb:", "tb:TAG"),
         ("csv:acc", "csv:PATH:COLUMN"),
         ("stdout:val loss", "a group"),
         ("stdout:val (", "regular expression"),
@@ -100,6 +105,73 @@ def test_lines_of_objects_the_torn_last_among_them(tmp_path: Path) -> None:
 def test_what_is_no_source_is_refused(text: str, part: str) -> None:
     with pytest.raises(BadInput, match=part):
         Source.parse(text, "--metric")
+
+
+def test_a_torn_line_of_objects_that_is_not_the_last_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "m.jsonl").write_text('{"acc": 3}\nWARNING: low disk\nnull\n{"acc": 4}\n')
+    with pytest.raises(BadInput, match=r"'WARNING: low disk' .* JSON, as every line of .*m\.jsonl .*line 2"):
+        read("jsonl:m.jsonl:acc", tmp_path)
+    (tmp_path / "m.json").write_text('{"acc": 3}\n{"acc": 4}\n')
+    with pytest.raises(BadInput, match=r"a file that is JSON; .* jsonl:PATH:KEY"):
+        read("json:m.json:acc", tmp_path)
+
+
+EVENTS = Path(__file__).parents[1] / "logs" / "fixtures" / "tensorboard" / "base"
+
+
+def test_a_tag_of_event_files(tmp_path: Path) -> None:
+    """Files that torch and tensorboardX wrote, somewhere below the run's own folder."""
+    shutil.copytree(EVENTS / "seed=0", tmp_path / "out" / "logs" / "now")
+    told = read("tb:val/acc", tmp_path)
+    assert [update for _, update in told] == [STEPS * (k + 1) for k in range(CHECKS)]
+    numbers = [float(np.float32(accuracy("base", 0, update or 0))) for _, update in told]
+    assert [number for number, _ in told] == pytest.approx(numbers, rel=1e-7)
+    with pytest.raises(BadInput, match=r"'val/accuracy' .*a tag in .*: .*val/acc"):
+        read("tb:val/accuracy", tmp_path)
+    shutil.copytree(EVENTS / "seed=1", tmp_path / "out" / "logs" / "other")
+    with pytest.raises(BadInput, match=r"tb:FOLDER:TAG.*several folders.*logs/now, logs/other"):
+        read("tb:val/acc", tmp_path)
+    assert read("tb:{out}/logs/now:val/acc", tmp_path) == told
+    with pytest.raises(BadInput, match="a folder that the run has written event files into"):
+        read("tb:none:val/acc", tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadInput, match="a folder with event files of TensorBoard that this run wrote"):
+        read("tb:empty:val/acc", tmp_path)
+
+
+def test_event_files_of_earlier_runs_in_a_shared_folder_are_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        shutil.copytree(EVENTS / f"seed={seed}", tmp_path / "runs", dirs_exist_ok=True)
+    (first,) = (tmp_path / "runs" / path.name for path in (EVENTS / "seed=0").iterdir())
+    (tmp_path / JOB).write_text("{}")
+    begun = (tmp_path / JOB).stat().st_mtime
+    for path in (tmp_path / "runs").iterdir():
+        os.utime(path, (begun + 5, begun - 60 if path == first else begun + 5))
+    told = read("tb:runs:val/acc", tmp_path)
+    assert told[-1][0] == pytest.approx(float(np.float32(accuracy("base", 1, told[-1][1] or 0))), rel=1e-7)
+    assert len(told) == CHECKS
+    assert Source.parse("tb:runs:val/acc", "--metric").shared
+    assert not Source.parse("tb:val/acc", "--metric").shared
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (r"stdout:test accuracy (\S+)", "test accuracy"),
+        (r"stdout:update (?P<update>\d+): test accuracy (?P<value>\S+)", "test accuracy"),
+        (r"stdout:step (?P<update>\d+).* val loss[:=]\s*([\d.]+)", "val loss"),
+        (r"stdout:Acc@1 = (\S+)", "Acc@1"),
+        (r"stdout:\s+top1: (\S+)", "top1"),
+        (r"stdout:(?P<value>\S+) % of (?P<update>\d+)", ""),
+        (r"stdout:update (?P<update>\d+) test (?P<value>\S+)", ""),
+        (r"stdout:(\S+)", ""),
+        ("tb:val/acc", "val/acc"),
+        ("auto:eval_loss", "eval_loss"),
+        ("csv:a.csv:acc", "acc"),
+    ],
+)
+def test_a_number_is_called_by_what_stands_before_it(text: str, name: str) -> None:
+    assert Source.parse(text, "--metric").name == name
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -165,3 +166,36 @@ def test_a_mean_curve_is_the_mean_of_what_every_seed_has_at_a_level() -> None:
 def test_diverged_runs_are_in_no_mean_curve() -> None:
     gone = outcome([1.0, math.inf], [50.0, 10.0], diverged=True)
     assert mean_at_levels(curve_arm([Path(1.0, gone)], FitScale())) == []
+
+
+@pytest.mark.parametrize("decays", [False, True])
+def test_how_far_longer_runs_fit_beyond_the_planned_end(decays: bool) -> None:
+    """The variant is 4 times slower: four times as long it comes to a quarter of its loss."""
+    design = Design(tolerance=0.5, looks=(4,), decays=decays)
+    for floor, ratio in ((0.0, 0.25), (1.0, 1.0)):
+        lowest = floor / (0.25 * PLANNED)
+        lab = Lab(
+            lambda arm, i: 0.25 if arm == "variant" else 1.0,
+            lambda arm, i: wiggle(i),
+            slope=5.0,
+            decays=decays,
+            floor=lambda arm, lowest=lowest: lowest if arm == "variant" else 0.0,
+        )
+        _, runs, _ = lab.audit(design)
+        assert drawn_at_fit(design, runs).longer == pytest.approx(ratio, rel=1e-6)
+    planned = [run for run in runs if run.length == 1]
+    assert drawn_at_fit(replace(design, can_extend=False), planned).longer is None
+
+
+def test_a_match_early_in_training_is_warned_of() -> None:
+    design = Design(tolerance=0.5, looks=(4,))
+    for speed, warned in ((0.5, False), (1 / 64, True)):
+        lab = Lab(
+            lambda arm, i, speed=speed: speed if arm == "variant" else 1.0,
+            lambda arm, i: wiggle(i),
+            slope=5.0,
+            floor=lambda arm, speed=speed: 1 / (speed * PLANNED) if arm == "variant" else 0.0,
+        )
+        verdict, *_ = lab.audit(design)
+        assert verdict.name == "optimization"
+        assert any("early in the baseline's training" in text for text in verdict.warnings) is warned

@@ -443,3 +443,31 @@ def test_a_baseline_of_which_some_seeds_diverge_is_one() -> None:
     verdict = plan(Design(tolerance=1.0, looks=(4,)), [lab.run(Request(arm, i)) for arm, i in BOTH])
     assert isinstance(verdict, Verdict)
     assert not verdict.reason.startswith("All")
+
+
+@pytest.mark.parametrize(("lost", "look"), [(1, 6), (2, 13), (3, 20), (4, None)])
+@pytest.mark.parametrize("decays", [False, True])
+def test_looks_end_where_no_seed_to_come_can_make_the_match(
+    lost: int, look: int | None, decays: bool
+) -> None:
+    """Every ``lost``-th variant stays above all losses of the baseline: a quarter at most may do so."""
+
+    def speed(arm: str, i: int) -> float:
+        return 1e-5 if arm == "variant" and i % lost == 0 else 1.0
+
+    lab = Lab(speed, shift_of(5.0), decays=decays)
+    verdict, runs, _ = lab.audit(Design(tolerance=1.0))
+    if look is None:
+        assert verdict.name == "bias"
+        return
+    assert (verdict.name, verdict.look, verdict.would_decide) == ("undecided", look, None)
+    assert ("with all 20 seeds there would be too few" in verdict.reason) is (look < 20)
+    assert max(run.replicate for run in runs) == look - 1
+    whole = replace(Design(tolerance=1.0), only_look=20)
+    late, *_ = lab.audit(whole)
+    assert late.name == "undecided", "the last look would have ended alike"
+    there = replace(Design(tolerance=1.0), can_extend=False)
+    everything = [lab.run(Request(arm, i)) for arm in ("baseline", "variant") for i in range(20)]
+    told = plan(there, everything)
+    assert isinstance(told, Verdict)
+    assert told.look == 20, "runs that are there are looked at"

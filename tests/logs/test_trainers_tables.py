@@ -115,6 +115,19 @@ def test_a_table_of_unknown_columns_is_read_where_they_are_said(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("form", "columns", "epochs"),
+    [
+        ("keras", {"test_metric": "val_accuracy"}, True),
+        ("timm", {"test_metric": "eval_top1"}, True),
+        ("lightning", {}, False),
+    ],
+)
+def test_logs_that_count_epochs_say_so(form: str, columns: dict[str, str], epochs: bool):
+    notes = read_arm("baseline", FIXTURES / form / "base", "base", asked(**columns)).notes
+    assert any("what is called updates here are epochs" in note for note in notes) is epochs
+
+
 def own(path: Path, arm: str, seeds) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:

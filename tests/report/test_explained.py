@@ -35,6 +35,24 @@ def test_what_is_compared_elsewhere_than_the_rest_says_so(places: tuple[str, ...
     assert [row["name"] for row in explained.table(record(*places))["rows"]] == names
 
 
+@pytest.mark.parametrize(
+    ("places", "where"),
+    [
+        (("matched", "planned_end"), "at equal training loss"),
+        (("planned_end", "planned_end"), "at the planned end"),
+    ],
+)
+def test_which_gap_is_meant_is_said(places: tuple[str, ...], where: str) -> None:
+    made = record(*places)
+    response = {"place": places[0], "gap_slope": {"mean": 1.0, "low": 0.5, "high": 1.5, "n": 4}}
+    made = replace(made, result={**made.result, "dose_response": response})
+    assert explained.table(made)["labels"][1] == f"Gap that is left {where}"
+    assert any(f"the gap {where} grows" in line for line in explained.about_change(made))
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(explained.panel(made))
+    assert f"Part of the gap {where} that is gone" in console.export_text()
+
+
 def test_coordinates_of_which_the_same_is_said_share_a_line() -> None:
     alone, both = "only sam brought it back", "it stayed moved"
     entries = [

@@ -9,8 +9,11 @@ import pytest
 from synthetic import VERDICTS, hostile, record
 
 from algobias.answer.next.step import next_steps, next_text
+from algobias.judge.split import NO_LOSS
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
+from algobias.reports.tables import level_table
+from algobias.reports.verdicts import verdict_words
 
 ID = "a3f9c2d17b"
 
@@ -85,6 +88,38 @@ def test_a_study_made_in_python_goes_on_in_python() -> None:
     assert f'algobias.control("{ID}")' in next_text(changed("bias", made))
     assert "looks=4,6,9,13,20,44" in next_text(changed("undecided", made))
     assert f'algobias.control("{ID}")' in next_text(changed("optimization", made))
+
+
+def test_longer_training_is_not_offered_where_longer_runs_fit_no_better() -> None:
+    for longer, offered in ((None, True), (0.5, True), (0.95, False)):
+        fit = {**record("optimization", 4).result["fit"], "longer": longer}
+        made = changed("optimization", fit=fit)
+        told = next_text(made)
+        assert ("budget:x2" in told) is offered
+        assert ("fit no better" in told) is not offered
+        assert f"algobias control {ID}" in told
+        assert ("longer runs do not mend" in verdict_words(made).title) is not offered
+        of_command = next_text(changed("optimization", fit=fit, evidence="with replay"))
+        assert ("longer schedule" in of_command) is offered
+
+
+def test_tables_without_losses_are_told_what_a_loss_would_tell() -> None:
+    gap = {**record("bias", 4).result["gap"], "state": "present"}
+    asked = "algobias compare a.csv b.csv"
+    for reason, told in ((NO_LOSS, True), ("not every seed reaches it", False)):
+        fit = {"matched": False, "reason": reason}
+        made = changed("undecided", asked, study=None, fit=fit, gap=gap, would_decide=None)
+        assert ("log the training loss of every run as well" in next_text(made)) is told
+        assert (asked in next_text(made)) is told
+
+
+def test_levels_at_which_there_is_no_gap_have_no_row() -> None:
+    known = {"level": 0.1, "gap": {"mean": 1.0, "low": 0.5, "high": 1.5, "n": 4}, "seeds_reached": 4}
+    unknown = {"level": 0.5, "gap": {"mean": None, "low": None, "high": None, "n": 0}, "seeds_reached": 0}
+    for levels, rows in (([known, unknown], ["0.1"]), ([unknown], [])):
+        made = changed("bias", fit={**record("bias", 4).result["fit"], "levels": levels})
+        assert [row["level"] for row in level_table(made)] == rows
+        assert ("The gap at further levels" in render(made)) is bool(rows)
 
 
 def test_a_better_variant_is_kept_and_a_tolerable_loss_weighed() -> None:

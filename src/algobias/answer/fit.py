@@ -5,6 +5,9 @@ from __future__ import annotations
 from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Interval, Share
 
+IN_VAIN = 0.9
+"""Longer runs that end above this share of the training loss at the planned end fit hardly better."""
+
 
 class LevelGap(Form):
     """The gap at one more level of fit.
@@ -77,7 +80,9 @@ class Fit(Form):
         scale: The constants of l, or None.
         matched_arms: Baseline and variant where they are compared.
         curves: Each arm at equal fit.
-        notes: What the shares come to by construction.
+        notes: What the shares come to by construction, and an error that is in their intervals.
+        longer: Training loss to which longer runs of the variant came, as a multiple of that at its planned
+            end; None where none were made.
     """
 
     matched: bool = False
@@ -94,3 +99,9 @@ class Fit(Form):
     matched_arms: Many[MatchedArm] = ()
     curves: Many[FitCurve] = ()
     notes: Many[str] = ()
+    longer: Number | None = None
+
+    @property
+    def longer_in_vain(self) -> bool:
+        """Whether longer runs of the variant were made, and fit the training data hardly better."""
+        return self.longer is not None and self.longer > IN_VAIN

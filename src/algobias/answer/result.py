@@ -83,6 +83,7 @@ def drawn_fit(drawn: Drawn) -> Fit:
             FitCurve(arm=arm, points=tuple(map(tuple, points))) for arm, points in drawn.curves.items()
         ),
         notes=drawn.notes,
+        longer=number(drawn.longer),
     )
 
 

@@ -69,6 +69,8 @@ class TrainLoss:
         examples: How many; None where the script reported the loss itself.
         fit_set: Hash of the examples; None where the script reported the loss itself.
         exact: Whether the examples are those of the fit set that was given.
+        batches: How many passes hold the examples, where they are this run's own.
+        shared: Examples in the given fit set, where passes of this run cannot take them and its own stand in.
     """
 
     kind: ClassVar[str] = "train_loss"
@@ -78,6 +80,8 @@ class TrainLoss:
     examples: int | None
     fit_set: str | None
     exact: bool
+    batches: int | None = None
+    shared: int | None = None
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,7 @@ def run(
     metric: Annotated[
         str,
         typer.Option(
-            help="Test metric: auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json: or jsonl:PATH:KEY."
+            help="Test metric: auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json(l):PATH:KEY, tb:TAG."
         ),
     ] = "auto",
     train_loss: Annotated[

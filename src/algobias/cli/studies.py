@@ -114,7 +114,7 @@ def report(
         study = str(archive.answer.study)
         tables = []
         if csv is not None:
-            tables = write_tables(csv, stored_runs(opened, archive.places), archive.terms)
+            tables = write_tables(csv, stored_runs(opened, archive.drawn), archive.terms)
         with in_order(study):
             path = write_report(opened, study)
     if json:

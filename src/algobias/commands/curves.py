@@ -23,11 +23,13 @@ class Point(NamedTuple):
         update: Updates made by then, as the run says; None: it does not say.
         value: The number.
         time: When it came, on the clock of the machine that only goes forward; NaN: nobody noted.
+        error: Its standard error as the loss on the examples that all runs share; 0: it is that loss.
     """
 
     update: int | None
     value: float
     time: float = math.nan
+    error: float = 0.0
 
 
 def arrivals(folder: Path) -> list[tuple[int, float]]:
@@ -62,11 +64,12 @@ def located(values: Sequence[Value], marks: Sequence[tuple[int, float]] | None) 
 
 
 class Check(NamedTuple):
-    """Test metric and training loss at an update; NaN where not known."""
+    """Test metric and training loss at an update, NaN where not known, and the standard error of the loss."""
 
     update: int
     metric: float
     loss: float
+    error: float = 0.0
 
 
 NEAR = 0.9
@@ -96,19 +99,19 @@ def checks(metrics: Sequence[Point], losses: Sequence[Point] | None) -> list[Che
     last = placed[-1].update or 0
     told = [point.update for point in metrics if point.update is not None]
     if len(told) == len(metrics) and NEAR * last <= max(told) <= last / NEAR:
-        fitted = {point.update: point.value for point in placed}
+        fitted = {point.update: point for point in placed}
         return [
-            Check(point.update, point.value, fitted[point.update])
+            Check(point.update, point.value, fitted[point.update].value, fitted[point.update].error)
             for point in metrics
             if point.update is not None and point.update in fitted
         ] or None
     if all(math.isfinite(point.time) for point in (*metrics, *placed)):
         return _by_time(metrics, placed)
     if len(metrics) == 1:
-        return [Check(last, metrics[0].value, placed[-1].value)]
+        return [Check(last, metrics[0].value, placed[-1].value, placed[-1].error)]
     if len(metrics) == len(placed):
         return [
-            Check(loss.update or 0, metric.value, loss.value)
+            Check(loss.update or 0, metric.value, loss.value, loss.error)
             for metric, loss in zip(metrics, placed, strict=True)
         ]
     return None
@@ -122,9 +125,10 @@ def _by_time(metrics: Sequence[Point], losses: Sequence[Point]) -> list[Check]:
         before = [metric for metric in metrics if metric.time < loss.time]
         if inside:
             # The last loss belongs to how the run ended.
-            joined.append(Check(loss.update or 0, inside[-1 if following is None else 0].value, loss.value))
+            metric = inside[-1 if following is None else 0].value
+            joined.append(Check(loss.update or 0, metric, loss.value, loss.error))
         elif following is None and before:
-            joined.append(Check(loss.update or 0, before[-1].value, loss.value))
+            joined.append(Check(loss.update or 0, before[-1].value, loss.value, loss.error))
     return joined
 
 
@@ -162,6 +166,7 @@ def outcome_of(
         test[-1] = math.nan
         loss[-1] = math.inf if loss_known else math.nan
     updates = np.array([check.update for check in rows], dtype=np.int64)
+    errors = np.array([check.error if loss_known else 0.0 for check in rows])
     return Outcome(
         seed,
         Curve(updates, loss, np.full(len(rows), math.nan), test),
@@ -170,6 +175,7 @@ def outcome_of(
         trivial_metric=sign * trivial,
         cost=Cost(updates=float(updates[-1]), seconds=result.seconds),
         loss_known=loss_known,
+        loss_se=errors if errors.any() else None,
     )
 
 

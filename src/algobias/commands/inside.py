@@ -26,6 +26,10 @@ from algobias.commands.curves import Point
 from algobias.commands.job import EVENTS
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject
+from algobias.judge.inference.statistics import t_quantile
+
+NORMAL = 1.96
+"""Standard errors that an interval of 95 % reaches where they are known exactly."""
 
 EVALUATIONS = ("eval", "val", "test", "dev", "valid", "validation")
 """What the name of a metric of an evaluation begins with, or has as a word."""
@@ -147,14 +151,31 @@ class Told:
         return next((event.why for event in self.refusals if event.what == what), None)
 
     def timed_losses(self) -> list[Point]:
-        """Training losses that can be compared, with their updates and times."""
+        """Training losses that can be compared, with their updates, times and standard errors.
+
+        Those on the shared examples, or reported by the script; where there are none, those on examples of
+        the run's own that stand in for them.
+        """
         main = self.main
         if main is None:
             return []
-        return [
-            Point(event.update, event.value, noted)
+        told = [
+            (event, noted)
             for event, noted in zip(main.events, main.times, strict=True)
-            if isinstance(event, TrainLoss) and (event.exact or event.fit_set is None)
+            if isinstance(event, TrainLoss)
+        ]
+        points = [
+            Point(event.update, event.value, noted)
+            for event, noted in told
+            if event.exact or event.fit_set is None
+        ]
+        if points:
+            return points
+        errors = [(event, noted, error_of(event)) for event, noted in told]
+        return [
+            Point(event.update, event.value, noted, error)
+            for event, noted, error in errors
+            if error is not None
         ]
 
     def losses(self) -> list[TrainLoss]:
@@ -170,10 +191,9 @@ class Told:
 
     @property
     def own_examples(self) -> float | None:
-        """Standard error of a loss on the run's own examples, where the shared ones do not fit; or None."""
-        noted = () if self.main is None else self.main.of(TrainLoss)
-        own = [event.se for event in noted if not event.exact and event.se is not None]
-        return own[-1] if own and not self.losses() else None
+        """Standard error of the last loss, where it is on stand-ins of the run's own; or None."""
+        points = self.timed_losses()
+        return points[-1].error if points and points[-1].error else None
 
     def logged(self) -> list[Metric]:
         """Numbers that the script handed to loggers, in every process."""
@@ -190,6 +210,25 @@ class Told:
         """Names of numbers that look like those of an evaluation, else of all."""
         every = list(dict.fromkeys(event.name for event in self.logged() if math.isfinite(event.value)))
         return [name for name in every if _of_evaluation(name)] or every
+
+
+def error_of(loss: TrainLoss) -> float | None:
+    """Standard error of a loss on a run's own examples, as the loss on those that all runs share.
+
+    Both are samples of the training data, so that the difference of the two means has the variance
+    ``s^2 / own + s^2 / shared``. From few batches the error is itself uncertain: it is widened as Student's
+    t is at 95 %.
+
+    Args:
+        loss: A training loss.
+
+    Returns:
+        None where the examples stand in for no others, or are one batch.
+    """
+    own, shared, batches = loss.examples, loss.shared, loss.batches
+    if loss.exact or not own or not shared or not batches or batches < 2 or loss.se is None:
+        return None
+    return loss.se * math.sqrt(1 + own / shared) * t_quantile(0.025, batches - 1) / NORMAL
 
 
 def _of_evaluation(name: str) -> bool:

@@ -30,11 +30,13 @@ class Finding:
         check: What was looked at.
         passed: It is as it must be; None: it could not be looked at.
         text: What was seen, in words.
+        instead: What would do; None: going on with the finding may be of use.
     """
 
     check: str
     passed: bool | None
     text: str
+    instead: str | None = None
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,17 @@ def differing_variant(
     elif not refused:
         yield _idle(variant, levers)
     for event in refused:
-        yield Finding(event.what, False, f"{event.what} cannot be injected: {event.why}")
+        yield Finding(
+            event.what, False, f"{event.what} cannot be injected: {event.why}", _another(event.what)
+        )
+
+
+def _another(lever: str) -> str:
+    name = lever.partition(":")[0]
+    return (
+        "a lever that this script allows, or an option of its own (--args); "
+        f"'algobias levers {name}' says what injecting it equals"
+    )
 
 
 def _idle(variant: ShortRun, levers: Sequence[str]) -> Finding:

@@ -196,9 +196,7 @@ class CommandQuestion(AuditQuestion):
             logged: The name under which the script logs it, where it was found.
         """
         source = self.metric_source
-        name = (
-            self.name or logged or source.key or (source.where if source.kind == "auto" else "") or "metric"
-        )
+        name = self.name or logged or source.name or "metric"
         return f"minus {name}" if self.lower_is_better else name
 
     def question(self) -> str:

@@ -17,6 +17,7 @@ from algobias.commands.ending import why
 from algobias.commands.identity import outcome_address, run_address, sources
 from algobias.commands.inside import Told, orders_for, orders_json, the_metric
 from algobias.commands.job import OUT, RESULT, Job, Result
+from algobias.commands.placed import NOISE, Placed, label_of
 from algobias.commands.question import CommandQuestion
 from algobias.commands.reading import Reader
 from algobias.commands.slots import Slots, Task
@@ -30,33 +31,11 @@ from algobias.runs.arm_name import ArmName
 from algobias.runs.progress import Progress
 from algobias.whole_files import disk
 
-NOISE = "noise"
 NOISE_OFFSET = 100_000
 """Seeds of the baselines that tell the seed spread begin so far above those of the study."""
 
 FIT_SET = "fit-set"
 """Name of the file of training examples on which the loss of every run is measured."""
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A run of a command, and where it lies.
-
-    Attributes:
-        request: What the planner wants.
-        command: The command.
-        address: Address of the run.
-        outcome: Address of its outcome.
-        seed: Its seed.
-        folder: Where it is carried out.
-    """
-
-    request: Request
-    command: Command
-    address: str
-    outcome: str
-    seed: int
-    folder: Path
 
 
 @dataclass
@@ -150,7 +129,18 @@ class Runner:
                 self._ended_run(one, result)
             else:
                 tasks.append(self._task(one))
+        for one in missing.values():
+            self._tell(one)
         self.slots.run(tasks, lambda task, result: self._ended_run(missing[task.job.folder], result))
+        for one in missing.values():
+            self._tell(one)  # also of those that somebody else has carried out
+
+    def _tell(self, one: Placed) -> None:
+        """Tell whoever watches of a run: that it is to come, or that it has ended."""
+        if self.store.get(one.outcome, one.seed) is None:
+            self.progress.update(one.label, one.seed, 0, 0, None, None)
+        else:
+            self.progress.finished(one.label, one.seed)
 
     def place(self, request: Request) -> Placed:
         """Say what is run for a request, and where it lies."""
@@ -166,7 +156,9 @@ class Runner:
         command = self.command_of(arm, request.length)
         address = self._address(command, self._orders_asked())
         folder = self.store.folder(address, seed).path / WORK
-        return Placed(request, command, address, outcome_address(address, self.reading()), seed, folder)
+        outcome = outcome_address(address, self.reading())
+        label = label_of(self.question.spoken(request.arm), request.length)
+        return Placed(request, command, address, outcome, seed, folder, label)
 
     def seed(self, request: Request) -> int:
         """Seed of a requested run; the second arm of an A/A takes the next block."""
@@ -275,10 +267,10 @@ class Runner:
                 )
         outcome = self.reader.outcome(one.seed, one.folder, result)
         self.store.put(one.outcome, one.seed, outcome, one.command, self.question.shown_command())
+        self._tell(one)
         if not self.keep and result.well:
             with disk(one.folder), contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(one.folder / OUT)
-        self.progress.finished(one.request.arm, one.seed)
 
     def _ends_well(self) -> bool:
         """The baseline's first run did: then an arm all of whose runs fail is an answer."""

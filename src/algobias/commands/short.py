@@ -13,7 +13,8 @@ from algobias.attached.events import End
 from algobias.attached.orders import FitOrders
 from algobias.commands.inside import Told, orders_for, orders_json
 from algobias.commands.job import Job, Result
-from algobias.commands.runner import Placed, Runner
+from algobias.commands.placed import Placed
+from algobias.commands.runner import Runner
 from algobias.commands.slots import Slots, Task
 from algobias.commands.trace import Left, left_by
 from algobias.judge.design import Request

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from algobias.commands.event_files import scalars
 from algobias.commands.job import JOB
+from algobias.commands.metric_name import words_before
 from algobias.errors import MOST_SHOWN, BadInput
 from algobias.json_values import JsonValue
 from algobias.untrusted import regular_file
 
-KINDS = ("auto", "stdout", "csv", "json", "jsonl")
+KINDS = ("auto", "stdout", "csv", "json", "jsonl", "tb")
+FORMS = "auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json:PATH:KEY, jsonl:PATH:KEY or tb:TAG"
 
 MOST_TEXT = 256 * 2**20
 """Bytes of a file that is read for numbers."""
@@ -60,7 +63,9 @@ class Source:
 
     @classmethod
     def parse(cls, text: str, option: str) -> Source:
-        """Read ``auto:NAME``, ``stdout:REGEX``, ``csv:PATH:COLUMN``, ``json:PATH:KEY`` or ``jsonl:PATH:KEY``.
+        """Read one of :data:`FORMS`.
+
+        ``tb:TAG`` is a tag in event files below ``{out}``, ``tb:FOLDER:TAG`` one in another folder.
 
         Args:
             text: As typed.
@@ -70,16 +75,17 @@ class Source:
             BadInput: Of no such form; a regular expression without a group for the number.
         """
         kind, _, rest = text.partition(":")
-        forms = "auto, auto:NAME, stdout:REGEX, csv:PATH:COLUMN, json:PATH:KEY or jsonl:PATH:KEY"
         if kind not in KINDS:
-            raise BadInput(option, text, forms)
+            raise BadInput(option, text, FORMS)
         if kind == "auto":
             return cls(kind, rest)
         if kind == "stdout":
             return cls(kind, _expression(rest, option))
         path, _, key = rest.rpartition(":")
+        if kind == "tb" and not path:
+            path = "{out}"
         if not path or not key:
-            raise BadInput(option, text, forms)
+            raise BadInput(option, text, FORMS)
         return cls(kind, path, key)
 
     def spelling(self) -> str:
@@ -87,9 +93,16 @@ class Source:
         return ":".join(part for part in (self.kind, self.where, self.key) if part)
 
     @property
+    def name(self) -> str:
+        """What the number is called where it is read: by a key, or by the words before it; else empty."""
+        if self.kind == "stdout":
+            return words_before(self.where)
+        return self.where if self.kind == "auto" else self.key
+
+    @property
     def shared(self) -> bool:
         """It is a file that every run writes in the same place."""
-        return self.kind in ("csv", "json", "jsonl") and "{out}" not in self.where
+        return self.kind in ("csv", "json", "jsonl", "tb") and "{out}" not in self.where
 
     def values(self, output: Path, folder: Path, out: Path, option: str) -> list[Value]:
         """Read the numbers of a run that has ended, in order.
@@ -108,6 +121,10 @@ class Source:
             return list(_matches(self.where, output, option))
         path = folder / self.where.replace("{out}", str(out))
         job = out.parent / JOB
+        if self.kind == "tb":
+            begun = job.stat().st_mtime if self.shared and job.is_file() else None
+            found = scalars(path, self.key, option, begun)
+            return [Value(number, step, place) for place, (number, step) in enumerate(found)]
         if self.shared and path.is_file() and job.is_file() and path.stat().st_mtime < job.stat().st_mtime:
             raise BadInput(option, str(path), "a file that this run wrote; this one is older than the run")
         text = _text(regular_file(path, option), option)
@@ -117,9 +134,12 @@ class Source:
             except csv.Error as error:
                 raise BadInput(option, str(path), f"a table of comma-separated values ({error})") from error
         if self.kind == "jsonl":
-            rows = (_loaded(line) for line in text.splitlines() if line.strip())
-            return list(_keyed((row for row in rows if row is not None), self.key, option, path))
+            return list(_keyed(_lines(text, option, path), self.key, option, path))
         loaded = _loaded(text)
+        if loaded is None and text.strip() != "null":
+            raise BadInput(
+                option, str(path), "a file that is JSON; for an object in each line: jsonl:PATH:KEY"
+            )
         return list(_keyed(loaded if isinstance(loaded, list) else [loaded], self.key, option, path))
 
 
@@ -212,10 +232,27 @@ def _inside(value: JsonValue, keys: Sequence[str]) -> JsonValue:
     return value[whole] if whole in value else _inside(value.get(keys[0]), keys[1:])
 
 
+def _lines(text: str, option: str, path: Path) -> Iterator[JsonValue]:
+    """Read an object from each line; the last, of a file whose writer was killed, may be torn.
+
+    Raises:
+        BadInput: Another line that is no JSON. Left out, the number before it would be the last.
+    """
+    lines = [(place, line) for place, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    for place, line in lines:
+        loaded = _loaded(line)
+        if loaded is not None:
+            yield loaded
+        elif line.strip() != "null" and place != lines[-1][0]:
+            raise BadInput(
+                option, line[:MOST_SHOWN], f"JSON, as every line of {path} but a torn last one; line {place}"
+            )
+
+
 def _loaded(text: str) -> JsonValue:
     try:
         loaded: JsonValue = json.loads(text)
-    except (ValueError, RecursionError):  # the last line of a file whose writer was killed
+    except (ValueError, RecursionError):
         return None
     return loaded
 

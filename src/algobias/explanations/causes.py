@@ -31,7 +31,6 @@ from algobias.judge.recovery import Recovery
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict
 from algobias.runs.arm_name import under_control
-from algobias.treatments.interventions import Intervention
 
 
 class Intervened(Protocol):
@@ -112,7 +111,7 @@ def _moved(readings: Readings | None) -> list[str]:
 
 
 def statements_of(
-    interventions: Sequence[Intervention],
+    interventions: Sequence[Intervened],
     verdict: Verdict,
     readings: Readings,
     audited: Answer,

@@ -10,8 +10,14 @@ from algobias.answer.answer import SCHEMA
 from algobias.answer.causes import DoseLeftOut
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.commands.runner import Runner
+from algobias.coordinates.evidence import Statement
 from algobias.errors import BadInput
-from algobias.explanations.causes import dose_response, intervention_entries
+from algobias.explanations.causes import (
+    dose_response,
+    intervention_entries,
+    statement_entry,
+    statements_of,
+)
 from algobias.explanations.explanation import Explanation
 from algobias.explanations.spec import ExplainSpec
 from algobias.judge.design import Design, Request, Run
@@ -28,12 +34,16 @@ from algobias.studies.command.answer import (
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand
+from algobias.studies.command.readings import read_where_asked, reading_doubts
 from algobias.studies.study import Study, carry_out, id_of
 from algobias.treatments.command_interventions import CommandIntervention, doses, switches
 
-NO_COORDINATES = (
-    "no coordinates are compared of a command: the gap as a whole is explained, and no cause is named"
+NO_COORDINATES = "the audit read no coordinates (--probes of 'algobias run'): the gap as a whole is explained"
+ALONE = (
+    "only the change itself was taken back, with which everything may come back: a lever that brings it back "
+    "while the change stays would tell"
 )
+NOT_FORCED = "no coordinate is forced back in a command, so that none is called a cause"
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class PreparedCommand:
         audit = AuditedCommand.of(row, study)
         for field, levers in (("force", spec.force), ("only", spec.only)):
             if levers:
-                allowed = f"nothing: {NO_COORDINATES}; 'algobias control --only' tries levers"
+                allowed = f"nothing: {NOT_FORCED}; 'algobias control --only' tries levers"
                 raise BadInput(field, ", ".join(levers), allowed)
         costs = {arm.name: arm.cost.updates for arm in audit.answer.arms}
         lengths = {name: round(costs[name] or 0) for name in ("baseline", "variant") if costs.get(name)}
@@ -159,32 +169,53 @@ def explain_command(row: StudyRow, spec: ExplainSpec, study: Study) -> Explanati
         study.progress.message(f"{len(interventions)} interventions on {ready.look} seeds of the audit")
         verdict, runs = carry_out(_Switched(runner, interventions), partial(plan, ready.design))
     answer = answer_of(runner, ready.design, verdict, runs, audit.answer.preflight, "that of the audit")
+    readings = read_where_asked(runner, ready.design, verdict, runs)
+    statements = [] if readings is None else statements_of(interventions, verdict, readings, audit.answer)
+    statements = [_unforced(statement) for statement in statements]
     summaries = {arm.name: arm for arm in reversed(answer.arms)}
     entries = tuple(
         entry.changed(arm=summaries.get(runner.question.spoken(under_control("variant", number))))
-        for number, entry in enumerate(intervention_entries(interventions, verdict, None))
+        for number, entry in enumerate(intervention_entries(interventions, verdict, readings))
     )
     not_switched = (f"nothing is switched: {ready.no_switches}",) if ready.no_switches else ()
     doubts = (
         *lever_doubts(runner, runs),
         *loss_doubts(runner, runs),
+        *reading_doubts(runner, runs),
         *environment_doubts(runner, runs),
         *failures(runner, runs),
     )
     answer = answer.changed(
         study=study.id,
-        warnings=(*answer.warnings, *doubts, *not_switched, NO_COORDINATES),
+        warnings=(
+            *answer.warnings,
+            *doubts,
+            *not_switched,
+            NO_COORDINATES if readings is None else NOT_FORCED,
+        ),
         arms=tuple(arm for arm in answer.arms if arm.name in ("baseline", "variant")),
         controls=(),
         explain_of=row.id,
         interventions=entries,
-        dose_response=dose_response(interventions, runner.question.spoken, ready.design, verdict, runs, None),
+        dose_response=dose_response(
+            interventions, runner.question.spoken, ready.design, verdict, runs, readings
+        ),
         doses_left_out=ready.left_out,
+        statements=tuple(statement_entry(statement) for statement in statements),
     )
+    if readings is not None:
+        answer = answer.changed(moved=readings.moved(), readings=readings.summary())
     archive = archive_of(runner, ready.design, runs, answer, study.command)
-    places = tuple(place for place in archive.places if place.arm in ("baseline", "variant"))
-    answer = study.close(answer, replace(archive, places=places))
-    return Explanation(study.id, answer, interventions, ())
+    answer = study.close(answer, archive)
+    return Explanation(study.id, answer, interventions, tuple(statements))
+
+
+def _unforced(statement: Statement) -> Statement:
+    """Say of a coordinate that was seen under interventions on the change alone what that leaves open."""
+    forced = [one for one in statement.forced if one.members]
+    if statement.word != "undecided" or not statement.forced or forced:
+        return statement
+    return replace(statement, because=ALONE)
 
 
 @dataclass(frozen=True)

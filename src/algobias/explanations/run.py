@@ -90,6 +90,6 @@ def run_explain(
         doses_left_out=ready.doses_left_out,
         statements=tuple(statement_entry(statement) for statement in statements),
     )
-    places = [place for place in trainer.places if place.arm in ("baseline", "variant")]
-    answer = study.finish(answer, arms, terms_of(arms, design, runs, verdict.split.resolution), places)
+    terms = terms_of(arms, design, runs, verdict.split.resolution)
+    answer = study.finish(answer, arms, terms, trainer.places)
     return Explanation(study.id, answer, interventions, tuple(statements))

@@ -186,6 +186,10 @@ class ExportedStudy:
         }
         for place, control in enumerate(answer.controls):
             every[f"control.{place}"] = f"{control.lever}: {control.verdict}"
+        for place, done in enumerate(answer.interventions):
+            every[f"intervention.{place}"] = done.text
+        for place, said in enumerate(answer.statements):
+            every[f"statement.{place}"] = f"{said.coordinate}: {said.word}; {said.because}"
         return {name: text for name, text in every.items() if text}
 
     @property
@@ -202,6 +206,8 @@ class ExportedStudy:
         }
         for place, control in enumerate(answer.controls):
             every |= dict(_interval(f"control.{place}.recovered", control.recovered))
+        for place, done in enumerate(answer.interventions):
+            every |= dict(_interval(f"intervention.{place}.recovered", done.recovered))
         return {name: float(value) for name, value in every.items() if value is not None}
 
     @property

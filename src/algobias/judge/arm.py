@@ -103,6 +103,7 @@ class Arm:
         late: The row's run goes on from another one, and its first point shows that one, [n].
         loss_known: The training loss of every run was measured.
         of_ends: Its points are the ends of full-schedule runs, not the checks of one run.
+        log_error: Standard error of log l of every point, [n, K]; None: the examples are those of all runs.
     """
 
     replicates: tuple[int, ...]
@@ -121,6 +122,7 @@ class Arm:
     late: Bools
     loss_known: bool = True
     of_ends: bool = False
+    log_error: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.replicates)
@@ -149,6 +151,7 @@ class Arm:
             self.late[rows],
             self.loss_known,
             self.of_ends,
+            None if self.log_error is None else self.log_error[rows],
         )
 
     def first(self, n: int) -> Arm:

@@ -15,6 +15,7 @@ from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import broken_because
 from algobias.judge.design import Design, Request
 from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
+from algobias.judge.inexact import error_at, metric_error
 from algobias.judge.inference.statistics import Interval, population_interval
 from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
@@ -85,7 +86,24 @@ def describe(
         rate_only=rate_only,
         recoveries=tuple(recoveries),
         population=_population(design, baseline, variant, verdict.split),
-        warnings=(*verdict.warnings, *fine_tolerance(design.tolerance, verdict.split)),
+        warnings=(
+            *verdict.warnings,
+            *fine_tolerance(design.tolerance, verdict.split),
+            *early_match(verdict.split),
+        ),
+    )
+
+
+def early_match(split: Split) -> tuple[str, ...]:
+    """A warning where arms are matched at more than 10 times L*: the baseline is far from its end there."""
+    level, reference = split.level, split.reference_level
+    if level is None or reference is None or not level > FURTHER[-1] * reference:
+        return ()
+    measure = "training loss" if split.on == "train_loss" else "distance from a perfect training metric"
+    times = f"{level / reference:.2g} times that at which the baseline ends ({reference:.2g})"
+    return (
+        f"the arms are compared at a {measure} of {level:.2g}, {times}: early in the baseline's training, "
+        "which may say little of how both would end",
     )
 
 
@@ -102,12 +120,15 @@ def fine_tolerance(tolerance: float, split: Split) -> tuple[str, ...]:
 
 def gap_at(baseline: Arm, other: Arm, level: float, split: Split) -> LevelGap:
     """The gap at one level, over the replicates in which both arms reach it."""
-    a, b = baseline.at_level(math.log(level)), other.at_level(math.log(level))
+    at = math.log(level)
+    a, b = baseline.at_level(at), other.at_level(at)
+    error = math.hypot(*(metric_error(arm, at, error_at(arm, at)) for arm in (baseline, other)))
     known = np.isfinite(a), np.isfinite(b)
     ours, theirs = (known[0] & known[1],) * 2 if split.paired else known
     a, b = a[ours], b[theirs]
     found = difference(a, b, split.paired, exact_or(split.resolution, a, b, baseline, other))
-    return LevelGap(level, found.interval(split.errors.printed) if found.n >= 2 else None, found.n)
+    told = found.n >= 2 and error < math.inf
+    return LevelGap(level, found.with_error(error).interval(split.errors.printed) if told else None, found.n)
 
 
 def _rate_only(baseline: Arm, arm: Arm, split: Split) -> RateOnly:

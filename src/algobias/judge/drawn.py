@@ -22,6 +22,11 @@ ONE_RUN = (
     "training loss they are the same network, and the bias share is zero by construction"
 )
 
+INEXACT = (
+    "losses that are measured on a run's own examples have an error: the standard error of both shares that "
+    "comes of it, {:.2g}, is part of their intervals, and more seeds do not lower it (a larger --fit does)"
+)
+
 _DIGITS = 6
 
 
@@ -48,13 +53,16 @@ class Drawn(NamedTuple):
         scale: The constants of l, or None.
         matched_arms: Baseline and variant at matched fit; the difference of their means is the bias share.
         curves: Arm -> points ``[l, mean test metric]`` at levels that all of its seeds reach.
-        notes: What the shares come to by construction.
+        notes: What the shares come to by construction, and an error that is in their intervals.
+        longer: Fit measure l to which longer runs of the variant came, as a multiple of that at its planned
+            end (geometric mean over seeds); None where there are none.
     """
 
     scale: FitScale | None
     matched_arms: tuple[MatchedMean, ...]
     curves: dict[str, list[list[float]]]
     notes: tuple[str, ...]
+    longer: float | None = None
 
 
 def drawn_at_fit(design: Design, runs: Sequence[Run]) -> Drawn:
@@ -78,8 +86,34 @@ def drawn_at_fit(design: Design, runs: Sequence[Run]) -> Drawn:
         scale=look.scale,
         matched_arms=_matched_arms(look),
         curves={name: points for name, arm in arms.items() if (points := mean_at_levels(arm))},
-        notes=(ONE_RUN,) if look.split.side is not None and are_one_run(*look.arms) else (),
+        notes=_notes(look),
+        longer=longer_fit(book, look.n, look.scale),
     )
+
+
+def longer_fit(book: Book, n: int, scale: FitScale) -> float | None:
+    """How far the longest runs of the variant fit beyond its planned end: the ratio of l, over seeds.
+
+    Args:
+        book: The runs there are.
+        n: Replicates.
+        scale: The fit measure.
+    """
+    arm = book.everything("variant", n, scale)
+    ratios = []
+    for row, paths in enumerate(arm.paths):
+        lowest = float(arm.reach[row])
+        if paths[-1].length > 1 and math.isfinite(lowest) and math.isfinite(arm.end_fit[row]):
+            ratios.append(lowest - float(arm.end_fit[row]))
+    return math.exp(float(np.mean(ratios))) if ratios else None
+
+
+def _notes(look: Look) -> tuple[str, ...]:
+    split = look.split
+    notes = [ONE_RUN] if split.side is not None and are_one_run(*look.arms) else []
+    if split.level_error:
+        notes.append(INEXACT.format(split.level_error))
+    return tuple(notes)
 
 
 def are_one_run(baseline: Arm, variant: Arm) -> bool:

@@ -35,6 +35,10 @@ def curve_arm(
     cut = list(zip([one.curve for one in outcomes], sizes, strict=True))
     points.fill(points.loss, [curve.train_loss[:size] for curve, size in cut], sizes)
     points.fill(points.test, [curve.test_metric[:size] for curve, size in cut], sizes)
+    if any(one.loss_se is not None for one in outcomes):
+        points.error = np.zeros(points.loss.shape)
+        for i, (one, size) in enumerate(zip(outcomes, sizes, strict=True)):
+            points.error[i, :size] = 0.0 if one.loss_se is None else one.loss_se[:size]
     if scale.on == "train_metric":
         points.fill(points.train, [curve.train_metric[:size] for curve, size in cut], sizes)
     for i, outcome in enumerate(outcomes):
@@ -59,6 +63,8 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
     """
     points = _Points(len(rows), max((len(row) for row in rows), default=1))
     points.shorter = np.zeros(points.loss.shape, dtype=np.bool_)
+    if any(path.outcome.loss_se is not None for row in rows for path in row):
+        points.error = np.zeros(points.loss.shape)
     for i, row in enumerate(rows):
         points.known[i] = all(path.outcome.loss_known for path in row)
         for k, (length, outcome) in enumerate(row):
@@ -66,6 +72,8 @@ def frontier_arm(rows: Sequence[Sequence[Path]], scale: FitScale) -> Arm:
             points.loss[i, k] = math.inf if outcome.diverged else curve.train_loss[end]
             points.test[i, k] = curve.test_metric[end]
             points.train[i, k] = curve.train_metric[end]
+            if points.error is not None and outcome.loss_se is not None:
+                points.error[i, k] = outcome.loss_se[end]
             if length < 1:
                 points.shorter[i, k] = True
             elif length == 1:
@@ -115,6 +123,7 @@ class _Points:
         self.test = np.zeros((n, width))
         self.train = np.full((n, width), math.nan)
         self.shorter: Bools | None = None
+        self.error: Floats | None = None
         self.planned = np.zeros(n, dtype=np.intp)
         self.ended = np.ones(n, dtype=np.bool_)
         self.finite = np.ones(n, dtype=np.bool_)
@@ -169,4 +178,13 @@ class _Points:
             self.late,
             bool(self.known.all()),
             self.shorter is not None,
+            self._log_error() if scale.on == "train_loss" else None,
         )
+
+    def _log_error(self) -> Floats | None:
+        """Standard error of log l: that of the loss over the loss; 0 where there is no such point."""
+        if self.error is None:
+            return None
+        known = np.isfinite(self.loss) & (self.loss > 0)
+        share: Floats = np.divide(self.error, self.loss, out=np.zeros(self.loss.shape), where=known)
+        return share

@@ -91,6 +91,7 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
     tolerance, pair, first = design.tolerance, design.paired, looks[0]
     resolution = design.resolution
     settled, shown = 0, frozenset[str]()
+    most = looks[-1] if design.can_extend else None
     for look in looks:
         missing = book.missing(ARMS, look) if design.can_extend else []
         if missing:
@@ -124,7 +125,7 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
                 return looked, grown
             settled = look
             arms = grown
-            split = with_shares(split, *arms, tolerance).not_taken_back(held)
+            split = with_shares(split, *arms, tolerance, most).not_taken_back(held)
         elif stopped:
             arms = book.everything("baseline", look, scale), book.everything("variant", look, scale)
             split = with_shares(split, *arms, tolerance)

@@ -137,7 +137,7 @@ def recovery(
     matched = None
     if common is not None and values:
         cost = costs_to(treated, common.treated)
-        matched = _compare(values, common.log_level, cost, references, terms)
+        matched = _compare(values, common.log_level, cost, references, terms, common.errors)
         if lagging is not None:
             matched = _without_treated_baseline(matched, lagging)
     first, second = (matched, planned) if at == "matched" and matched is not None else (planned, matched)
@@ -183,11 +183,14 @@ def _compare(
     costs: Cost,
     references: tuple[Cost, Cost | None],
     terms: _Terms,
+    of_level: tuple[float, ...] = (0.0,) * 4,
 ) -> Recovery:
     b, v, vt = values[:3]
     errors, pair, arms = terms.errors, terms.pair, terms.arms
     gap = difference(b, vt, pair, exact_or(terms.resolution, b, vt, arms.baseline, arms.treated))
     better = difference(vt, v, pair, exact_or(terms.resolution, vt, v, arms.treated, arms.variant))
+    gap = gap.with_error(math.hypot(of_level[0], of_level[2]))
+    better = better.with_error(math.hypot(of_level[2], of_level[1]))
     low, high = better.bounds(errors.decision)
     name: RecoveryName = "none"
     if high < 0:
@@ -197,7 +200,7 @@ def _compare(
     elif low > 0:
         name = "partial"
     r, r_star = (
-        one_minus_ratio(tuple(part), errors, pair, _steps(tuple(part), terms))
+        one_minus_ratio(tuple(part), errors, pair, _steps(tuple(part), terms), of_level)
         for part in (values[:3], values)
     )
     known = math.isfinite(r.mean)
@@ -229,7 +232,11 @@ def _steps(values: tuple[Floats, ...], terms: _Terms) -> tuple[float, float]:
 
 
 def one_minus_ratio(
-    arms: tuple[Floats, ...], errors: Errors, pair: bool, resolution: tuple[float, float] = (0.0, 0.0)
+    arms: tuple[Floats, ...],
+    errors: Errors,
+    pair: bool,
+    resolution: tuple[float, float] = (0.0, 0.0),
+    of_level: tuple[float, ...] = (0.0,) * 4,
 ) -> Interval:
     """R, from (baseline, variant, treated variant), or R*, with the treated baseline as the fourth.
 
@@ -241,11 +248,13 @@ def one_minus_ratio(
         errors: Error levels.
         pair: Pair over equal replicates.
         resolution: Smallest step of numerator and denominator: no variance is below that of rounding.
+        of_level: Standard error of each arm's mean that is the same for all replicates.
     """
     b, v, vt = arms[:3]
+    extra = _covariance_of_errors(of_level, len(arms) == 4)
     if pair:
         least = resolution[0] ** 2 / 6, resolution[1] ** 2 / 6
-        ratio = fieller((arms[3] if len(arms) == 4 else b) - vt, b - v, errors.printed, least)
+        ratio = fieller((arms[3] if len(arms) == 4 else b) - vt, b - v, errors.printed, least, extra)
     else:
         # (treated baseline - treated variant, baseline - variant), arm by arm.
         samples = [np.stack(rows) for rows in ((0 * b, b), (0 * v, -v), (-vt, 0 * vt))]
@@ -261,8 +270,17 @@ def one_minus_ratio(
             for i, (step, pair_of) in enumerate(zip(resolution, (top, bottom), strict=True))
         )
         n = min(sample.shape[1] for sample in samples)
-        ratio = fieller_from_moments(x, y, sxx, float(covariance[0, 1]), syy, n - 1, n, errors.printed)
+        sxx, sxy, syy = (a + b for a, b in zip((sxx, float(covariance[0, 1]), syy), extra, strict=True))
+        ratio = fieller_from_moments(x, y, sxx, sxy, syy, n - 1, n, errors.printed)
     return Interval(1 - ratio.mean, 1 - ratio.high, 1 - ratio.low, ratio.n)
+
+
+def _covariance_of_errors(of_level: tuple[float, ...], repaired: bool) -> tuple[float, float, float]:
+    """What errors of levels add to the variances of numerator and denominator, their covariance between."""
+    b, v, vt = (error**2 for error in of_level[:3])
+    if repaired:
+        return of_level[3] ** 2 + vt, 0.0, b + v
+    return b + vt, b, b + v
 
 
 def _covariance_of_mean(sample: Floats) -> Floats:

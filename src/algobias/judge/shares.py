@@ -10,6 +10,7 @@ import numpy as np
 
 from algobias.judge.arm import Arm, Floats
 from algobias.judge.design import Measure
+from algobias.judge.inexact import NO_SLOPE, error_at, error_at_end, metric_error
 from algobias.judge.inference.bounds import FEWEST, Bounds
 from algobias.judge.inference.levels import Errors
 from algobias.judge.split import (
@@ -79,18 +80,29 @@ def split_gap(
 
 
 class _Match(NamedTuple):
-    """The metric of every seed at matched fit; NaN where there is none."""
+    """The metric of every seed at matched fit, NaN where there is none; what errors of the level add."""
 
     side: Side
     level: float
     baseline: Floats
     variant: Floats
     stand_ins: int = 0
+    error: float = 0.0
 
 
-def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> Split:
-    """Add B and F to a split that has the gap of the same replicates."""
-    match, because, hopeless = _match(split, baseline, variant)
+def with_shares(
+    split: Split, baseline: Arm, variant: Arm, tolerance: float, most: int | None = None
+) -> Split:
+    """Add B and F to a split that has the gap of the same replicates.
+
+    Args:
+        split: The split.
+        baseline: Baseline runs.
+        variant: Variant runs, extended where they had to be.
+        tolerance: delta.
+        most: Replicates of the last look, where these are not all that may be made; None: they are.
+    """
+    match, because, hopeless = _match(split, baseline, variant, most)
     if match is None:
         return replace(split, unavailable_because=because, hopeless=hopeless)
     a, b, one, two = match.baseline, match.variant, baseline.end_metric, variant.end_metric
@@ -105,6 +117,7 @@ def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> 
     single = baseline.log_fit.shape[1] == variant.log_fit.shape[1] == 1
     # Arms of one check each are matched where they end: their fit share is zero by definition.
     fit = difference(one - a, two - b, split.paired, 0.0 if single else split.resolution)
+    bias, fit = bias.with_error(match.error), fit.with_error(match.error)
     levels = split.errors
     bias_bounds, fit_bounds = (Bounds.of(each, levels.decision) for each in (bias, fit))
     return replace(
@@ -119,10 +132,13 @@ def with_shares(split: Split, baseline: Arm, variant: Arm, tolerance: float) -> 
         side=match.side,
         seeds_reached=bias.n,
         stand_ins=match.stand_ins,
+        level_error=match.error,
     )
 
 
-def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, str | None, bool]:
+def _match(
+    split: Split, baseline: Arm, variant: Arm, most: int | None
+) -> tuple[_Match | None, str | None, bool]:
     """The match, or why there is none and whether more seeds would not help either."""
     if not (baseline.loss_known and variant.loss_known):
         return None, NO_LOSS, True
@@ -142,9 +158,9 @@ def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, st
     limit = FACTOR * split.reference_level
     if log_level <= math.log(limit) and enough(baseline.finite, variant.finite, pair=split.paired):
         a, b = baseline.at_level(log_level), variant.at_level(log_level)
-        match = _Match(
-            "downward", log_level, a, b, baseline.stand_ins(log_level) + variant.stand_ins(log_level)
-        )
+        errors = [metric_error(arm, log_level, error_at(arm, log_level)) for arm in (baseline, variant)]
+        stand_ins = baseline.stand_ins(log_level) + variant.stand_ins(log_level)
+        match = _Match("downward", log_level, a, b, stand_ins, math.hypot(*errors))
         because = (
             f"have checks on both sides of {math.exp(log_level):.2g}, the loss at which arms are compared"
         )
@@ -156,8 +172,31 @@ def _match(split: Split, baseline: Arm, variant: Arm) -> tuple[_Match | None, st
         )
     known = np.isfinite(match.baseline), np.isfinite(match.variant)
     if not enough(*known, pair=split.paired):
-        return None, f"only {together(*known, split.paired)} of {split.gap.n} seeds {because}", False
+        why = f"only {together(*known, split.paired)} of {split.gap.n} seeds {because}"
+        if split.paired and _too_few_left(match, baseline, variant, most):
+            return None, f"{why}; with all {most} seeds there would be too few", True
+        return None, why, False
+    if match.error == math.inf:
+        return None, NO_SLOPE, True
     return match, None, False
+
+
+def _too_few_left(match: _Match, baseline: Arm, variant: Arm, most: int | None) -> bool:
+    """Whether too many seeds have no match for those to come to make up for them, if all of them had one.
+
+    More seeds raise the level of a downward match, if they change it, and seeds that begin far below it stay
+    without a value; or it becomes an upward one, in which no seed depends on the others. A seed that did not
+    end well is not counted: it has no match for another reason.
+    """
+    if most is None or most <= len(variant):
+        return False
+    matched = np.isfinite(match.baseline) & np.isfinite(match.variant)
+    if match.side == "downward":
+        upward = _upward(baseline, variant, True)
+        matched |= np.isfinite(upward.baseline) & np.isfinite(upward.variant)
+    ended = np.isfinite(baseline.end_fit) & np.isfinite(variant.end_fit)
+    lost = int(np.count_nonzero(ended & ~matched))
+    return not enough(np.arange(most) >= lost, np.arange(most) >= 0, pair=True)
 
 
 _NOT_POSITIVE: dict[Measure, str] = {
@@ -171,7 +210,10 @@ def _upward(baseline: Arm, variant: Arm, pair: bool) -> _Match:
     level = float(variant.end_fit[ended].mean())
     own = np.where(ended, variant.end_metric, math.nan)
     if pair:
-        return _Match("upward", level, baseline.at_level(variant.end_fit), own)
+        values = baseline.at_level(variant.end_fit)
+        errors = np.hypot(error_at_end(variant), error_at(baseline, variant.end_fit))
+        error = metric_error(baseline, variant.end_fit, errors, values)
+        return _Match("upward", level, values, own, 0, error)
     # Disjoint seeds: every baseline path is read at every variant's end. The estimate is a two-sample
     # U-statistic; its two projections (Hoeffding 1948) carry its variance, so Welch applies to them.
     table = np.stack([baseline.at_level(float(end)) for end in variant.end_fit[ended]], axis=1)
@@ -180,4 +222,7 @@ def _upward(baseline: Arm, variant: Arm, pair: bool) -> _Match:
     if readable.any():
         over_baselines = table[readable].mean(0)
         own[ended] -= over_baselines - over_baselines.mean()
-    return _Match("upward", level, over_variants, own)
+    known = error_at(baseline, level)
+    largest = np.full(len(baseline), error_at_end(variant)[ended].max(initial=0.0))
+    error = metric_error(baseline, level, np.hypot(known, largest))
+    return _Match("upward", level, over_variants, own, 0, error)

@@ -69,6 +69,8 @@ class Split:
         unavailable_because: Why B is not available, in words.
         hopeless: More seeds cannot make B available.
         stand_ins: Runs that start below the level and are read there by their first check.
+        level_error: Standard error of B and F that comes from the error of the losses they are matched by; it
+            is part of their intervals, and does not fall with more seeds.
         baseline_end: Test metric of the baseline at the planned end, one per replicate.
         variant_end: The same of the variant.
         errors: Error levels of the bounds and the printed intervals.
@@ -94,6 +96,7 @@ class Split:
     unavailable_because: str | None = None
     hopeless: bool = False
     stand_ins: int = 0
+    level_error: float = 0.0
     baseline_end: tuple[float, ...] = ()
     variant_end: tuple[float, ...] = ()
     errors: Errors = ONE_LOOK

@@ -15,6 +15,7 @@ import numpy as np
 
 from algobias.judge.arm import Arm, Floats
 from algobias.judge.extension import ROUNDING
+from algobias.judge.inexact import NO_SLOPE, error_at, error_at_end, metric_error
 from algobias.judge.split import FACTOR, enough, matched_level
 
 _NAMES = ("baseline", "variant", "treated variant", "treated baseline")
@@ -27,11 +28,13 @@ class Common(NamedTuple):
         values: Test metric of every arm there, [n] each; NaN where a seed has none.
         log_level: log L_R; upward the mean over seeds.
         treated: log l at which the treated variant is read, one for all seeds or one for each.
+        errors: Standard error of each arm's mean that comes of the errors of the losses it is matched by.
     """
 
     values: list[Floats]
     log_level: float
     treated: float | Floats
+    errors: tuple[float, ...]
 
 
 def common_fit(
@@ -50,7 +53,10 @@ def common_fit(
     log_level, because = treated_level(arms, reference, level)
     if log_level is None:
         return None, because
-    return Common([arm.at_level(log_level) for arm in arms], log_level, log_level), None
+    errors = tuple(metric_error(arm, log_level, error_at(arm, log_level)) for arm in arms)
+    if math.inf in errors:
+        return None, NO_SLOPE
+    return Common([arm.at_level(log_level) for arm in arms], log_level, log_level, errors), None
 
 
 def treated_level(
@@ -89,8 +95,18 @@ def _upward(arms: Sequence[Arm]) -> tuple[Common | None, str | None]:
     levels = end_levels(variant, baseline.replicates)
     ended = np.isfinite(levels)
     own = np.where(np.isfinite(variant.end_fit), variant.end_metric, math.nan)
-    others = [arm.at_level(levels + ROUNDING) for arm in (baseline, *arms[2:])]
-    return Common([others[0], own, *others[1:]], float(levels[ended].mean()), levels + ROUNDING), None
+    at = levels + ROUNDING
+    read = [baseline, *arms[2:]]
+    others = [arm.at_level(at) for arm in read]
+    ends = np.where(ended, error_at_end(variant), 0.0)
+    errors = [
+        metric_error(arm, at, np.hypot(ends, error_at(arm, at)), values)
+        for arm, values in zip(read, others, strict=True)
+    ]
+    if math.inf in errors:
+        return None, NO_SLOPE
+    level = float(levels[ended].mean())
+    return Common([others[0], own, *others[1:]], level, at, (errors[0], 0.0, *errors[1:])), None
 
 
 def end_levels(variant: Arm, replicates: Sequence[int]) -> Floats:

@@ -9,6 +9,11 @@ from algobias.judge.inference.power import MOST_SEEDS, POWER, seeds_needed
 from algobias.judge.inference.statistics import Interval, t_quantile
 from algobias.judge.split import NO_LOSS, Split
 
+SHARED_ERROR = (
+    "Part of it is the error of training losses that are measured on other examples, which seeds do not "
+    "lower: a larger --fit does."
+)
+
 
 class Words:
     """Says what a split shows, in units of the metric.
@@ -84,6 +89,8 @@ class Words:
         text = f"{known}after {split.gap.n} seeds {shown}: {limits}."
         text = text[:1].upper() + text[1:]
         would = self._needed(needed) if unknown else None
+        if would is None and self.split.level_error and len(needed) > 1:
+            return None, f"{text} {SHARED_ERROR}"
         if would is None:
             return None, f"{text} More than {MOST_SEEDS} seeds would be needed; a larger test set may help."
         power = f"{100 * POWER:.0f} %"
@@ -91,6 +98,8 @@ class Words:
 
     def _needed(self, intervals: Sequence[Interval]) -> int | None:
         errors, quantities = self.split.errors, []
+        if self.split.level_error and len(intervals) > 1:
+            return None  # an error that all seeds share: what more of them do to the shares is not known
         for one in intervals:
             if one.n < 2 or not one.bounded:
                 return None

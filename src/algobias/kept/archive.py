@@ -52,6 +52,13 @@ class Archive:
     environment: dict[str, str]
     terms: Terms
 
+    @property
+    def drawn(self) -> tuple[Place, ...]:
+        """Where the runs lie that a report draws: of an explanation, baseline and variant alone."""
+        if self.answer.explain_of is None:
+            return self.places
+        return tuple(place for place in self.places if place.arm in ("baseline", "variant"))
+
     def stored(self) -> JsonObject:
         """JSON types only."""
         return {
@@ -62,6 +69,10 @@ class Archive:
             "environment": {**self.environment},
             "terms": self.terms.model_dump(mode="json"),
         }
+
+
+ASKED = "asked_with"
+"""Key of a stored question under which stands how it was asked for, where that is known."""
 
 
 def environment() -> dict[str, str]:
@@ -80,7 +91,7 @@ def read_archive(row: StudyRow) -> Archive:
         BadInput: The study has not finished, or what is stored of it is damaged.
     """
     if row.result is None:
-        raise BadInput("study", row.id, "a finished study; run the same command again to finish it")
+        raise BadInput("study", row.id, f"a finished study: {to_finish(row)}")
     data = row.result
     try:
         answer = read_answer(data["result"])
@@ -99,6 +110,18 @@ def read_archive(row: StudyRow) -> Archive:
         )
     except MALFORMED as error:
         raise damaged_study(row.id, error) from error
+
+
+def to_finish(row: StudyRow) -> str:
+    """Say how a study that has no answer yet is brought to its end.
+
+    Args:
+        row: The study.
+    """
+    asked = str(row.spec.get(ASKED) or "")
+    if asked.startswith("algobias "):
+        return f"this goes on where it was stopped: {asked}"
+    return "ask the same again, and it goes on where it was stopped"
 
 
 def _place(value: JsonValue) -> Place:

@@ -34,6 +34,8 @@ def outcome_json(outcome: Outcome) -> JsonObject:
         shown["sample"] = outcome.sample
     if not outcome.loss_known:
         shown["loss_known"] = False
+    if outcome.loss_se is not None:
+        shown["loss_se"] = [plain(value) for value in outcome.loss_se.tolist()]
     return {
         **shown,
         "seed": int(outcome.seed),
@@ -73,6 +75,9 @@ def outcome_from(data: JsonValue, per_example: NDArray[np.float32] | None) -> Ou
     loss_known = data.get("loss_known", True)
     if not isinstance(loss_known, bool):
         raise TypeError("loss_known of another type")
+    loss_se = np.array(_numbers(data["loss_se"])) if "loss_se" in data else None
+    if loss_se is not None and len(loss_se) != len(curve):
+        raise ValueError("columns of different lengths")
     return Outcome(
         seed=seed,
         curve=curve,
@@ -84,6 +89,7 @@ def outcome_from(data: JsonValue, per_example: NDArray[np.float32] | None) -> Ou
         also={name: _number(value) for name, value in _object(data.get("also", {})).items()},
         sample=sample,
         loss_known=loss_known,
+        loss_se=loss_se,
     )
 
 

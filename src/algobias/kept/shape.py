@@ -73,7 +73,7 @@ def check_question(spec: Mapping[str, object]) -> None:
     Raises:
         ValueError: One of them has another type than it must have.
     """
-    texts, lists = ("task", "control_of", "explain_of", "device"), ("change", "base", "control")
+    texts, lists = ("task", "control_of", "explain_of", "device", "asked_with"), ("change", "base", "control")
     counts = ("seed", "confirmation_seed", "earlier_studies")
     for keys, right in ((texts, is_text), (lists, _texts), (counts, is_count)):
         for key in keys:

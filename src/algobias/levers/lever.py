@@ -22,6 +22,10 @@ class Lever(Spelled):
 
     card: ClassVar[Card]
     option_types: ClassVar[tuple[type, ...]] = (Amount,)
+    reserved: ClassVar[Mapping[str, str]] = {
+        "after": "levers that are injected begin after so many updates with it",
+        "until": "levers that are injected end after so many updates with it",
+    }
     promised: ClassVar[Mapping[str, Returns]] = {
         **Spelled.promised,
         **dict.fromkeys(

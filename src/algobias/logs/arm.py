@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from algobias.errors import BadInput
-from algobias.kept.csvfile import Row, read_table
+from algobias.kept.csvfile import Row, plain, read_table
 from algobias.logs.choose import Asked, choose, listed
 from algobias.logs.frames import Frames, given_frames, open_ends
 from algobias.logs.gather import Place, find
@@ -150,6 +150,10 @@ def frames_arm(arm: str, value: Frames, name: str, reading: Reading) -> Arm:
     return replace(read, notes=(*read.notes, note))
 
 
+EPOCHS = ("epoch", "epochs")
+"""Columns that count epochs, as far as their names tell."""
+
+
 @dataclass(frozen=True)
 class _Log:
     """Runs whose columns are not chosen yet.
@@ -204,6 +208,12 @@ def _arm(arm: str, log: _Log, reading: Reading) -> Arm:
         notes.append(
             f"{name} logs {choice.columns['train_loss']} between checks: the training loss of a check is the "
             "mean of what was logged since the check before"
+        )
+    counted = choice.columns["update"]
+    if plain(counted) in EPOCHS:
+        notes.append(
+            f"{name} counts by {counted}: what is called updates here are epochs, equal ones of two arms "
+            "whatever their batch sizes"
         )
     read = Arm(
         runs=tuple(RunRows(run.name, rows.rows) for run, rows in zip(runs, rows_each, strict=True)),

@@ -10,7 +10,8 @@ LEVELS = {
     "fit and bias cannot be told apart",
     "with the script's loss": "the training loss is what the script tells; whether it is taken in evaluation "
     "mode, on the same examples in every run, nobody has looked at",
-    "with replay": "the training loss of every run is measured inside, on the same examples",
+    "with replay": "the training loss of every run is measured inside, on the same examples, but for what a "
+    "warning names",
     "with controls": "the training loss of every run is measured inside, on the same examples, and levers "
     "are injected",
 }

@@ -32,9 +32,15 @@ def statements(record: StudyRecord) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: ORDER.index(row["word"]) if row["word"] in ORDER else len(ORDER))
 
 
+def place_of(place: str | None) -> str:
+    """Say where a gap is one, since an audit has two: at equal training loss and at the planned end."""
+    return "at equal training loss" if place == "matched" else "at the planned end"
+
+
 def about_change(record: StudyRecord) -> list[str]:
     """What transplants and doses say about the change itself, one sentence each."""
-    if not record.answer.interventions:
+    entries = record.answer.interventions
+    if not entries:
         return []
     lines = [
         "The arms of the audit differ in the change and in nothing else, and share their seeds: the gap as a "
@@ -44,11 +50,14 @@ def about_change(record: StudyRecord) -> list[str]:
         ("switch_off", "Switching it off brings back"),
         ("switch_on", "Switching it on late makes"),
     ):
-        switched = [entry for entry in record.answer.interventions if entry.kind == kind]
+        switched = [entry for entry in entries if entry.kind == kind]
         gone = _switched(switched, made=kind == "switch_on")
         if gone:
-            lines.append(f"{said} this part of the gap: {gone} of the planned updates.")
-    slope = (record.answer.dose_response or DoseResponse()).gap_slope
+            places = {place_of(entry.place) for entry in switched}
+            where = f" {places.pop()}" if len(places) == 1 else ""
+            lines.append(f"{said} this part of the gap{where}: {gone} of the planned updates.")
+    response = record.answer.dose_response or DoseResponse()
+    slope = response.gap_slope
     if slope.known:
         text = numerals.estimate(slope, words.decimals(record), signed=True)
         sign = (
@@ -59,7 +68,8 @@ def about_change(record: StudyRecord) -> list[str]:
             else "is not shown to change"
         )
         lines.append(
-            f"Over the doses the gap {sign} with the size of the change: {text} from none to all of it."
+            f"Over the doses the gap {place_of(response.place)} {sign} with the size of the change: {text} "
+            "from none to all of it."
         )
     return [*lines, *(numerals.sentence(str(dose)) for dose in record.answer.doses_left_out)]
 
@@ -82,6 +92,7 @@ def table(record: StudyRecord) -> TextTable[str]:
     rows: list[tuple[str, list[str]]] = []
     entries = record.answer.interventions
     matched = any(entry.place == "matched" for entry in entries)
+    left = f"Gap that is left {place_of('matched' if matched else None)}"
     for entry in entries:
         apart = ", at the planned end" if matched and entry.place == "planned_end" else ""
         against = entry.against_treated_baseline
@@ -93,15 +104,17 @@ def table(record: StudyRecord) -> TextTable[str]:
             numerals.estimate(against, 2) if against.known else "",
         ]
         rows.append((entry.text + apart, cells))
-    return text_table(["What", "Gap that is left", "Part that is gone", "R*"], rows)
+    return text_table(["What", left, "Part that is gone", "R*"], rows)
 
 
 def panel(record: StudyRecord) -> RenderableType:
     """The terminal's summary."""
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
-    for label in ("Intervention", "Part of the gap that is gone"):
+    shown = table(record)
+    where = shown["labels"][1].removeprefix("Gap that is left")
+    for label in ("Intervention", f"Part of the gap{where} that is gone"):
         grid.add_column(label, overflow="fold")
-    for entry in table(record)["rows"]:
+    for entry in shown["rows"]:
         grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     said += [Text(""), grid, Text("")]

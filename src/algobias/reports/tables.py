@@ -94,7 +94,7 @@ def rate_only(record: StudyRecord) -> str:
 
 
 def level_table(record: StudyRecord) -> list[dict[str, str]]:
-    """The gap at further levels: ``level, gap, note``."""
+    """The gap at further levels: ``level, gap, reached``; levels at which there is none are left out."""
     places = words.decimals(record)
     return [
         {
@@ -103,6 +103,7 @@ def level_table(record: StudyRecord) -> list[dict[str, str]]:
             "reached": str(at.seeds_reached) if at.seeds_reached is not None else "",
         }
         for at in record.answer.fit.levels
+        if at.gap.known
     ]
 
 

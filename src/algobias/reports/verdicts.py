@@ -89,6 +89,15 @@ VERDICTS: dict[str, VerdictWords] = {
     ),
 }
 
+NOT_FITTED = VerdictWords(
+    "O",
+    "warn",
+    "The variant fits the training data less, and longer runs do not mend that",
+    "The variant is worse because it has fitted the training data less by its planned end. Compared where "
+    "both arms fit equally well, no loss beyond the tolerance is left. Its longer runs fit hardly better: "
+    "left to try is what makes it fit, such as a learning rate or warm-up that suits the change.",
+)
+
 TOLERABLE = VerdictWords(
     "=",
     "good",
@@ -142,6 +151,8 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
         return HIDDEN_LOSS
     if name == "no_gap" and record.answer.gap.below_zero:
         return BETTER
+    if name == "optimization" and record.answer.fit.longer_in_vain:
+        return NOT_FITTED
     return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
 
 

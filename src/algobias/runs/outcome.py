@@ -58,6 +58,8 @@ class Outcome:
         also: Further metrics of the test set at the planned end, by name; they decide nothing.
         sample: A text that shows what the network does (generated text, translations), or None.
         loss_known: The training loss was measured; False: only the test metric tells how the run ended.
+        loss_se: Standard error of each training loss as the loss on the examples that all runs share, [K];
+            None: it is measured on those.
     """
 
     seed: int
@@ -71,6 +73,7 @@ class Outcome:
     also: dict[str, float] = field(default_factory=dict)
     sample: str | None = None
     loss_known: bool = True
+    loss_se: Floats | None = None
 
     @property
     def worst_metric(self) -> float:

@@ -8,7 +8,7 @@ from algobias.answer.answer import Answer
 from algobias.commands.question import CommandQuestion
 from algobias.errors import BadInput
 from algobias.judge.verdict import GAPS
-from algobias.kept.archive import Archive, read_archive
+from algobias.kept.archive import Archive, read_archive, to_finish
 from algobias.kept.store import Store, StudyRow
 from algobias.own.user_file import in_file, without_folder
 from algobias.recipe import recipe_from
@@ -122,7 +122,7 @@ def tolerance_of(audited: Answer) -> float:
 def _unfit(row: StudyRow) -> BadInput | None:
     """Why nothing can be begun with an audit, or None."""
     if row.result is None:
-        return BadInput("study", row.id, "a finished audit: run its command again to the end")
+        return BadInput("study", row.id, f"a finished audit: {to_finish(row)}")
     answer = read_archive(row).answer
     shown = f"{row.id} ({answer.verdict})"
     # Of a command it is often not told what the loss is made of, but that it is real.

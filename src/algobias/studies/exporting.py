@@ -14,7 +14,7 @@ from algobias.errors import BadInput
 from algobias.exports.content import ExportedStudy
 from algobias.exports.registry import parse
 from algobias.exports.target import Target
-from algobias.kept.archive import read_archive
+from algobias.kept.archive import Place, read_archive, stored_runs
 from algobias.kept.store import DEFAULT_FOLDER, Store
 from algobias.reports.html import render
 from algobias.studies.reports import record_of
@@ -104,15 +104,23 @@ def exported(store: Store, study: str) -> ExportedStudy:
         BadInput: No such study, not finished, damaged, or runs missing.
     """
     row = store.find_study(study)
-    record = record_of(store, row.id)
+    record, archive = record_of(store, row.id), read_archive(row)
     return ExportedStudy.of(
         record.answer,
-        record.runs,
-        decays=bool(read_archive(row).terms.decays),
+        stored_runs(store, _own(archive.places)),
+        decays=bool(archive.terms.decays),
         command=record.command,
         draw=lambda: render(record),
         created=row.created,
     )
+
+
+def _own(places: Sequence[Place]) -> list[Place]:
+    """Leave out runs of a baseline under a control that does nothing to it: they are the baseline's."""
+    baseline = {(place.address, place.seed) for place in places if place.arm == "baseline"}
+    return [
+        place for place in places if place.arm == "baseline" or (place.address, place.seed) not in baseline
+    ]
 
 
 def _sent(target: Target, content: ExportedStudy) -> Exported:

@@ -60,7 +60,7 @@ def record_of(store: Store, study: str) -> StudyRecord:
     archive = read_archive(row)
     return StudyRecord(
         result=archive.answer.to_json(),
-        runs=stored_runs(store, archive.places),
+        runs=stored_runs(store, archive.drawn),
         differences=list(archive.answer.differences),
         recipes=archive.recipes,
         command=archive.command,

@@ -18,7 +18,7 @@ from algobias.coordinates.readings import Readings, read_study
 from algobias.json_values import JsonValue
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
-from algobias.kept.archive import Archive, Place, environment
+from algobias.kept.archive import ASKED, Archive, Place, environment
 from algobias.kept.store import Store
 from algobias.kept.tables import Terms
 from algobias.probes.base import Probe
@@ -67,7 +67,7 @@ class Study:
             question: What is asked, JSON types only.
         """
         self.id = id
-        self.store.begin(id, question)
+        self.store.begin(id, {**question, **({ASKED: self.command} if self.command else {})})
 
     @contextmanager
     def at_work(self, question: str, task: str, seeds: int, tolerance: float | None) -> Iterator[None]:

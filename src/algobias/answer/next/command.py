@@ -7,11 +7,17 @@ from algobias.answer.answer import Answer
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
 """What brings back what a command lost by too little training."""
 
+NO_LONGER = "longer runs of the variant fit no better: look for a rate or warm-up that suits the change"
+"""Said of a variant that is under-trained, and that more updates do not train any further."""
+
 SCALE = (
     "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run "
     "it again: at equal training loss fit and bias are told apart"
 )
 """What a match needs where the runs that there are never meet."""
+
+LOG_LOSS = "log the training loss of every run as well: it tells whether fit or bias is what was lost"
+"""What tables without a training loss lack where the loss is real."""
 
 NO_LOSS = "metric only", "with counters"
 """Levels of evidence below a training loss."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from algobias.answer.answer import Answer
-from algobias.answer.next.command import LONGER, after_command
+from algobias.answer.next.command import LOG_LOSS, LONGER, NO_LONGER, after_command
 from algobias.answer.single import SingleRuns
+from algobias.judge.split import NO_LOSS as NO_TRAINING_LOSS
 from algobias.own.user_file import in_words
 
 CARRIED = ("--store", "--data")
@@ -100,10 +101,11 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if _of_tables(record):
         return _after_tables(record, verdict)
     if not record.answer.gap.n:
-        return (
-            Step("mend the change: it failed its own check before anything was trained (see the reason)"),
-        )
+        what = "mend the change: it failed its own check before anything was trained (see the reason)"
+        return (Step(what),)
     search = _search(record)
+    if verdict == "optimization" and record.answer.fit.longer_in_vain:
+        return (Step(f"{NO_LONGER}; {search.what}", search.command),)
     if record.answer.evidence is not None:
         return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
@@ -164,6 +166,8 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     if _no_baseline(record):
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
+    if count is None and _of_tables(record) and record.answer.fit.reason == NO_TRAINING_LOSS:
+        return (Step(f"{LOG_LOSS}; then ask again", _again(record)),)
     if count is None:
         settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
         return (Step(f"{settled} that is larger, declared before new runs"),)

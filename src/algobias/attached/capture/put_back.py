@@ -1,4 +1,4 @@
-"""Everything that doing something again may disturb, put back: buffers, plain numbers, random generators."""
+"""Everything that doing something again may disturb, put back: buffers, numbers, containers, generators."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from algobias.attached.capture.containers import Contents, containers_of
 from algobias.seeding.states import GlobalStates
 
 
@@ -26,6 +27,7 @@ def undone(modules: Iterable[nn.Module]) -> Iterator[None]:
     parts = list(dict.fromkeys(part for module in modules for part in module.modules()))
     buffers = [(part, dict(part._buffers)) for part in parts if part._buffers]
     numbers = [(part, plain_numbers(part)) for part in parts]
+    contents = Contents(containers_of(parts))
     states, own = GlobalStates.now(), private_states(parts)
     torch.clear_autocast_cache()
     with torch.no_grad():
@@ -40,6 +42,7 @@ def undone(modules: Iterable[nn.Module]) -> Iterator[None]:
             part._buffers.update(kept)
         for part, values in numbers:
             vars(part).update(values)
+        contents.put_back()
         states.put_back()
         for generator, state in own:
             put_state(generator, state)

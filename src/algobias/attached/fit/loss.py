@@ -62,6 +62,7 @@ class FitLoss(Listener):
     def __init__(self, orders: FitOrders, run: Attachment, replay: bool) -> None:
         self.orders, self.run, self.replay = orders, run, replay
         self.given: FitSet | None = None
+        self._stands_in_for: int | None = None
         if orders.use is not None:
             try:
                 self.given = read_fit_set(Path(orders.use))
@@ -102,12 +103,17 @@ class FitLoss(Listener):
                 self._own.clear()
                 self._complete = True
             elif self._seen >= PASSES_TRIED:
-                self.given = None
-                self.run.refuse("capture", OTHER_FORM)
+                self._use_own()
         self._since_step += 1
         # Else at the end of the step, which may have other losses; but nobody may ever step.
         if self._since_step >= PASSES_TRIED:
             self._end_of_own()
+
+    def _use_own(self) -> None:
+        """Let the run's own examples stand in for those of the fit set, which its passes cannot take."""
+        if self.given is not None:
+            self._stands_in_for, self.given = self.given.examples, None
+            self.run.refuse("capture", OTHER_FORM)
 
     def lose(self, why: str) -> None:
         """Go on with what there is; without any pass there is no loss."""
@@ -211,6 +217,8 @@ class FitLoss(Listener):
                 examples=fit_set.examples,
                 fit_set=fit_set.fingerprint,
                 exact=exact,
+                batches=None if exact else len(fit_set.passes),
+                shared=self._stands_in_for,
             )
         )
         if self._complete:
@@ -245,6 +253,8 @@ class FitLoss(Listener):
         """Keep what there is, take the last loss, or tell why there is none."""
         if not self.run.backwards.seen and not self._lost:
             self.run.refuse("replay", NO_BACKWARD)
+        if self._own and not (self._complete or self._lost):
+            self._use_own()
         if self.given is None and self._own and not self._complete:
             self._complete = not self._lost
             self._keep()

@@ -134,6 +134,9 @@ class Warmup(GroupOption):
 
     def __init__(self, spelling: str, options: Options) -> None:
         super().__init__(spelling, options)
+        if 0 < options.number("length") < 1:
+            allowed = "a number of updates: what share of the run they are is not known inside of a script"
+            raise options.refused("length", allowed)
         self.updates = options.whole("length", least=0)
 
     @property

@@ -13,6 +13,7 @@ from algobias.commands.inside import Told
 from algobias.commands.runner import Runner
 from algobias.controls.ground import Confirmed, Planner, Settled
 from algobias.controls.spec import ControlSpec
+from algobias.coordinates.returned import with_readings
 from algobias.errors import BadInput
 from algobias.judge.design import Design, Run
 from algobias.running.sameness import UNDOES
@@ -29,6 +30,7 @@ from algobias.studies.command.answer import (
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand
+from algobias.studies.command.readings import read_where_asked, reading_doubts
 from algobias.studies.study import carry_out
 from algobias.treatments.command_candidates import CommandSetting
 from algobias.treatments.confirm import Confirmation
@@ -113,9 +115,11 @@ class CommandPart:
         )
 
     def confirmed(self, design: Design, plan: Planner[Confirmation]) -> Confirmed:
-        """Run what was chosen until it is decided; no coordinates are read of a command."""
+        """Run what was chosen until it is decided; compare the coordinates that the audit asked for."""
         confirmation, runs = carry_out(self.runner, plan)
-        return Confirmed(confirmation, runs, self.runner.places)
+        judged = replace(design, only_look=confirmation.look)
+        readings = read_where_asked(self.runner, judged, confirmation.verdict, runs)
+        return Confirmed(confirmation, runs, self.runner.places, readings)
 
     def answer(self, study: str, design: Design, confirmed: Confirmed) -> Answer:
         """Answer as an audit on these seeds would."""
@@ -124,9 +128,12 @@ class CommandPart:
         answer = answer_of(
             self.runner, judged, confirmation.verdict, runs, audited.preflight, "that of the audit"
         ).changed(study=study)
+        if confirmed.readings is not None:
+            answer = with_readings(answer, confirmed.readings, confirmation.verdict)
         doubts = (
             *lever_doubts(self.runner, runs),
             *loss_doubts(self.runner, runs),
+            *reading_doubts(self.runner, runs),
             *environment_doubts(self.runner, runs),
             *failures(self.runner, runs),
             *(() if self.spec.select else (SAME_EXAMPLES,)),

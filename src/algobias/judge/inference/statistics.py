@@ -42,6 +42,10 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+MOST_DF = 1e9
+"""Student's t with so many degrees of freedom is the normal distribution."""
+
+
 class Estimate(NamedTuple):
     """An estimated mean or difference of means.
 
@@ -58,6 +62,22 @@ class Estimate(NamedTuple):
     df: float
     n: int
     skew: float = 0.0
+
+    def with_error(self, error: float) -> Estimate:
+        """The estimate with one more source of error, which is the same for all replicates.
+
+        Variances add up; the degrees of freedom are Welch's and Satterthwaite's, with those of the new error
+        unlimited; so do third moments, of which it has none.
+
+        Args:
+            error: Its standard error.
+        """
+        if not error or not self.df >= 1:
+            return self
+        se = math.hypot(self.se, error)
+        share = self.se / se
+        df = self.df / share**4 if share > 0 else math.inf
+        return Estimate(self.mean, se, min(df, MOST_DF), self.n, self.skew * share**3)
 
     def interval(self, level: float) -> Interval:
         """The t-interval with error ``level`` on each side."""
@@ -153,7 +173,13 @@ def welch(a: Floats, b: Floats, resolution: float = 0.0) -> Estimate:
     return Estimate(one.mean - two.mean, se, df, n, skew)
 
 
-def fieller(top: Floats, bottom: Floats, level: float, least: tuple[float, float] = (0.0, 0.0)) -> Interval:
+def fieller(
+    top: Floats,
+    bottom: Floats,
+    level: float,
+    least: tuple[float, float] = (0.0, 0.0),
+    extra: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Interval:
     """Interval for the ratio of the means of two paired samples (Fieller 1954).
 
     All ratios r for which ``mean(top) - r mean(bottom)`` is not significantly different from 0:
@@ -165,6 +191,8 @@ def fieller(top: Floats, bottom: Floats, level: float, least: tuple[float, float
         bottom: Denominators, [n].
         level: Error on each side.
         least: Variances of one numerator and of one denominator are at least these.
+        extra: What errors that all replicates share add to the variance of the mean numerator, to the
+            covariance, and to the variance of the mean denominator.
     """
     n = len(top)
     x, y = (float(np.add.reduce(v)) / n if n else math.nan for v in (top, bottom))
@@ -174,7 +202,7 @@ def fieller(top: Floats, bottom: Floats, level: float, least: tuple[float, float
     scale = n * (n - 1)
     sxx, syy = (max(float(d @ d) / scale, floor / n) for d, floor in zip((dx, dy), least, strict=True))
     sxy = float(dx @ dy) / scale
-    return fieller_from_moments(x, y, sxx, sxy, syy, n - 1, n, level)
+    return fieller_from_moments(x, y, sxx + extra[0], sxy + extra[1], syy + extra[2], n - 1, n, level)
 
 
 def fieller_from_moments(

@@ -84,7 +84,8 @@ class Warmup(Lever):
         summary="Raises the learning rate linearly to its full value over the first K updates.",
         saves="nothing",
         costs="slower first updates",
-        injected="multiplying the rate of update t by min(1, (t + 1) / K); K in updates, no share of the run",
+        injected="multiplying the rate of update t by min(1, (t + 1) / K); K in updates (warmup:40), no "
+        "share of the run (warmup:0.05)",
         acts_on=("weights",),
         moves=("top_eigenvalue",),
         not_when=(

@@ -233,22 +233,27 @@ def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     if not runner.measured:
         return []
     doubts: dict[str, None] = {}
+    errors: dict[str, list[float]] = {}
     for run in runs:
         told = Told.of(_folder(runner, run))
-        if not run.outcome.loss_known and not run.outcome.diverged:
-            error, refused = told.own_examples, told.refusal("replay") or told.refusal("capture")
+        if run.outcome.loss_se is not None:
+            errors.setdefault(run.arm, []).append(float(run.outcome.loss_se[run.outcome.planned]))
+        elif not run.outcome.loss_known and not run.outcome.diverged:
+            refused = told.refusal("replay") or told.refusal("capture")
             if refused is not None:
                 doubts[f"the training loss of {run.arm} cannot be measured: {refused}"] = None
-            elif error is not None:
-                doubts[
-                    f"the batches of {run.arm} are of another structure than the baseline's: its loss is "
-                    f"known on other examples alone (standard error {error:.2g}): arms are not compared by it"
-                ] = None
             else:
                 doubts[
                     f"no evaluation was seen inside of {run.arm}: its training loss is not known; "
                     "--train-loss takes it from what the script tells"
                 ] = None
+    for arm, each in errors.items():
+        doubts[
+            f"backward passes of {arm} have another structure than the baseline's: its training loss is "
+            f"measured on each run's own first examples (standard error at the planned end up to "
+            f"{max(each):.2g}, which is in the intervals at equal training loss); where it is another loss "
+            "(label smoothing, a penalty), arms are not comparable by it"
+        ] = None
     return list(doubts)
 
 

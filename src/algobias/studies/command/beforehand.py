@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 
 from algobias.commands.inside import Told
+from algobias.commands.placed import NOISE
 from algobias.commands.preflight import Preflight, kept, preflight
-from algobias.commands.runner import NOISE, Runner
+from algobias.commands.runner import Runner
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.judge.design import Request
@@ -45,9 +47,8 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
         progress.message(f"preflight {mark}: {finding.text}")
     if found.failed and not options.force:
         first = found.failed[0]
-        raise BadInput(
-            f"preflight ({first.check})", first.text, "a command without such findings; --force goes on"
-        )
+        allowed = first.instead or "a command without such findings; --force goes on"
+        raise BadInput(f"preflight ({first.check})", first.text, allowed)
     return found
 
 
@@ -66,13 +67,31 @@ def expected(runner: Runner) -> tuple[str, list[str]]:
     each = run.outcome.cost.seconds
     fewest, most = (look * len(asked.arms) for look in (asked.looks[0], asked.looks[-1]))
     places = runner.slots.places
-    times = [count / places * each for count in (fewest, most)]
-    sentence = (
-        f"one run takes {each:.3g} s: the first look about {_spoken(times[0])} ({fewest} runs, {places} at a "
-        f"time), all looks about {_spoken(times[1])}; runs of other lengths, and those that tell the seed "
-        "spread, come on top"
-    )
+    sentence = expected_times(each, fewest, most, places)
     return sentence, list(map(str, json.loads(noted.read_text(encoding="utf-8"))))
+
+
+def expected_times(each: float, fewest: int, most: int, places: int) -> str:
+    """Say what a study will take, by one run that went alone.
+
+    Side by side runs share cores: they may take as long as one after the other, or as long as alone.
+
+    Args:
+        each: Seconds of the run.
+        fewest: Runs of the first look.
+        most: Runs of all looks.
+        places: Runs at a time.
+    """
+    said = []
+    for name, count in (("the first look", fewest), ("all looks", most)):
+        quick, slow = (_spoken(math.ceil(count / at_a_time) * each) for at_a_time in (places, 1))
+        said.append(f"{name} {f'{quick} to {slow}' if quick != slow else f'about {quick}'} ({count} runs)")
+    slowed = "which slow each other down where they share cores"
+    side = "" if places == 1 else f", {places} at a time, {slowed}"
+    return (
+        f"one run alone takes {each:.3g} s: {' and '.join(said)}{side}; runs of other lengths, and those "
+        "that tell the seed spread, come on top"
+    )
 
 
 def _spoken(seconds: float) -> str:

@@ -46,6 +46,18 @@ def read_command(runner: Runner, design: Design, verdict: Verdict, runs: Sequenc
     return compared(probes, matched, values, verdict.split.errors.printed, [], along, runner.question.spoken)
 
 
+def read_where_asked(
+    runner: Runner, design: Design, verdict: Verdict, runs: Sequence[Run]
+) -> Readings | None:
+    """Take every arm's readings where probes were asked for and could be read; else None.
+
+    Arguments as for :func:`read_command`.
+    """
+    if not runner.question.asked_probes or not runner.measured:
+        return None
+    return read_command(runner, design, verdict, runs)
+
+
 def reading_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Say why coordinates of some arm were not read, where they were asked for."""
     if not runner.question.asked_probes:

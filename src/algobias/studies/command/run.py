@@ -31,7 +31,7 @@ from algobias.studies.command.answer import (
 )
 from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
 from algobias.studies.command.options import CommandOptions
-from algobias.studies.command.readings import read_command, reading_doubts
+from algobias.studies.command.readings import read_where_asked, reading_doubts
 from algobias.studies.looks import Looks
 from algobias.studies.study import Study
 
@@ -127,8 +127,9 @@ def run_command(
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
     answer = answer_of(runner, design, wanted, runs, finding_entries(found), why)
-    if question.asked_probes and runner.measured:
-        answer = with_readings(answer, read_command(runner, design, wanted, runs), wanted)
+    readings = read_where_asked(runner, design, wanted, runs)
+    if readings is not None:
+        answer = with_readings(answer, readings, wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
     seen_notes = [seen] if seen is not None and not question.scaling and decays else []
     answer = answer.changed(

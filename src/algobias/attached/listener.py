@@ -27,6 +27,9 @@ class Listener:
         """The script is about to call a trained module without gradients; a context is put around it."""
         return None
 
+    def foreign_evaluation(self, module: nn.Module) -> None:
+        """The script is about to call a module without gradients of which no optimizer steps anything."""
+
     def before_backward(self, roots: Sequence[Tensor]) -> None:
         """A backward pass of the script's is about to begin.
 

@@ -12,12 +12,16 @@ from torch.optim import Optimizer
 
 from algobias.attached.listener import Listener
 
+MOST_HELD = 8
+"""Modules that are held where no optimizer steps, the latest ones: a process may train any number of them."""
+
 
 class Trained(Listener):
     """Remember what is trained, in the order in which it was first seen.
 
     Modules that are gone are forgotten, but those that the last optimizer steps are held: a script's function
-    may have returned, and its model with it, before the process ends.
+    may have returned, and its model with it, before the process ends. Where weights are updated by hand, the
+    latest modules are.
     """
 
     def __init__(self) -> None:
@@ -41,6 +45,8 @@ class Trained(Listener):
             return
         self._known.add(module)
         self._roots.append(weakref.ref(module))
+        if not self._optimizers:
+            self._held = [*self._held, module][-MOST_HELD:]
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Remember an optimizer, and hold what it trains."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
 
 OTHER_FORM = "this run's passes have another structure than those of the fit set: its own examples are used"
+NO_STEPS = "no optimizer of torch steps: which update a loss belongs to is not known"
 PASSES_TRIED = 50
 """Own passes that are looked at for one of each form in the fit set."""
 
@@ -245,6 +246,8 @@ class FitLoss(Listener):
         """Keep what there is, take the last loss, or tell why there is none."""
         if not self.run.backwards.seen and not self._lost:
             self.run.refuse("replay", NO_BACKWARD)
+        elif self.replay and self._forms and not self.run.steps.steps:
+            self.run.refuse("replay", NO_STEPS)
         if self.given is None and self._own and not self._complete:
             self._complete = not self._lost
             self._keep()

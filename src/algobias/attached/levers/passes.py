@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from algobias.attached.capture.check import why_uncheckable
 from algobias.attached.capture.graph import BackwardPass
-from algobias.attached.levers.base import ONE_GRADIENT, TORCH_OPTIM, Injected, Options
+from algobias.attached.levers.base import NO_BACKWARD, ONE_GRADIENT, TORCH_OPTIM, Injected, Options
 from algobias.attached.optimizers import optimizers, stepping
 
 if TYPE_CHECKING:
@@ -118,6 +118,12 @@ class SecondPasses(Injected, ABC):
             self._owner = weakref.ref(optimizer)
         if self._owner() is not optimizer:
             self.refuse(SEVERAL)
+
+    def at_end(self) -> None:
+        """Tell how often it has acted in all, or why it never could."""
+        if not self.run.backwards.seen:
+            self.refuse(NO_BACKWARD)
+        super().at_end()
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the steps; passes that nobody stepped with are of no use any more."""

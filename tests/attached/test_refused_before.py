@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from algobias.attached.events import TrainLoss
 from algobias.attached.levers.ema import RELOADED
 from algobias.attached.levers.passes import SEVERAL
 from algobias.attached.optimizers import optimizers, stepping
+from algobias.attached.orders import FitOrders
 from attached.scripts import HEAD, run
 
 BY_HAND = (
@@ -102,9 +104,82 @@ def test_a_loss_that_several_optimizers_share_is_taken_again(tmp_path: Path) -> 
     assert injected.out != plain.out
 
 
-def test_updates_by_hand_have_no_training_loss_and_say_so(tmp_path: Path) -> None:
-    ran = run(tmp_path, BY_HAND, replay=True)
-    assert "no optimizer of torch steps" in ran.refused()["replay"]
+def test_updates_by_hand_are_counted_and_have_their_training_loss(tmp_path: Path) -> None:
+    carrying = """
+net = nn.LSTM(12, 8)
+hidden = (torch.zeros(1, 8), torch.zeros(1, 8))
+for step in range(5):
+    hidden = tuple(h.detach() for h in hidden)
+    net.zero_grad()
+    out, hidden = net(X[:16], hidden)
+    loss = out.square().mean()
+    loss.backward()
+    for p in net.parameters(): p.data.add_(p.grad, alpha=-0.1)
+    if step % 2:
+        with torch.no_grad(): net(X)
+say(net)
+"""
+    plain = run(tmp_path / "plain", HEAD + carrying, attach=False)
+    ran = run(tmp_path / "ran", HEAD + carrying, fit=FitOrders(examples=48), replay=True)
+    assert ran.out == plain.out
+    assert ran.refused() == {}
+    assert ran.end.updates == 5
+    losses = ran.events.of(TrainLoss)
+    assert [loss.update for loss in losses] == [2, 4, 5]
+    assert losses[0].value > losses[-1].value
+    assert run(tmp_path / "cut", HEAD + carrying, stop_after=3).end.updates == 3
+
+
+def test_a_state_that_is_detached_after_the_step_is_data_of_the_next_one(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + """
+net = nn.LSTM(12, 8)
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+hidden = (torch.zeros(1, 8), torch.zeros(1, 8))
+for step in range(4):
+    hidden = tuple(h.detach() for h in hidden)
+    optimizer.zero_grad()
+    out, hidden = net(X[:16], hidden)
+    out.square().mean().backward()
+    optimizer.step()
+say(net)
+"""
+    )
+    ran = run(tmp_path, source, null_control=True)
+    assert ran.refused() == {}
+    assert ran.applied() == {"sam:0": 4}
+
+
+def test_an_optimizer_that_never_steps_leaves_no_update_to_count(tmp_path: Path) -> None:
+    idle = BY_HAND.replace("for step", "optimizer = torch.optim.SGD(net.parameters(), 0.1)\nfor step", 1)
+    ran = run(tmp_path, idle, replay=True)
+    assert ran.end.updates == 0
+    assert "no optimizer steps" in ran.refused()["replay"]
+
+
+def test_a_loss_that_was_logged_in_the_step_before_has_not_escaped(tmp_path: Path) -> None:
+    source = (
+        HEAD
+        + """
+net = nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 4))
+optimizer = torch.optim.SGD(net.parameters(), 0.1)
+last = 1.0
+for step in range(4):
+    optimizer.zero_grad()
+    loss = WEIGHT * 0.37 * F.cross_entropy(net(X), Y)
+    loss.backward()
+    optimizer.step()
+    last = (loss / 3).item()
+say(net)
+"""
+    )
+    for name, weight, refused in (
+        ("earlier", "last", {}),
+        ("present", "net[0].weight.norm().item()", {"sam:0": "a value escapes before backward"}),
+    ):
+        ran = run(tmp_path / name, source.replace("WEIGHT", weight), null_control=True)
+        assert ran.refused() == refused, name
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,9 @@ class Listener:
     def after_step(self, optimizer: Optimizer) -> None:
         """The outermost optimizer has stepped."""
 
+    def after_hand_update(self) -> None:
+        """The script has changed the weights by itself: no optimizer of torch is there."""
+
     def step_ended(self) -> None:
         """The outermost step has ended, in whatever way: what was changed for it is put back."""
 

@@ -17,6 +17,7 @@ from algobias.attached.capture.backwards import Backwards
 from algobias.attached.capture.recorder import Recorder
 from algobias.attached.events import Counters, End, Metric, Refused, Start, TrainLoss
 from algobias.attached.fit.loss import FitLoss
+from algobias.attached.hand_updates import HandUpdates
 from algobias.attached.journal import Journal
 from algobias.attached.levers.base import Injected
 from algobias.attached.levers.registry import read
@@ -60,7 +61,6 @@ class Attachment(Listener):
 
     def install(self) -> None:
         """Put everything in its place."""
-        self.listeners += [self.trained, self]
         # Who wants the next passes is known when all have been told of the step.
         self.steps.after_step, self.steps.after_update = self.stepped, self.updated
         self.steps.install()
@@ -86,7 +86,6 @@ class Attachment(Listener):
         self.trained.forget()
         self.levers.clear()
         self._misspelt.clear()
-        self.listeners[:] = [self.trained, self]
         self._begin()
 
     def training_ended(self) -> None:
@@ -96,6 +95,7 @@ class Attachment(Listener):
             listener.at_end()
 
     def _begin(self) -> None:
+        self.listeners[:] = [self.trained, self, HandUpdates(self)]
         self._inject()
         self.started()
         for spelling, error in self._misspelt:
@@ -227,7 +227,7 @@ class Attachment(Listener):
             return
         self._ended = True
         self.training_ended()
-        if self.steps.steps:
+        if self.steps.updates or self.steps.steps:
             self.count()
         updates = self.steps.updates
         self.journal.write(End(updates, updates, self.trained.fingerprint(), reason))

@@ -99,4 +99,7 @@ class Calls:
                     context = listener.evaluation(module)
                     if context is not None:
                         stack.enter_context(context)
+            else:
+                for listener in self.listeners:
+                    listener.foreign_evaluation(module)
             return original(module, *args, **options)

@@ -27,6 +27,9 @@ class Listener:
         """The script is about to call a trained module without gradients; a context is put around it."""
         return None
 
+    def foreign_evaluation(self, module: nn.Module) -> None:
+        """The script is about to call a module without gradients of which no optimizer steps anything."""
+
     def before_backward(self, roots: Sequence[Tensor]) -> None:
         """A backward pass of the script's is about to begin.
 
@@ -63,6 +66,9 @@ class Listener:
 
     def after_step(self, optimizer: Optimizer) -> None:
         """The outermost optimizer has stepped."""
+
+    def after_hand_update(self) -> None:
+        """The script has changed the weights by itself: no optimizer of torch is there."""
 
     def step_ended(self) -> None:
         """The outermost step has ended, in whatever way: what was changed for it is put back."""

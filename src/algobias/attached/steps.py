@@ -29,13 +29,14 @@ class Steps:
         listeners: Told of every moment, in this order.
 
     Attributes:
-        updates: Steps of the main optimizer.
+        updates: Steps of the main optimizer; where there is none, updates by hand.
         own: The same, with those that were withheld.
         steps: Steps of all optimizers.
         skipped: Steps that a gradient scaler left out.
         lr: Learning rate of the main group at the last step of the main optimizer.
         fresh: Whether a backward pass has ended whose gradients nobody has used yet.
         clipped: Whether the script has clipped gradients by itself.
+        entered: Steps that have begun, of wrapped optimizers too.
         after_step: Called after every step, when all listeners have been told of it, and after one that was
             withheld.
         after_update: Called after every step of the main optimizer, after that.
@@ -51,7 +52,7 @@ class Steps:
         self._main: weakref.ref[Optimizer] | None = None
         self._stack: list[tuple[int, CodeType]] = []
         self._withheld = False
-        self._entered = 0
+        self.entered = 0
 
     def install(self) -> None:
         """Listen to all optimizers, there already or made later."""
@@ -87,9 +88,9 @@ class Steps:
     @contextmanager
     def scaled_step(self) -> Iterator[None]:
         """A step that a gradient scaler may leave out; put around it."""
-        before = self._entered
+        before = self.entered
         yield
-        if self._entered == before:
+        if self.entered == before:
             self.skipped += 1
 
     def _before(
@@ -97,7 +98,7 @@ class Steps:
     ) -> Arguments | None:
         wrapper = sys._getframe(1)
         nested = self._is_inside_of_a_step(wrapper)
-        self._entered += 1
+        self.entered += 1
         if not nested and self._stack:  # a step has ended with an exception
             self._stack.clear()
             self._end_step()
@@ -168,6 +169,16 @@ class Steps:
         if self.is_main(optimizer):
             self.updates += 1
             self.after_update()
+
+    def update_by_hand(self) -> None:
+        """Count an update that no optimizer has made; nobody could change it or leave it out."""
+        self.fresh = False
+        self.updates += 1
+        self.own += 1
+        for listener in self.listeners:
+            listener.after_hand_update()
+        self.after_step()
+        self.after_update()
 
     def _end_step(self) -> None:
         for listener in reversed(self.listeners):

@@ -38,6 +38,8 @@ def stripped(traceback: TracebackType | None) -> TracebackType | None:
         if not traceback.tb_frame.f_code.co_filename.startswith(FOLDER):
             frames.append(traceback)
         traceback = traceback.tb_next
-    for frame, following in zip(frames, [*frames[1:], None], strict=True):
+    following = None
+    for frame in reversed(frames):
         frame.tb_next = following
-    return frames[0] if frames else None
+        following = frame
+    return following

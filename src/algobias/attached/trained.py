@@ -12,12 +12,19 @@ from torch.optim import Optimizer
 
 from algobias.attached.listener import Listener
 
+MOST_HELD = 8
+"""Modules that are held where no optimizer steps, the latest ones: a process may train any number of them."""
+
 
 class Trained(Listener):
     """Remember what is trained, in the order in which it was first seen.
 
     Modules that are gone are forgotten, but those that the last optimizer steps are held: a script's function
-    may have returned, and its model with it, before the process ends.
+    may have returned, and its model with it, before the process ends. Where weights are updated by hand, the
+    latest modules are.
+
+    Attributes:
+        by_hand: Weights are updated by hand: what is trained is what is called in training.
     """
 
     def __init__(self) -> None:
@@ -27,6 +34,7 @@ class Trained(Listener):
         self._optimizers: list[weakref.ref[Optimizer]] = []
         self._stepped: dict[int, Tensor] = {}
         self._held: list[nn.Module] = []
+        self.by_hand = False
 
     def forget(self) -> None:
         """Know of nothing that is trained: another training begins in this process."""
@@ -34,6 +42,7 @@ class Trained(Listener):
         self._steppable.clear()
         self._optimizers, self._held = [], []
         self._stepped.clear()
+        self.by_hand = False
 
     def training_call(self, module: nn.Module) -> None:
         """Remember a module that has something to train."""
@@ -41,11 +50,14 @@ class Trained(Listener):
             return
         self._known.add(module)
         self._roots.append(weakref.ref(module))
+        if not self._optimizers:
+            self._held = [*self._held, module][-MOST_HELD:]
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Remember an optimizer, and hold what it trains."""
         if any(known() is optimizer for known in self._optimizers):
             return
+        self.by_hand = False
         alive = [known for known in self._optimizers if known() is not None]
         if not alive:  # another training begins: what the one before has trained may go
             self._stepped.clear()
@@ -57,7 +69,9 @@ class Trained(Listener):
         self._held = [root for root in self.roots() if self.contains(root)]
 
     def contains(self, module: nn.Module) -> bool:
-        """Whether an optimizer has stepped a parameter of the module."""
+        """Whether an optimizer has stepped a parameter of the module, or the script may have by hand."""
+        if self.by_hand:
+            return module in self._known
         known = self._steppable.get(module)
         if known is None:
             known = any(id(p) in self._stepped for p in module.parameters())

@@ -73,6 +73,11 @@ class Operation:
     module: nn.Module | None = None
     number: int = field(default_factory=lambda: next(numbers))
 
+    @property
+    def reaches_weights(self) -> bool:
+        """Whether it may take weights that are not among its arguments."""
+        return self.kind in ("compiled", "module")
+
     def is_live(self) -> bool:
         """Whether it takes a weight, or something that was made of one."""
         weights = self.module is not None and any(p.requires_grad for p in self.module.parameters())

@@ -20,6 +20,7 @@ from algobias.attached.capture.graph import (
     Source,
     Weight,
     numbers,
+    operations_of,
 )
 from algobias.attached.capture.made import CHANGED, UNSEEN, Made, Unseen
 from algobias.attached.capture.modes import put_in, take_out
@@ -68,6 +69,7 @@ class Recorder:
         self._mode = _Mode(self)
         self._apply: Any = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
         self._first_escape: int | None = None
+        self._begun = 0
 
     # -- switching -------------------------------------------------------------------------------------------
 
@@ -124,7 +126,7 @@ class Recorder:
         name = name_of(call)
         last = name.rpartition(".")[2]
         if last in ESCAPES:
-            if self._first_escape is None:
+            if self._first_escape is None and any(self._is_of_this_step(tensor) for tensor in inputs):
                 self._first_escape = next(numbers)
             return call(*args, **options)
         if name.endswith(("grad.__get__", "Tensor.backward")) or self._changes_weights(last, inputs):
@@ -191,12 +193,13 @@ class Recorder:
             operation = Operation(kind, call, name, arguments, Surroundings.now(), before, module)
         result = self._undisturbed(call, args, options)
         made = tensors(result)
-        if (
-            operation is not None
-            and not any(tensor.requires_grad for tensor in made)
-            and not operation.is_live()
-        ):
-            return result  # data
+        if operation is not None and not any(tensor.requires_grad for tensor in made):
+            inputs = tensors((args, options))
+            # A state that is carried from step to step, and detached after the step, is data of the next one.
+            if not operation.is_live() or not (
+                operation.reaches_weights or any(self._is_of_this_step(tensor) for tensor in inputs)
+            ):
+                return result
         for place, tensor in enumerate(made):
             node = None if operation is None else Output(operation, place)
             self._made[tensor] = Made(node, _version(tensor), self.step, why)
@@ -207,6 +210,20 @@ class Recorder:
             return True
         known = self._made.get(tensor)
         return known is not None and not isinstance(known.node, Source)
+
+    def _is_of_this_step(self, tensor: Tensor) -> bool:
+        """Whether a value follows from the weights as they are in this step, and not in an earlier one alone.
+
+        A loss that is logged after its step is a plain number for the next one, whoever takes it there.
+        """
+        known = self._made.get(tensor)
+        if known is None or known.node is None:
+            return self._is_live(tensor)
+        return isinstance(known.node, Output) and any(
+            operation.number > self._begun
+            and (operation.reaches_weights or any(isinstance(node, Weight) for node in operation.inputs()))
+            for operation in operations_of((known.node,))
+        )
 
     def _node(self, leaf: object) -> object:
         if not isinstance(leaf, Tensor):
@@ -263,6 +280,7 @@ class Recorder:
         """Begin another step: what has left the tensors before belongs to an earlier one."""
         self.step += 1
         self._first_escape = None
+        self._begun = next(numbers)
 
 
 def is_transforming() -> bool:

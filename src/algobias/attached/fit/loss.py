@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
 
 OTHER_FORM = "this run's passes have another structure than those of the fit set: its own examples are used"
+NO_STEPS = "no optimizer steps: which update a loss belongs to is not known"
 PASSES_TRIED = 50
 """Own passes that are looked at for one of each form in the fit set."""
 
@@ -139,6 +140,10 @@ class FitLoss(Listener):
             self._per_step = max(1, round(self.run.backwards.seen / max(1, own_steps)))
 
     def after_step(self, optimizer: Optimizer) -> None:
+        """Do what follows any update."""
+        self.after_hand_update()
+
+    def after_hand_update(self) -> None:
         """Count the passes of the first step; drop what only a second pass of this step could have needed."""
         for backward_pass in self._kept_passes:
             backward_pass.forget_surroundings()
@@ -253,6 +258,8 @@ class FitLoss(Listener):
         """Keep what there is, take the last loss, or tell why there is none."""
         if not self.run.backwards.seen and not self._lost:
             self.run.refuse("replay", NO_BACKWARD)
+        elif self.replay and self._forms and not self.run.steps.updates:
+            self.run.refuse("replay", NO_STEPS)
         if self._own and not (self._complete or self._lost):
             self._use_own()
         if self.given is None and self._own and not self._complete:

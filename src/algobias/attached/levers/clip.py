@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
+from algobias.attached.optimizers import parameters_of
 
 CLIPS = "the script clips by itself: change its own bound"
 
@@ -14,7 +16,8 @@ CLIPS = "the script clips by itself: change its own bound"
 class Clip(Injected):
     """Scale all gradients of an optimizer to norm at most ``bound`` before it steps: ``clip:1``.
 
-    As :func:`algobias.clip_by_norm` in front of ``optimizer.step()``.
+    As :func:`algobias.clip_by_norm` of ``model.parameters()`` in front of ``optimizer.step()``: the norm is
+    added up in the order in which modules have them, whatever the optimizer's groups are.
     """
 
     name: ClassVar[str] = "clip"
@@ -26,6 +29,7 @@ class Clip(Injected):
         self.bound = options.number("bound")
         if self.bound <= 0:
             raise options.refused("bound", "a number above 0")
+        self._places: dict[int, int] = {}
 
     def without_one_gradient(self) -> None:
         """Refuse."""
@@ -38,7 +42,13 @@ class Clip(Injected):
         if self.run.steps.clipped:
             self.refuse(CLIPS)
         if not self.off:
-            norm = clip_by_norm((p for group in optimizer.param_groups for p in group["params"]), self.bound)
+            norm = clip_by_norm(self._in_order(parameters_of(optimizer)), self.bound)
             if norm > self.bound and norm.isfinite():
                 self.acted()
         return False
+
+    def _in_order(self, parameters: list[Tensor]) -> list[Tensor]:
+        if any(id(parameter) not in self._places for parameter in parameters):
+            every = (*self.run.trained.parameters(), *parameters)
+            self._places = {id(parameter): place for place, parameter in reversed(list(enumerate(every)))}
+        return sorted(parameters, key=lambda parameter: self._places[id(parameter)])

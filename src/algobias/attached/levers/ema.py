@@ -14,6 +14,7 @@ from algobias.attached.levers.base import Injected, Options
 
 BARE = "a trained parameter belongs to no module that is called: it cannot be averaged in an evaluation"
 NO_EVALUATION = "no trained module is called under torch.no_grad() or inference_mode(): nothing is evaluated"
+RELOADED = "the test metric comes from a reloaded model, or a copy: averages are not in place there"
 
 Buffer = tuple[int, str]
 """The number of a module and the name of its buffer."""
@@ -37,6 +38,7 @@ class WeightAverage(Injected):
         if not 0 <= self.decay < 1:
             raise options.refused("decay", "a number from 0 to below 1")
         self._updates = 0
+        self._elsewhere = False
         self._weights: dict[int, tuple[Tensor, Tensor]] = {}
         self._buffers: dict[Buffer, tuple[nn.Module, Tensor]] = {}
 
@@ -80,17 +82,30 @@ class WeightAverage(Injected):
         """Have the averages in place of the module's weights."""
         if self.off or not self._updates:
             return None
+        self._elsewhere = False
         of_modules = {id(weight) for root in self.run.trained.roots() for weight in root.parameters()}
         if any(id(weight) not in of_modules for weight in self.run.trained.stepped()):
             self.refuse(BARE)
             return None
         return self._in_place(module)
 
+    def foreign_evaluation(self, module: nn.Module) -> None:
+        """Note that a model like a trained one is evaluated in its place, until a trained one is again."""
+        if self.off or not self._updates or module.training or self._elsewhere:
+            return
+        shapes = _shapes(module)
+        self._elsewhere = any(
+            type(root) is type(module) and _shapes(root) == shapes for root in self.run.trained.roots()
+        )
+
     def at_end(self) -> None:
         """Tell how often it has acted in all, or why it never could; a run cut short may evaluate later."""
         whole = self.run.orders.stop_after is None
-        if whole and self._updates and not self.count and not self.off and not self.changes_nothing:
-            self.refuse(NO_EVALUATION)
+        if whole and self._updates and not self.off and not self.changes_nothing:
+            if self._elsewhere:
+                self.refuse(RELOADED)
+            elif not self.count:
+                self.refuse(NO_EVALUATION)
         super().at_end()
 
     @contextmanager
@@ -116,3 +131,7 @@ class WeightAverage(Injected):
                     weight.data = now
                 for part, name, buffer in buffers:
                     part._buffers[name] = buffer
+
+
+def _shapes(module: nn.Module) -> list[tuple[str, torch.Size]]:
+    return [(name, weight.shape) for name, weight in module.named_parameters()]

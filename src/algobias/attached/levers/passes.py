@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 
 from algobias.attached.capture.check import why_uncheckable
 from algobias.attached.capture.graph import BackwardPass
-from algobias.attached.levers.base import ONE_GRADIENT, Injected, Options
+from algobias.attached.levers.base import NO_BACKWARD, ONE_GRADIENT, TORCH_OPTIM, Injected, Options
+from algobias.attached.optimizers import optimizers, stepping
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment
@@ -31,7 +32,7 @@ class SecondPasses(Injected, ABC):
         super().__init__(spelling, options)
         self._passes: list[BackwardPass] = []
         self._owner: weakref.ref[Optimizer] | None = None
-        self._unowned = False
+        self._unowned = self._allowed = False
         self.steps = 0
 
     def begin(self, run: Attachment) -> None:
@@ -81,7 +82,7 @@ class SecondPasses(Injected, ABC):
         if not passes or not self.wants():
             return
         weights = list({id(weight): weight for each in passes for weight in each.weights()}.values())
-        why = why_uncheckable(weights)
+        why = why_uncheckable(weights) or self._why_not_here(passes)
         if why is not None:
             self.refuse(why)
             return
@@ -90,6 +91,23 @@ class SecondPasses(Injected, ABC):
         if changed:
             self._unowned = True
             self.acted()
+
+    def _why_not_here(self, passes: Sequence[BackwardPass]) -> str | None:
+        """Why gradients of the run must not be changed; asked once, before the first of them is.
+
+        Gradients are used before anybody steps, where a script clips them, and by who steps first of several.
+        """
+        if self._allowed:
+            return None
+        there = list(optimizers())
+        # Leaves of the graph first: a detached value comes from weights that get no gradient.
+        used = stepping((leaf for each in passes for leaf in each.reached), there) or stepping(
+            (weight for each in passes for weight in each.weights()), there
+        )
+        if not used:
+            return TORCH_OPTIM
+        self._allowed = True
+        return SEVERAL if len(used) < len(there) else None
 
     def before_step(self, optimizer: Optimizer) -> None:
         """See to it that all steps whose gradients it changed are those of one optimizer."""
@@ -100,6 +118,12 @@ class SecondPasses(Injected, ABC):
             self._owner = weakref.ref(optimizer)
         if self._owner() is not optimizer:
             self.refuse(SEVERAL)
+
+    def at_end(self) -> None:
+        """Tell how often it has acted in all, or why it never could."""
+        if not self.run.backwards.seen:
+            self.refuse(NO_BACKWARD)
+        super().at_end()
 
     def after_step(self, optimizer: Optimizer) -> None:
         """Count the steps; passes that nobody stepped with are of no use any more."""

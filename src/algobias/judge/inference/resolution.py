@@ -42,3 +42,31 @@ def of_values(values: Floats) -> float:
     steps = np.diff(distinct)
     steps = steps[steps > SAME * float(np.abs(distinct).max())]
     return float(steps.min()) if len(steps) else 0.0
+
+
+MOST_DECIMALS = 9
+"""Numbers with more decimals are taken for unrounded."""
+
+FEWEST_VALUES = 3
+"""Distinct values that decimals are taken from: fewer may end in zeros by chance."""
+
+
+def of_decimals(values: Floats) -> float:
+    """Power of ten that all values are multiples of, 1 at most: how finely they are told.
+
+    0 where they are not rounded, or where there are too few of them to tell.
+
+    Example:
+        >>> of_decimals(np.array([97.25, 97.5, 98.0])), of_decimals(np.array([97.0, 95.0, 98.0]))
+        (0.01, 1.0)
+        >>> of_decimals(np.array([1 / 3, 2 / 3, 5 / 7]))
+        0.0
+    """
+    distinct = np.unique(values[np.isfinite(values)])
+    if len(distinct) < FEWEST_VALUES:
+        return 0.0
+    for decimals in range(MOST_DECIMALS + 1):
+        rounded = np.round(distinct, decimals)
+        if np.allclose(rounded, distinct, rtol=1e-12, atol=0.0):
+            return float(10.0**-decimals)
+    return 0.0

@@ -29,7 +29,13 @@ from algobias.studies.command.answer import (
     loss_doubts,
     metric_doubts,
 )
-from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
+from algobias.studies.command.beforehand import (
+    expected,
+    found_beforehand,
+    grid_doubts,
+    rate_decays,
+    tolerance_of,
+)
 from algobias.studies.command.options import CommandOptions
 from algobias.studies.command.readings import read_where_asked, reading_doubts
 from algobias.studies.looks import Looks
@@ -106,6 +112,7 @@ def run_command(
         study.progress.message(said)
         tolerance, why = tolerance_of(runner)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
+        coarse = grid_doubts(runner, tolerance, options)
         decays, seen = rate_decays(runner)
         if seen is not None:
             study.progress.message(seen)
@@ -142,6 +149,7 @@ def run_command(
             *reading_doubts(runner, runs),
             *file_doubts(runner),
             *metric_doubts(runner),
+            *coarse,
             *environment_doubts(runner, runs),
             *(() if shared else outside_doubts(outside)),
             *failures(runner, runs),

@@ -1,4 +1,4 @@
-"""Whole studies of scripts that nobody edited: nanoGPT's train.py, pytorch/examples mnist, a Trainer's script.
+"""Whole studies of scripts that nobody edited: nanoGPT's, mnist of pytorch/examples, one around a Trainer.
 
     python benchmarks/script_cases.py --sources DIR               # every study, over one store; resumable
     python benchmarks/script_cases.py --sources DIR mnist         # those whose names begin so

@@ -2,7 +2,7 @@
 
     python benchmarks/script_cases.py --sources DIR               # every study, over one store; resumable
     python benchmarks/script_cases.py --sources DIR mnist         # those whose names begin so
-    python benchmarks/script_cases.py --sources DIR --kill mnist  # the A/A, killed half way and continued
+    python benchmarks/script_cases.py --sources DIR --kill mnist  # the short one, killed half way, continued
     python benchmarks/script_cases.py --table                     # the committed results as tables
 
 ``DIR`` holds checkouts of nanoGPT and pytorch/examples (``own_sources`` names the commits). A study is
@@ -41,7 +41,7 @@ CASES = HERE.parent / "cases" / "scripts"
 KILLS = HERE / "results" / "script_kills.json"
 KINDS = ("aa", "short", "batch", "control")
 ENDED = 5
-"""Runs that have ended when a study is killed; an A/A has 12 at least."""
+"""Runs that have ended when a study is killed; it has 8 at least."""
 INTO_A_RUN = 2.0
 """Seconds from the end of a run to the kill: Python has begun the next one."""
 PATIENCE, LEAVING = 3600.0, 30.0
@@ -300,7 +300,7 @@ def main() -> None:
     sources, store = (given.sources or Path()).resolve(), given.store.resolve()
     if given.kill:
         there = json.loads(KILLS.read_text(encoding="utf-8")) if KILLS.exists() else {"kills": []}
-        for name in (one for one in asked if one.endswith("_aa")):
+        for name in (one for one in asked if one.endswith("_short")):
             made = killed(name, sources, store)
             print(json.dumps(made), file=sys.stderr, flush=True)
             there["kills"] = [*(one for one in there["kills"] if one["study"] != name), made]

@@ -47,7 +47,7 @@ def coarse_metric(runner: Runner, tolerance: float) -> str | None:
     step = min((value.digit for value in values if value.digit > 0), default=0.0)
     if step <= tolerance:
         return None
-    return f"the metric is written in steps of {step:.3g}, which is coarser than the tolerance of {tolerance:.3g}"
+    return f"the metric is written in steps of {step:.3g}, coarser than the tolerance of {tolerance:.3g}"
 
 
 def refuse_coarse_metric(runner: Runner, tolerance: float, *, force: bool) -> list[str]:

@@ -39,7 +39,8 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
     progress.message(f"preflight: four short runs of {updates} updates")
     # Whoever asks the same at once waits, and reads what was found out.
     with runner.store.lock(runner.first.address, runner.first.seed):
-        found = kept(folder / f"preflight-{other}-{updates}{read}.json", lambda: preflight(runner, updates))
+        path = folder / f"preflight-{other}-{updates}{read}.json"
+        found = kept(path, lambda: preflight(runner, updates), force=options.force)
     for finding in found.findings:
         mark = {True: "ok", False: "FAILED", None: "note"}[finding.passed]
         progress.message(f"preflight {mark}: {finding.text}")

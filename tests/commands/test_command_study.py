@@ -222,18 +222,6 @@ def test_the_preflight_stops_what_cannot_be_judged(tmp_path: Path) -> None:
     assert {finding.check for finding in forced.answer.preflight} >= {"seeds", "variant", "writes", "inside"}
 
 
-def test_a_metric_that_is_told_too_coarsely_for_the_tolerance_stops_the_study(tmp_path: Path) -> None:
-    coarse = tmp_path / "coarse.py"
-    coarse.write_text(TOY.read_text().replace("test {accuracy!r}", "test {round(accuracy)}"))
-    words = (sys.executable, str(coarse), "--seed={seed}", "--iters=64")
-    asked = question(command=words, args=("--bias=5",), tolerance=0.4)
-    with Store(tmp_path / "store") as store:
-        with pytest.raises(BadInput, match=r"grid is coarser than the tolerance: .* steps of 1\b"):
-            run_command(asked, store)
-        forced = run_command(asked, store, CommandOptions(slots=4, force=True))
-    assert any("coarser" in warning for warning in forced.answer.warnings)
-
-
 def test_writes_outside_of_the_folder_of_the_run_are_found(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     words = (sys.executable, str(TOY), "--seed={seed}", "--out=results")

@@ -10,6 +10,7 @@ import pytest
 from algobias.commands.inside import Told
 from algobias.commands.job import EVENTS, OUTPUT, Result
 from algobias.commands.preflight import differing_variant
+from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left
 
@@ -50,6 +51,32 @@ def test_who_is_to_blame(tmp_path: Path, events, options: bool, said: list[tuple
         assert ("'algobias levers sam'" in (finding.instead or "")) is refused, (
             "--force would help nobody there"
         )
+
+
+def test_a_length_that_short_runs_do_not_reach_is_no_fault(tmp_path: Path) -> None:
+    runs = [short(tmp_path / name) for name in ("plain", "variant")]
+    (finding,) = differing_variant(*runs, lengths=("--epochs",))
+    assert finding.passed is None
+    assert "in 20 updates the variant does what the baseline does" in finding.text
+    (finding,) = differing_variant(*runs)
+    assert finding.passed is False
+    assert "--scale names them" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("asked", "lengths"),
+    [
+        ({"args": ("--epochs=1",), "scale": "--epochs"}, ("--epochs",)),
+        ({"args": ("--epochs=1", "--iters 20"), "scale": "--epochs --iters=40"}, ("--epochs", "--iters")),
+        ({"args": ("--epochs=1 --lr=2",), "scale": "--epochs"}, ()),
+        ({"args": ("--epochs=1",)}, ()),
+        ({"args": ("--epochs=1",), "env": ("MODE=slow",), "scale": "--epochs"}, ()),
+        ({"env": ("MODE=slow",), "scale": "--epochs"}, ()),
+    ],
+)
+def test_options_that_set_the_length_alone(asked: dict[str, object], lengths: tuple[str, ...]) -> None:
+    question = CommandQuestion(command=("python", "train.py", "--epochs=4"), **asked)
+    assert question.length_alone == lengths
 
 
 def test_a_lever_without_torch_is_no_matter_of_options(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from algobias.attached.orders import ARMED
 from algobias.commands.inside import Told
 from algobias.commands.job import EVENTS, OUT, OUTPUT, Result
-from algobias.commands.preflight import Finding, differing_seeds, differing_variant, unseen
+from algobias.commands.preflight import Finding, Preflight, differing_seeds, differing_variant, kept, unseen
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left, left_by
@@ -81,3 +81,18 @@ def test_python_that_nothing_sits_in_is_told_from_one_without_torch(tmp_path: Pa
     (plain.folder / EVENTS).mkdir()
     (plain.folder / EVENTS / ARMED).touch()
     assert unseen(plain).startswith("no process of the command loads torch")
+
+
+def test_what_was_wrong_is_looked_at_again(tmp_path: Path) -> None:
+    path, asked = tmp_path / "run" / "preflight.json", []
+
+    def found(passed: bool) -> Preflight:
+        asked.append(passed)
+        return Preflight((Finding("writes", passed, "as it is"),), True, 0.5)
+
+    wrong = kept(path, lambda: found(False), force=False)
+    assert kept(path, lambda: found(True), force=True) == wrong
+    right = kept(path, lambda: found(True), force=False)
+    assert right.findings[0].passed
+    assert kept(path, lambda: found(False), force=False) == right
+    assert asked == [False, True]

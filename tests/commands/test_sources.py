@@ -250,7 +250,7 @@ def test_an_output_is_read_to_its_end_however_long(tmp_path: Path) -> None:
     (tmp_path / "stdout.txt").write_text(line * 70_000 + "val 3.5\n")
     source = Source.parse(r"stdout:val (\S+)", "--metric")
     (value,) = source.values(tmp_path / "stdout.txt", tmp_path, tmp_path / "out", "--metric")
-    assert value == Value(3.5, None, 70_000 * 1001 + 8)
+    assert value == Value(3.5, None, 70_000 * 1001 + 8, 0.1)
 
 
 def test_updates_that_are_no_numbers_are_none(tmp_path: Path) -> None:

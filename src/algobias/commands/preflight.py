@@ -93,8 +93,9 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         findings += differing_seeds(plain, short.run("second seed", replicate=1))
         if not asked.aa:
             levers = asked.command_of("variant").levers
+            variant = short.run("variant", arm="variant")
             findings += differing_variant(
-                plain, short.run("variant", arm="variant"), levers, options=asked.sets_options
+                plain, variant, levers, options=asked.sets_options, lengths=asked.length_alone
             )
         seconds = plain.result.seconds / plain.told.updates if plain.told.updates else None
         return Preflight(tuple(findings), replay and asked.fit > 0, seconds)
@@ -167,7 +168,12 @@ def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Find
 
 
 def differing_variant(
-    plain: ShortRun, variant: ShortRun, levers: Sequence[str] = (), *, options: bool = True
+    plain: ShortRun,
+    variant: ShortRun,
+    levers: Sequence[str] = (),
+    *,
+    options: bool = True,
+    lengths: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """The variant does something else than the baseline; where it does not, say whose fault that may be.
 
@@ -176,6 +182,7 @@ def differing_variant(
         variant: A run of the variant, on the same seed.
         levers: Injected into the variant.
         options: Whether options or variables change too.
+        lengths: The options, where they set the length of the schedule alone: short runs do not get there.
     """
     if not variant.result.well:
         text = f"the variant fails: {why(variant.result, variant.folder)}"
@@ -188,8 +195,18 @@ def differing_variant(
     elif differs is None and options:
         text = f"whether the variant ends differently than the baseline is not known: {NOTHING_LEFT}"
         yield Finding("variant", None, text)
+    elif lengths:
+        shown = " and ".join(lengths)
+        text = (
+            f"in {variant.told.updates} updates the variant does what the baseline does: whole runs tell "
+            f"whether {shown} makes them longer or shorter"
+        )
+        yield Finding("variant", None, text)
     elif options:
-        text = "the variant ends as the baseline does: its options may not be what the script reads"
+        text = (
+            "the variant ends as the baseline does: its options may not be what the script reads; where they "
+            "set how long it trains, --scale names them"
+        )
         yield Finding("variant", False, text)
     elif not refused:
         yield _idle(variant, levers)
@@ -246,17 +263,22 @@ def _written(names: list[str]) -> list[Finding]:
     return [Finding("writes", False, text)]
 
 
-def kept(path: Path, make: Callable[[], Preflight]) -> Preflight:
+def kept(path: Path, make: Callable[[], Preflight], *, force: bool) -> Preflight:
     """Read what was found out before, or find it out and keep it.
+
+    What was wrong is looked at again: it may have been put right outside of what a run's address knows of.
 
     Args:
         path: The file.
         make: Finds it out.
+        force: Go on whatever was wrong, as it was found out before.
     """
     try:
         told = json.loads(path.read_bytes())
         findings = tuple(Finding(**finding) for finding in told["findings"])
-        return Preflight(findings, told["replay"], told["seconds"])
+        before = Preflight(findings, told["replay"], told["seconds"])
+        if force or not before.failed:
+            return before
     except (OSError, ValueError, KeyError, TypeError):
         pass
     made = make()

@@ -211,6 +211,13 @@ class CommandQuestion(AuditQuestion):
         return bool(self.args or self.env)
 
     @property
+    def length_alone(self) -> tuple[str, ...]:
+        """The options that make the variant, where all of them set the length of the schedule; else none."""
+        lengths = {option.name for option in self.scaling}
+        names = [option.name for text in self.args for option in read_options(text, "--args")]
+        return tuple(names) if not self.env and not self.change and lengths.issuperset(names) else ()
+
+    @property
     def spelled_change(self) -> tuple[str, ...]:
         """What makes the variant, a text each."""
         return (

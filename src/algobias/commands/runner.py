@@ -117,7 +117,7 @@ class Runner:
         return Reader(self.question, lambda: self.metric)
 
     def _do(self, placed: Sequence[Placed]) -> None:
-        """Have runs carried out that are not in the store."""
+        """Have runs carried out that are not in the store; where one has ended, its numbers are read anew."""
         used = [(address, one.seed) for one in placed for address in (one.address, one.outcome)]
         self.store.use_runs(self.study, used)
         missing = {one.folder: one for one in placed if self.store.get(one.outcome, one.seed) is None}
@@ -125,7 +125,6 @@ class Runner:
         for one in missing.values():
             result = Result.read(one.folder)
             if result is not None and (result.well or result.signal is None):
-                # It has ended, and only where its numbers are read is new.
                 self._ended_run(one, result)
             else:
                 tasks.append(self._task(one))

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,11 +40,13 @@ class Value(NamedTuple):
         number: The value.
         update: Updates made, where the source says so.
         place: Where it stands: byte of the output after it, or number of the row.
+        digit: Worth of its last written digit in an output; 0: not known.
     """
 
     number: float
     update: int | None
     place: int
+    digit: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,13 @@ def _matches(expression: str, output: Path, option: str) -> Iterator[Value]:
                         f"{expression} matched {match[0][:MOST_SHOWN]!r}"
                     )
                     raise BadInput(option, wrong or "", allowed)
-                yield Value(number, _whole(update), at)
+                yield Value(number, _whole(update), at, _last_digit(match[which]))
+
+
+def _last_digit(text: str) -> float:
+    """Read the worth of the last digit of a number as it is written; 0 of nan and inf."""
+    exponent = Decimal(text.strip().rstrip("%")).as_tuple().exponent
+    return math.pow(10.0, min(max(exponent, -300), 300)) if isinstance(exponent, int) else 0.0
 
 
 def _column(text: str, column: str, option: str, path: Path) -> Iterator[Value]:

@@ -20,7 +20,7 @@ class Progress:
         train_loss: float | None,
         test_metric: float | None,
     ) -> None:
-        """One run has got so far."""
+        """One run has got so far; a ``total`` of 0: it is asked for, and not known how long it is."""
 
     def finished(self, arm: str, seed: int) -> None:
         """One run has ended."""

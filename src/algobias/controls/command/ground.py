@@ -155,6 +155,8 @@ class CommandGround:
         undoing = tuple(setting.undoes for setting in settings)
         design = replace(self.audit.design(looks, len(settings)), undoing=undoing)
         metric = self.spec.select if name == "search" else None
+        if metric is not None:
+            design = replace(design, resolution=None)  # that of the test metric
         runner = self.audit.runner([setting.text for setting in settings], first_seed, metric=metric)
         return CommandPart(self.audit, self.spec, runner, tuple(settings), design)
 

@@ -116,8 +116,14 @@ class LiveView(Progress):
         train_loss: float | None,
         test_metric: float | None,
     ) -> None:
-        """One run has got to ``update`` of ``total``; the values are of its last check."""
+        """One run has got to ``update`` of ``total``; the values are of its last check.
+
+        A ``total`` of 0 says that the run is asked for, and not how long it is.
+        """
         with self._lock:
+            if not total and all(self._runs[_name(arm)][seed].done for arm, seed in self._stage):
+                # Asked for together: the pace counts from here, and is not that of short runs before.
+                self._stage, self._expected, self._stage_begun = set(), 0, self._clock()
             run = self._run(arm, seed)
             run.update, run.total = update, total
             run.train_loss = number_or_none(train_loss)

@@ -111,6 +111,7 @@ class AuditedCommand:
             decays=bool(self.archive.terms.decays),
             scalable=bool(self.question.scaling),
             controls=controls,
+            resolution=self.answer.resolution,
             transplants=(),
         )
 

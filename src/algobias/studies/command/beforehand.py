@@ -16,7 +16,6 @@ from algobias.commands.runner import Runner
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.judge.design import Request
-from algobias.judge.inference.resolution import of_decimals
 from algobias.runs.progress import Progress
 from algobias.studies.command.options import CommandOptions
 
@@ -25,9 +24,6 @@ OUTSIDE = "outside.json"
 
 NOISE_SEEDS = 4
 """Baselines on other seeds that tell the seed spread, where no tolerance is given."""
-
-NO_SPREAD = 1e-6
-"""The tolerance where baselines on several seeds end alike."""
 
 DECAYED = 0.5
 """A learning rate that ends below this share of its highest value decays."""
@@ -45,7 +41,8 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
     progress.message(f"preflight: four short runs of {updates} updates")
     # Whoever asks the same at once waits, and reads what was found out.
     with runner.store.lock(runner.first.address, runner.first.seed):
-        found = kept(folder / f"preflight-{other}-{updates}{read}.json", lambda: preflight(runner, updates))
+        path = folder / f"preflight-{other}-{updates}{read}.json"
+        found = kept(path, lambda: preflight(runner, updates), force=options.force)
     for finding in found.findings:
         mark = {True: "ok", False: "FAILED", None: "note"}[finding.passed]
         progress.message(f"preflight {mark}: {finding.text}")
@@ -119,32 +116,8 @@ def tolerance_of(runner: Runner) -> tuple[float, str]:
         )
     sd = float(np.std(ends, ddof=1))
     if sd == 0:
-        return NO_SPREAD, "the baseline does not vary over seeds"
+        return 1e-6, "the baseline does not vary over seeds"
     return float(f"{1.25 * sd:.3g}"), f"1.25 times the seed sd {sd:.3g} of {len(ends)} other baselines"
-
-
-def grid_doubts(runner: Runner, tolerance: float, options: CommandOptions) -> list[str]:
-    """Look whether the metric is told finely enough for the tolerance; by the baselines there are.
-
-    Raises:
-        BadInput: It is not, and nobody has said that the study goes on all the same.
-    """
-    asked = [Request("baseline", 0)]
-    if runner.question.tolerance is None:
-        asked += [Request(NOISE, replicate) for replicate in range(NOISE_SEEDS)]
-    curves = [run.outcome.curve.test_metric for run in runner.carry_out(asked)]
-    step = of_decimals(np.concatenate(curves))
-    if step <= tolerance or tolerance == NO_SPREAD:
-        return []
-    said = (
-        f"the metric's grid is coarser than the tolerance: it is told in steps of {step:g}, and gaps of "
-        f"{tolerance:g} cannot be seen in single runs"
-    )
-    if not options.force:
-        raise BadInput(
-            "tolerance", tolerance, f"at least {step:g}, or a finer metric ({said}); --force goes on"
-        )
-    return [said]
 
 
 def rate_decays(runner: Runner) -> tuple[bool, str | None]:

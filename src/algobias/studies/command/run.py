@@ -29,15 +29,10 @@ from algobias.studies.command.answer import (
     loss_doubts,
     metric_doubts,
 )
-from algobias.studies.command.beforehand import (
-    expected,
-    found_beforehand,
-    grid_doubts,
-    rate_decays,
-    tolerance_of,
-)
+from algobias.studies.command.beforehand import expected, found_beforehand, rate_decays, tolerance_of
 from algobias.studies.command.options import CommandOptions
 from algobias.studies.command.readings import read_where_asked, reading_doubts
+from algobias.studies.command.rounding import metric_step, refuse_coarse_metric
 from algobias.studies.looks import Looks
 from algobias.studies.study import Study
 
@@ -112,7 +107,7 @@ def run_command(
         study.progress.message(said)
         tolerance, why = tolerance_of(runner)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
-        coarse = grid_doubts(runner, tolerance, options)
+        coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
         decays, seen = rate_decays(runner)
         if seen is not None:
             study.progress.message(seen)
@@ -129,6 +124,10 @@ def run_command(
         runs: list[Run] = []
         while isinstance(wanted := looks.plan(runs), list):
             runs += runner.carry_out(wanted)
+            step = metric_step(design, runs) if design.resolution is None else None
+            if step is not None:
+                design = replace(design, resolution=step)
+                looks = Looks(design, study)
             idle = idle_change(runner, runs)
             if idle is not None and design.not_applied is None:
                 design = replace(design, not_applied=idle)
@@ -143,13 +142,13 @@ def run_command(
         warnings=(
             *answer.warnings,
             *notes,
+            *coarse,
             *seen_notes,
             *lever_doubts(runner, runs),
             *loss_doubts(runner, runs),
             *reading_doubts(runner, runs),
             *file_doubts(runner),
             *metric_doubts(runner),
-            *coarse,
             *environment_doubts(runner, runs),
             *(() if shared else outside_doubts(outside)),
             *failures(runner, runs),

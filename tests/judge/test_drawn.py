@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from algobias.answer.result import drawn_fit
 from algobias.judge.arm import FitScale, Path
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.drawn import ONE_RUN, Drawn, drawn_at_fit, mean_at_levels
@@ -182,7 +183,9 @@ def test_how_far_longer_runs_fit_beyond_the_planned_end(decays: bool) -> None:
             floor=lambda arm, lowest=lowest: lowest if arm == "variant" else 0.0,
         )
         _, runs, _ = lab.audit(design)
-        assert drawn_at_fit(design, runs).longer == pytest.approx(ratio, rel=1e-6)
+        drawn = drawn_at_fit(design, runs)
+        assert drawn.longer == pytest.approx(ratio, rel=1e-6)
+        assert ("longer" in drawn_fit(drawn).to_json()) is (ratio == 1), "answers stay as they were"
     planned = [run for run in runs if run.length == 1]
     assert drawn_at_fit(replace(design, can_extend=False), planned).longer is None
 

@@ -91,7 +91,7 @@ def test_a_study_made_in_python_goes_on_in_python() -> None:
 
 
 def test_longer_training_is_not_offered_where_longer_runs_fit_no_better() -> None:
-    for longer, offered in ((None, True), (0.5, True), (0.95, False)):
+    for longer, offered in ((None, True), (0.95, False)):
         fit = {**record("optimization", 4).result["fit"], "longer": longer}
         made = changed("optimization", fit=fit)
         told = next_text(made)

@@ -82,7 +82,7 @@ class Fit(Form):
         curves: Each arm at equal fit.
         notes: What the shares come to by construction, and an error that is in their intervals.
         longer: Training loss to which longer runs of the variant came, as a multiple of that at its planned
-            end; None where none were made.
+            end, where they fit hardly better; else None.
     """
 
     matched: bool = False
@@ -104,4 +104,4 @@ class Fit(Form):
     @property
     def longer_in_vain(self) -> bool:
         """Whether longer runs of the variant were made, and fit the training data hardly better."""
-        return self.longer is not None and self.longer > IN_VAIN
+        return self.longer is not None

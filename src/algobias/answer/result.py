@@ -12,7 +12,7 @@ from algobias.answer.answer import Answer
 from algobias.answer.arm import ArmSummary
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
-from algobias.answer.fit import Fit, FitCurve, FitScale, LevelGap, MatchedArm
+from algobias.answer.fit import IN_VAIN, Fit, FitCurve, FitScale, LevelGap, MatchedArm
 from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
@@ -74,7 +74,8 @@ def judged_answer(design: Design, verdict: Verdict, controls: Sequence[str], run
 def drawn_fit(drawn: Drawn) -> Fit:
     """Make the part of ``fit`` that is drawn."""
     scale = drawn.scale
-    return Fit(
+    in_vain = drawn.longer is not None and drawn.longer > IN_VAIN
+    made = Fit(
         scale=None if scale is None else FitScale(best=scale.best, floor=scale.floor),
         matched_arms=tuple(
             MatchedArm(arm=arm.arm, level=arm.level, mean=arm.mean, n=arm.n) for arm in drawn.matched_arms
@@ -83,8 +84,8 @@ def drawn_fit(drawn: Drawn) -> Fit:
             FitCurve(arm=arm, points=tuple(map(tuple, points))) for arm, points in drawn.curves.items()
         ),
         notes=drawn.notes,
-        longer=number(drawn.longer),
     )
+    return made.changed(longer=number(drawn.longer)) if in_vain else made
 
 
 def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) -> Answer:

@@ -39,7 +39,8 @@ def plan_of(question: CommandQuestion, slots: int | None = None, store: Store | 
     remarks.append(f"{first} seeds of each arm are run first; more only where they do not decide")
     known = {} if store is None else _seconds(question, store)
     if known:
-        remarks.append("times are those of runs that are kept, without runs of other lengths")
+        beside = "" if places == 1 else f", as if {places} side by side did not slow each other down"
+        remarks.append(f"times are those of runs that are kept, without runs of other lengths{beside}")
     times = {arm: known.get(arm, known.get("baseline")) for arm in question.arms}
     rows = tuple(
         ForecastArm(

@@ -69,4 +69,8 @@ def reading_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
         why = Told.of(runner.place(Request(run.arm, run.replicate, run.length)).folder).refusal("probes")
         if why is not None:
             doubts.append(f"coordinates of {run.arm} are not read: {why}")
+        elif run.outcome.loss_se is not None:
+            doubts.append(
+                f"coordinates of {run.arm} are read on each run's own examples, as its training loss is"
+            )
     return list(dict.fromkeys(doubts))

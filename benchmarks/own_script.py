@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 RESULTS = Path(__file__).parent / "results" / "own_script.json"
 ROUNDS = 40
-TURN = 0.25
+TURN = 0.1
 """Seconds of a turn, at least."""
 
 KINDS = ("plain", "armed", "captured")
@@ -118,7 +118,7 @@ def serve(case: Case, kind: str) -> None:
         step()
     if kind == "captured":
         capture_every_tenth()
-        for _ in range(6 * EVERY):  # the first three of a run are compared with a replay
+        for _ in range(3 * EVERY + 1):  # the first three of a run are compared with a replay
             step()
     print(json.dumps({"held": held(), "kept": kept()}), flush=True)
     for line in sys.stdin:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Levers injected into other people's scripts, against the script's own option or an edit by hand."""
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from own_runs import Ran, launch, orders_in
 from own_sources import Edits, Source
 
 GPT_DELAY: Edits = (
-    ("# training loop\n", "from by_hand import Stale\nstale = Stale(model.parameters(), 2)\n# training loop\n"),
+    (
+        "# training loop\n",
+        "from by_hand import Stale\nstale = Stale(model.parameters(), 2)\n# training loop\n",
+    ),
     (
         "    for micro_step in range(gradient_accumulation_steps):\n        if ddp:",
         "    stale.enter()\n    for micro_step in range(gradient_accumulation_steps):\n        if ddp:",

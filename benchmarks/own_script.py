@@ -7,9 +7,9 @@
 
 Each case is one training loop, in one process for each way to run it, which all wait and take turns: *plain*,
 nothing inside; *armed*, sitting inside after the training examples have been captured, as a run does between
-its evaluations; *captured*, armed and every tenth step captured, without any replay. Each is given its turn
-within a round, in an order that rotates, and ratios are taken within rounds. Times are processor time of the process,
-of one thread: the machine may be busy. Written: ``results/own_script.json``.
+its evaluations; *captured*, armed and every tenth step captured, without any replay. Each has its turn in
+a round, in an order that rotates, and ratios are taken within rounds. Times are processor time of a
+process of one thread: the machine may be busy. Written: ``results/own_script.json``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,9 @@ def step_of(case: Case) -> Step:
     layers: list[nn.Module] = [nn.Linear(INPUTS, case.width)]
     for place in range(case.depth):
         # Where there are many, most do next to nothing, as they do in large models' small parts.
-        layers.append(nn.Identity() if case.depth == CALLS and place % 10 else nn.Linear(case.width, case.width))
+        layers.append(
+            nn.Identity() if case.depth == CALLS and place % 10 else nn.Linear(case.width, case.width)
+        )
         if case.depth != CALLS:
             layers.append(nn.ReLU())
     layers.append(nn.Linear(case.width, CLASSES))
@@ -265,7 +267,8 @@ def look(case: Case, rounds: int) -> Row:
                 kind = KINDS[(number + place) % len(KINDS)]
                 times[kind].append(workers[kind].turn(steps))
         ratios = {
-            kind: [round(a / b, 5) for a, b in zip(times[kind], times["plain"], strict=True)] for kind in KINDS
+            kind: [round(a / b, 5) for a, b in zip(times[kind], times["plain"], strict=True)]
+            for kind in KINDS
         }
         return Row(
             case.name,
@@ -281,9 +284,8 @@ def bounds(ratios: list[float]) -> tuple[float, float]:
     """95 % interval of the median: order statistics, by the normal approximation of the binomial law."""
     ordered = sorted(ratios)
     reach = 0.98 * len(ordered) ** 0.5
-    low = max(0, int(len(ordered) / 2 - reach))
-    high = min(len(ordered) - 1, int(len(ordered) / 2 + reach))
-    return ordered[low], ordered[high]
+    low = max(0, int(len(ordered) / 2 - reach) - 1)
+    return ordered[low], ordered[len(ordered) - 1 - low]
 
 
 def table(results: dict[str, Any]) -> str:

@@ -5,10 +5,10 @@
     python benchmarks/own_scripts.py --sources DIR         # also nanoGPT, pytorch/examples, timm in DIR
     python benchmarks/own_scripts.py --table               # the committed results as tables
 
-Each script runs up to four times: plainly; with its training loss taken and every gradient taken a second time
-(the null control), where each backward pass is compared with its replay; with SAM injected; and with the same
-SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what must be
-refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
+Each script runs up to four times: plainly; with its training loss taken and every gradient taken a second
+time (the null control), where each backward pass is compared with its replay; with SAM injected; and with the
+same SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what must
+be refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
 ``pytorch-image-models``; what is missing is said. Written: ``results/own_scripts.json``.
 """
 
@@ -42,7 +42,7 @@ from own_sources import Source  # noqa: E402
 
 PACKAGES = ("transformers", "accelerate", "lightning", "timm", "torchvision")
 ALL_EXAMPLES = 10**9
-"""Examples of a fit set that is never complete: every pass is captured, also where no gradient is taken twice."""
+"""Examples of a fit set that is never complete: every pass is captured, also of gradients taken once."""
 
 SECTIONS = ("rows", "levers", "refusals")
 
@@ -195,7 +195,10 @@ KEYS = {"rows": ("script",), "levers": ("script", "lever"), "refusals": ("words"
 
 def tables(results: dict[str, Any]) -> str:
     """The results in Markdown."""
-    lines = ["| script | captured | left as it is | gradient taken twice | training loss | SAM |", "|" + "---|" * 6]
+    lines = [
+        "| script | captured | left as it is | gradient taken twice | training loss | SAM |",
+        "|" + "---|" * 6,
+    ]
     for row in results["rows"]:
         left = {True: "yes", False: "no"}.get(row["left_alone"], "")
         twice, losses = f"{row['twice']}/{row['updates']}", f"{row['losses']} times"
@@ -204,7 +207,9 @@ def tables(results: dict[str, Any]) -> str:
     lines += ["", "| lever | script | against | equal | acted |", "|" + "---|" * 5]
     for row in results["levers"]:
         equal = row["refused"] or ("yes" if row["equal"] and row["acts"] else "no")
-        lines.append(f"| `{row['lever']}` | {row['script']} | {row['against']} | {equal} | {row['applied']} |")
+        lines.append(
+            f"| `{row['lever']}` | {row['script']} | {row['against']} | {equal} | {row['applied']} |"
+        )
     lines += ["", "| refused in these words | where | asked | run left as it is |", "|" + "---|" * 4]
     for row in results["refusals"]:
         said = row["words"] if row["said"] and row["words"] in row["said"] else f"not refused: {row['words']}"
@@ -221,7 +226,11 @@ def broken(results: dict[str, Any]) -> list[str]:
         held = row["left_alone"] is True and row["sam"] != "not equal" and "changed" not in row["sam"]
         if not held:
             said.append(row["script"])
-    said += [f"{row['lever']} in {row['script']}" for row in results["levers"] if not (row["equal"] and row["acts"])]
+    said += [
+        f"{row['lever']} in {row['script']}"
+        for row in results["levers"]
+        if not (row["equal"] and row["acts"])
+    ]
     for row in results["refusals"]:
         if not row["said"] or row["words"] not in row["said"] or row["left_alone"] is row["disturbed"]:
             said.append(f"{row['words']} ({row['script']}, {row['asked']})")

@@ -51,7 +51,7 @@ class Calls:
 
             @functools.wraps(original)
             def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
-                # In this order: is_compiling costs as much as all the rest. What is compiled is called inside.
+                # In this order: is_compiling costs as much as all the rest. What is compiled runs inside.
                 if calls.inside or is_compiling():
                     if module._compiled_call_impl is not None:
                         return module._compiled_call_impl(*args, **options)

@@ -122,7 +122,9 @@ def grid_doubts(runner: Runner, tolerance: float, options: CommandOptions) -> li
         f"{tolerance:g} cannot be seen in single runs"
     )
     if not options.force:
-        raise BadInput("tolerance", tolerance, f"at least {step:g}, or a finer metric ({said}); --force goes on")
+        raise BadInput(
+            "tolerance", tolerance, f"at least {step:g}, or a finer metric ({said}); --force goes on"
+        )
     return [said]
 
 

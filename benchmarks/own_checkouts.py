@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """The scripts of other people that are looked at, how each is run for a while, and SAM edited into some."""
 
 from __future__ import annotations

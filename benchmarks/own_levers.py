@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Levers injected into other people's scripts, against the script's own option or an edit by hand."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """What must be refused, in which words: small scripts, each left as it is."""
 
 from __future__ import annotations

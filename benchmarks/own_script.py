@@ -7,9 +7,9 @@
 
 Each case is one training loop, in one process for each way to run it, which all wait and take turns: *plain*,
 nothing inside; *armed*, sitting inside after the training examples have been captured, as a run does between
-its evaluations; *captured*, armed and every tenth step captured, without any replay. Each is given its turn
-within a round, in an order that rotates, and ratios are taken within rounds. Times are processor time of the process,
-of one thread: the machine may be busy. Written: ``results/own_script.json``.
+its evaluations; *captured*, armed and every tenth step captured, without any replay. Each has its turn in
+a round, in an order that rotates, and ratios are taken within rounds. Times are processor time of a
+process of one thread: the machine may be busy. Written: ``results/own_script.json``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from torch.nn import functional as F
 
 RESULTS = Path(__file__).parent / "results" / "own_script.json"
 ROUNDS = 40
-TURN = 0.25
+TURN = 0.1
 """Seconds of a turn, at least."""
 
 KINDS = ("plain", "armed", "captured")
@@ -120,7 +120,7 @@ def serve(case: Case, kind: str) -> None:
         step()
     if kind == "captured":
         capture_every_tenth()
-        for _ in range(6 * EVERY):  # the first three of a run are compared with a replay
+        for _ in range(3 * EVERY + 1):  # the first three of a run are compared with a replay
             step()
     print(json.dumps({"held": held(), "kept": kept()}), flush=True)
     for line in sys.stdin:
@@ -284,9 +284,8 @@ def bounds(ratios: list[float]) -> tuple[float, float]:
     """95 % interval of the median: order statistics, by the normal approximation of the binomial law."""
     ordered = sorted(ratios)
     reach = 0.98 * len(ordered) ** 0.5
-    low = max(0, int(len(ordered) / 2 - reach))
-    high = min(len(ordered) - 1, int(len(ordered) / 2 + reach))
-    return ordered[low], ordered[high]
+    low = max(0, int(len(ordered) / 2 - reach) - 1)
+    return ordered[low], ordered[len(ordered) - 1 - low]
 
 
 def table(results: dict[str, Any]) -> str:

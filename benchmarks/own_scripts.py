@@ -5,10 +5,10 @@
     python benchmarks/own_scripts.py --sources DIR         # also nanoGPT, pytorch/examples, timm in DIR
     python benchmarks/own_scripts.py --table               # the committed results as tables
 
-Each script runs up to four times: plainly; with its training loss taken and every gradient taken a second time
-(the null control), where each backward pass is compared with its replay; with SAM injected; and with the same
-SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what must be
-refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
+Each script runs up to four times: plainly; with its training loss taken and every gradient taken a second
+time (the null control), where each backward pass is compared with its replay; with SAM injected; and with the
+same SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what must
+be refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
 ``pytorch-image-models``; what is missing is said. Written: ``results/own_scripts.json``.
 """
 
@@ -42,7 +42,7 @@ from own_sources import Source  # noqa: E402
 
 PACKAGES = ("transformers", "accelerate", "lightning", "timm", "torchvision")
 ALL_EXAMPLES = 10**9
-"""Examples of a fit set that is never complete: every pass is captured, also where no gradient is taken twice."""
+"""Examples of a fit set that is never complete: every pass is captured, also of gradients taken once."""
 
 SECTIONS = ("rows", "levers", "refusals")
 

@@ -1,4 +1,4 @@
-"""Scripts of somebody else's: where they lie in a checkout, how they are run for a while, edits of them by hand."""
+"""Scripts of somebody else's: where they lie in a checkout, how they are run, edits of them by hand."""
 
 from __future__ import annotations
 

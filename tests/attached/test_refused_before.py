@@ -1,4 +1,4 @@
-"""What is refused is refused before it has changed anything, also where gradients are used before any step."""
+"""What is refused has changed nothing before, also where gradients are used before any step."""
 
 from __future__ import annotations
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from types import TracebackType
 
+import pytest
+
 from algobias.attached.tracebacks import FOLDER, _strip_all, stripped
 
 
@@ -15,13 +17,10 @@ def raised(*files: str) -> BaseException:
     for number, file in reversed(list(enumerate(files))):
         exec(compile(f"def f{number}():\n    {inner}", file, "exec"), names)
         inner = f"f{number}()"
-    try:
+    with pytest.raises(KeyError) as caught:
         names["f0"]()  # type: ignore[operator]
-    except KeyError as error:
-        assert error.__traceback__ is not None
-        error.__traceback__ = error.__traceback__.tb_next  # without this very frame
-        return error
-    raise AssertionError
+    own = caught.value.__traceback__
+    return caught.value.with_traceback(None if own is None else own.tb_next)  # without this very frame
 
 
 def files_of(given: TracebackType | None) -> list[str]:

@@ -95,7 +95,8 @@ class Attachment(Listener):
             listener.at_end()
 
     def _begin(self) -> None:
-        self.listeners[:] = [self.trained, self, HandUpdates(self)]
+        self.calls.restart()
+        self.listeners[:] = [self.trained, HandUpdates(self), self]
         self._inject()
         self.started()
         for spelling, error in self._misspelt:
@@ -176,7 +177,12 @@ class Attachment(Listener):
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Let the optimizer work undisturbed."""
+        self.calls.forget()
         self.recorder.stop()
+
+    def after_backward(self) -> None:
+        """Have calls that follow told."""
+        self.calls.forget()
 
     def before_closure(self) -> None:
         """Record what is computed inside of a step."""
@@ -184,6 +190,7 @@ class Attachment(Listener):
 
     def after_closure(self) -> None:
         """Let the optimizer work undisturbed."""
+        self.calls.forget()
         self.recorder.stop()
 
     def stepped(self) -> None:
@@ -193,6 +200,7 @@ class Attachment(Listener):
 
     def record_if_wanted(self) -> None:
         """Record from here on, or stop: as somebody wants it."""
+        self.calls.forget()
         if self.backwards.wanted():
             self.recorder.start()
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -20,7 +21,9 @@ class Calls:
     """Tell listeners of the outermost calls of modules, and let them be recorded.
 
     The class attribute is replaced once, for good: every subclass looks it up anew after a change, and global
-    module hooks would not see named arguments. Only the thread that installs it is listened to.
+    module hooks would not see named arguments. Only the thread that installs it is listened to. Of training
+    calls listeners are told once for each module; where one of them hears more than that, once again after
+    each backward pass, update or evaluation. A script may call a thousand small modules in a step.
 
     Args:
         trained: Knows which modules are trained.
@@ -35,20 +38,57 @@ class Calls:
         self.trained, self.recorder, self.listeners = trained, recorder, listeners
         self.inside = False
         self.thread = threading.get_ident()
+        self._told: dict[int, weakref.ref[nn.Module]] = {}
 
     def install(self) -> None:
         """Replace ``nn.Module.__call__`` by one that also tells of calls."""
         original: Callable[..., Any] = nn.Module.__call__
-        is_compiling = torch.compiler.is_compiling
-        calls = self
+        is_compiling, is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
+        get_ident, calls, recorder, told = threading.get_ident, self, self.recorder, self._told
 
-        @functools.wraps(original)
-        def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
-            if is_compiling() or calls.inside:
-                return original(module, *args, **options)
-            return calls.outermost(original, module, args, options)
+        # What torch's own does is written out here: one more call would cost more than all the rest.
+        if getattr(nn.Module, "_wrapped_call_impl", None) is original:
+
+            @functools.wraps(original)
+            def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
+                # In this order: is_compiling costs as much as all the rest. What is compiled runs inside.
+                if calls.inside or is_compiling():
+                    if module._compiled_call_impl is not None:
+                        return module._compiled_call_impl(*args, **options)
+                    return module._call_impl(*args, **options)
+                if (
+                    id(module) in told
+                    and not recorder.recording
+                    and is_grad_enabled()
+                    and get_ident() == calls.thread
+                ):
+                    calls.inside = True
+                    try:
+                        if module._compiled_call_impl is not None:
+                            return module._compiled_call_impl(*args, **options)
+                        return module._call_impl(*args, **options)
+                    finally:
+                        calls.inside = False
+                return calls.outermost(original, module, args, options)
+
+        else:  # somebody else has replaced it before
+
+            @functools.wraps(original)
+            def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
+                if calls.inside or is_compiling():
+                    return original(module, *args, **options)
+                return calls.outermost(original, module, args, options)
 
         nn.Module.__call__ = _wrapped_call_impl  # type: ignore[method-assign]
+
+    def restart(self) -> None:
+        """Have told nobody of any module: another training begins in this process."""
+        self._told.clear()
+
+    def forget(self) -> None:
+        """Tell listeners of every module again, where any of them hears more than the first call."""
+        if any(listener.hears_calls for listener in self.listeners):
+            self._told.clear()
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:
@@ -75,6 +115,7 @@ class Calls:
             for listener in self.listeners:
                 listener.training_call(module)
             if not self.recorder.recording:
+                self._told[id(module)] = weakref.ref(module, functools.partial(self._gone, id(module)))
                 return original(module, *args, **options)
             kind = type(module)
             return self.recorder.whole(
@@ -88,9 +129,13 @@ class Calls:
         finally:
             self.inside = False
 
+    def _gone(self, number: int, module: object) -> None:
+        self._told.pop(number, None)
+
     def _without_gradients(
         self, original: Callable[..., Any], module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
+        self.forget()
         with ExitStack() as stack:
             if self.recorder.recording and self.recorder.stop():
                 stack.callback(self.recorder.start)

@@ -29,10 +29,13 @@ def install(calls: Calls, recorder: Recorder) -> None:
 
         @functools.wraps(made)
         def whole(*args: Any, **given: Any) -> Any:
-            if torch.compiler.is_compiling() or calls.inside or not recorder.recording:
+            if calls.inside or torch.compiler.is_compiling():
                 return made(*args, **given)
+            # Always inside, recorded or not: what was compiled holds for one of both alone.
             calls.inside = True
             try:
+                if not recorder.recording:
+                    return made(*args, **given)
                 return recorder.whole("compiled", made, name, args, given)
             finally:
                 calls.inside = False

@@ -31,6 +31,11 @@ class HandUpdates(Listener):
         self._waits = False
         self._by_hand: bool | None = None
 
+    @property
+    def hears_calls(self) -> bool:
+        """Any call tells that an update has been made."""
+        return self._waits
+
     def after_backward(self) -> None:
         """Wait for what comes after the pass."""
         self._waits = self._by_hand is not False and not self.run.steps.steps

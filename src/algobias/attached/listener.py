@@ -20,8 +20,17 @@ class Listener:
     ``before_closure`` and ``after_closure``.
     """
 
+    @property
+    def hears_calls(self) -> bool:
+        """Whether more is wanted now than each module's first training call."""
+        return False
+
     def training_call(self, module: nn.Module) -> None:
-        """The script is about to call a module, itself inside of none, with gradients."""
+        """The script is about to call a module, itself inside of none, with gradients.
+
+        Told of the first call of each module; where :attr:`hears_calls` holds for anybody, of the first after
+        each backward pass, update and evaluation.
+        """
 
     def evaluation(self, module: nn.Module) -> AbstractContextManager[None] | None:
         """The script is about to call a trained module without gradients; a context is put around it."""

@@ -71,6 +71,7 @@ class FitLoss(Listener):
                 self.run.refuse("replay", str(error))
         self.readers: list[Reader] = []
         self._own: list[KeptPass] = []
+        self._own_examples = 0
         self._forms: dict[str, Form] = {}
         self._modules: list[nn.Module] = []
         self._kept_passes: list[BackwardPass] = []
@@ -92,6 +93,7 @@ class FitLoss(Listener):
         form = form_of(backward_pass)
         self._seen += 1
         self._own.append(KeptPass.of(form))
+        self._own_examples += self._own[-1].examples
         if form.key not in self._forms:  # the others go, with all that is kept of them
             self._forms[form.key] = form
             self._kept_passes.append(backward_pass)
@@ -102,6 +104,7 @@ class FitLoss(Listener):
             wanted = {kept.form for kept in self.given.passes}
             if wanted <= self._forms.keys():
                 self._own.clear()
+                self._own_examples = 0
                 self._complete = True
             elif self._seen >= PASSES_TRIED:
                 self._use_own()
@@ -154,8 +157,8 @@ class FitLoss(Listener):
 
     def _end_of_own(self) -> None:
         """Keep the run's own passes, where there are enough of them."""
-        enough = sum(kept.examples for kept in self._own) >= self.orders.examples
-        if enough and self.given is None and self.wants():
+        # At every step: whether anything is wanted at all comes first, it costs next to nothing.
+        if self.given is None and self.wants() and self._own_examples >= self.orders.examples:
             self._complete = True
             self._keep()
 

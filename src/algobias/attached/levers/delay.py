@@ -71,6 +71,11 @@ class Delay(Injected):
         self._leave()
         self.refuse(ONE_GRADIENT)
 
+    @property
+    def hears_calls(self) -> bool:
+        """Old weights are put in place once more for each step."""
+        return True
+
     def training_call(self, module: nn.Module) -> None:
         """Put old weights in place; before the first step the present ones are old enough."""
         if self.off or not self.tau or self._now is not None:

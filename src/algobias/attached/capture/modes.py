@@ -1,6 +1,9 @@
-"""A place on torch's stack of function modes, whatever else is put there and taken away again."""
+"""A function mode of torch's, and its place on the stack, whatever else is put there and taken away again."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch._C import (
@@ -9,6 +12,23 @@ from torch._C import (
     _push_on_torch_function_stack,
 )
 from torch.overrides import TorchFunctionMode
+
+
+class Listening(TorchFunctionMode):
+    """Hand every torch function that is called to somebody who carries it out.
+
+    Args:
+        handle: Takes the function and its arguments, and returns its result.
+    """
+
+    def __init__(self, handle: Callable[[Any, tuple[Any, ...], dict[str, Any]], Any]) -> None:
+        super().__init__()
+        self._handle = handle
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        return self._handle(func, args, kwargs or {})
 
 
 def put_in(mode: TorchFunctionMode) -> None:

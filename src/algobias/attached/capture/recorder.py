@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from algobias.attached.capture.functions import ESCAPES, may_be_made_of_a_value, may_draw, name_of
@@ -23,28 +22,10 @@ from algobias.attached.capture.graph import (
     operations_of,
 )
 from algobias.attached.capture.made import CHANGED, UNSEEN, Made, Unseen
-from algobias.attached.capture.modes import put_in, take_out
+from algobias.attached.capture.modes import Listening, put_in, take_out
 from algobias.attached.capture.surroundings import Surroundings
 from algobias.attached.capture.tree import changed, leaves, tensors
 from algobias.seeding.states import GlobalStates
-
-
-class _Mode(TorchFunctionMode):
-    """Hands every torch function that the script calls to the recorder."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self.recorder = recorder
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        # Meanwhile torch has taken the mode from its stack, and puts it back afterwards.
-        self.recorder.handling = True
-        try:
-            return self.recorder.function(func, args, kwargs or {})
-        finally:
-            self.recorder.handling = False
 
 
 class Recorder:
@@ -66,10 +47,18 @@ class Recorder:
         self.why_not: str | None = None
         self.step = 0
         self._made: MutableMapping[Tensor, Made] = WeakTensorKeyDictionary()
-        self._mode = _Mode(self)
+        self._mode = Listening(self._handle)
         self._apply: Any = torch.autograd.Function.apply.__func__  # type: ignore[attr-defined]
         self._first_escape: int | None = None
         self._begun = 0
+
+    def _handle(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Meanwhile torch has taken the mode from its stack, and puts it back afterwards.
+        self.handling = True
+        try:
+            return self.function(func, args, kwargs)
+        finally:
+            self.handling = False
 
     # -- switching -------------------------------------------------------------------------------------------
 

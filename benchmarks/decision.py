@@ -39,10 +39,10 @@ import numpy as np
 import scipy
 from scipy.special import ndtr
 
+from algobias.inference.levels import DEFAULT_LOOKS, error_levels
 from algobias.judge.arm import FitScale
 from algobias.judge.arm import Path as Leg
-from algobias.judge.design import DEFAULT_LOOKS, Design, Request, Run
-from algobias.judge.inference.levels import error_levels
+from algobias.judge.design import Design, Request, Run
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import replay
 from algobias.judge.shares import split_gap

@@ -13,7 +13,7 @@ from algobias.controls.spec import control_spec
 from algobias.explanations.explanation import Explanation
 from algobias.explanations.run import run_explain
 from algobias.explanations.spec import explain_spec
-from algobias.judge.design import DEFAULT_LOOKS
+from algobias.inference.levels import DEFAULT_LOOKS
 from algobias.kept.store import DEFAULT_FOLDER, Store
 from algobias.kept.tables import terms_from
 from algobias.labs.base import Lab

@@ -13,7 +13,7 @@ from algobias.attached.events import TrainLoss
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
 from algobias.attached.fit.loss import mean_and_error
 from algobias.attached.orders import FitOrders
-from algobias.commands.inside import Told, error_of
+from algobias.commands.numbers.inside import Told, error_of
 from algobias.errors import BadInput
 from attached.scripts import HEAD, Ran, run
 

@@ -11,7 +11,7 @@ import pytest
 import algobias
 from algobias.attached.events import Metric
 from algobias.attached.orders import FitOrders
-from algobias.commands.inside import Told, the_metric
+from algobias.commands.numbers.inside import Told, the_metric
 from algobias.errors import BadInput
 from algobias.studies.compare import Comparison
 from attached.scripts import Ran, run

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from algobias.attached.orders import VARIABLE
-from algobias.commands.job import ERRORS, ORDERS, OUTPUT, Job, Result
-from algobias.commands.slots import Slots, Task
+from algobias.jobs.job import ERRORS, ORDERS, OUTPUT, Job, Result
+from algobias.jobs.slots import Slots, Task
 from attached.zygote import Zygote
 
 Carry = Callable[[Job], int]

@@ -11,16 +11,16 @@ from quick_slots import Quick, here
 from algobias.attached.events import ProbeReading
 from algobias.attached.journal import Journal
 from algobias.attached.orders import VARIABLE
-from algobias.commands.inside import Told
-from algobias.commands.job import ORDERS, Job
+from algobias.commands.numbers.inside import Told
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots
 from algobias.controls.run import run_control
 from algobias.controls.spec import control_spec
 from algobias.errors import BadInput
 from algobias.explanations.run import run_explain
 from algobias.explanations.spec import explain_spec
+from algobias.jobs.job import ORDERS, Job
+from algobias.jobs.slots import Slots
 from algobias.kept.store import Store
 from algobias.running.trainer import Options
 from algobias.runs.progress import Progress

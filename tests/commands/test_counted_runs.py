@@ -10,8 +10,8 @@ from quick_slots import Quick, here
 from rich.console import Console
 from test_command_study import question
 
+from algobias.console.live import LiveView
 from algobias.kept.store import Store
-from algobias.reports.console.live import LiveView
 from algobias.studies.command.run import run_command
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from algobias.commands.forms import other_form
-from algobias.commands.sources import Source
+from algobias.commands.numbers.sources import Source
 
 EPOCHS = "".join(f"epoch {k}: val acc {90 + k}.5 %\n" for k in range(3))
 

@@ -11,8 +11,8 @@ import pytest
 
 from algobias.commands.command import Command
 from algobias.commands.identity import program, run_address
-from algobias.commands.inherited import INHERITED, changed_since, keep
 from algobias.commands.question import CommandQuestion
+from algobias.jobs.inherited import INHERITED, changed_since, keep
 from algobias.kept.store import Store
 from algobias.studies.command.options import CommandOptions
 from algobias.studies.command.run import run_command

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from algobias.commands.inside import Told
-from algobias.commands.job import EVENTS, OUTPUT, Result
+from algobias.commands.numbers.inside import Told
 from algobias.commands.preflight import differing_variant
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left
+from algobias.jobs.job import EVENTS, OUTPUT, Result
 
 
 def short(folder: Path, *events: dict[str, object], trained: bool = True) -> ShortRun:

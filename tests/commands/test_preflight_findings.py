@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from algobias.attached.orders import ARMED
-from algobias.commands.inside import Told
-from algobias.commands.job import EVENTS, OUT, OUTPUT, Result
+from algobias.commands.numbers.inside import Told
 from algobias.commands.preflight import Finding, Preflight, differing_seeds, differing_variant, kept, unseen
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left, left_by
+from algobias.jobs.job import EVENTS, OUT, OUTPUT, Result
 
 WELL = Result(0, None, 2.0, 0.0)
 

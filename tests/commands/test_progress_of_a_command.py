@@ -11,8 +11,8 @@ from rich.console import Console
 from test_command_study import question
 
 from algobias.commands.placed import label_of
+from algobias.console.live import LiveView
 from algobias.kept.store import Store
-from algobias.reports.console.live import LiveView
 from algobias.runs.progress import Progress
 from algobias.studies.command.beforehand import expected_times
 from algobias.studies.command.run import run_command

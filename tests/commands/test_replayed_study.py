@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import FIT_SET
 from algobias.kept.store import Store

@@ -8,7 +8,7 @@ import pytest
 from quick_slots import Quick, here
 from test_command_study import METRIC, question
 
-from algobias.commands.sources import Source
+from algobias.commands.numbers.sources import Source
 from algobias.controls.run import run_control
 from algobias.controls.spec import control_spec
 from algobias.errors import BadInput

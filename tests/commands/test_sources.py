@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from algobias.commands.curves import Check, Point, checks, located, outcome_of
-from algobias.commands.job import JOB, Result
-from algobias.commands.sources import Source, Value
+from algobias.commands.numbers.curves import Check, Point, checks, located, outcome_of
+from algobias.commands.numbers.sources import Source, Value
 from algobias.errors import BadInput
+from algobias.jobs.job import JOB, Result
 from logs.curves import CHECKS, STEPS, accuracy
 
 WELL = Result(0, None, 2.0, 0.0)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from algobias.commands.curves import arrivals
-from algobias.commands.job import JOB, OUTPUT, Job, Result
-from algobias.commands.slots import Slots, Task
-from algobias.commands.worker import carry_out, environment
+from algobias.commands.numbers.curves import arrivals
 from algobias.errors import BadInput
+from algobias.jobs.job import JOB, OUTPUT, Job, Result
+from algobias.jobs.slots import Slots, Task
+from algobias.jobs.worker import carry_out, environment
 
 SLEEPER = "import os, time; print(os.getpid(), flush=True); time.sleep(100)"
 
@@ -103,9 +103,7 @@ def test_what_hides_its_session_and_its_variables_ends_with_the_worker(tmp_path:
     daemon = start.format("Popen", SLEEPER, ", start_new_session=True")
     code = start.format("run", daemon, "") + "; time.sleep(1)"
     path = job(tmp_path, code).write()
-    done = subprocess.run(
-        [sys.executable, "-m", "algobias.commands.worker", str(path)], timeout=60, check=True
-    )
+    done = subprocess.run([sys.executable, "-m", "algobias.jobs.worker", str(path)], timeout=60, check=True)
     assert done.returncode == 0
     assert gone(first_number(tmp_path / "run" / OUTPUT))
 
@@ -136,8 +134,8 @@ def test_the_run_ends_with_who_started_it(tmp_path: Path, number: int) -> None:
     """A process that carries out jobs is killed: nothing of the command is left."""
     path = job(tmp_path, SLEEPER)
     code = (
-        "from pathlib import Path; from algobias.commands.job import Job; "
-        "from algobias.commands.slots import Slots, Task\n"
+        "from pathlib import Path; from algobias.jobs.job import Job; "
+        "from algobias.jobs.slots import Slots, Task\n"
         "class Lock:\n def acquire(self, *, blocking): pass\n def release(self): pass\n"
         f"job = Job.read(Path({str(path.write())!r}))\n"
         "Slots(1).run([Task(job, Lock())], print)"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from algobias.judge.inference.bounds import FEWEST, Bounds
-from algobias.judge.inference.statistics import paired
+from algobias.inference.bounds import FEWEST, Bounds
+from algobias.inference.statistics import paired
 
 LEVEL = 0.025
 

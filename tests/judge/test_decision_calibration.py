@@ -66,7 +66,7 @@ def test_a_gap_of_the_tolerance_is_not_absent(law: str) -> None:
 @pytest.mark.wide
 def test_students_bound_alone_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     # Planted fault: no correction for skewness.
-    plain = sys.modules["algobias.judge.inference.statistics"]
+    plain = sys.modules["algobias.inference.statistics"]
     monkeypatch.setattr(plain.Estimate, "upper", lambda estimate, level: estimate.bounds(level)[1])
     found = cell("at the tolerance", "lognormal differences", 1500)
     assert found["claims_no_gap"] > 0.055 + slack(0.055, 1500)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import paired
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.drawn import drawn_at_fit
 from algobias.judge.inexact import NO_SLOPE, error_at, error_at_end, metric_error
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import paired
 from algobias.judge.matching import curve_arm, frontier_arm
 from algobias.judge.plan import plan
 from algobias.judge.recovery import recovery

@@ -15,7 +15,8 @@ import pytest
 from scipy import stats
 from test_decision_calibration import bench
 
-from algobias.judge.design import DEFAULT_LOOKS, Design
+from algobias.inference.levels import DEFAULT_LOOKS
+from algobias.judge.design import Design
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
 

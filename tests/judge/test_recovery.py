@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import Interval, fieller, paired
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.costs import costs_to
 from algobias.judge.design import Design, Request
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import Interval, fieller, paired
 from algobias.judge.matching import curve_arm, frontier_arm
 from algobias.judge.recovery import Recovery, one_minus_ratio, recovery
 from algobias.runs.cost import Cost

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from algobias.inference.resolution import of_examples, of_values
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design, Run
-from algobias.judge.inference.resolution import of_examples, of_values
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.verdict import Verdict
+from algobias.runs.outcome import Outcome
 from scripted import outcome
 
 
@@ -19,25 +20,29 @@ def arm_of(*values: list[float]) -> Arm:
     return curve_arm([Path(1.0, one) for one in outcomes], FitScale())
 
 
+def outcomes(*arms: Arm) -> list[Outcome]:
+    return [row[-1].outcome for arm in arms for row in arm.paths]
+
+
 def test_right_or_wrong_has_a_step_of_one_example() -> None:
     right, wrong = [100.0] * 50, [100.0] * 48 + [0.0] * 2
-    assert of_examples([arm_of(wrong, right), arm_of(wrong, wrong)]) == 2.0
+    assert of_examples(outcomes(arm_of(wrong, right), arm_of(wrong, wrong))) == 2.0
 
 
 def test_all_right_takes_the_step_of_the_curves() -> None:
     right = [100.0] * 50
-    assert of_examples([arm_of(right), arm_of(right)]) == 100.0  # the curves go from 0 to 100
+    assert of_examples(outcomes(arm_of(right), arm_of(right))) == 100.0  # the curves go from 0 to 100
 
 
 def test_a_likelihood_has_next_to_none() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(-2, 1, 500).tolist()
-    assert of_examples([arm_of(values)]) < 1e-3
+    assert of_examples(outcomes(arm_of(values))) < 1e-3
 
 
 def test_no_examples_no_resolution() -> None:
     bare = curve_arm([Path(1.0, outcome([1.0], [50.0]))], FitScale())
-    assert of_examples([bare, arm_of([0.0, 100.0])]) == 0.0
+    assert of_examples(outcomes(bare, arm_of([0.0, 100.0]))) == 0.0
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from algobias.inference.bounds import Bounds
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import Interval
 from algobias.judge.arm import Arm, FitScale, Path
-from algobias.judge.inference.bounds import Bounds
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.matching import curve_arm
 from algobias.judge.shares import split_gap
 from algobias.judge.split import matched_level, reference_level

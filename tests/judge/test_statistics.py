@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from algobias.judge.design import DEFAULT_LOOKS
-from algobias.judge.inference import levels as schedules
-from algobias.judge.inference import power
-from algobias.judge.inference import statistics as st
-from algobias.judge.inference.statistics import Estimate, Interval
+from algobias.inference import levels as schedules
+from algobias.inference import power
+from algobias.inference import statistics as st
+from algobias.inference.levels import DEFAULT_LOOKS
+from algobias.inference.statistics import Estimate, Interval
 
 D = np.array([1.0, 2.0, 4.0, 5.0])
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from algobias.coordinates.moments import matched_moments
+from algobias.inference.levels import Errors
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.design import Design
 from algobias.judge.extension import Book
-from algobias.judge.inference.levels import Errors
 from algobias.judge.matching import curve_arm
 from algobias.judge.recovery import recovery
 from algobias.judge.treated import comes_down, common_fit, end_levels

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from algobias.inference.bounds import Bounds
+from algobias.inference.levels import Errors
+from algobias.inference.power import seeds_needed
+from algobias.inference.statistics import Interval
 from algobias.judge.arm import FitScale, Path
 from algobias.judge.checks import Checks, broken_because, check_arms
 from algobias.judge.design import Design, Request, Run
-from algobias.judge.inference.bounds import Bounds
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.power import seeds_needed
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
 from algobias.judge.split import Split

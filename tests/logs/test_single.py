@@ -13,7 +13,7 @@ from judged_fixtures import FIXTURES, asked
 from scipy.stats import t as student
 
 from algobias.errors import BadInput
-from algobias.judge.inference.power import seeds_needed
+from algobias.inference.power import seeds_needed
 from algobias.judge.single import noise_of, single
 from algobias.kept.tables import Terms
 from algobias.logs.arm import Reading

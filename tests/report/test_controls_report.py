@@ -9,8 +9,8 @@ from made_studies import case
 from rich.console import Console
 
 from algobias.answer.control import ControlEntry
+from algobias.console.terminal import verdict_panel
 from algobias.reports import controls, figures, glance, html
-from algobias.reports.console.terminal import verdict_panel
 from algobias.reports.figures import entries as figure_entries
 from algobias.reports.figures.points import Points
 from algobias.reports.record import StudyRecord

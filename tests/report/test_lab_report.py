@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 from test_browser import CHROMIUM, browse
 
+from algobias.console.lab import LabView
 from algobias.errors import BadInput
 from algobias.labs.base import Check, LabResult
 from algobias.labs.registry import parse
-from algobias.reports.console.lab import LabView
 from algobias.reports.figures.lab import groups, lab_panel, lab_spec, lab_svg
 from algobias.reports.lab import cell, output_kind, render_lab, scientific
 from algobias.studies.reports import write_lab

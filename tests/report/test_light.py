@@ -7,8 +7,8 @@ import sys
 
 LOADED = """
 import sys
-import algobias.reports.html, algobias.reports.lab, algobias.reports.console.lab
-import algobias.reports.readings, algobias.reports.console.terminal
+import algobias.reports.html, algobias.reports.lab, algobias.console.lab
+import algobias.reports.readings, algobias.console.terminal
 print("\\n".join(sys.modules))
 """
 

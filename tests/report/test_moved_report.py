@@ -9,8 +9,8 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
+from algobias.console.terminal import verdict_panel
 from algobias.reports import figures, html, tables
-from algobias.reports.console.terminal import verdict_panel
 from algobias.reports.figures import entries as figure_entries
 from algobias.reports.figures.moved import MOST_ROWS
 from algobias.reports.figures.points import Points

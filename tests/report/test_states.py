@@ -11,7 +11,7 @@ from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
-from algobias.reports.console.terminal import verdict_panel
+from algobias.console.terminal import verdict_panel
 from algobias.reports.glance import tiles
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord

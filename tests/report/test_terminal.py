@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console, RenderableType
 from synthetic import HOSTILE, VERDICTS, hostile, record
 
-from algobias.reports.console.live import PLAIN_EVERY, LiveView
-from algobias.reports.console.terminal import plan_panel, verdict_panel
+from algobias.console.live import PLAIN_EVERY, LiveView
+from algobias.console.terminal import plan_panel, verdict_panel
 
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
 

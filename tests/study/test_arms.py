@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from algobias.console.terminal import plan_panel
 from algobias.errors import BadInput
 from algobias.kept.store import Store
-from algobias.reports.console.terminal import plan_panel
 from algobias.running.arms import build_arms
 from algobias.running.spec import spec_from
 from algobias.runs.progress import Progress

@@ -19,8 +19,8 @@ from algobias.coordinates.evidence import Forced, judge, slope
 from algobias.errors import BadInput
 from algobias.explanations.run import run_explain
 from algobias.explanations.spec import explain_spec
-from algobias.judge.inference.levels import Errors, error_levels
-from algobias.judge.inference.statistics import Interval
+from algobias.inference.levels import Errors, error_levels
+from algobias.inference.statistics import Interval
 from algobias.kept.store import Store
 from algobias.levers.registry import parse
 from algobias.recipe import Recipe

@@ -6,8 +6,8 @@ import json
 import math
 
 from algobias.answer.result import control_result
+from algobias.inference.statistics import Interval
 from algobias.judge.costs import AXES
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.recovery import Recovery
 
 

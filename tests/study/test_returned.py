@@ -10,8 +10,8 @@ import pytest
 
 from algobias.coordinates.moved import Coordinate, shifts, treated_effect
 from algobias.coordinates.returned import UNMATCHED, came_back, returned
-from algobias.judge.inference.levels import error_levels
-from algobias.judge.inference.statistics import Interval
+from algobias.inference.levels import error_levels
+from algobias.inference.statistics import Interval
 from algobias.kept.store import Store
 from algobias.running.spec import spec_from
 from algobias.running.trainer import Options

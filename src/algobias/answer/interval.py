@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from algobias.answer.form import Count, Form, Number
-from algobias.judge.inference import statistics
+from algobias.inference import statistics
 
 
 class Interval(Form):

@@ -17,11 +17,11 @@ from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
 from algobias.answer.look import LookEntry
+from algobias.inference.statistics import Interval
 from algobias.judge import checks
 from algobias.judge import verdict as judged
 from algobias.judge.design import Design, Run
 from algobias.judge.drawn import Drawn, drawn_at_fit
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.plan import Look
 from algobias.judge.recovery import Recovery
 from algobias.judge.verdict import Verdict

@@ -85,8 +85,8 @@ def audit(
 
     [bold]algobias audit digits --change batch:x16,lr=sqrt[/]
     """
+    from algobias.console.terminal import verdict_panel
     from algobias.kept.store import Store
-    from algobias.reports.console.terminal import verdict_panel
     from algobias.running.trainer import Options
     from algobias.studies.audit import prepare, run_audit
     from algobias.studies.forecast import forecast

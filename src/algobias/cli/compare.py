@@ -121,11 +121,11 @@ def compare(
     as --seeds says. Which formats and columns are known: docs/compare.md.
     """
     from algobias.answer.result import look_entry
+    from algobias.console.terminal import verdict_panel
     from algobias.kept.tables import terms_from
     from algobias.logs.arm import Reading
     from algobias.logs.choose import parse_columns
     from algobias.logs.seeds import parse_seeds
-    from algobias.reports.console.terminal import verdict_panel
     from algobias.reports.record import StudyRecord
     from algobias.studies.reports import write, write_inside
     from algobias.studies.single import OneRunEach, compare_runs

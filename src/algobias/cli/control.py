@@ -89,10 +89,10 @@ def control(
 
     [bold]algobias control last[/]
     """
+    from algobias.console.terminal import verdict_panel
     from algobias.controls.forecast import forecast_control
     from algobias.controls.run import run_control
     from algobias.controls.spec import control_spec
-    from algobias.reports.console.terminal import verdict_panel
     from algobias.running.trainer import Options
 
     given: dict[str, Any] = {

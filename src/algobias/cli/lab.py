@@ -42,7 +42,7 @@ def lab(
     if name is None:
         _list(catalogue(), json)
         return
-    from algobias.reports.console.lab import LabView
+    from algobias.console.lab import LabView
     from algobias.reports.lab import output_kind
     from algobias.studies.reports import write_lab
 

@@ -138,8 +138,8 @@ def run(
     [bold]algobias run --args '--batch_size=64' -- python train.py --batch_size=12[/]
     """
     from algobias.commands.question import CommandQuestion
+    from algobias.console.terminal import verdict_panel
     from algobias.kept.store import Store
-    from algobias.reports.console.terminal import verdict_panel
     from algobias.running.asked import validated
     from algobias.studies.command.forecast import plan_of
     from algobias.studies.command.options import CommandOptions
@@ -195,7 +195,7 @@ def worker(
 
     The result is written beside the job, as result.json: whole, or not at all.
     """
-    from algobias.commands.worker import main
+    from algobias.jobs.worker import main
 
     if not job.is_file():
         raise BadInput("job", str(job), "a file that 'algobias run' wrote")

@@ -84,7 +84,7 @@ def carry_out(run: Run, opened: Store, store: Path, *, quiet: bool) -> Shown:
     Raises:
         SystemExit: The time is over.
     """
-    from algobias.reports.console.terminal import LiveView
+    from algobias.console.terminal import LiveView
     from algobias.running.executor import OutOfTime
     from algobias.runs.progress import Progress
     from algobias.studies.reports import record_of, write_report
@@ -148,6 +148,6 @@ def print_plan(expected: Forecast, *, json: bool) -> None:
     if json:
         print_json(expected.to_json())
         return
-    from algobias.reports.console.terminal import plan_panel
+    from algobias.console.terminal import plan_panel
 
     messages().print(plan_panel(expected.to_json()))

@@ -8,10 +8,10 @@ import re
 from collections.abc import Sequence
 
 from algobias.commands.command import Command
-from algobias.commands.ending import why
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, short_runs
+from algobias.jobs.ending import why
 from algobias.whole_files import disk
 
 NO_TORCH = "no process of the command loads torch, so that nothing can be injected"

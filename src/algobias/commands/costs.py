@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 
 KNOWN = ("updates", "gradients", "seconds")
 """Axes of the cost of which anything can be known."""

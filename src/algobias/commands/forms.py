@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from algobias.commands.sources import MOST_LINE, Source
+from algobias.commands.numbers.sources import MOST_LINE, Source
 from algobias.errors import clean_text
 
 _NUMBERS = re.compile(r"[-+]?\d[\d.,:]*(?:[eE][-+]?\d+)?")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from algobias.attached.levers.spelling import singles
 from algobias.attached.orders import ARMED
-from algobias.commands.ending import why
-from algobias.commands.job import EVENTS
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, ShortRuns, short_runs
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
+from algobias.jobs.ending import why
+from algobias.jobs.job import EVENTS
 
 NOTHING_LEFT = (
     "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"

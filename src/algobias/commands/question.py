@@ -10,8 +10,8 @@ from pydantic import Field, field_validator, model_validator
 
 from algobias.commands.command import Command, checked
 from algobias.commands.injected import check_injected
+from algobias.commands.numbers.sources import Source
 from algobias.commands.options import Option, read_options
-from algobias.commands.sources import Source
 from algobias.commands.treated.treatment import OPTIONS, VARIABLES, Treatment
 from algobias.errors import BadInput
 from algobias.json_values import JsonObject

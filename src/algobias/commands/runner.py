@@ -13,15 +13,15 @@ from pathlib import Path
 from algobias.attached.orders import FitOrders
 from algobias.commands.command import Command
 from algobias.commands.costs import gradients_of
-from algobias.commands.ending import why
 from algobias.commands.identity import outcome_address, run_address, sources
-from algobias.commands.inside import Told, orders_for, orders_json, the_metric
-from algobias.commands.job import OUT, RESULT, Job, Result
+from algobias.commands.numbers.inside import Told, orders_for, orders_json, the_metric
+from algobias.commands.numbers.reading import Reader
 from algobias.commands.placed import NOISE, Placed, label_of
 from algobias.commands.question import CommandQuestion
-from algobias.commands.reading import Reader
-from algobias.commands.slots import Slots, Task
 from algobias.errors import BadInput
+from algobias.jobs.ending import why
+from algobias.jobs.job import OUT, RESULT, Job, Result
+from algobias.jobs.slots import Slots, Task
 from algobias.json_values import JsonObject
 from algobias.judge.design import Request, Run
 from algobias.kept.archive import Place

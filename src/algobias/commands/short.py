@@ -11,12 +11,12 @@ from pathlib import Path
 
 from algobias.attached.events import End
 from algobias.attached.orders import FitOrders
-from algobias.commands.inside import Told, orders_for, orders_json
-from algobias.commands.job import Job, Result
+from algobias.commands.numbers.inside import Told, orders_for, orders_json
 from algobias.commands.placed import Placed
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots, Task
 from algobias.commands.trace import Left, left_by
+from algobias.jobs.job import Job, Result
+from algobias.jobs.slots import Slots, Task
 from algobias.judge.design import Request
 from algobias.whole_files import disk
 

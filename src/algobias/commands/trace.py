@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from algobias.commands.inside import Told
-from algobias.commands.job import OUT, OUTPUT
+from algobias.commands.numbers.inside import Told
+from algobias.commands.numbers.sources import Source
 from algobias.commands.question import CommandQuestion
-from algobias.commands.sources import Source
 from algobias.commands.writes import files_of
 from algobias.errors import BadInput
+from algobias.jobs.job import OUT, OUTPUT
 
 MOST_COMPARED = 2**24
 """Bytes of an output, or of a file, that are compared."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import Field, field_validator, model_validator
 
-from algobias.commands.sources import Source
+from algobias.commands.numbers.sources import Source
 from algobias.commands.treated.treatment import by_words
 from algobias.errors import BadInput
 from algobias.frozen import Frozen
+from algobias.inference.levels import DEFAULT_LOOKS
 from algobias.json_values import JsonObject
-from algobias.judge.design import DEFAULT_LOOKS
 from algobias.running.asked import MOST_SEED, increasing_seeds, number_or_list, validated
 from algobias.running.spec import StudySpec, one_or_many
 from algobias.training.device import known_device

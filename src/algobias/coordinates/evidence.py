@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from algobias.coordinates.returned import BACK, LEAST
-from algobias.judge.inference.statistics import Estimate, Interval, paired
+from algobias.inference.statistics import Estimate, Interval, paired
 
 Floats = NDArray[np.float64]
 Word = Literal["caused by", "accompanied by", "not related", "undecided"]

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from algobias.judge.inference.statistics import Interval, paired
+from algobias.inference.statistics import Interval, paired
 from algobias.judge.split import MISSING
 from algobias.own.user_file import in_words
 from algobias.recipe import Recipe

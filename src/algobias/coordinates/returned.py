@@ -17,8 +17,8 @@ from algobias.answer.interval import interval, number, spread
 from algobias.answer.measured.moved import ReturnedCoordinate
 from algobias.coordinates.moved import Shift, treated_effect
 from algobias.coordinates.readings import Readings, per_replicate
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import Interval
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import Interval
 from algobias.judge.recovery import one_minus_ratio
 from algobias.judge.verdict import Verdict
 from algobias.runs.arm_name import under_control

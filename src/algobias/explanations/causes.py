@@ -21,12 +21,12 @@ from algobias.answer.interval import Interval, interval
 from algobias.coordinates.evidence import STILL, Floats, Forced, Statement, judge, slope
 from algobias.coordinates.readings import Readings, per_replicate
 from algobias.coordinates.returned import returned_under
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import paired
 from algobias.judge.arm import FitScale
 from algobias.judge.describe import training_metric_scale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import paired
 from algobias.judge.recovery import Recovery
 from algobias.judge.treated import common_fit
 from algobias.judge.verdict import Verdict

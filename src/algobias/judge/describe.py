@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from algobias.inference.statistics import Interval, population_interval
 from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import broken_because
 from algobias.judge.design import Design, Request
 from algobias.judge.extension import ROUNDING, Book, Frontier, extensions, frozen_reference, settle
 from algobias.judge.inexact import error_at, metric_error
-from algobias.judge.inference.statistics import Interval, population_interval
 from algobias.judge.recovery import Four, Recovery, recovery
 from algobias.judge.split import FACTOR, LevelGap, Split, difference, exact_or, matched_level
 from algobias.judge.treated import end_levels

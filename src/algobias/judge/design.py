@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.errors import BadInput
+from algobias.inference.levels import DEFAULT_LOOKS
 from algobias.runs.run import Run as Run
 
-DEFAULT_LOOKS = (4, 6, 9, 13, 20)
 LENGTHS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 Measure = Literal["train_loss", "train_metric"]

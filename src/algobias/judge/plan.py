@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from algobias.errors import BadInput
+from algobias.inference.bounds import FEWEST, Bounds
+from algobias.inference.levels import Errors, error_levels
+from algobias.inference.resolution import of_examples
+from algobias.inference.statistics import Interval
 from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import Checks, check_arms
 from algobias.judge.describe import describe, training_metric_scale
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.extension import Book, frozen_reference, matched_arms
-from algobias.judge.inference.bounds import FEWEST, Bounds
-from algobias.judge.inference.levels import Errors, error_levels
-from algobias.judge.inference.resolution import of_examples
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.shares import split_gap, with_shares
 from algobias.judge.split import Split
 from algobias.judge.verdict import Verdict, decide
@@ -101,7 +101,7 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         arms = book.planned_arm("baseline", look, scale), book.planned_arm("variant", look, scale)
         checks = check_arms(*arms, activity=look == first and pair)
         if resolution is None:
-            resolution = of_examples([arm.first(first) for arm in arms])
+            resolution = of_examples([row[-1].outcome for arm in arms for row in arm.first(first).paths])
         split = split_gap(
             *arms,
             reference,

@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from algobias.inference.bounds import FEWEST, Bounds
+from algobias.inference.levels import Errors
+from algobias.inference.statistics import Interval, fieller, fieller_from_moments
 from algobias.judge.arm import Arm, Floats
 from algobias.judge.costs import costs_to, ratios
 from algobias.judge.design import Measure
-from algobias.judge.inference.bounds import FEWEST, Bounds
-from algobias.judge.inference.levels import Errors
-from algobias.judge.inference.statistics import Interval, fieller, fieller_from_moments
 from algobias.judge.split import difference, enough, exact_or
 from algobias.judge.treated import common_fit
 from algobias.runs.cost import Cost

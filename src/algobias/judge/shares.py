@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from algobias.inference.bounds import FEWEST, Bounds
+from algobias.inference.levels import Errors
 from algobias.judge.arm import Arm, Floats
 from algobias.judge.design import Measure
 from algobias.judge.inexact import NO_SLOPE, error_at, error_at_end, metric_error
-from algobias.judge.inference.bounds import FEWEST, Bounds
-from algobias.judge.inference.levels import Errors
 from algobias.judge.split import (
     FACTOR,
     NO_LOSS,

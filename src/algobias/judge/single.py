@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from algobias.judge.inference.power import seeds_needed
-from algobias.judge.inference.statistics import t_quantile
+from algobias.inference.power import seeds_needed
+from algobias.inference.statistics import t_quantile
 from algobias.runs.outcome import Curve, Outcome
 
 Floats = NDArray[np.float64]

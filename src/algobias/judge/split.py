@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
+from algobias.inference.bounds import FEWEST, Bounds, State
+from algobias.inference.levels import Errors, error_levels
+from algobias.inference.statistics import Estimate, Interval, paired, sign_flip_p, welch
 from algobias.judge.arm import Arm, Bools, Floats
 from algobias.judge.design import Measure
-from algobias.judge.inference.bounds import FEWEST, Bounds, State
-from algobias.judge.inference.levels import Errors, error_levels
-from algobias.judge.inference.statistics import Estimate, Interval, paired, sign_flip_p, welch
 from algobias.judge.matching import nested
 
 ONE_LOOK = error_levels((2,))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from algobias.inference.statistics import Interval
 from algobias.judge.checks import Checks, Failures
-from algobias.judge.inference.statistics import Interval
 from algobias.judge.recovery import Recovery
 from algobias.judge.split import LevelGap, Split
 from algobias.judge.wording import Words

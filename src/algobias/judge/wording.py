@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from algobias.judge.inference.power import MOST_SEEDS, POWER, seeds_needed
-from algobias.judge.inference.statistics import Interval, t_quantile
+from algobias.inference.power import MOST_SEEDS, POWER, seeds_needed
+from algobias.inference.statistics import Interval, t_quantile
 from algobias.judge.split import NO_LOSS, Split
 
 SHARED_ERROR = (

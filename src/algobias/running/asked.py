@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from algobias.errors import BadInput
 from algobias.frozen import Frozen, bad_input_from
-from algobias.judge.design import DEFAULT_LOOKS
+from algobias.inference.levels import DEFAULT_LOOKS
 from algobias.probes.base import Probe
 from algobias.probes.registry import absolute as absolute_probes
 from algobias.probes.registry import parse_many

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from algobias.errors import BadInput
+from algobias.inference.resolution import of_values
 from algobias.judge.design import Run
-from algobias.judge.inference.resolution import of_values
 from algobias.kept.logged import Killed, Log, logs_of
 from algobias.logs.arm import Arm
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from algobias.inference.statistics import Interval, paired
 from algobias.judge.arm import FitScale
 from algobias.judge.describe import gap_at, training_metric_scale
 from algobias.judge.design import Design, Run
 from algobias.judge.extension import Book
-from algobias.judge.inference.statistics import Interval, paired
 from algobias.judge.recovery import Place, Recovery
 from algobias.runs.arm_name import under_control
 from algobias.treatments.confirm import Confirmation

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from algobias.answer.answer import Answer
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 from algobias.commands.runner import Runner
 from algobias.controls.ground import Confirmed, Planner, Settled
 from algobias.controls.spec import ControlSpec

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 import scipy
 from pydantic import Field
 
-from algobias.judge.inference.statistics import t_reach
+from algobias.inference.statistics import t_reach
 from algobias.numerics.rounding import Rounding
 from algobias.probes.base import Card
 from algobias.probes.passes.precision import FormatName, Formatted, Repeated, repeat, weight_gradients

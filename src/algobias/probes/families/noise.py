@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from algobias.judge.inference.statistics import t_reach
+from algobias.inference.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.eigen_solver import squared_norm
 from algobias.probes.matrices.moments import Moments, moments

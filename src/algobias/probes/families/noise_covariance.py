@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from algobias.judge.inference.statistics import t_reach
+from algobias.inference.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.families.eigen_solver import solve, squared_norm, told
 from algobias.probes.families.noise import SIGMA, ZHU

@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from pydantic import Field
 
-from algobias.judge.inference.statistics import t_reach
+from algobias.inference.statistics import t_reach
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.layers import frobenius_norms, spectral_norms
 from algobias.probes.passes.samples import LEVEL

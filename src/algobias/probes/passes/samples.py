@@ -10,7 +10,7 @@ import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from algobias.judge.inference.statistics import t_reach
+from algobias.inference.statistics import t_reach
 from algobias.probes.reading import Interval
 
 Floats = NDArray[np.float64]

@@ -15,14 +15,14 @@ from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.commands.costs import KNOWN
-from algobias.commands.ending import why as why_ended
 from algobias.commands.forms import other_form
 from algobias.commands.identity import sources
-from algobias.commands.inherited import SHOWN, changed_since
-from algobias.commands.inside import Told
-from algobias.commands.job import OUTPUT, Result
+from algobias.commands.numbers.inside import Told
 from algobias.commands.preflight import Preflight
 from algobias.commands.runner import Runner
+from algobias.jobs.ending import why as why_ended
+from algobias.jobs.inherited import SHOWN, changed_since
+from algobias.jobs.job import OUTPUT, Result
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import Archive, environment

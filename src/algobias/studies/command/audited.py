@@ -10,8 +10,8 @@ from algobias.answer.answer import Answer
 from algobias.commands.command import Command
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots
 from algobias.errors import BadInput
+from algobias.jobs.slots import Slots
 from algobias.judge.design import Design, Request
 from algobias.kept.archive import Archive
 from algobias.kept.store import StudyRow

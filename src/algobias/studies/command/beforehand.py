@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 from algobias.commands.placed import NOISE
 from algobias.commands.preflight import Preflight, kept, preflight
 from algobias.commands.runner import Runner

@@ -6,7 +6,7 @@ from algobias.answer.answer import SCHEMA
 from algobias.answer.forecast import Forecast, ForecastArm
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots
+from algobias.jobs.slots import Slots
 from algobias.judge.design import Request
 from algobias.kept.store import Store
 from algobias.own.user_file import in_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from algobias.answer.measured.reading import Reading
-from algobias.commands.inside import Told
+from algobias.commands.numbers.inside import Told
 from algobias.commands.runner import Runner
 from algobias.coordinates.moments import Moment, matched_moments
 from algobias.coordinates.readings import Readings, compared, moments_along

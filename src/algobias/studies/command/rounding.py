@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from algobias.commands.job import OUT, OUTPUT
 from algobias.commands.runner import Runner
 from algobias.errors import BadInput
+from algobias.inference.resolution import of_values
+from algobias.jobs.job import OUT, OUTPUT
 from algobias.judge.design import Design, Run
-from algobias.judge.inference.resolution import of_values
 
 
 def metric_step(design: Design, runs: Sequence[Run]) -> float | None:

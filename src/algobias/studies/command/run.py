@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from algobias.answer.answer import Answer, Answered
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
-from algobias.commands.slots import Slots
 from algobias.commands.writes import outside_doubts
 from algobias.coordinates.returned import with_readings
+from algobias.jobs.slots import Slots
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict

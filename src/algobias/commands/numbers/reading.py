@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from algobias.commands.curves import Check, Point, arrivals, checks, located, outcome_of
-from algobias.commands.ending import last_lines
-from algobias.commands.inside import Told
-from algobias.commands.job import OUT, OUTPUT, Result
+from algobias.commands.numbers.curves import Check, Point, arrivals, checks, located, outcome_of
+from algobias.commands.numbers.inside import Told
+from algobias.commands.numbers.sources import Source
 from algobias.commands.question import CommandQuestion
-from algobias.commands.sources import Source
 from algobias.errors import BadInput
+from algobias.jobs.ending import last_lines
+from algobias.jobs.job import OUT, OUTPUT, Result
 from algobias.runs.outcome import Outcome
 
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
+from algobias.console.live import LiveView
 from algobias.json_values import clean
 from algobias.reports import controls, glance, page, searched, tables
-from algobias.reports.console.live import LiveView
 from algobias.reports.evidence import evidence_lines
 from algobias.reports.logs import read_lines
 from algobias.reports.numerals import COST_WORDS, amount, ratio, sentence, shortened, times

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from scipy.special import nctdtr
 
-from algobias.judge.inference.statistics import t_quantile
+from algobias.inference.statistics import t_quantile
 
 MOST_SEEDS = 1000
 """Largest number of seeds that :func:`seeds_needed` considers."""

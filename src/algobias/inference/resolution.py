@@ -5,25 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from algobias.judge.arm import Arm, Floats
+from algobias.runs.outcome import Outcome
+
+Floats = NDArray[np.float64]
 
 SAME = 1e-6
 """Values that differ by less than this part of the largest are one value, written with other rounding."""
 
 
-def of_examples(arms: Sequence[Arm]) -> float:
+def of_examples(outcomes: Sequence[Outcome]) -> float:
     """Resolution of a metric that is a mean over test examples: smallest step between their values over N.
 
     100 / N where every example is right or wrong. 0 where a run has no values of examples, and next to
     nothing for a likelihood. Where all examples of all runs have one value, the steps of the curves stand in.
 
     Args:
-        arms: Baseline and variant over the first look's replicates.
+        outcomes: Of the runs of both arms over the first look's replicates.
 
     Cost: a sort of the values of each run.
     """
-    outcomes = [row[-1].outcome for arm in arms for row in arm.paths]
     values = [outcome.per_example for outcome in outcomes if not outcome.diverged]
     known = [np.asarray(each, dtype=np.float64) for each in values if each is not None and len(each)]
     if not known or len(known) < len(values):

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from algobias.commands.job import MARKS, Result
-from algobias.commands.sources import Value
+from algobias.commands.numbers.sources import Value
+from algobias.jobs.job import MARKS, Result
 from algobias.runs.cost import Cost
 from algobias.runs.outcome import MOST_METRIC, Curve, Outcome
 

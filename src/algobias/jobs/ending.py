@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from algobias.commands.job import ERRORS, OUTPUT, Result
+from algobias.jobs.job import ERRORS, OUTPUT, Result
 
 LAST_LINES = 8
 """Lines of an output that a message shows."""

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from algobias.judge.design import DEFAULT_LOOKS
-from algobias.judge.inference.statistics import t_quantile
+from algobias.inference.statistics import t_quantile
+
+DEFAULT_LOOKS = (4, 6, 9, 13, 20)
+"""Seeds at each look, where nothing else is asked for."""
 
 SIMULATED = 400_000
 """Repeats behind an error level that is not tabulated; its relative standard error is below 1 %."""

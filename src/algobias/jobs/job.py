@@ -1,6 +1,6 @@
 """A run of a command as a file: what a worker is told, and what it tells when the run has ended.
 
-A job is a JSON file. Whoever carries it out (:mod:`algobias.commands.worker`, here or on another machine)
+A job is a JSON file. Whoever carries it out (:mod:`algobias.jobs.worker`, here or on another machine)
 starts the command in the job's folder and writes ``result.json`` there, whole or not at all.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from algobias.commands import inherited
 from algobias.errors import BadInput
+from algobias.jobs import inherited
 from algobias.whole_files import disk, write_whole
 
 if TYPE_CHECKING:

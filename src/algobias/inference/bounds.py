@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from algobias.judge.inference.statistics import Estimate
+from algobias.inference.statistics import Estimate
 
 State = Literal["absent", "present", "unknown"]
 

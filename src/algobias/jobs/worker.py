@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from algobias.commands.job import ERRORS, GROUP, MARKS, ORDERS, OUTPUT, Job, Result
+from algobias.jobs.job import ERRORS, GROUP, MARKS, ORDERS, OUTPUT, Job, Result
 from algobias.whole_files import disk
 
 GRACE = 5.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from algobias.commands.job import GROUP, RESULT, Job, Result
-from algobias.commands.worker import end_strays
+from algobias.jobs.job import GROUP, RESULT, Job, Result
+from algobias.jobs.worker import end_strays
 from algobias.running.executor import OutOfTime
 from algobias.running.processes import asked_to_end, available_cores
 from algobias.whole_files import disk
@@ -154,7 +154,7 @@ class Slots:
         if slot.cards is not None:
             job = replace(job, environment={**job.environment, "CUDA_VISIBLE_DEVICES": ",".join(slot.cards)})
         path = job.write()
-        command = [sys.executable, "-m", "algobias.commands.worker", "--parent", str(os.getpid()), str(path)]
+        command = [sys.executable, "-m", "algobias.jobs.worker", "--parent", str(os.getpid()), str(path)]
         # A session of its own: Ctrl-C at the terminal reaches this process alone, which ends its workers.
         slot.worker = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True

@@ -13,10 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
-from algobias.commands.event_files import scalars
-from algobias.commands.job import JOB
-from algobias.commands.metric_name import words_before
+from algobias.commands.numbers.event_files import scalars
+from algobias.commands.numbers.metric_name import words_before
 from algobias.errors import MOST_SHOWN, BadInput
+from algobias.jobs.job import JOB
 from algobias.json_values import JsonValue
 from algobias.untrusted import regular_file
 

@@ -22,11 +22,11 @@ from algobias.attached.events import (
     read,
 )
 from algobias.attached.orders import SCHEMA, FitOrders, Orders
-from algobias.commands.curves import Point
-from algobias.commands.job import EVENTS
+from algobias.commands.numbers.curves import Point
 from algobias.errors import BadInput
+from algobias.inference.statistics import t_quantile
+from algobias.jobs.job import EVENTS
 from algobias.json_values import JsonObject
-from algobias.judge.inference.statistics import t_quantile
 
 NORMAL = 1.96
 """Standard errors that an interval of 95 % reaches where they are known exactly."""

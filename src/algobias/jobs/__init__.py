@@ -1,0 +1,1 @@
+"""One run of a command as a job: a JSON file that any machine can carry out, and who does."""

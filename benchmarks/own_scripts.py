@@ -7,8 +7,8 @@
 
 Each script runs up to four times: plainly; with its training loss taken and every gradient taken a second
 time (the null control), where each backward pass is compared with its replay; with SAM injected; and with the
-same SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what must
-be refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
+same SAM written into it by hand. Then levers against the scripts' own options and edits by hand, and what
+must be refused. Weights are compared by hash. ``DIR`` holds checkouts named ``nanoGPT``, ``examples`` and
 ``pytorch-image-models``; what is missing is said. Written: ``results/own_scripts.json``.
 """
 

@@ -297,7 +297,7 @@ def more(row: dict[str, Any], kind: str) -> float:
 def table(results: dict[str, Any]) -> str:
     """The results in Markdown."""
     lines = [
-        "| loop | plain step, ms | armed | more, ms | every tenth step captured | more, ms | held, kB | examples, kB |",
+        "| loop | plain step, ms | armed | more, ms | tenth step captured | more, ms | held, kB | kept, kB |",
         "|" + "---|" * 8,
     ]
     for row in results["rows"]:

@@ -55,7 +55,7 @@ class Calls:
                 if calls.inside or is_compiling():
                     if module._compiled_call_impl is not None:
                         return module._compiled_call_impl(*args, **options)
-                    return module._call_impl(*args, **options)
+                    return module._call_impl(*args, **options)  # type: ignore[no-untyped-call]
                 if (
                     id(module) in told
                     and not recorder.recording
@@ -66,7 +66,7 @@ class Calls:
                     try:
                         if module._compiled_call_impl is not None:
                             return module._compiled_call_impl(*args, **options)
-                        return module._call_impl(*args, **options)
+                        return module._call_impl(*args, **options)  # type: ignore[no-untyped-call]
                     finally:
                         calls.inside = False
                 return calls.outermost(original, module, args, options)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from algobias.components.wrapper import entries, precise
 
 
 @torch.no_grad()
-def clip_by_norm(parameters: Iterable[nn.Parameter], bound: float) -> Tensor:
+def clip_by_norm(parameters: Iterable[Tensor], bound: float) -> Tensor:
     """Scale the ``.grad`` of all parameters together to global norm at most ``bound``, in place.
 
     Unlike :func:`torch.nn.utils.clip_grad_norm_` it adds nothing to the norm, so that gradients within the

@@ -288,17 +288,24 @@ def bounds(ratios: list[float]) -> tuple[float, float]:
     return ordered[low], ordered[len(ordered) - 1 - low]
 
 
+def more(row: dict[str, Any], kind: str) -> float:
+    """Milliseconds that a step takes beyond a plain one: the median ratio, of the median plain step."""
+    beyond: float = (statistics.median(row[kind]) - 1) * row["milliseconds"]
+    return beyond
+
+
 def table(results: dict[str, Any]) -> str:
     """The results in Markdown."""
     lines = [
-        "| loop | plain step, ms | armed | every tenth step captured | held, kB | of that examples, kB |",
-        "|" + "---|" * 6,
+        "| loop | plain step, ms | armed | more, ms | tenth step captured | more, ms | held, kB | kept, kB |",
+        "|" + "---|" * 8,
     ]
     for row in results["rows"]:
         cells = [row["case"], f"{row['milliseconds']:.3g}"]
         for kind in KINDS[1:]:
             low, high = bounds(row[kind])
             cells.append(f"{_percent(statistics.median(row[kind]))} [{_percent(low)}, {_percent(high)}]")
+            cells.append(f"{more(row, kind):.2f}")
         cells += [f"{row['held'] / 1000:.1f}", f"{row['kept'] / 1000:.1f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

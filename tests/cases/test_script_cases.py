@@ -99,3 +99,6 @@ def test_the_page_shows_the_committed_results() -> None:
     page = (benchmark.CASES.parent / "README.md").read_text(encoding="utf-8")
     for line in benchmark.tables(NAMES).splitlines():
         assert line in page
+    kills = (benchmark.HERE / "README.md").read_text(encoding="utf-8")
+    for line in benchmark.kills_table().splitlines():
+        assert line in kills

@@ -180,12 +180,12 @@ def killed(name: str, sources: Path, store: Path) -> dict[str, Any]:
     while len(outcomes(apart)) < ENDED and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(INTO_A_RUN)
-    under_way = len(inside(folder, process.pid))
+    under_way = len(inside(apart, process.pid))
     before = outcomes(apart)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     code = process.returncode
-    left = leaving(folder)
+    left = leaving(apart)
     answered = answer_of(started(words(name), apart, folder), name)
     after = outcomes(apart)
     expected, found = (without_times(one) for one in (result(name), answered))
@@ -210,22 +210,23 @@ def outcomes(store: Path) -> dict[str, int]:
     return found
 
 
-def inside(folder: Path, but: int | None = None) -> list[int]:
-    """Processes that work in a folder."""
+def inside(store: Path, but: int | None = None) -> list[int]:
+    """Processes whose words or variables name a store: workers, and the scripts that they run."""
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if Path(os.readlink(entry / "cwd")) == folder.resolve() and int(entry.name) != but:
-                found.append(int(entry.name))
+            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue
+        if os.fsencode(store) in told and int(entry.name) != but:
+            found.append(int(entry.name))
     return found
 
 
-def leaving(folder: Path) -> int:
-    """Processes that still work in a folder long after their program has gone."""
+def leaving(store: Path) -> int:
+    """Processes that still work for a store long after their program has gone."""
     deadline = time.monotonic() + LEAVING
-    while (left := inside(folder)) and time.monotonic() < deadline:
+    while (left := inside(store)) and time.monotonic() < deadline:
         time.sleep(0.1)
     return len(left)
 
@@ -284,6 +285,21 @@ def tables(asked: Sequence[str]) -> str:
     return "\n".join([*audits, "", *controls])
 
 
+def kills_table() -> str:
+    """The committed kills as a table in Markdown."""
+    lines = ["| study | runs ended at the kill | in the end | made again | processes left | same result |"]
+    lines.append("|" + "---|" * 6)
+    for one in sorted(json.loads(KILLS.read_text(encoding="utf-8"))["kills"], key=lambda one: one["study"]):
+        cells = (
+            f"[{one['study']}](../cases/scripts/{one['study']}.svg)",
+            *(one[key] for key in ("runs_ended_at_the_kill", "runs_in_the_end", "runs_made_again")),
+            one["processes_left"],
+            "yes" if one["identical"] else f"no: {', '.join(one['differing'])}",
+        )
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -291,8 +307,8 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--sources", type=Path, help="folder of the checkouts")
     parser.add_argument("--store", type=Path, default=Path(".script_cases/store"))
-    parser.add_argument("--kill", action="store_true")
-    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--kill", action="store_true", help="kill a study of each script, and go on with it")
+    parser.add_argument("--table", action="store_true", help="show what is committed, train nothing")
     given = parser.parse_args()
     asked = names(given.names)
     if not given.table and given.sources is None:
@@ -305,6 +321,7 @@ def main() -> None:
             print(json.dumps(made), file=sys.stderr, flush=True)
             there["kills"] = [*(one for one in there["kills"] if one["study"] != name), made]
             KILLS.write_text(json.dumps(there, indent=1) + "\n", encoding="utf-8")
+        print(kills_table())
         return
     for name in () if given.table else asked:
         begun = time.monotonic()

@@ -33,6 +33,10 @@ def test_every_script_has_an_aa_a_planted_under_training_and_a_larger_batch() ->
         assert len(baselines) == 1
 
 
+def test_the_script_of_ours_knows_nothing_of_this_library() -> None:
+    assert "algobias" not in (benchmark.CASES / "polarity_trainer.py").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("name", AUDITS)
 def test_an_audit_answers_what_was_asked_and_ends_as_expected(name: str) -> None:
     words, found = benchmark.words(name), benchmark.result(name)
@@ -99,3 +103,6 @@ def test_the_page_shows_the_committed_results() -> None:
     page = (benchmark.CASES.parent / "README.md").read_text(encoding="utf-8")
     for line in benchmark.tables(NAMES).splitlines():
         assert line in page
+    kills = (benchmark.HERE / "README.md").read_text(encoding="utf-8")
+    for line in benchmark.kills_table().splitlines():
+        assert line in kills

@@ -56,14 +56,12 @@ class Case:
         name: What it is called.
         width: Of the layers.
         depth: How many there are.
-        outside: Whether the script calls each layer by itself; else one module calls all.
         aim: The step that it stands for, in milliseconds; None: none in particular.
     """
 
     name: str
     width: int
     depth: int
-    outside: bool = False
     aim: float | None = None
 
 
@@ -72,7 +70,6 @@ CASES = (
     Case("step of 5 ms", 480, 4, aim=5),
     Case("step of 20 ms", 1024, 4, aim=20),
     Case("1,000 modules in one call", 8, CALLS),
-    Case("1,000 calls of modules by the script", 8, CALLS, outside=True),
 )
 
 
@@ -93,20 +90,12 @@ def step_of(case: Case) -> Step:
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3)
     count = 0
 
-    def forward(inputs: Tensor) -> Tensor:
-        if not case.outside:
-            result: Tensor = net(inputs)
-            return result
-        for layer in layers:
-            inputs = layer(inputs)
-        return inputs
-
     def step() -> None:
         nonlocal count
         inputs, targets = data[count % len(data)]
         count += 1
         optimizer.zero_grad()
-        F.cross_entropy(forward(inputs), targets).backward()
+        F.cross_entropy(net(inputs), targets).backward()
         optimizer.step()
 
     return step

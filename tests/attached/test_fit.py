@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from algobias.attached.capture.recorder import Recorder
 from algobias.attached.events import TrainLoss
 from algobias.attached.fit.kept import FitSet, KeptPass, read_fit_set
 from algobias.attached.fit.loss import mean_and_error
@@ -174,6 +175,18 @@ def test_what_cannot_be_replayed_is_refused_in_plain_words(tmp_path: Path, sourc
     inside = run(tmp_path / "inside", whole, fit=FitOrders(None, None, 64), replay=True)
     assert inside.out == plain.out, inside.err
     assert inside.refused() == {"replay": why}
+
+
+def test_weights_that_are_filled_keep_no_random_numbers() -> None:
+    recorder = Recorder()
+    recorder.start()
+    try:
+        net = torch.nn.Linear(3, 2)
+        out = net.weight * 2
+    finally:
+        recorder.stop()
+    assert len(recorder._made) == 1, "the product alone"
+    assert out in recorder._made
 
 
 def test_the_mean_and_its_error_have_closed_forms() -> None:

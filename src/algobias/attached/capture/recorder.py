@@ -190,6 +190,8 @@ class Recorder:
             ):
                 return result
         for place, tensor in enumerate(made):
+            if isinstance(tensor, nn.Parameter):  # a weight still, whoever has filled it
+                continue
             node = None if operation is None else Output(operation, place)
             self._made[tensor] = Made(node, _version(tensor), self.step, why)
         return result

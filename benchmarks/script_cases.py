@@ -315,12 +315,12 @@ def main() -> None:
         parser.error("--sources: the folder of the checkouts")
     sources, store = (given.sources or Path()).resolve(), given.store.resolve()
     if given.kill:
-        there = json.loads(KILLS.read_text(encoding="utf-8")) if KILLS.exists() else {"kills": []}
         for name in (one for one in asked if one.endswith("_short")):
             made = killed(name, sources, store)
             print(json.dumps(made), file=sys.stderr, flush=True)
-            there["kills"] = [*(one for one in there["kills"] if one["study"] != name), made]
-            KILLS.write_text(json.dumps(there, indent=1) + "\n", encoding="utf-8")
+            there = json.loads(KILLS.read_text(encoding="utf-8"))["kills"] if KILLS.exists() else []
+            kills = [*(one for one in there if one["study"] != name), made]
+            KILLS.write_text(json.dumps({"kills": kills}, indent=1) + "\n", encoding="utf-8")
         print(kills_table())
         return
     for name in () if given.table else asked:

@@ -253,9 +253,9 @@ def row(name: str, found: dict[str, Any]) -> str:
 
 
 def control_rows(name: str, found: dict[str, Any]) -> list[str]:
-    """One row for each control that a study confirmed."""
+    """One row for each place at which a study has compared a control that it confirmed."""
     rows = []
-    for entry in found["controls"]:
+    for entry in (one for control in found["controls"] for one in (control, control.get("other")) if one):
         costs = entry["cost_ratio"]["variant"]
         cells = (
             f"[{name}](scripts/{name}.svg)",
@@ -263,6 +263,7 @@ def control_rows(name: str, found: dict[str, Any]) -> list[str]:
             entry["at"].replace("_", " "),
             f"`{entry['verdict']}`",
             _bounds(entry["recovered"], ".2f"),
+            _bounds(entry["treated_gap"], ".3g"),
             ", ".join(f"{axis} x{costs[axis]:.3g}" for axis in ("updates", "gradients") if costs.get(axis)),
             str(found["gap"]["n"]),
         )
@@ -273,8 +274,10 @@ def control_rows(name: str, found: dict[str, Any]) -> list[str]:
 def tables(asked: Sequence[str]) -> str:
     """The committed results as two tables in Markdown."""
     audits = ["| study | metric | baseline | change | gap | bias share | verdict | seeds |", "|" + "---|" * 8]
-    controls = ["| study | control | compared | verdict | R | cost against the variant | seeds |"]
-    controls.append("|" + "---|" * 7)
+    controls = [
+        "| study | control | compared | verdict | R | what is left | cost against the variant | seeds |"
+    ]
+    controls.append("|" + "---|" * 8)
     for name in asked:
         if (CASES / f"{name}.json").exists():
             found = result(name)

@@ -73,9 +73,10 @@ def test_a_control_is_of_its_audit_and_was_judged_on_fresh_seeds(name: str) -> N
 
 
 def test_an_injected_lever_brings_back_what_a_larger_batch_cost() -> None:
-    entries = [entry for name in CONTROLS for entry in benchmark.result(name)["controls"]]
-    confirmed = [entry for entry in entries if entry["verdict"] in ("recovered", "partial")]
-    assert any(not entry["lever"].startswith(("args:", "env:")) for entry in confirmed)
+    chosen = [one for name in CONTROLS for one in benchmark.result(name)["chosen"]]
+    confirmed = [one for one in chosen if one["confirmed"] in ("recovered", "partial")]
+    assert any(not one["lever"].startswith(("args:", "env:")) for one in confirmed)
+    assert all(one["undoes"] is None and one["over_limit"] is None for one in confirmed)
 
 
 def test_killed_half_way_every_script_ends_with_the_same_result() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -115,8 +115,9 @@ def parse_yaml(text: str, field: str, source: str) -> Any:
         source: Where it lies, for the message.
 
     Raises:
-        BadInput: Not YAML; a key given twice (with its line), a number in base 8 or 60, a value that cannot be
-            built (a number of 5,000 digits), more than :data:`MOST_VALUES` values, or more than :data:`DEEPEST` levels.
+        BadInput: Not YAML; a key given twice (with its line), a number in base 8 or 60, a value that cannot
+            be built (a number of 5,000 digits), more than :data:`MOST_VALUES` values, or more than
+            :data:`DEEPEST` levels.
     """
     try:
         _check_depth(text)
@@ -143,10 +144,10 @@ def _check_depth(text: str) -> None:
 
 
 class _Strict(yaml.SafeLoader):
-    """The safe loader, with every key once, numbers as they are written, and a bound on what aliases repeat."""
+    """The safe loader, with every key once, numbers as written, and a bound on what aliases repeat."""
 
     # A date is text like any other.
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

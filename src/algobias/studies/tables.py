@@ -82,11 +82,7 @@ def pairs_of(
     theirs = set(seeds["variant"])
     common = [seed for seed in seeds["baseline"] if seed in theirs]
     if len(common) < 2:
-        shown = {
-            arm: ", ".join(map(str, those[:MOST_NAMED])) + (", ..." if len(those) > MOST_NAMED else "")
-            or "none"
-            for arm, those in seeds.items()
-        }
+        shown = {arm: _named(those) for arm, those in seeds.items()}
         raise BadInput(
             "seeds",
             f"{shown['baseline']} against {shown['variant']}",
@@ -98,7 +94,12 @@ def pairs_of(
     for arm, those in seeds.items():
         alone = [seed for seed in those if seed not in both | known]
         if alone:
-            named = ", ".join(map(str, alone[:MOST_NAMED])) + (", ..." if len(alone) > MOST_NAMED else "")
             counted = "1 seed is" if len(alone) == 1 else f"{len(alone)} seeds are"
-            warnings.append(f"{counted} only in {tables[arm].name} and left out: {named}")
+            warnings.append(f"{counted} only in {tables[arm].name} and left out: {_named(alone)}")
     return {"baseline": common, "variant": common}
+
+
+def _named(seeds: Sequence[int]) -> str:
+    """The first few seeds, and a sign where there are more."""
+    first = ", ".join(map(str, seeds[:MOST_NAMED])) or "none"
+    return f"{first}, ..." if len(seeds) > MOST_NAMED else first

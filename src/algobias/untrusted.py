@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -146,12 +146,6 @@ def _check_depth(text: str) -> None:
 class _Strict(yaml.SafeLoader):
     """The safe loader, with every key once, numbers as written, and a bound on what aliases repeat."""
 
-    # A date is text like any other.
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
         if node is not None:
@@ -176,6 +170,13 @@ class _Strict(yaml.SafeLoader):
         if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _OTHER_BASE.match(node.value):
             raise _problem(f"{shown(node.value)} is {value} in YAML: write that, or quotes around it", node)
         return value
+
+
+# A date is text like any other.
+_Strict.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _count(node: yaml.Node, sizes: dict[int, int]) -> int:

@@ -41,7 +41,9 @@ def bomb(levels):
         (bomb(12), f"more than {MOST_VALUES:,} values"),
         ("task: &a [*a ]\n", "contains itself"),
         ("x: 1\nseed: " + "9" * 5000 + "\n", "line 2"),
-        ("day: 2024-99-99\n", "month must be in 1..12, line 1"),
+        ("tolerance: 1:30\n", "'1:30' is 90 in YAML: write that, or quotes around it, line 1"),
+        ("tolerance: 1:30.5\n", "'1:30.5' is 90.5 in YAML"),
+        ("seed: 017\n", "'017' is 15 in YAML"),
         ("a: " + "[" * 100_000, f"more than {DEEPEST} levels inside each other, line 1"),
         ("a: " + "{b: " * 5000, f"more than {DEEPEST} levels inside each other, line 1"),
         ("? [a, b]\n: 3\n", "unhashable key"),
@@ -66,6 +68,9 @@ def test_what_is_harmless_in_yaml_is_read():
         "d": {"p": True, "q": None}
     }
     assert parse_yaml("", "spec", "mine.yaml") is None
+    plain = "day: 2024-99-99\nother: 2020-01-01\nlate: '1:30'\nzero: 0\npart: 0.5\nmany: 1_000\n"
+    values = list(parse_yaml(plain, "spec", "mine.yaml").values())
+    assert values == ["2024-99-99", "2020-01-01", "1:30", 0, 0.5, 1000]
     assert parse_yaml("x: " + "[" * (DEEPEST - 1) + "]" * (DEEPEST - 1), "spec", "mine.yaml")
 
 
@@ -163,3 +168,21 @@ def test_a_path_that_there_can_be_is_one(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert possible_path(path, "--store").name == ("" if path == "." else Path(path).expanduser().name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"change": None}, "spec.change is missing; needed: a value, or a list of values"),
+        ({"change": {"batch": "x4"}}, "spec.change: {'batch': 'x4'} is not possible"),
+        ({"change": "batch:x4", "levels": -1.0}, "training losses above 0"),
+    ],
+)
+def test_what_a_field_holds_instead_is_shown(fields: dict[str, object], says: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        spec_from({"task": "digits", **fields})
+    assert says in str(refused.value)
+
+
+def test_one_level_is_a_level() -> None:
+    assert spec_from({"task": "digits", "change": "batch:x4", "levels": 1e-3}).levels == (1e-3,)

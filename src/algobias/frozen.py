@@ -48,7 +48,7 @@ def bad_input_from(error: ValidationError, model: type[BaseModel], prefix: str =
         return BadInput(path, None, "a value")
     reason = allowed_words(first["msg"])
     value = first["input"]
-    if isinstance(value, dict | BaseModel):
+    if isinstance(value, BaseModel) or (isinstance(value, dict) and not first["loc"]):
         value = "this combination"
     return BadInput(path or model.__name__.lower(), value, reason)
 
@@ -61,7 +61,13 @@ _BOUNDS = {
 }
 
 
-_KINDS = {"a valid number": "a number", "a finite number": "a number", "a valid integer": "a whole number"}
+_KINDS = {
+    "a valid number": "a number",
+    "a finite number": "a number",
+    "a valid integer": "a whole number",
+    "a valid tuple": "a value, or a list of values",
+    "a valid string": "text",
+}
 
 
 def allowed_words(message: str) -> str:

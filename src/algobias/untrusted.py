@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ MOST_VALUES = 10_000
 
 DEEPEST = 20
 """Levels of lists and mappings inside each other in a YAML file."""
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_OTHER_BASE = re.compile(r"[-+]?(0[0-9_]+$|[0-9_.]+:)")
+"""What YAML 1.1 takes for a number in base 8 (017) or 60 (1:30), and nobody means so."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -100,8 +105,9 @@ def read_text(path: Path, field: str, most: int = MOST_BYTES) -> str:
 def parse_yaml(text: str, field: str, source: str) -> Any:
     """Read one YAML document by the safe loader, without what makes YAML a trap.
 
-    A key given twice is an error and not the last one; values that aliases repeat are counted before they are
-    built, so that a few lines cannot become gigabytes. Cost: linear in the text.
+    A key given twice is an error and not the last one, as is a number in base 8 or 60 (017, 1:30); dates are
+    text. Values that aliases repeat are counted before they are built, so that a few lines cannot become
+    gigabytes. Cost: linear in the text.
 
     Args:
         text: The document.
@@ -109,8 +115,9 @@ def parse_yaml(text: str, field: str, source: str) -> Any:
         source: Where it lies, for the message.
 
     Raises:
-        BadInput: Not YAML; a key given twice (with its line), a value that cannot be built (a number of
-            5,000 digits), more than :data:`MOST_VALUES` values, or more than :data:`DEEPEST` levels.
+        BadInput: Not YAML; a key given twice (with its line), a number in base 8 or 60, a value that cannot
+            be built (a number of 5,000 digits), more than :data:`MOST_VALUES` values, or more than
+            :data:`DEEPEST` levels.
     """
     try:
         _check_depth(text)
@@ -137,7 +144,7 @@ def _check_depth(text: str) -> None:
 
 
 class _Strict(yaml.SafeLoader):
-    """The safe loader, with every key once and a bound on what aliases repeat."""
+    """The safe loader, with every key once, numbers as written, and a bound on what aliases repeat."""
 
     def get_single_node(self) -> yaml.Node | None:
         node: yaml.Node | None = super().get_single_node()
@@ -157,9 +164,19 @@ class _Strict(yaml.SafeLoader):
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
         except (ValueError, OverflowError) as error:
             raise _problem(str(error), node) from error
+        if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBERS and _OTHER_BASE.match(node.value):
+            raise _problem(f"{shown(node.value)} is {value} in YAML: write that, or quotes around it", node)
+        return value
+
+
+# A date is text like any other.
+_Strict.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _count(node: yaml.Node, sizes: dict[int, int]) -> int:

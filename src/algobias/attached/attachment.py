@@ -12,10 +12,7 @@ from typing import Any, Literal
 import torch
 
 from algobias.attached import compiled
-from algobias.attached.calls import Calls
-from algobias.attached.capture.backwards import Backwards
-from algobias.attached.capture.recorder import Recorder
-from algobias.attached.events import Counters, End, Metric, Refused, Start, TrainLoss
+from algobias.attached.events import Counters, End, TrainLoss
 from algobias.attached.fit.loss import FitLoss
 from algobias.attached.hand_updates import HandUpdates
 from algobias.attached.journal import Journal
@@ -26,15 +23,14 @@ from algobias.attached.metrics import taps
 from algobias.attached.orders import FitOrders, Orders
 from algobias.attached.patch import replace
 from algobias.attached.probed import reader_of
-from algobias.attached.steps import Steps
-from algobias.attached.trained import Trained
+from algobias.attached.watched_run import WatchedRun
 from algobias.errors import BadInput
 
 COUNTED_EVERY = 100
 """Updates from one line of counters to the next."""
 
 
-class Attachment(Listener):
+class Attachment(WatchedRun, Listener):
     """Sit inside of a run: see its steps, calls and backward passes, and do what the orders say.
 
     Args:
@@ -43,21 +39,12 @@ class Attachment(Listener):
     """
 
     def __init__(self, orders: Orders, journal: Journal) -> None:
-        self.orders, self.journal = orders, journal
-        self.listeners: list[Listener] = []
+        super().__init__(orders, journal)
         self.levers: list[Injected] = []
         self._misspelt: list[tuple[str, BadInput]] = []
         self.fit_loss: FitLoss | None = None
-        self.trained = Trained()
-        self.recorder = Recorder()
-        self.steps = Steps(self.listeners)
-        self.calls = Calls(self.trained, self.recorder, self.listeners)
-        self.backwards = Backwards(
-            self.calls, self.recorder, self.steps.backward_begins, self.steps.backward_ended
-        )
         self._non_finite = 0
         self._ended = False
-        self._pid = os.getpid()
 
     def install(self) -> None:
         """Put everything in its place."""
@@ -126,42 +113,12 @@ class Attachment(Listener):
                 except BadInput as error:
                     self._misspelt.append(("probes", error))
 
-    def started(self, parent: int | None = None) -> None:
-        """Tell that this process is there."""
-        rank = os.environ.get("RANK", "0")
-        self.journal.write(
-            Start(
-                update=self.steps.updates,
-                pid=os.getpid(),
-                rank=int(rank) if rank.isdecimal() else 0,
-                argv=tuple(getattr(sys, "argv", ())),
-                torch=torch.__version__,
-                threads=torch.get_num_threads(),
-                parent=parent,
-            )
-        )
+    def has_lever(self, name: str) -> bool:
+        """Whether a lever of that name was injected."""
+        return any(lever.name == name for lever in self.levers)
 
     def _forked(self) -> None:
         self._ended = False
-
-    def ensure_started(self) -> None:
-        """Tell that a forked child is there, once it does something worth telling."""
-        if self._pid != os.getpid():
-            parent, self._pid = self._pid, os.getpid()
-            self.started(parent)
-            util = sys.modules.get("multiprocessing.util")
-            if util is not None:  # its children skip atexit
-                util.Finalize(None, self.end, args=("exit",), exitpriority=0)
-
-    def refuse(self, what: str, why: str) -> None:
-        """Tell that something is not done."""
-        self.ensure_started()
-        self.journal.write(Refused(self.steps.updates, what, why))
-
-    def heard(self, name: str, value: float, source: str, step: float | None) -> None:
-        """Tell of a number that the script told a logger."""
-        self.ensure_started()
-        self.journal.write(Metric(self.steps.updates, name, value, source, step))
 
     def reported(self, test_metric: float | None, train_loss: float | None) -> None:
         """Tell what the script reports itself; where no evaluation was seen, this is one."""

@@ -46,38 +46,25 @@ class Calls:
         is_compiling, is_grad_enabled = torch.compiler.is_compiling, torch.is_grad_enabled
         get_ident, calls, recorder, told = threading.get_ident, self, self.recorder, self._told
 
-        # What torch's own does is written out here: one more call would cost more than all the rest.
-        if getattr(nn.Module, "_wrapped_call_impl", None) is original:
-
-            @functools.wraps(original)
-            def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
-                # In this order: is_compiling costs as much as all the rest. What is compiled runs inside.
-                if calls.inside or is_compiling():
-                    if module._compiled_call_impl is not None:
-                        return module._compiled_call_impl(*args, **options)
-                    return module._call_impl(*args, **options)  # type: ignore[no-untyped-call]
-                if (
-                    id(module) in told
-                    and not recorder.recording
-                    and is_grad_enabled()
-                    and get_ident() == calls.thread
-                ):
-                    calls.inside = True
-                    try:
-                        if module._compiled_call_impl is not None:
-                            return module._compiled_call_impl(*args, **options)
-                        return module._call_impl(*args, **options)  # type: ignore[no-untyped-call]
-                    finally:
-                        calls.inside = False
-                return calls.outermost(original, module, args, options)
-
-        else:  # somebody else has replaced it before
-
-            @functools.wraps(original)
-            def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
-                if calls.inside or is_compiling():
+        @functools.wraps(original)
+        def _wrapped_call_impl(module: nn.Module, *args: Any, **options: Any) -> Any:
+            # In this order: is_compiling costs as much as all the rest. What is compiled runs inside.
+            # Torch's own is called, not written out, though that costs as much again: its frame belongs
+            # into tracebacks.
+            if calls.inside or is_compiling():
+                return original(module, *args, **options)
+            if (
+                id(module) in told
+                and not recorder.recording
+                and is_grad_enabled()
+                and get_ident() == calls.thread
+            ):
+                calls.inside = True
+                try:
                     return original(module, *args, **options)
-                return calls.outermost(original, module, args, options)
+                finally:
+                    calls.inside = False
+            return calls.outermost(original, module, args, options)
 
         nn.Module.__call__ = _wrapped_call_impl  # type: ignore[method-assign]
 

@@ -12,7 +12,7 @@ from algobias.attached.listener import Listener
 from algobias.attached.optimizers import optimizers
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 
 class HandUpdates(Listener):
@@ -26,7 +26,7 @@ class HandUpdates(Listener):
         run: The run.
     """
 
-    def __init__(self, run: Attachment) -> None:
+    def __init__(self, run: WatchedRun) -> None:
         self.run = run
         self._waits = False
         self._by_hand: bool | None = None

@@ -13,7 +13,7 @@ from algobias.attached.fit.loss import Reader
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 READER = "algobias.probes.captured.reader"
 """The module that reads; a room below this one, which therefore is not imported here."""
@@ -28,7 +28,7 @@ def check_probes(probes: tuple[str, ...]) -> None:
     _readers(probes).parse_many(probes)
 
 
-def reader_of(run: Attachment) -> Reader:
+def reader_of(run: WatchedRun) -> Reader:
     """Make what reads the ordered probes.
 
     Raises:

@@ -96,7 +96,7 @@ def number_or_list(value: object) -> object:
     """A field that holds several numbers, given as one or as text with commas."""
     if isinstance(value, str):
         value = [part for part in value.replace(" ", "").split(",") if part]
-    return (value,) if isinstance(value, int) and not isinstance(value, bool) else value
+    return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def increasing_seeds(value: tuple[int, ...]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from algobias.levers.registry import absolute as absolute_levers
 from algobias.levers.registry import text_of
 from algobias.own.user_file import absolute as absolute_path
 from algobias.probes.registry import absolute as absolute_probes
-from algobias.running.asked import AuditQuestion, validated
+from algobias.running.asked import AuditQuestion, number_or_list, validated
 from algobias.training.device import known_device
 from algobias.untrusted import parse_yaml, read_text
 
@@ -56,6 +56,11 @@ class StudySpec(AuditQuestion):
     @classmethod
     def _there(cls, value: str) -> str:
         return known_device(value)
+
+    @field_validator("levels", mode="before")
+    @classmethod
+    def _level_or_list(cls, value: object) -> object:
+        return number_or_list(value)
 
     @field_validator("levels")
     @classmethod

@@ -13,6 +13,9 @@ from algobias.judge.design import Run
 from algobias.kept.logged import Killed, Log, logs_of
 from algobias.logs.arm import Arm
 
+MOST_NAMED = 5
+"""Seeds that a message names."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -79,10 +82,10 @@ def pairs_of(
     theirs = set(seeds["variant"])
     common = [seed for seed in seeds["baseline"] if seed in theirs]
     if len(common) < 2:
-        shown = {arm: ", ".join(map(str, those[:5])) or "none" for arm, those in seeds.items()}
+        shown = {arm: _named(those) for arm, those in seeds.items()}
         raise BadInput(
             "seeds",
-            f"{shown['baseline']} ... against {shown['variant']} ...",
+            f"{shown['baseline']} against {shown['variant']}",
             "at least 2 whole runs of seeds that both tables have (or --unpaired, where Welch's interval "
             "decides; or --as-is, where runs that end early were not killed; or --one-run, where one run "
             "of each arm is all there is)",
@@ -91,5 +94,12 @@ def pairs_of(
     for arm, those in seeds.items():
         alone = [seed for seed in those if seed not in both | known]
         if alone:
-            warnings.append(f"{len(alone)} seeds are only in {tables[arm].name} and left out: {alone[:5]}")
+            counted = "1 seed is" if len(alone) == 1 else f"{len(alone)} seeds are"
+            warnings.append(f"{counted} only in {tables[arm].name} and left out: {_named(alone)}")
     return {"baseline": common, "variant": common}
+
+
+def _named(seeds: Sequence[int]) -> str:
+    """The first few seeds, and a sign where there are more."""
+    first = ", ".join(map(str, seeds[:MOST_NAMED])) or "none"
+    return f"{first}, ..." if len(seeds) > MOST_NAMED else first

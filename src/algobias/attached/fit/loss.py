@@ -25,7 +25,7 @@ from algobias.attached.orders import FitOrders
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 OTHER_FORM = "this run's passes have another structure than those of the fit set: its own examples are used"
 NO_STEPS = "no optimizer steps: which update a loss belongs to is not known"
@@ -60,7 +60,7 @@ class FitLoss(Listener):
         replay: Whether losses are taken at all; otherwise passes are only kept.
     """
 
-    def __init__(self, orders: FitOrders, run: Attachment, replay: bool) -> None:
+    def __init__(self, orders: FitOrders, run: WatchedRun, replay: bool) -> None:
         self.orders, self.run, self.replay = orders, run, replay
         self.given: FitSet | None = None
         self._stands_in_for: int | None = None
@@ -187,7 +187,7 @@ class FitLoss(Listener):
 
     def measure_if_due(self) -> None:
         """Take the loss where no evaluation was seen; not of averages, which are not in place then."""
-        averaged = any(lever.name == "ema" for lever in self.run.levers)
+        averaged = self.run.has_lever("ema")
         if self._is_due() and not averaged:
             with torch.no_grad():
                 self.measure()

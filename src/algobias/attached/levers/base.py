@@ -12,7 +12,7 @@ from algobias.attached.listener import Listener
 from algobias.errors import BadInput
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 ONE_GRADIENT = "gradient controls need an optimizer that takes one gradient a step"
 TORCH_OPTIM = "gradient controls need torch.optim"
@@ -121,7 +121,7 @@ class Injected(Listener):
     name: ClassVar[str]
     positional: ClassVar[str]
     known: ClassVar[tuple[str, ...]]
-    run: Attachment
+    run: WatchedRun
 
     def __init__(self, spelling: str, options: Options) -> None:
         self.spelling = spelling
@@ -150,7 +150,7 @@ class Injected(Listener):
         """
         return 0.0
 
-    def begin(self, run: Attachment) -> None:
+    def begin(self, run: WatchedRun) -> None:
         """Take its place in a run."""
         self.run = run
 

@@ -14,7 +14,7 @@ from algobias.attached.levers.base import NO_BACKWARD, Injected, Options
 from algobias.components.ghost_norm import KINDS, by_chunks, is_cut
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 SYNCHRONOUS = "SyncBatchNorm's statistics are of all processes, which those of a chunk cannot be"
 NO_LAYER = "no BatchNorm layer was trained"
@@ -44,7 +44,7 @@ class GhostNorm(Injected):
         """Layers as they are."""
         return self.size == 0
 
-    def begin(self, run: Attachment) -> None:
+    def begin(self, run: WatchedRun) -> None:
         """Take its place in a run, and that of torch's own layers."""
         super().begin(run)
         if self.size:

@@ -16,7 +16,7 @@ from algobias.attached.levers.base import NO_BACKWARD, ONE_GRADIENT, TORCH_OPTIM
 from algobias.attached.optimizers import optimizers, stepping
 
 if TYPE_CHECKING:
-    from algobias.attached.attachment import Attachment
+    from algobias.attached.watched_run import WatchedRun
 
 ESCAPED = "a value escapes before backward"
 SEVERAL = "several optimizers, each with a loss of its own"
@@ -35,7 +35,7 @@ class SecondPasses(Injected, ABC):
         self._unowned = self._allowed = False
         self.steps = 0
 
-    def begin(self, run: Attachment) -> None:
+    def begin(self, run: WatchedRun) -> None:
         """Take its place in a run, and among those that are handed its passes."""
         super().begin(run)
         run.backwards.takers.append(self)

@@ -17,7 +17,7 @@ from algobias.answer.interval import Interval
 from algobias.answer.logs import LogsRead
 from algobias.answer.measured.moved import MovedCoordinate
 from algobias.answer.measured.readings import ReadingsSummary
-from algobias.answer.search import Chosen, ConfirmationLook, StudySeeds, Tried
+from algobias.answer.search import SAME_EXAMPLES, Chosen, ConfirmationLook, StudySeeds, Tried
 from algobias.answer.single import SingleRuns
 
 SCHEMA = 1
@@ -163,6 +163,11 @@ class Answer(Form):
         """Whether no gap is at the planned end, but one at matched fit, which a better fit outweighs."""
         bias = self.fit.bias_share
         return self.verdict == "no_gap" and bias is not None and bias.state == "present"
+
+    @property
+    def fresh_examples(self) -> bool:
+        """Whether what a control study chose was confirmed on examples that no choice has seen."""
+        return SAME_EXAMPLES not in self.warnings
 
 
 class Answered:

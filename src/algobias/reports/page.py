@@ -49,6 +49,7 @@ def content(points: Points) -> dict[str, object]:
         "further": besides.further_metrics(points),
         "samples": besides.samples(points),
         "chosen": searched.chosen(record),
+        "fresh_examples": answer.fresh_examples,
         "tried": searched.tried(record),
         "over_limits": searched.over_limits(record),
         "again": searched.again(record),

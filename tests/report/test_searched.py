@@ -8,6 +8,7 @@ import pytest
 
 from algobias.judge.recovery import UNBOUNDED
 from algobias.reports import searched, words
+from algobias.reports.controls import control_cards
 from algobias.reports.record import StudyRecord
 
 
@@ -25,6 +26,24 @@ def test_a_recovery_of_a_gap_that_is_not_there_is_doubted(
     entry = {"axes": "updates", "lever": "sam:0.1", "at": "matched", "confirmed": confirmed, "reason": reason}
     (row,) = searched.chosen(StudyRecord({"chosen": [entry]}))
     assert bool(row["doubt"]) == doubted
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ({"mean": 1.84, "low": 0.97, "high": 2.71, "n": 6}, "a gap is left"),
+        ({"mean": 0.84, "low": 0.42, "high": 1.71, "n": 6}, "a gap may be left"),
+        ({"mean": 1.84, "low": None, "high": None, "n": 1}, "a gap may be left"),
+    ],
+)
+def test_a_gap_above_the_tolerance_is_left_for_sure(left: dict[str, Any], said: str) -> None:
+    elsewhere = {"at": "matched", "verdict": "partial", "treated_gap": {**left, "low": 9.0, "high": 9.5}}
+    control = {"lever": "lr:x2", "at": "planned_end", "verdict": "partial", "treated_gap": left}
+    chosen = {"axes": "updates", "lever": "lr:x2", "at": "planned_end", "confirmed": "partial"}
+    controls = [{**control, "other": elsewhere}]
+    record = StudyRecord({"chosen": [chosen], "controls": controls, "tolerance": 0.43})
+    assert searched.chosen(record)[0]["meaning"] == f"better than the variant, but {said}"
+    assert control_cards(record)[0]["meaning"] == f"better than the variant, but {said}"
 
 
 def test_what_undoes_the_change_is_said_beside_the_choice_and_in_the_table() -> None:

@@ -93,7 +93,7 @@ def control_cards(record: StudyRecord) -> list[ControlCard]:
                 "lever": control.lever or "",
                 "at": place(control),
                 "verdict": verdict,
-                "meaning": words.CONTROL_VERDICTS.get(verdict, ""),
+                "meaning": words.control_meaning(verdict, left, record),
                 "facts": facts,
                 "costs": control_costs(control),
             }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from algobias.answer.search import TunedGap
+from algobias.answer.interval import Interval
+from algobias.answer.search import Chosen, TunedGap
 from algobias.reports import numerals, words
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
@@ -29,7 +30,7 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
                 "lever": lever or "",
                 "at": PLACES.get(str(choice.at), ""),
                 "confirmed": confirmed,
-                "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
+                "meaning": words.control_meaning(confirmed, _left(record, choice), record),
                 "undoes": choice.undoes or "",
                 "doubt": DOUBT if choice.of_no_gap else "",
                 "over": f"on these seeds it costs {choice.over_limit}" if choice.over_limit else "",
@@ -39,6 +40,14 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def _left(record: StudyRecord, choice: Chosen) -> Interval:
+    """Take the gap that is left with what was chosen, where the choice is judged."""
+    judged = (
+        control.seen_at({choice.at}) for control in record.answer.controls if control.lever == choice.lever
+    )
+    return next((control.treated_gap for control in judged if control.at == choice.at), Interval())
 
 
 def _tuned(record: StudyRecord, gap: TunedGap | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from algobias.answer.interval import Interval
 from algobias.reports.numerals import MISSING, estimate
 from algobias.reports.record import StudyRecord
 from algobias.runs.view import split_name
@@ -23,6 +24,21 @@ CONTROL_VERDICTS: dict[str, str] = {
     "none": "no effect could be shown",
     "harmful": "worse than the variant without it",
 }
+
+
+def control_meaning(verdict: str, left: Interval, record: StudyRecord) -> str:
+    """Say what a control's verdict means; empty for a verdict this version does not know.
+
+    Args:
+        verdict: As in the answer.
+        left: The gap that is left.
+        record: For the tolerance.
+    """
+    tolerance = record.answer.tolerance
+    sure = tolerance is not None and left.low is not None and left.low > tolerance
+    if verdict == "partial" and sure:
+        return "better than the variant, but a gap is left"
+    return CONTROL_VERDICTS.get(verdict, "")
 
 
 def decimals(record: StudyRecord) -> int:

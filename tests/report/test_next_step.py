@@ -128,6 +128,40 @@ def test_a_better_variant_is_kept_and_a_tolerable_loss_weighed() -> None:
     assert "real but tolerable" in next_text(changed("no_gap", tolerable=True))
 
 
+def test_a_change_that_saves_nothing_is_not_kept_for_its_saving() -> None:
+    def costing(
+        verdict: str = "no_gap", baseline: float = 1.0, variant: float = 1.0, **more: Any
+    ) -> StudyRecord:
+        arms = [
+            {
+                "name": name,
+                "cost": {"updates": cost, "gradients": 9.0 * cost, "bits": 32.0, "seconds": 5.0 * cost**2},
+            }
+            for name, cost in (("baseline", baseline), ("variant", variant))
+        ]
+        return changed(verdict, arms=arms, **more)
+
+    for cost, saves in ((1.0, False), (16.0, False), (0.95, False), (0.5, True)):
+        made = costing(variant=cost)
+        assert ("keep the change" in next_text(made)) is saves
+        assert ("the change saves nothing here" in next_text(made)) is not saves
+        assert ("can be kept" in verdict_words(made).meaning) is saves
+        assert ("saves nothing here" in verdict_words(made).meaning) is not saves
+    tolerable = costing(tolerable=True)
+    assert "real but tolerable" in next_text(tolerable)
+    assert "can be kept" not in verdict_words(tolerable).meaning
+    better = costing(gap={"mean": -1.0, "low": -1.4, "high": -0.6, "n": 4})
+    assert next_text(better).startswith("keep the change: the variant is better")
+    assert not costing(study=None).answer.saves_nothing, "of tables most costs are not known"
+    clock = [
+        {"name": name, "cost": {"updates": 1.0, "seconds": cost}}
+        for name, cost in (("baseline", 9), ("variant", 5))
+    ]
+    assert changed("no_gap", arms=clock).answer.saves_nothing
+    assert not changed("no_gap", arms=clock, evidence="with replay").answer.saves_nothing
+    assert not changed("no_gap", arms=[{"name": "baseline"}, {"name": "variant"}]).answer.saves_nothing
+
+
 def test_a_change_that_failed_before_training_is_not_sent_to_a_search() -> None:
     told = next_text(changed("broken", gap={"mean": None, "low": None, "high": None, "n": 0}))
     assert "control" not in told

@@ -9,6 +9,7 @@ from pydantic import Field
 from algobias.answer.arm import ArmSummary
 from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
 from algobias.answer.control import ControlEntry
+from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.fit import Fit
 from algobias.answer.form import Count, Form, JsonObject, Many, Number
@@ -168,6 +169,19 @@ class Answer(Form):
     def fresh_examples(self) -> bool:
         """Whether what a control study chose was confirmed on examples that no choice has seen."""
         return SAME_EXAMPLES not in self.warnings
+
+    @property
+    def saves_nothing(self) -> bool:
+        """Whether costs of both arms are counted, and none of them falls with the change.
+
+        Of tables most costs are not known: nothing is said of them. The clock counts of a command alone; in a
+        task the levers are simulated, at a pace of their own.
+        """
+        costs = {arm.name: arm.cost for arm in self.arms}
+        if self.aa or not self.study or not {"baseline", "variant"} <= costs.keys():
+            return False
+        axes = [axis for axis in Costs.model_fields if axis != "seconds" or self.evidence is not None]
+        return costs["variant"].spare(axes, costs["baseline"]) is False
 
 
 class Answered:

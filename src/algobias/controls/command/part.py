@@ -39,6 +39,7 @@ from algobias.treatments.confirm import Confirmation
 Place = tuple[int, float]
 """Replicate and length of a run."""
 
+
 @dataclass(frozen=True)
 class CommandPart:
     """The arms of one part of the study.

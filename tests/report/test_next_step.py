@@ -183,11 +183,35 @@ def test_a_control_that_helped_in_an_audit_is_named() -> None:
     ],
 )
 def test_after_a_control_study(confirmed: str | None, wanted: list[str]) -> None:
-    lever = None if confirmed is None else "sam:0.1"
-    chosen = [{"axes": "updates", "lever": lever, "confirmed": confirmed}]
-    told = next_text(changed("bias", control_of="0f0f", chosen=chosen))
+    told = next_text(searched(confirmed, 16))
     for part in wanted:
         assert part in told
+
+
+def searched(confirmed: str | None, count: int, command: str | None = None, **more: Any) -> StudyRecord:
+    """A control study that tried some settings, the first above a limit."""
+    lever = None if confirmed is None else "sam:0.1"
+    chosen = [{"axes": "updates", "lever": lever, "confirmed": confirmed}]
+    broken = [{"axes": "updates", "reason": "updates 2 times the variant"}]
+    settings = [{"lever": f"lr:x{place}", "over_limit": [] if place else broken} for place in range(count)]
+    return changed("bias", command, **{"control_of": "0f0f", "chosen": chosen, "tried": settings, **more})
+
+
+def test_a_wider_search_is_offered_only_where_there_is_more_to_try() -> None:
+    assert "control 0f0f --candidate lr:x0.3" in next_text(searched("partial", 7))
+    assert next_text(searched("none", 7)).startswith("a wider search: algobias control 0f0f --keep none;")
+    assert "control 0f0f --candidate lr:x0.3" in next_text(searched("none", 7, tried=[{"lever": "lr:x2"}]))
+    of_command = next_text(searched("none", 0, evidence="with replay"))
+    assert "control 0f0f --candidate 'args: --warmup=100'" in of_command
+    assert "--most" not in of_command
+    for most in ("--most 24", "--most=24"):
+        asked = f"algobias control 0f0f {most}"
+        assert "--most 48" in next_text(searched("partial", 24, asked))
+        assert "--candidate" in next_text(searched("partial", 23, asked))
+    assert "--candidate" in next_text(searched("partial", 256, "algobias control 0f0f --most 256"))
+    in_python = "algobias.control(...)"
+    assert 'algobias.control("0f0f", most=32, keep="none")' in next_text(searched("none", 16, in_python))
+    assert 'algobias.control("0f0f", candidates=["lr:x0.3"])' in next_text(searched("partial", 3, in_python))
 
 
 def test_after_an_explanation() -> None:

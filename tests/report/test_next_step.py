@@ -9,6 +9,7 @@ import pytest
 from synthetic import VERDICTS, hostile, record
 
 from algobias.answer.next.step import next_steps, next_text
+from algobias.answer.next.typed import repeated
 from algobias.judge.split import NO_LOSS
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
@@ -212,6 +213,25 @@ def test_a_wider_search_is_offered_only_where_there_is_more_to_try() -> None:
     in_python = "algobias.control(...)"
     assert 'algobias.control("0f0f", most=32, keep="none")' in next_text(searched("none", 16, in_python))
     assert 'algobias.control("0f0f", candidates=["lr:x0.3"])' in next_text(searched("partial", 3, in_python))
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("algobias explain last --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias explain --quiet last --store last", "algobias explain --quiet 0f0f --store last"),
+        ("algobias explain --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias explain", "algobias explain 0f0f"),
+        ("algobias explain 0f0f --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias.explain(...)", "algobias.explain(...)"),
+    ],
+)
+def test_how_to_reproduce_names_the_audit_that_last_was(asked: str, wanted: str) -> None:
+    for about in ("explain_of", "control_of"):
+        assert repeated(changed("bias", asked, **{about: "0f0f"})) == wanted
+    assert repeated(changed("bias", asked)) == asked, "an audit is about no other study"
+    text = render(changed("bias", "algobias explain last", explain_of="0f0f", statements=[]))
+    assert "<code>algobias explain 0f0f</code>" in text
 
 
 def test_after_an_explanation() -> None:

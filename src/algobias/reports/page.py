@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.measured.readings import ReadingsSummary
 from algobias.answer.next.step import next_steps
+from algobias.answer.next.typed import repeated
 from algobias.answer.single import SingleRuns
 from algobias.reports import (
     besides,
@@ -69,7 +70,7 @@ def content(points: Points) -> dict[str, object]:
         "differences": record.differences,
         "logs": [numerals.sentence(line) for line in logs.read_lines(record) + evidence_lines(record)],
         "decisions": tables.decision_table(record),
-        "command": record.command,
+        "command": repeated(record),
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
         "seeds_text": tables.seeds_text(points),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ SWITCHES = ("--json", "--quiet", "-q", "--plan")
 
 _IN_PYTHON = {"--most": "most={}", "--keep": 'keep="{}"', "--candidate": 'candidates=["{}"]'}
 """How options of a control study are given in Python."""
+
+_ID = re.compile("[0-9a-f]{4,}")
+"""What may be the id of a study, or its beginning."""
 
 
 class Commanded(Protocol):
@@ -74,6 +78,24 @@ def again(record: Commanded, *option: str, instead: bool = False) -> str:
     if option and instead:
         ours = _without(ours, option[0])
     return shlex.join([*ours, *option, *asked[end:]])
+
+
+def repeated(record: Commanded) -> str:
+    """Spell the command of a record so that it means the same tomorrow: the audit's id where ``last`` stood.
+
+    Args:
+        record: The record; the command of a study about no other one is left as it is.
+    """
+    audited, asked = record.answer.control_of or record.answer.explain_of, _words(record.command)
+    if audited is None or len(asked) < 2 or record.command.startswith("algobias."):
+        return record.command
+    for place, word in enumerate(asked[2:], 2):
+        of_option = asked[place - 1].startswith("-") and asked[place - 1] not in SWITCHES
+        if word == "last" and not of_option:
+            return shlex.join([*asked[:place], audited, *asked[place + 1 :]])
+    if any(_ID.fullmatch(word) for word in asked[2:]):
+        return record.command
+    return shlex.join([*asked[:2], audited, *asked[2:]])
 
 
 def carrying(record: Commanded, *command: str) -> str:

@@ -46,6 +46,25 @@ def test_a_gap_above_the_tolerance_is_left_for_sure(left: dict[str, Any], said: 
     assert control_cards(record)[0]["meaning"] == f"better than the variant, but {said}"
 
 
+def test_a_lever_of_a_users_file_is_shown_by_its_class() -> None:
+    own = "/home/me/halve.py:Bf16Grad:1"
+    entry = {"lever": f"lr:x2+{own}", "at": "matched", "over_limit": [{"axes": "updates", "reason": "2"}]}
+    result = {"change": [own], "base": [own], "chosen": [entry], "tried": [entry], "controls": [entry]}
+    result["confirmation"] = [{"n": 4, "said": ["none"], "levers": [entry["lever"]]}]
+    record = StudyRecord({**result, "tuned_baseline": own}, recipes={f"variant+lr:x2+{own}": "batch: 16"})
+    assert words.change_text(record) == "Bf16Grad:1"
+    assert words.arm_note(f"variant+lr:x2+{own}", record) == "the variant with lr:x2+Bf16Grad:1"
+    (row,) = searched.chosen(record)
+    assert (row["lever"], row["recipe"]) == ("lr:x2+Bf16Grad:1", "batch: 16")
+    assert searched.tried(record)["rows"][0]["name"] == "lr:x2+Bf16Grad:1"
+    assert searched.confirmation(record) == [{"n": "4", "said": "lr:x2+Bf16Grad:1 none"}]
+    assert "/home" not in f"{searched.over_limits(record)}{control_cards(record)}"
+    command = StudyRecord({"change": ["args: --file=/home/me/a.py:b"]})
+    assert words.change_text(command) == "args: --file=/home/me/a.py:b", (
+        "a script's own options stay as they are"
+    )
+
+
 def test_what_undoes_the_change_is_said_beside_the_choice_and_in_the_table() -> None:
     undoes = "it undoes the change: the treated variant is the baseline"
     entry = {"axes": "updates", "lever": "lr:x2", "undoes": undoes, "confirmed": "recovered", "chosen": True}

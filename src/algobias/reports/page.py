@@ -6,6 +6,7 @@ from algobias.answer.measured.readings import ReadingsSummary
 from algobias.answer.next.step import next_steps
 from algobias.answer.next.typed import repeated
 from algobias.answer.single import SingleRuns
+from algobias.own.user_file import without_files
 from algobias.reports import (
     besides,
     controls,
@@ -42,7 +43,7 @@ def content(points: Points) -> dict[str, object]:
         "task": words.task_text(answer.task),
         "study": answer.study or "",
         "change": words.change_text(record),
-        "base": " then ".join(answer.base),
+        "base": " then ".join(without_files(lever) for lever in answer.base),
         "tiles": glance.tiles(record),
         "arms": arm_keys(points),
         "statistics": glance.statistics(record),

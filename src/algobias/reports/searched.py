@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.interval import Interval
 from algobias.answer.search import Chosen, TunedGap
+from algobias.own.user_file import without_files
 from algobias.reports import numerals, words
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
@@ -27,7 +28,7 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
         rows.append(
             {
                 "axes": choice.axes or "",
-                "lever": lever or "",
+                "lever": without_files(lever or ""),
                 "at": PLACES.get(str(choice.at), ""),
                 "confirmed": confirmed,
                 "meaning": words.control_meaning(confirmed, _left(record, choice), record),
@@ -55,7 +56,11 @@ def _tuned(record: StudyRecord, gap: TunedGap | None) -> str:
     if gap is None or not gap.known:
         return ""
     setting = record.answer.tuned_baseline
-    best = f"The tuned baseline ({setting})" if setting else "The baseline, which no setting improved,"
+    best = (
+        f"The tuned baseline ({without_files(setting)})"
+        if setting
+        else "The baseline, which no setting improved,"
+    )
     left = words.with_unit(numerals.estimate(gap, words.decimals(record), signed=True), record)
     return f"{best} minus this variant: {left}, {PLACES.get(str(gap.at), '')}"
 
@@ -75,7 +80,7 @@ def again(record: StudyRecord) -> str:
 def over_limits(record: StudyRecord) -> list[dict[str, str]]:
     """What breaks a limit, with its figures: ``name, limit, reason``; every limit that is broken once."""
     return [
-        {"name": setting.lever or "", "limit": broken.axes, "reason": broken.reason}
+        {"name": without_files(setting.lever or ""), "limit": broken.axes, "reason": broken.reason}
         for setting in record.answer.tried
         for broken in setting.over_limit
     ]
@@ -102,7 +107,7 @@ def tried(record: StudyRecord) -> TextTable[str]:
             numerals.fixed(setting.baseline_metric, places),
             fate,
         ]
-        rows.append((setting.lever or "", cells))
+        rows.append((without_files(setting.lever or ""), cells))
     return text_table(TRIED, rows)
 
 
@@ -117,6 +122,8 @@ def confirmation(record: StudyRecord) -> list[dict[str, str]]:
             f"{lever} {place.replace('_', ' ')}" if twice else lever
             for lever, place in zip(levers, look.at or levers, strict=False)
         ]
-        text = ", ".join(f"{lever} {word}" for lever, word in zip(named, look.said, strict=False))
+        text = ", ".join(
+            f"{without_files(lever)} {word}" for lever, word in zip(named, look.said, strict=False)
+        )
         rows.append({"n": str(look.n or ""), "said": text})
     return rows

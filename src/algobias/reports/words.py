@@ -6,6 +6,7 @@ import math
 import re
 
 from algobias.answer.interval import Interval
+from algobias.own.user_file import without_files
 from algobias.reports.numerals import MISSING, estimate
 from algobias.reports.record import StudyRecord
 from algobias.runs.view import split_name
@@ -105,9 +106,9 @@ def arm_note(arm: str, record: StudyRecord) -> str:
         controls = record.answer.controls
         lever = (controls[index].lever or "") if index < len(controls) else ""
     if plus and head == "baseline" and lever and lever == record.answer.tuned_baseline:
-        return f"the baseline with {lever}: the tuned baseline"
+        return f"the baseline with {without_files(lever)}: the tuned baseline"
     if index is not None:
-        return f"the {head} with {lever or 'the control'}"
+        return f"the {head} with {without_files(lever) or 'the control'}"
     if arm == "variant" and record.answer.aa:
         return "the same recipe again, with other seeds"
     return {
@@ -132,10 +133,10 @@ def without_code(text: str) -> str:
 
 
 def change_text(record: StudyRecord) -> str:
-    """The change as it was typed; empty where there is none to name."""
+    """The change, a lever of a user's file by its class; empty where there is none to name."""
     if record.answer.aa:
         return "none: the baseline against itself (A/A)"
-    return " then ".join(record.answer.change)
+    return " then ".join(without_files(lever) for lever in record.answer.change)
 
 
 def claim(record: StudyRecord) -> str:

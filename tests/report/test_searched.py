@@ -48,8 +48,9 @@ def test_a_gap_above_the_tolerance_is_left_for_sure(left: dict[str, Any], said: 
 
 def test_a_lever_of_a_users_file_is_shown_by_its_class() -> None:
     own = "/home/me/halve.py:Bf16Grad:1"
-    entry = {"lever": f"lr:x2+{own}", "at": "matched", "over_limit": [{"axes": "updates", "reason": "2"}]}
-    result = {"change": [own], "base": [own], "chosen": [entry], "tried": [entry], "controls": [entry]}
+    entry: dict[str, Any] = {"lever": f"lr:x2+{own}", "at": "matched"}
+    tried = {**entry, "over_limit": [{"axes": "updates", "reason": "2"}]}
+    result = {"change": [own], "base": [own], "chosen": [entry], "tried": [tried], "controls": [entry]}
     result["confirmation"] = [{"n": 4, "said": ["none"], "levers": [entry["lever"]]}]
     record = StudyRecord({**result, "tuned_baseline": own}, recipes={f"variant+lr:x2+{own}": "batch: 16"})
     assert words.change_text(record) == "Bf16Grad:1"
@@ -60,9 +61,7 @@ def test_a_lever_of_a_users_file_is_shown_by_its_class() -> None:
     assert searched.confirmation(record) == [{"n": "4", "said": "lr:x2+Bf16Grad:1 none"}]
     assert "/home" not in f"{searched.over_limits(record)}{control_cards(record)}"
     command = StudyRecord({"change": ["args: --file=/home/me/a.py:b"]})
-    assert words.change_text(command) == "args: --file=/home/me/a.py:b", (
-        "a script's own options stay as they are"
-    )
+    assert words.change_text(command) == "args: --file=/home/me/a.py:b", "the script's own option"
 
 
 def test_what_undoes_the_change_is_said_beside_the_choice_and_in_the_table() -> None:

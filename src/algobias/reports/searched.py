@@ -55,12 +55,8 @@ def _tuned(record: StudyRecord, gap: TunedGap | None) -> str:
     """How far the treated variant is from the best the same search found for the baseline."""
     if gap is None or not gap.known:
         return ""
-    setting = record.answer.tuned_baseline
-    best = (
-        f"The tuned baseline ({without_files(setting)})"
-        if setting
-        else "The baseline, which no setting improved,"
-    )
+    setting = without_files(record.answer.tuned_baseline or "")
+    best = f"The tuned baseline ({setting})" if setting else "The baseline, which no setting improved,"
     left = words.with_unit(numerals.estimate(gap, words.decimals(record), signed=True), record)
     return f"{best} minus this variant: {left}, {PLACES.get(str(gap.at), '')}"
 
@@ -122,8 +118,7 @@ def confirmation(record: StudyRecord) -> list[dict[str, str]]:
             f"{lever} {place.replace('_', ' ')}" if twice else lever
             for lever, place in zip(levers, look.at or levers, strict=False)
         ]
-        text = ", ".join(
-            f"{without_files(lever)} {word}" for lever, word in zip(named, look.said, strict=False)
-        )
+        named = [without_files(lever) for lever in named]
+        text = ", ".join(f"{lever} {word}" for lever, word in zip(named, look.said, strict=False))
         rows.append({"n": str(look.n or ""), "said": text})
     return rows

@@ -210,6 +210,8 @@ def test_a_wider_search_is_offered_only_where_there_is_more_to_try() -> None:
         assert "--most 48" in next_text(searched("partial", 24, asked))
         assert "--candidate" in next_text(searched("partial", 23, asked))
     assert "--candidate" in next_text(searched("partial", 256, "algobias control 0f0f --most 256"))
+    named = next_text(searched("partial", 1, "algobias control 0f0f --only lr:x2"))
+    assert named.endswith("a wider search, not only of what --only named: algobias control 0f0f")
     in_python = "algobias.control(...)"
     assert 'algobias.control("0f0f", most=32, keep="none")' in next_text(searched("none", 16, in_python))
     assert 'algobias.control("0f0f", candidates=["lr:x0.3"])' in next_text(searched("partial", 3, in_python))

@@ -9,6 +9,8 @@ from algobias.answer.search import MOST
 
 _MOST_ASKED = re.compile(r"--most[= ](\d+)")
 
+_ONLY = re.compile(r"\s--only[= ]")
+
 WIDEST = 256
 """Settings that a search may try."""
 
@@ -45,15 +47,20 @@ def _search_on(record: Commanded, audited: str, aim: str = "", *, loosen: bool =
         aim: What for.
         loosen: Nothing was found: what broke a limit on cost may be looked at too.
     """
-    asked = _MOST_ASKED.search(record.command.partition(" -- ")[0])
+    given = record.command.partition(" -- ")[0]
+    asked, narrow = _MOST_ASKED.search(given), _ONLY.search(given) is not None
     most = int(asked[1]) if asked else MOST
     tried = record.answer.tried
     # A search that tried fewer settings than it was allowed to had no more of them.
-    options = ["--most", str(min(2 * most, WIDEST))] if len(tried) >= most < WIDEST else []
+    more = not narrow and len(tried) >= most < WIDEST
+    options = ["--most", str(min(2 * most, WIDEST))] if more else []
     if loosen and any(setting.over_limit for setting in tried):
         options += ["--keep", "none"]
     of_command = record.answer.evidence is not None
     own = "args: --warmup=100" if of_command else "lr:x0.3"
+    if narrow:
+        what = f"{aim}a wider search, not only of what --only named"
+        return Step(what, about(record, "control", audited, *options))
     if not options:
         what = f"{aim}settings of your own (all that is proposed has been tried), like this one"
         return Step(what, about(record, "control", audited, "--candidate", own))

@@ -63,6 +63,14 @@ def test_a_schedule_that_ends_early_decides_and_warns() -> None:
     assert enough.warnings == ()
 
 
+def test_a_tolerance_below_the_seed_spread_is_doubted_where_nothing_is_decided() -> None:
+    spread, fine = shift_of(0.1, 2.0), Design(tolerance=0.2, looks=(4,))
+    for shift, name, doubted in ((spread, "undecided", True), (shift_of(9.0, 2.0), "bias", False)):
+        verdict, _, _ = Lab(lambda arm, i: 1.0, shift).audit(fine)
+        assert verdict.name == name
+        assert any("it takes many seeds" in warning for warning in verdict.warnings) is doubted
+
+
 def test_a_verdict_says_what_seeds_that_ended_well_allow() -> None:
     verdict, _, _ = plain(gap=0.0).audit(Design(tolerance=1.0))
     assert verdict.failures is not None

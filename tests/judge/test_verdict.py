@@ -104,6 +104,37 @@ def test_real_but_tolerable() -> None:
     assert "the variant is better by 0.5" in verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("gap", "wanted"),
+    [
+        ((-0.8, 0.2), "the variant is better by 0.30 (95 % interval -0.20 to 0.80), over 6 seeds"),
+        ((-0.2, 0.6), "the variant is worse by 0.20 (95 % interval -0.20 to 0.60), over 6 seeds"),
+    ],
+)
+def test_a_gap_that_is_absent_says_who_is_ahead_and_what_is_bounded(
+    gap: tuple[float, float], wanted: str
+) -> None:
+    verdict = decide(split_of(gap, None, None), Checks(), DELTA, look=4, last=False)
+    assert verdict is not None
+    assert (
+        f"{wanted}; it is worse by at most {gap[1]:.2f} (one-sided bound), below the tolerance of 1."
+        in verdict.reason
+    )
+
+
+def test_what_remains_and_what_comes_from_the_fit_is_the_gap() -> None:
+    for bias, fit, wanted in (
+        (PRESENT, ABSENT, "The gap remains at matched fit"),
+        (ABSENT, PRESENT, "The gap comes from the fit"),
+    ):
+        verdict = decide(split_of(PRESENT, bias, fit), Checks(), DELTA, look=4, last=True)
+        assert verdict is not None
+        assert wanted in verdict.reason
+    verdict = decide(split_of(PRESENT, PRESENT, ABSENT), Checks(), DELTA, look=4, last=True, alters_data=True)
+    assert verdict is not None
+    assert "The gap remains at matched fit: the training data" in verdict.reason
+
+
 def test_shares_that_cancel_are_pointed_out() -> None:
     verdict = decide(split_of(ABSENT, PRESENT, (-2.0, -0.6)), Checks(), DELTA, look=4, last=False)
     assert verdict is not None

@@ -42,6 +42,8 @@ def test_every_lab_tells_and_draws_what_it_found(result: LabResult) -> None:
     keys = {column.name for column in result.columns}
     assert all(set(row) == keys for row in result.rows)
     assert len(keys) == len(result.columns)
+    heads = [column.title.partition(" / ")[0] for column in result.columns]
+    assert len(set(heads)) == len(heads), "no two columns look alike where a title is broken into lines"
     kinds = {one.kind for panel in result.panels for one in panel.series}
     assert kinds == {kind for kind, _ in result.marks}
     for panel in result.panels:

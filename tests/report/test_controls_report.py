@@ -9,6 +9,7 @@ from made_studies import case
 from rich.console import Console
 
 from algobias.answer.control import ControlEntry
+from algobias.answer.search import SAME_EXAMPLES
 from algobias.console.terminal import verdict_panel
 from algobias.reports import controls, figures, glance, html
 from algobias.reports.figures import entries as figure_entries
@@ -101,6 +102,16 @@ def test_the_page_and_the_terminal_tell_it() -> None:
     console.print(verdict_panel(record))
     said = " ".join(console.export_text().replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split())
     assert "none: no effect could be shown; compared at the planned end" in said
+
+
+def test_examples_are_called_fresh_only_where_no_choice_has_seen_them() -> None:
+    chosen = [{"axes": "updates", "lever": "lr:x2", "confirmed": "none", "at": "matched"}]
+    for warnings, seen in (([], False), ([SAME_EXAMPLES], True)):
+        made = case("controlled")
+        more = {"chosen": chosen, "tried": [{"lever": "lr:x2"}], "warnings": warnings}
+        text = html.render(replace(made, result={**made.result, **more}))
+        assert ("On fresh seeds, compared at matched fit" in text) is seen
+        assert ("examples no choice has seen" in text) is not seen
 
 
 def test_the_look_of_a_control_study_is_told() -> None:

@@ -32,7 +32,8 @@ def test_the_forest_draws_each_status_in_its_own_way() -> None:
         "one without an effect is left to the table"
     )
     assert rows["moved"][0]["row"] == "margin input\n0.0631 to 1.2e-7"
-    marks = [layer["mark"] for layer in spec["layer"] if layer["mark"]["type"] == "point"]
+    points = [layer["mark"] for layer in spec["layer"] if layer["mark"]["type"] == "point"]
+    marks = [mark for mark in points if "triangle" not in mark["shape"]]
     assert len({(mark["shape"], mark["filled"]) for mark in marks}) == 3
     low, high = next(
         layer["encoding"]["x"]["scale"]["domain"]
@@ -42,6 +43,31 @@ def test_the_forest_draws_each_status_in_its_own_way() -> None:
     assert low <= -11 <= 6.1 <= high, "every estimate is inside, and a hopeless interval does not stretch it"
     assert high < 40
     assert "margin input -9.7 (moved)" in spec["description"]
+
+
+def test_an_interval_that_is_cut_at_the_axis_has_a_mark_there() -> None:
+    spec = figures.forest(Points(case("moved")))
+    scale = next(
+        layer["encoding"]["x"]["scale"]["domain"]
+        for layer in spec["layer"]
+        if "scale" in layer["encoding"].get("x", {})
+    )
+    rows = [row for name in ("moved", "not_moved", "not_comparable") for row in spec["datasets"][name]]
+    for side, edge, beyond in (
+        ("left", scale[0], {row["row"] for row in rows if row["low"] is not None and row["low"] < scale[0]}),
+        (
+            "right",
+            scale[1],
+            {row["row"] for row in rows if row["high"] is not None and row["high"] > scale[1]},
+        ),
+    ):
+        shown = [
+            row for name, data in spec["datasets"].items() if name.endswith(f"cut-{side}") for row in data
+        ]
+        assert {row["row"] for row in shown} == beyond
+        assert {row["effect"] for row in shown} <= {edge}
+    assert any("-cut-" in name for name in spec["datasets"])
+    assert figures.svg(figures.forest(Points(case("moved")), 600)).startswith("<svg")
 
 
 def test_thresholds_are_drawn_with_the_coordinate_they_belong_to() -> None:

@@ -9,6 +9,7 @@ import pytest
 from synthetic import VERDICTS, hostile, record
 
 from algobias.answer.next.step import next_steps, next_text
+from algobias.answer.next.typed import repeated
 from algobias.judge.split import NO_LOSS
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
@@ -128,6 +129,40 @@ def test_a_better_variant_is_kept_and_a_tolerable_loss_weighed() -> None:
     assert "real but tolerable" in next_text(changed("no_gap", tolerable=True))
 
 
+def test_a_change_that_saves_nothing_is_not_kept_for_its_saving() -> None:
+    def costing(
+        verdict: str = "no_gap", baseline: float = 1.0, variant: float = 1.0, **more: Any
+    ) -> StudyRecord:
+        arms = [
+            {
+                "name": name,
+                "cost": {"updates": cost, "gradients": 9.0 * cost, "bits": 32.0, "seconds": 5.0 * cost**2},
+            }
+            for name, cost in (("baseline", baseline), ("variant", variant))
+        ]
+        return changed(verdict, arms=arms, **more)
+
+    for cost, saves in ((1.0, False), (16.0, False), (0.95, False), (0.5, True)):
+        made = costing(variant=cost)
+        assert ("keep the change" in next_text(made)) is saves
+        assert ("the change saves nothing here" in next_text(made)) is not saves
+        assert ("can be kept" in verdict_words(made).meaning) is saves
+        assert ("saves nothing here" in verdict_words(made).meaning) is not saves
+    tolerable = costing(tolerable=True)
+    assert "real but tolerable" in next_text(tolerable)
+    assert "can be kept" not in verdict_words(tolerable).meaning
+    better = costing(gap={"mean": -1.0, "low": -1.4, "high": -0.6, "n": 4})
+    assert next_text(better).startswith("keep the change: the variant is better")
+    assert not costing(study=None).answer.saves_nothing, "of tables most costs are not known"
+    clock = [
+        {"name": name, "cost": {"updates": 1.0, "seconds": cost}}
+        for name, cost in (("baseline", 9), ("variant", 5))
+    ]
+    assert changed("no_gap", arms=clock).answer.saves_nothing
+    assert not changed("no_gap", arms=clock, evidence="with replay").answer.saves_nothing
+    assert not changed("no_gap", arms=[{"name": "baseline"}, {"name": "variant"}]).answer.saves_nothing
+
+
 def test_a_change_that_failed_before_training_is_not_sent_to_a_search() -> None:
     told = next_text(changed("broken", gap={"mean": None, "low": None, "high": None, "n": 0}))
     assert "control" not in told
@@ -149,11 +184,56 @@ def test_a_control_that_helped_in_an_audit_is_named() -> None:
     ],
 )
 def test_after_a_control_study(confirmed: str | None, wanted: list[str]) -> None:
-    lever = None if confirmed is None else "sam:0.1"
-    chosen = [{"axes": "updates", "lever": lever, "confirmed": confirmed}]
-    told = next_text(changed("bias", control_of="0f0f", chosen=chosen))
+    told = next_text(searched(confirmed, 16))
     for part in wanted:
         assert part in told
+
+
+def searched(confirmed: str | None, count: int, command: str | None = None, **more: Any) -> StudyRecord:
+    """A control study that tried some settings, the first above a limit."""
+    lever = None if confirmed is None else "sam:0.1"
+    chosen = [{"axes": "updates", "lever": lever, "confirmed": confirmed}]
+    broken = [{"axes": "updates", "reason": "updates 2 times the variant"}]
+    settings = [{"lever": f"lr:x{place}", "over_limit": [] if place else broken} for place in range(count)]
+    return changed("bias", command, **{"control_of": "0f0f", "chosen": chosen, "tried": settings, **more})
+
+
+def test_a_wider_search_is_offered_only_where_there_is_more_to_try() -> None:
+    assert "control 0f0f --candidate lr:x0.3" in next_text(searched("partial", 7))
+    assert next_text(searched("none", 7)).startswith("a wider search: algobias control 0f0f --keep none;")
+    assert "control 0f0f --candidate lr:x0.3" in next_text(searched("none", 7, tried=[{"lever": "lr:x2"}]))
+    of_command = next_text(searched("none", 0, evidence="with replay"))
+    assert "control 0f0f --candidate 'args: --warmup=100'" in of_command
+    assert "--most" not in of_command
+    for most in ("--most 24", "--most=24"):
+        asked = f"algobias control 0f0f {most}"
+        assert "--most 48" in next_text(searched("partial", 24, asked))
+        assert "--candidate" in next_text(searched("partial", 23, asked))
+    assert "--candidate" in next_text(searched("partial", 256, "algobias control 0f0f --most 256"))
+    named = next_text(searched("partial", 1, "algobias control 0f0f --only lr:x2"))
+    assert named.endswith("a wider search, not only of what --only named: algobias control 0f0f")
+    in_python = "algobias.control(...)"
+    assert 'algobias.control("0f0f", most=32, keep="none")' in next_text(searched("none", 16, in_python))
+    assert 'algobias.control("0f0f", candidates=["lr:x0.3"])' in next_text(searched("partial", 3, in_python))
+
+
+@pytest.mark.parametrize(
+    ("asked", "wanted"),
+    [
+        ("algobias explain last --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias explain --quiet last --store last", "algobias explain --quiet 0f0f --store last"),
+        ("algobias explain --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias explain", "algobias explain 0f0f"),
+        ("algobias explain 0f0f --only lr:x2", "algobias explain 0f0f --only lr:x2"),
+        ("algobias.explain(...)", "algobias.explain(...)"),
+    ],
+)
+def test_how_to_reproduce_names_the_audit_that_last_was(asked: str, wanted: str) -> None:
+    for about in ("explain_of", "control_of"):
+        assert repeated(changed("bias", asked, **{about: "0f0f"})) == wanted
+    assert repeated(changed("bias", asked)) == asked, "an audit is about no other study"
+    text = render(changed("bias", "algobias explain last", explain_of="0f0f", statements=[]))
+    assert "<code>algobias explain 0f0f</code>" in text
 
 
 def test_after_an_explanation() -> None:

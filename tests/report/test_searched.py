@@ -8,6 +8,7 @@ import pytest
 
 from algobias.judge.recovery import UNBOUNDED
 from algobias.reports import searched, words
+from algobias.reports.controls import control_cards
 from algobias.reports.record import StudyRecord
 
 
@@ -25,6 +26,42 @@ def test_a_recovery_of_a_gap_that_is_not_there_is_doubted(
     entry = {"axes": "updates", "lever": "sam:0.1", "at": "matched", "confirmed": confirmed, "reason": reason}
     (row,) = searched.chosen(StudyRecord({"chosen": [entry]}))
     assert bool(row["doubt"]) == doubted
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        ({"mean": 1.84, "low": 0.97, "high": 2.71, "n": 6}, "a gap is left"),
+        ({"mean": 0.84, "low": 0.42, "high": 1.71, "n": 6}, "a gap may be left"),
+        ({"mean": 1.84, "low": None, "high": None, "n": 1}, "a gap may be left"),
+    ],
+)
+def test_a_gap_above_the_tolerance_is_left_for_sure(left: dict[str, Any], said: str) -> None:
+    elsewhere = {"at": "matched", "verdict": "partial", "treated_gap": {**left, "low": 9.0, "high": 9.5}}
+    control = {"lever": "lr:x2", "at": "planned_end", "verdict": "partial", "treated_gap": left}
+    chosen = {"axes": "updates", "lever": "lr:x2", "at": "planned_end", "confirmed": "partial"}
+    controls = [{**control, "other": elsewhere}]
+    record = StudyRecord({"chosen": [chosen], "controls": controls, "tolerance": 0.43})
+    assert searched.chosen(record)[0]["meaning"] == f"better than the variant, but {said}"
+    assert control_cards(record)[0]["meaning"] == f"better than the variant, but {said}"
+
+
+def test_a_lever_of_a_users_file_is_shown_by_its_class() -> None:
+    own = "/home/me/halve.py:Bf16Grad:1"
+    entry: dict[str, Any] = {"lever": f"lr:x2+{own}", "at": "matched"}
+    tried = {**entry, "over_limit": [{"axes": "updates", "reason": "2"}]}
+    result = {"change": [own], "base": [own], "chosen": [entry], "tried": [tried], "controls": [entry]}
+    result["confirmation"] = [{"n": 4, "said": ["none"], "levers": [entry["lever"]]}]
+    record = StudyRecord({**result, "tuned_baseline": own}, recipes={f"variant+lr:x2+{own}": "batch: 16"})
+    assert words.change_text(record) == "Bf16Grad:1"
+    assert words.arm_note(f"variant+lr:x2+{own}", record) == "the variant with lr:x2+Bf16Grad:1"
+    (row,) = searched.chosen(record)
+    assert (row["lever"], row["recipe"]) == ("lr:x2+Bf16Grad:1", "batch: 16")
+    assert searched.tried(record)["rows"][0]["name"] == "lr:x2+Bf16Grad:1"
+    assert searched.confirmation(record) == [{"n": "4", "said": "lr:x2+Bf16Grad:1 none"}]
+    assert "/home" not in f"{searched.over_limits(record)}{control_cards(record)}"
+    command = StudyRecord({"change": ["args: --file=/home/me/a.py:b"]})
+    assert words.change_text(command) == "args: --file=/home/me/a.py:b", "the script's own option"
 
 
 def test_what_undoes_the_change_is_said_beside_the_choice_and_in_the_table() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from algobias.coordinates.moved import Coordinate, comparability, plain_words, shifts
+from algobias.coordinates.moved import IDENTICAL, Coordinate, comparability, plain_words, shifts
 from algobias.recipe_fields import ModelSpec
 from algobias.tasks.registry import load_task
 
@@ -154,8 +154,17 @@ def test_words() -> None:
     assert "top eigenvalue up by 7.0 seed sd and margin input down by 3.1 seed sd" in said
     assert "twin" not in said
     assert "not what caused the gap" in said
-    assert "no proof that none moved" in plain_words(shifts([coordinate(a, a)], ONE_LOOK))
+    assert "no proof that none moved" in plain_words(shifts([coordinate(a, a + noise)], ONE_LOOK))
     assert plain_words(shifts(made, ONE_LOOK, "why not")) == "Nothing can be compared: why not."
+
+
+def test_arms_that_are_one_network_at_matched_fit_are_called_identical() -> None:
+    a, still = np.array([0.0, 1.0, 2.0, 3.0]), np.ones(4)
+    same, constant = coordinate(a, a, "trace"), coordinate(still, still, "dead_units")
+    assert plain_words(shifts([same, constant], ONE_LOOK)) == IDENTICAL
+    assert "no proof" in plain_words(shifts([constant], ONE_LOOK)), "equal in any two runs"
+    nearly = coordinate(a, np.nextafter(a, 9.0), "margin_raw")
+    assert plain_words(shifts([same, nearly], ONE_LOOK)) != IDENTICAL
 
 
 def test_raw_values_of_different_scales_are_warned_of() -> None:

@@ -9,6 +9,7 @@ from pydantic import Field
 from algobias.answer.arm import ArmSummary
 from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
 from algobias.answer.control import ControlEntry
+from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.fit import Fit
 from algobias.answer.form import Count, Form, JsonObject, Many, Number
@@ -17,7 +18,7 @@ from algobias.answer.interval import Interval
 from algobias.answer.logs import LogsRead
 from algobias.answer.measured.moved import MovedCoordinate
 from algobias.answer.measured.readings import ReadingsSummary
-from algobias.answer.search import Chosen, ConfirmationLook, StudySeeds, Tried
+from algobias.answer.search import SAME_EXAMPLES, Chosen, ConfirmationLook, StudySeeds, Tried
 from algobias.answer.single import SingleRuns
 
 SCHEMA = 1
@@ -163,6 +164,24 @@ class Answer(Form):
         """Whether no gap is at the planned end, but one at matched fit, which a better fit outweighs."""
         bias = self.fit.bias_share
         return self.verdict == "no_gap" and bias is not None and bias.state == "present"
+
+    @property
+    def fresh_examples(self) -> bool:
+        """Whether what a control study chose was confirmed on examples that no choice has seen."""
+        return SAME_EXAMPLES not in self.warnings
+
+    @property
+    def saves_nothing(self) -> bool:
+        """Whether costs of both arms are counted, and none of them falls with the change.
+
+        Of tables most costs are not known: nothing is said of them. The clock counts of a command alone; in a
+        task the levers are simulated, at a pace of their own.
+        """
+        costs = {arm.name: arm.cost for arm in self.arms}
+        if self.aa or not self.study or not {"baseline", "variant"} <= costs.keys():
+            return False
+        axes = [axis for axis in Costs.model_fields if axis != "seconds" or self.evidence is not None]
+        return costs["variant"].spare(axes, costs["baseline"]) is False
 
 
 class Answered:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from algobias.answer.form import Form, Number
 from algobias.runs.cost import Cost
+
+SAVED = 0.9
+"""A change saves an axis where it costs less than this multiple of the baseline."""
 
 
 class Costs(Form):
@@ -33,6 +38,17 @@ class Costs(Form):
         """Take the cost on an axis by its name; None of an axis that there is not."""
         value: float | None = getattr(self, axis) if axis in type(self).model_fields else None
         return value
+
+    def spare(self, axes: Iterable[str], reference: Costs) -> bool | None:
+        """Tell whether they are clearly below a reference on one of some axes; None: none is known of both.
+
+        Args:
+            axes: Names of axes.
+            reference: What they are compared with.
+        """
+        both = [(self.on(axis), reference.on(axis)) for axis in axes]
+        known = [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
+        return any(ours < SAVED * theirs for ours, theirs in known) if known else None
 
     def of_updates_alone(self) -> Costs:
         """Forget what it costs on every other axis."""

@@ -8,6 +8,15 @@ from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Interval
 from algobias.judge.recovery import UNBOUNDED
 
+MOST = 16
+"""Settings that are tried where the user does not say how many."""
+
+SAME_EXAMPLES = (
+    "the search and the confirmation are on different seeds, but a command has one test metric: both read "
+    "it, so that what was chosen may suit these test examples a little; --select names one to choose by"
+)
+"""Warning of a control study whose choice has seen the examples on which it is confirmed."""
+
 
 class OverLimit(Form):
     """A limit on cost that a setting breaks.

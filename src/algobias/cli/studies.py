@@ -25,7 +25,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     from algobias.json_values import clean
     from algobias.kept.archive import read_archive
     from algobias.kept.store import Store
-    from algobias.own.user_file import without_folder
+    from algobias.own.user_file import without_files, without_folder
 
     items: list[dict[str, Any]] = []
     with Store(store, writing=False) as opened:
@@ -51,7 +51,7 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     table.add_column("task: change", overflow="fold")
     for item in items:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(item["created"]))
-        change = " then ".join(map(str, item["change"]))
+        change = " then ".join(without_files(str(lever)) for lever in item["change"])
         verdict = item["verdict"] if item["status"] == "finished" else item["status"]
         cells = item["name"], made, item["kind"], verdict or "", f"{item['task']}: {change}"
         table.add_row(*(one_line(cell) for cell in cells))

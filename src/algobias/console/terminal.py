@@ -14,6 +14,7 @@ from rich.text import Text
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
 from algobias.console.live import LiveView
 from algobias.json_values import clean
+from algobias.own.user_file import without_files
 from algobias.reports import controls, glance, page, searched, tables
 from algobias.reports.evidence import evidence_lines
 from algobias.reports.logs import read_lines
@@ -135,7 +136,7 @@ class _PlanPanel:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         plan, narrow = self.plan, options.max_width < NARROW
-        change = " then ".join(plan.change or ("the baseline against itself",))
+        change = " then ".join(without_files(lever) for lever in plan.change) or "the baseline against itself"
         looks = ", ".join(map(str, plan.looks))
         totals = [
             ("looks", f"{looks} seeds"),

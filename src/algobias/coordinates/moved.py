@@ -175,6 +175,13 @@ def _named(recipe: Recipe, words: Sequence[str]) -> list[str]:
     return [repr(part) for part in recipe.parts if any(word in part.name for word in words)]
 
 
+IDENTICAL = (
+    "At matched fit the networks of both arms are identical by construction: for each seed every coordinate "
+    "has the same value to the last bit, so that nothing can have moved there."
+)
+"""Said where the variant, at matched fit, is a moment of the baseline's own training (fewer updates, say)."""
+
+
 def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) -> str:
     """The three largest shifts in a sentence, and what the sentence does not say."""
     moved = [
@@ -184,6 +191,8 @@ def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) 
         return "No coordinates were read."
     if all(one.status == "not_comparable" for one in found):
         return f"Nothing can be compared: {found[0].reason}."
+    if _same_networks(found):
+        return IDENTICAL
     if not moved:
         return (
             "No coordinate can be told apart between the arms at matched fit with so few seeds, which is no "
@@ -199,6 +208,18 @@ def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) 
         f"At matched fit, what moved most: {_listed(told)}{rest}. This says how the solutions differ, not "
         "what caused the gap."
     )
+
+
+def _same_networks(found: Sequence[Shift]) -> bool:
+    """Tell whether each seed has the same value in both arms, to the last bit, in all that can be compared.
+
+    A coordinate that is the same in every seed anyway says nothing of that: one of them has to vary.
+    """
+    compared = [one for one in found if one.status != "not_comparable"]
+    alike = all(
+        np.array_equal(one.coordinate.baseline, one.coordinate.variant, equal_nan=True) for one in compared
+    )
+    return alike and any(one.baseline[1] > 0 for one in compared)
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -88,7 +88,7 @@ def describe(
         population=_population(design, baseline, variant, verdict.split),
         warnings=(
             *verdict.warnings,
-            *fine_tolerance(design.tolerance, verdict.split),
+            *(fine_tolerance(design.tolerance, verdict.split) if verdict.name == "undecided" else ()),
             *early_match(verdict.split),
         ),
     )

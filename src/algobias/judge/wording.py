@@ -32,27 +32,32 @@ class Words:
     def no_gap(self) -> str:
         """The gap is absent."""
         gap, bounds = self.split.gap, self.split.gap_bounds
+        better = Interval(-gap.mean, -gap.high, -gap.low, gap.n)
         if bounds.high < 0:
-            better = Interval(-gap.mean, -gap.high, -gap.low, gap.n)
             return f"On this test set the variant is better by {self._shown(better)}, over {gap.n} seeds."
-        most = f"at most {self._number(bounds.high)}, below the tolerance of {self.tolerance:g}"
+        word, shown = ("better", better) if gap.mean < 0 else ("worse", gap)
+        # The bound is one-sided, so that it may lie within the interval: said, since both stand side by side.
+        most = (
+            f"it is worse by at most {self._number(bounds.high)} (one-sided bound), below the tolerance of "
+            f"{self.tolerance:g}"
+        )
         if bounds.low > 0:
             most = f"{most}: real but tolerable"
-        return f"On this test set the gap is {self._shown(gap)}, over {gap.n} seeds: {most}."
+        return f"On this test set the variant is {word} by {self._shown(shown)}, over {gap.n} seeds; {most}."
 
     def bias(self, alters_data: bool) -> str:
         """The gap remains at matched fit."""
         if alters_data:
-            end = "It remains at matched fit: the training data that were removed carried information."
+            end = "The gap remains at matched fit: the training data that were removed carried information."
         else:
-            end = "It remains at matched fit: the algorithmic bias moved, the fit is not the reason."
+            end = "The gap remains at matched fit: the algorithmic bias moved, the fit is not the reason."
         return f"{self._gap()} {self._shares()} {end}"
 
     def optimization(self) -> str:
         """The gap is explained by the fit."""
         return (
-            f"{self._gap()} {self._shares()} It comes from the fit: the variant does not fit the training "
-            "data as the baseline does, and at matched fit less than the tolerance remains."
+            f"{self._gap()} {self._shares()} The gap comes from the fit: the variant does not fit the "
+            "training data as the baseline does, and at matched fit less than the tolerance remains."
         )
 
     def both(self) -> str:

@@ -262,8 +262,8 @@ _THEORY = (
 _COLUMNS = (
     Column("algorithm", "Algorithm", "How the stale gradient becomes an update."),
     Column("delay", "Delay", "How many updates old the gradient is.", "updates"),
-    Column("theory", "Theory", "Largest stable learning rate times curvature, by the formula."),
+    Column("theory", "Stable rate, theory", "Largest stable learning rate times curvature, by the formula."),
     Column("one_parameter", "One parameter", "The same found by training one parameter."),
     Column("least_squares", "Least squares", "The same found by training on the diabetes data."),
-    Column("effective", "Theory / (1 − m)", "The formula in units of the effective learning rate."),
+    Column("effective", "Effective rate, theory", "The same over 1 − m: of the effective learning rate."),
 )

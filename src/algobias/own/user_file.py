@@ -22,6 +22,9 @@ from algobias.untrusted import possible_path
 
 _FILE = re.compile(r"(?P<file>.+?\.py)(?::(?P<name>[^:]*))?(?::(?P<options>.*))?", re.DOTALL)
 
+_LEVER = re.compile(r"(?:^|(?<=\+))[^+:]*\.py:([^\W\d]\w*)")
+"""A lever of a user's file, alone or within a sum of levers; its class is what is kept of it."""
+
 _announced: set[str] = set()
 """What has been said in this process, or the one that started it, about files that are executed."""
 
@@ -100,6 +103,18 @@ def without_folder(text: str) -> str:
     """
     parts = in_file(text)
     return text if parts is None else Path(parts[0]).name + text.strip().removeprefix(parts[0])
+
+
+def without_files(text: str) -> str:
+    """The spelling of levers with those of a user's file called by their class alone: as they are shown.
+
+    Example:
+        >>> without_files("/home/me/mine.py:Jitter:0.1"), without_files("lr:x2+mine.py:Jitter:0.1,kind=flat")
+        ('Jitter:0.1', 'lr:x2+Jitter:0.1,kind=flat')
+        >>> without_files("batch:x16,lr=sqrt")
+        'batch:x16,lr=sqrt'
+    """
+    return _LEVER.sub(r"\1", text)
 
 
 def in_words(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
 from algobias.answer.measured.moved import ReturnedCoordinate
+from algobias.own.user_file import without_files
 from algobias.reports import numerals, words
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
@@ -90,10 +91,10 @@ def control_cards(record: StudyRecord) -> list[ControlCard]:
         cards.append(
             {
                 "name": words.control_name(index, record),
-                "lever": control.lever or "",
+                "lever": without_files(control.lever or ""),
                 "at": place(control),
                 "verdict": verdict,
-                "meaning": words.CONTROL_VERDICTS.get(verdict, ""),
+                "meaning": words.control_meaning(verdict, left, record),
                 "facts": facts,
                 "costs": control_costs(control),
             }

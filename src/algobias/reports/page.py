@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from algobias.answer.measured.readings import ReadingsSummary
 from algobias.answer.next.step import next_steps
+from algobias.answer.next.typed import repeated
 from algobias.answer.single import SingleRuns
+from algobias.own.user_file import without_files
 from algobias.reports import (
     besides,
     controls,
@@ -41,7 +43,7 @@ def content(points: Points) -> dict[str, object]:
         "task": words.task_text(answer.task),
         "study": answer.study or "",
         "change": words.change_text(record),
-        "base": " then ".join(answer.base),
+        "base": " then ".join(without_files(lever) for lever in answer.base),
         "tiles": glance.tiles(record),
         "arms": arm_keys(points),
         "statistics": glance.statistics(record),
@@ -49,6 +51,7 @@ def content(points: Points) -> dict[str, object]:
         "further": besides.further_metrics(points),
         "samples": besides.samples(points),
         "chosen": searched.chosen(record),
+        "fresh_examples": answer.fresh_examples,
         "tried": searched.tried(record),
         "over_limits": searched.over_limits(record),
         "again": searched.again(record),
@@ -68,7 +71,7 @@ def content(points: Points) -> dict[str, object]:
         "differences": record.differences,
         "logs": [numerals.sentence(line) for line in logs.read_lines(record) + evidence_lines(record)],
         "decisions": tables.decision_table(record),
-        "command": record.command,
+        "command": repeated(record),
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
         "seeds_text": tables.seeds_text(points),

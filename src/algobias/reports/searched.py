@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from algobias.answer.search import TunedGap
+from algobias.answer.interval import Interval
+from algobias.answer.search import Chosen, TunedGap
+from algobias.own.user_file import without_files
 from algobias.reports import numerals, words
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
@@ -26,10 +28,10 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
         rows.append(
             {
                 "axes": choice.axes or "",
-                "lever": lever or "",
+                "lever": without_files(lever or ""),
                 "at": PLACES.get(str(choice.at), ""),
                 "confirmed": confirmed,
-                "meaning": words.CONTROL_VERDICTS.get(confirmed, ""),
+                "meaning": words.control_meaning(confirmed, _left(record, choice), record),
                 "undoes": choice.undoes or "",
                 "doubt": DOUBT if choice.of_no_gap else "",
                 "over": f"on these seeds it costs {choice.over_limit}" if choice.over_limit else "",
@@ -41,11 +43,19 @@ def chosen(record: StudyRecord) -> list[dict[str, str]]:
     return rows
 
 
+def _left(record: StudyRecord, choice: Chosen) -> Interval:
+    """Take the gap that is left with what was chosen, where the choice is judged."""
+    judged = (
+        control.seen_at({choice.at}) for control in record.answer.controls if control.lever == choice.lever
+    )
+    return next((control.treated_gap for control in judged if control.at == choice.at), Interval())
+
+
 def _tuned(record: StudyRecord, gap: TunedGap | None) -> str:
     """How far the treated variant is from the best the same search found for the baseline."""
     if gap is None or not gap.known:
         return ""
-    setting = record.answer.tuned_baseline
+    setting = without_files(record.answer.tuned_baseline or "")
     best = f"The tuned baseline ({setting})" if setting else "The baseline, which no setting improved,"
     left = words.with_unit(numerals.estimate(gap, words.decimals(record), signed=True), record)
     return f"{best} minus this variant: {left}, {PLACES.get(str(gap.at), '')}"
@@ -66,7 +76,7 @@ def again(record: StudyRecord) -> str:
 def over_limits(record: StudyRecord) -> list[dict[str, str]]:
     """What breaks a limit, with its figures: ``name, limit, reason``; every limit that is broken once."""
     return [
-        {"name": setting.lever or "", "limit": broken.axes, "reason": broken.reason}
+        {"name": without_files(setting.lever or ""), "limit": broken.axes, "reason": broken.reason}
         for setting in record.answer.tried
         for broken in setting.over_limit
     ]
@@ -93,7 +103,7 @@ def tried(record: StudyRecord) -> TextTable[str]:
             numerals.fixed(setting.baseline_metric, places),
             fate,
         ]
-        rows.append((setting.lever or "", cells))
+        rows.append((without_files(setting.lever or ""), cells))
     return text_table(TRIED, rows)
 
 
@@ -108,6 +118,7 @@ def confirmation(record: StudyRecord) -> list[dict[str, str]]:
             f"{lever} {place.replace('_', ' ')}" if twice else lever
             for lever, place in zip(levers, look.at or levers, strict=False)
         ]
+        named = [without_files(lever) for lever in named]
         text = ", ".join(f"{lever} {word}" for lever, word in zip(named, look.said, strict=False))
         rows.append({"n": str(look.n or ""), "said": text})
     return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algobias.answer.interval import Share
 from algobias.reports.record import StudyRecord
@@ -106,6 +106,19 @@ TOLERABLE = VerdictWords(
     "before the runs. What the change saves can be kept at that price.",
 )
 
+SAVES_NOTHING = "The change saves nothing here: no cost that is counted falls."
+
+NO_GAP_NOR_SAVING = replace(
+    VERDICTS["no_gap"],
+    meaning=f"A loss on unseen data as large as the tolerance is ruled out. {SAVES_NOTHING}",
+)
+
+TOLERABLE_WITHOUT_SAVING = replace(
+    TOLERABLE,
+    meaning="The variant is measurably worse than the baseline, and the loss is below what was declared "
+    f"tolerable before the runs. {SAVES_NOTHING}",
+)
+
 OPEN_SHARES = VerdictWords(
     "?",
     "open",
@@ -146,11 +159,13 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
     if name == "no_gap" and record.answer.tolerable:
-        return TOLERABLE
+        return TOLERABLE_WITHOUT_SAVING if record.answer.saves_nothing else TOLERABLE
     if name == "no_gap" and record.answer.hides_loss:
         return HIDDEN_LOSS
     if name == "no_gap" and record.answer.gap.below_zero:
         return BETTER
+    if name == "no_gap" and record.answer.saves_nothing:
+        return NO_GAP_NOR_SAVING
     if name == "optimization" and record.answer.fit.longer_in_vain:
         return NOT_FITTED
     return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")

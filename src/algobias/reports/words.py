@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from algobias.answer.interval import Interval
+from algobias.own.user_file import without_files
 from algobias.reports.numerals import MISSING, estimate
 from algobias.reports.record import StudyRecord
 from algobias.runs.view import split_name
@@ -23,6 +25,21 @@ CONTROL_VERDICTS: dict[str, str] = {
     "none": "no effect could be shown",
     "harmful": "worse than the variant without it",
 }
+
+
+def control_meaning(verdict: str, left: Interval, record: StudyRecord) -> str:
+    """Say what a control's verdict means; empty for a verdict this version does not know.
+
+    Args:
+        verdict: As in the answer.
+        left: The gap that is left.
+        record: For the tolerance.
+    """
+    tolerance = record.answer.tolerance
+    sure = tolerance is not None and left.low is not None and left.low > tolerance
+    if verdict == "partial" and sure:
+        return "better than the variant, but a gap is left"
+    return CONTROL_VERDICTS.get(verdict, "")
 
 
 def decimals(record: StudyRecord) -> int:
@@ -89,9 +106,9 @@ def arm_note(arm: str, record: StudyRecord) -> str:
         controls = record.answer.controls
         lever = (controls[index].lever or "") if index < len(controls) else ""
     if plus and head == "baseline" and lever and lever == record.answer.tuned_baseline:
-        return f"the baseline with {lever}: the tuned baseline"
+        return f"the baseline with {without_files(lever)}: the tuned baseline"
     if index is not None:
-        return f"the {head} with {lever or 'the control'}"
+        return f"the {head} with {without_files(lever) or 'the control'}"
     if arm == "variant" and record.answer.aa:
         return "the same recipe again, with other seeds"
     return {
@@ -116,10 +133,10 @@ def without_code(text: str) -> str:
 
 
 def change_text(record: StudyRecord) -> str:
-    """The change as it was typed; empty where there is none to name."""
+    """The change, a lever of a user's file by its class; empty where there is none to name."""
     if record.answer.aa:
         return "none: the baseline against itself (A/A)"
-    return " then ".join(record.answer.change)
+    return " then ".join(without_files(lever) for lever in record.answer.change)
 
 
 def claim(record: StudyRecord) -> str:

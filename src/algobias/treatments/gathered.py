@@ -6,12 +6,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from algobias.answer.search import MOST
 from algobias.errors import BadInput
 
 NAMED, FIXED = "named by the user", "fixed by the user"
-
-MOST = 16
-"""Settings that are tried where the user does not say how many."""
 
 
 class Candidate(Protocol):

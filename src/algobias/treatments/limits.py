@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from algobias.answer.arm import ArmSummary
+from algobias.answer.cost import SAVED
 from algobias.errors import BadInput, unknown_name
 from algobias.judge.costs import AXES, ratios
 from algobias.judge.recovery import Place, Recovery
@@ -16,9 +17,6 @@ Reference = Literal["variant_at_matched_fit", "variant"]
 
 ALLOWED = 1.05
 """Largest cost of a control as a multiple of the reference, on an axis that must not grow."""
-
-SAVED = 0.9
-"""A change saves an axis where it costs less than this multiple of the baseline."""
 
 KEPT = ("updates", "gradients")
 """Axes that must not grow where the user names none: serial time and work."""

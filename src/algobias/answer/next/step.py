@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
-
-from algobias.answer.answer import Answer
 from algobias.answer.next.command import LOG_LOSS, LONGER, NO_LONGER, after_command
+from algobias.answer.next.control import after_control
+from algobias.answer.next.typed import Commanded, Step, about, again, carrying
 from algobias.answer.single import SingleRuns
 from algobias.judge.split import NO_LOSS as NO_TRAINING_LOSS
 from algobias.own.user_file import in_words
 
-CARRIED = ("--store", "--data")
-"""Options of a command that the next one needs as well."""
-
 OPTIONS = ("--lower-is-better", "--decays")
 """Options that settle a doubt whose text ends with them."""
-
-SWITCHES = ("--json", "--quiet", "-q", "--plan")
-"""Options that say how an answer is shown; they are no part of the question."""
-
-
-class Commanded(Protocol):
-    """An answer and the command that makes it again."""
-
-    @property
-    def answer(self) -> Answer:
-        """What the study answers."""
-
-    @property
-    def command(self) -> str:
-        """How it was asked for; empty where that is not known."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One thing to do.
-
-    Attributes:
-        what: In words.
-        command: What to type, word by word; empty where nothing has to be typed.
-    """
-
-    what: str
-    command: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.command}" if self.command else self.what
 
 
 def next_text(record: Commanded) -> str:
@@ -60,7 +22,7 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
     """What follows from a study: from its verdict, or from what a control or an intervention showed."""
     answer = record.answer
     if answer.control_of is not None:
-        return _after_control(record, answer.control_of)
+        return after_control(record, answer.control_of)
     if answer.explain_of is not None:
         return _after_explain(record, answer.explain_of)
     verdict = str(answer.verdict)
@@ -87,7 +49,7 @@ def _ask_another(record: Commanded) -> Step:
     options = [option for option in OPTIONS if any(text.endswith(option) for text in record.answer.doubts)]
     with_them = " with the options" if len(options) > 1 else " with the option" if options else ""
     what = f"first settle what is doubted above, then ask again{with_them}"
-    return Step(what, _again(record, *options))
+    return Step(what, again(record, *options))
 
 
 def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -109,17 +71,15 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if record.answer.evidence is not None:
         return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
-        longer = Step(
-            "train the variant on, with twice its updates", _again(record, "--control", "budget:x2")
-        )
+        longer = Step("train the variant on, with twice its updates", again(record, "--control", "budget:x2"))
         return (longer, search) if longer.command else (search,)
     if verdict == "broken":
         return (search,)
-    return (search, Step("why", _about(record, "explain")))
+    return (search, Step("why", about(record, "explain")))
 
 
 def _search(record: Commanded) -> Step:
-    return Step("what brings it back (--plan shows the cost first)", _about(record, "control"))
+    return Step("what brings it back (--plan shows the cost first)", about(record, "control"))
 
 
 def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -133,12 +93,15 @@ def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
             "no control can be tried on tables: train the variant with one on the same seeds (algobias "
             "levers lists them), and compare that with the baseline in the place of the variant's table"
         )
-    return (Step(what, _again(record)),)
+    return (Step(what, again(record)),)
 
 
 def _keep(record: Commanded) -> Step:
     tolerance = record.answer.tolerance
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
+    if record.answer.saves_nothing and not record.answer.gap.below_zero:
+        loss = "a loss is real but tolerable" if record.answer.tolerable else "nothing is lost"
+        return Step(f"the change saves nothing here, no cost that is counted falls; {loss}{lost}")
     if record.answer.hides_loss:
         kept = "keep the change as it is trained here"
         return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")
@@ -151,7 +114,7 @@ def _keep(record: Commanded) -> Step:
 
 def _after_nothing(record: Commanded) -> tuple[Step, ...]:
     if _of_tables(record):
-        return (Step("check that the two tables are of different runs, and ask again", _again(record)),)
+        return (Step("check that the two tables are of different runs, and ask again", again(record)),)
     change = next(iter(record.answer.change), "")
     name = change.partition(":")[0]
     if not name.isidentifier():
@@ -167,14 +130,14 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
     if count is None and _of_tables(record) and record.answer.fit.reason == NO_TRAINING_LOSS:
-        return (Step(f"{LOG_LOSS}; then ask again", _again(record)),)
+        return (Step(f"{LOG_LOSS}; then ask again", again(record)),)
     if count is None:
         settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
         return (Step(f"{settled} that is larger, declared before new runs"),)
     if _of_tables(record):
-        return (Step(f"train on to {count} seeds of each arm, and ask again", _again(record)),)
+        return (Step(f"train on to {count} seeds of each arm, and ask again", again(record)),)
     more = ",".join(map(str, [*(n for n in record.answer.looks if n < count), count]))
-    asked = _again(record, "--looks", more, instead=True)
+    asked = again(record, "--looks", more, instead=True)
     if not asked:
         return (Step(f"the same question with looks={more}; runs that are there are used again"),)
     return (Step("more seeds; runs that are there are used again", asked),)
@@ -191,32 +154,13 @@ def _more_than_one(single: SingleRuns) -> Step:
 
 def _after_null(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "no_gap":
-        asked = _with(record, "algobias", "audit", str(record.answer.task))
+        asked = carrying(record, "algobias", "audit", str(record.answer.task))
         what = "as it must be, nothing is found where nothing changed; audit a change"
         return (Step(what, f"{asked} --change ..."),)
     if verdict == "undecided":
         return _after_undecided(record)
     what = "the same recipe differs from itself: look at the task before any change is judged with it"
-    return (Step(f"{what}, and ask with other seeds", _again(record, "--seed", "1000", instead=True)),)
-
-
-def _after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
-    good = [choice for choice in record.answer.chosen if not choice.undoes]
-    for word, said in (
-        ("recovered", "train with {}"),
-        ("partial", "train with {}, which brings back a part"),
-    ):
-        for choice in good:
-            if choice.confirmed == word and choice.lever:
-                where = "its recipe stands in the report, under What was chosen"
-                step = Step(f"{said.format(choice.lever)}: {where}")
-                wider = Step("for more, a wider search", _about(record, "control", audited, "--most", "32"))
-                return (step,) if word == "recovered" else (step, wider)
-    wider = Step("a wider search", _about(record, "control", audited, "--most", "32", "--keep", "none"))
-    if record.answer.evidence is not None:
-        by_options = "of settings by its own options, like --candidate 'args: --warmup=100'"
-        return (Step(f"{wider.what} {by_options}", wider.command),)
-    return (wider, Step("or why", _about(record, "explain", audited)))
+    return (Step(f"{what}, and ask with other seeds", again(record, "--seed", "1000", instead=True)),)
 
 
 def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
@@ -226,7 +170,7 @@ def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
         if statement.word == "caused by"
     ]
     aim = f"what brings it back, which should move {', '.join(causes)}" if causes else "what brings it back"
-    return (Step(f"{aim} (--plan shows the cost first)", _about(record, "control", audited)),)
+    return (Step(f"{aim} (--plan shows the cost first)", about(record, "control", audited)),)
 
 
 def _no_baseline(record: Commanded) -> bool:
@@ -238,63 +182,3 @@ def _no_baseline(record: Commanded) -> bool:
 def _of_tables(record: Commanded) -> bool:
     """The runs were trained elsewhere: there is no study to go on from."""
     return not record.answer.study
-
-
-def _about(record: Commanded, verb: str, study: str | None = None, *more: str) -> str:
-    """A command about a study of this record's store."""
-    name = str(record.answer.study) if study is None else study
-    if record.command.startswith("algobias."):
-        options = {"most": "32", "keep": '"none"'}
-        named = [f", {key}={value}" for key, value in options.items() if f"--{key}" in more]
-        return f'algobias.{verb}("{name}"{"".join(named)})'
-    return _with(record, "algobias", verb, name, *more)
-
-
-def _again(record: Commanded, *option: str, instead: bool = False) -> str:
-    """The command of this record, with an option added, or set; empty where it was no command.
-
-    Args:
-        record: The record.
-        option: Name and value.
-        instead: The option is there at most once.
-    """
-    asked = _words(record.command)
-    if not asked or record.command.startswith("algobias."):
-        return ""
-    # What follows -- is somebody's own command.
-    end = asked.index("--") if "--" in asked else len(asked)
-    ours = [word for word in asked[:end] if word not in SWITCHES]
-    if option and instead:
-        ours = _without(ours, option[0])
-    return shlex.join([*ours, *option, *asked[end:]])
-
-
-def _with(record: Commanded, *command: str) -> str:
-    """A command with the store and the data folder of the one that made the record."""
-    asked, kept = _words(record.command), list[str]()
-    if "--" in asked:  # what follows is somebody else's command
-        asked = asked[: asked.index("--")]
-    for place, word in enumerate(asked):
-        name, equals, _ = word.partition("=")
-        if name in CARRIED:
-            kept += [word] if equals else asked[place : place + 2]
-    return shlex.join([*command, *kept])
-
-
-def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
-
-
-def _without(asked: Sequence[str], option: str) -> list[str]:
-    kept, skip = list[str](), False
-    for word in asked:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return kept

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 
 from algobias.answer.answer import Answer
+from algobias.answer.search import SAME_EXAMPLES
 from algobias.commands.numbers.inside import Told
 from algobias.commands.runner import Runner
 from algobias.controls.ground import Confirmed, Planner, Settled
@@ -37,11 +38,6 @@ from algobias.treatments.confirm import Confirmation
 
 Place = tuple[int, float]
 """Replicate and length of a run."""
-
-SAME_EXAMPLES = (
-    "the search and the confirmation are on different seeds, but a command has one test metric: both read "
-    "it, so that what was chosen may suit these test examples a little; --select names one to choose by"
-)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from algobias.answer.fit import Fit
 from algobias.own.user_file import in_file, in_words
 from algobias.reports import figures, numerals, words
 from algobias.reports.figures.base import Figure
-from algobias.reports.figures.moved import MOST_ROWS, Against
+from algobias.reports.figures.moved import CUT, MOST_ROWS, Against
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import numbers
 
@@ -102,7 +102,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "0 is the baseline. Marks are the variant and the variant with each control at matched fit, "
                 "lines their intervals, wide enough for all coordinates of one arm together. An arm that "
                 "does not come down to the matched level is left out. What comes back together is not "
-                "thereby a cause.",
+                f"thereby a cause. {CUT}",
             )
         )
     if figures.pareto_rows(points):
@@ -164,7 +164,8 @@ def moved_figures(points: Points) -> list[FigureEntry]:
             "Coordinates of the bias at matched fit",
             "Marks are differences of the arms in units of the seed sd, lines their intervals, wide enough "
             "for all coordinates together. Filled circles moved, open circles were not shown to "
-            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant."
+            "move, crosses cannot be compared. Below each name: mean of the baseline to mean of the variant. "
+            + CUT
             + (f" {TWIN}" if any(coordinate.twin for coordinate in moved) else ""),
             left_out,
         )

@@ -9,6 +9,7 @@ from algobias.json_values import number_or_none
 from algobias.own.user_file import in_words
 from algobias.reports.figures.base import (
     Figure,
+    Layer,
     Spec,
     Width,
     arm_color,
@@ -36,6 +37,11 @@ LEAST_RANGE = 3.0
 
 REACH = 1.6
 """The axis of effects goes at most so many times as far as the largest of them."""
+
+EDGE = 5
+"""Pixels by which a mark of a cut interval is moved into the picture."""
+
+CUT = "A triangle at the edge: that interval goes on beyond it."
 
 MARKS: dict[str, Spec] = {
     "moved": {"type": "point", "filled": True, "style": "moved", "shape": "circle"},
@@ -65,13 +71,16 @@ def forest(points: Points, width: Width = "container") -> Figure:
     x = effect_axis(rows, "Variant minus baseline, in seed sd")
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     tooltip = tip(("effect", "Effect", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f"))
-    layers = [rule("zero", "zero-rule", x=field("value"))]
+    layers, cut = [rule("zero", "zero-rule", x=field("value"))], dict[str, Rows]()
     for status, mark in MARKS.items():
-        style = mark["style"]
+        style, alike = mark["style"], [row for row in rows if row["status"] == status]
+        triangles, datasets = cut_layers(status, alike, rows, {"style": style}, x=x, y=y)
+        cut.update(datasets)
         interval = {"type": "rule", "style": f"{style}-interval", "clip": True}
         layers += [
             layer(status, interval, x=field("low"), x2={"field": "high"}, y=y),
             layer(status, {**mark, "clip": True}, x=x, y=y, tooltip=tooltip),
+            *triangles,
         ]
     said = "; ".join(
         f"{shift.name.partition(chr(10))[0]} {shift.effect:.1f} ({shift.status.replace('_', ' ')})"
@@ -82,6 +91,7 @@ def forest(points: Points, width: Width = "container") -> Figure:
         {
             "zero": [{"value": 0}],
             **{status: [row for row in rows if row["status"] == status] for status in MARKS},
+            **cut,
         },
         width=width,
         height={"step": 40},
@@ -91,10 +101,46 @@ def forest(points: Points, width: Width = "container") -> Figure:
 
 def effect_axis(rows: Rows, title: str) -> Spec:
     """Effects along x; a hopelessly long interval is cut instead of stretching the axis."""
+    return field("effect", title=title, scale={"domain": list(_ends(rows)), "nice": False})
+
+
+def _ends(rows: Rows) -> tuple[float, float]:
+    """Ends of the axis of effects."""
     reach = max([LEAST_RANGE, *(REACH * abs(effect) for effect in numbers(rows, "effect"))])
     ends = numbers(rows, "low", "high")
-    domain = [max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))]
-    return field("effect", title=title, scale={"domain": domain, "nice": False})
+    return max(-reach, min([-1.0, *ends])), min(reach, max([1.0, *ends]))
+
+
+def cut_layers(
+    name: str, rows: Rows, everything: Rows, look: Spec, **encoding: object
+) -> tuple[list[Layer], dict[str, Rows]]:
+    """Mark intervals that go on beyond the axis with a triangle at its edge.
+
+    Args:
+        name: Of the rows; datasets are called after it.
+        rows: Those of one kind.
+        everything: All rows, for which :func:`effect_axis` made the axis.
+        look: Further properties of the marks.
+        encoding: Of the rows, ``x`` among them.
+
+    Returns:
+        Layers, and their datasets; nothing where no interval is cut.
+    """
+    low, high = _ends(everything)
+    cut = {
+        "left": [{**row, "effect": low} for row in rows if any(end < low for end in numbers([row], "low"))],
+        "right": [
+            {**row, "effect": high} for row in rows if any(end > high for end in numbers([row], "high"))
+        ],
+    }
+    layers, datasets = list[Layer](), dict[str, Rows]()
+    for side, there in cut.items():
+        if there:
+            offset = EDGE if side == "left" else -EDGE
+            mark = {**look, "type": "point", "filled": True, "shape": f"triangle-{side}", "xOffset": offset}
+            layers.append(layer(f"{name}-cut-{side}", mark, **encoding))
+            datasets[f"{name}-cut-{side}"] = there
+    return layers, datasets
 
 
 def along_probes(points: Points) -> list[str]:

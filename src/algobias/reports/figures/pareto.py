@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from algobias.own.user_file import without_files
 from algobias.reports.figures.base import (
     Figure,
     Width,
@@ -35,7 +36,7 @@ def pareto_rows(points: Points) -> Rows:
         state = "chosen" if setting.chosen else "above a limit" if setting.over_limit else "tried"
         rows.append(
             {
-                "lever": setting.lever or "",
+                "lever": without_files(setting.lever or ""),
                 "cost": cost,
                 "recovered": recovered.mean,
                 "shown": min(HIGHEST, max(LOWEST, recovered.mean)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from algobias.answer.measured.moved import Effect
 from algobias.reports.figures.base import (
     Figure,
+    Spec,
     Width,
     arm_color,
     arm_shape,
@@ -15,7 +16,7 @@ from algobias.reports.figures.base import (
     rule,
     tip,
 )
-from algobias.reports.figures.moved import MOST_ROWS, effect_axis
+from algobias.reports.figures.moved import MOST_ROWS, cut_layers, effect_axis
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import Rows
 from algobias.reports.figures.shares import ROW_AXIS
@@ -64,19 +65,28 @@ def returned(points: Points, width: Width = "container") -> Figure:
         ("low", "From", ".2f"),
         ("high", "To", ".2f"),
     )
-    layers = [rule("zero", "zero-rule", x=field("value"))]
+    layers, cut = [rule("zero", "zero-rule", x=field("value"))], dict[str, Rows]()
     for place, label in enumerate(there):
         offset = APART * (place - (len(there) - 1) / 2)
         interval = {"type": "rule", "strokeWidth": 1.5, "yOffset": offset, "y2Offset": offset, "clip": True}
         mark = {"type": "point", "filled": True, "size": 60, "yOffset": offset, "clip": True}
+        alike = [row for row in rows if row["arm"] == label]
+        look: Spec = {"size": 50, "yOffset": offset}
+        triangles, datasets = cut_layers(label, alike, rows, look, x=x, **drawn)
+        cut.update(datasets)
         layers += [
             layer(label, interval, x=field("low"), x2={"field": "high"}, **drawn),
             layer(label, mark, x=x, shape=arm_shape(labels), tooltip=tooltip, **drawn),
+            *triangles,
         ]
     said = "; ".join(f"{row['row']}, {row['arm']} {row['effect']:.1f}" for row in rows)
     return frame(
         layers,
-        {"zero": [{"value": 0}], **{label: [row for row in rows if row["arm"] == label] for label in there}},
+        {
+            "zero": [{"value": 0}],
+            **{label: [row for row in rows if row["arm"] == label] for label in there},
+            **cut,
+        },
         width=width,
         height={"step": max(30, APART * len(there) + 16)},
         description=f"Distance of each coordinate from the baseline at matched fit, in seed sd: {said}.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from algobias.attached.levers.spelling import singles
@@ -58,6 +58,19 @@ class Preflight:
         """What is not as it must be."""
         return tuple(finding for finding in self.findings if finding.passed is False)
 
+    def withdrawn(self, check: str, text: str) -> Preflight:
+        """Take back that a check passed, where a whole run showed otherwise.
+
+        Args:
+            check: What was looked at.
+            text: What the whole run showed.
+        """
+        findings = (
+            replace(one, passed=False, text=text) if one.check == check and one.passed else one
+            for one in self.findings
+        )
+        return replace(self, findings=tuple(findings))
+
 
 def preflight(runner: Runner, updates: int) -> Preflight:
     """Run a command four times for a few updates, and say what was found out.
@@ -78,7 +91,7 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         before = dict(files_of(cwd, runner.store.path))
         plain = short.run("plain")
         _got_there(plain, asked.shown_command())
-        findings = _written(written(before, cwd, runner.store.path))
+        findings = [outside_finding(written(before, cwd, runner.store.path), updates)]
         replay = False
         if plain.weights is None:
             findings.append(Finding("inside", None, unseen(plain)))
@@ -251,16 +264,23 @@ def _replay(probed: ShortRun) -> tuple[bool, Finding]:
     return True, Finding("replay", True, "losses and gradients are replayed exactly")
 
 
-def _written(names: list[str]) -> list[Finding]:
-    """Nothing is written where another run may write."""
+def outside_finding(names: Sequence[str], updates: int) -> Finding:
+    """Say whether a short run writes where another run may write.
+
+    Args:
+        names: Files that it wrote outside of its own folder.
+        updates: Updates it had: what is written at the end of training comes later.
+    """
     if not names:
-        return [Finding("writes", True, "nothing is written outside of {out}")]
+        return Finding(
+            "writes", True, f"nothing is written outside of {{out}} in the first {updates} updates"
+        )
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     text = (
         f"it writes outside of {{out}}, where runs side by side get into each other's way: {shown}; name the "
         "folder in the command, like --out_dir={out}"
     )
-    return [Finding("writes", False, text)]
+    return Finding("writes", False, text)
 
 
 def kept(path: Path, make: Callable[[], Preflight], *, force: bool) -> Preflight:

@@ -105,6 +105,9 @@ def run_command(
         )
         said, outside = expected(runner)
         study.progress.message(said)
+        doubted = [] if shared else outside_doubts(outside)
+        for doubt in doubted:
+            study.progress.message(doubt)
         tolerance, why = tolerance_of(runner)
         study.progress.message(f"tolerance {tolerance:.3g} ({why})")
         coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
@@ -132,7 +135,8 @@ def run_command(
             if idle is not None and design.not_applied is None:
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
-    answer = answer_of(runner, design, wanted, runs, finding_entries(found), why)
+    seen_in_whole = found.withdrawn("writes", doubted[0]) if doubted else found
+    answer = answer_of(runner, design, wanted, runs, finding_entries(seen_in_whole), why)
     readings = read_where_asked(runner, design, wanted, runs)
     if readings is not None:
         answer = with_readings(answer, readings, wanted)
@@ -150,7 +154,7 @@ def run_command(
             *file_doubts(runner),
             *metric_doubts(runner),
             *environment_doubts(runner, runs),
-            *(() if shared else outside_doubts(outside)),
+            *doubted,
             *failures(runner, runs),
         )
     )

@@ -194,6 +194,10 @@ def test_runs_of_a_command_that_never_meet_need_longer_ones() -> None:
     asked = "algobias run --args=--bs=256 -- python train.py --scale 3"
     open_fit = {"gap": {**record("bias", 4).result["gap"], "state": "present"}, "fit": {"matched": False}}
     told = next_text(changed("undecided", asked, evidence="with replay", **open_fit))
-    assert "--scale '--epochs=20'" in told
+    assert "--scale OPTION" in told
+    of_epochs = next_text(
+        changed("undecided", asked, evidence="with replay", task="python t.py --epochs 12", **open_fit)
+    )
+    assert "(--scale '--epochs')" in of_epochs
     scaled = asked.replace("run", "run --scale=--epochs=4", 1)
     assert "--scale '" not in next_text(changed("undecided", scaled, evidence="with replay", **open_fit))

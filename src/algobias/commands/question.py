@@ -103,6 +103,7 @@ class CommandQuestion(AuditQuestion):
                 "none without a training loss that is measured inside: leave out --train-loss and --fit 0"
             )
             raise BadInput("--probes", self.probes, allowed)
+        Command(self.command).check_planned(self.scaling)
         for arm in self.arms:
             levers = self.command_of(arm, 2.0 if self.scale else 1.0).levers
             for lever in levers:

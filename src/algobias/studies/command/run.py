@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 
 from algobias.answer.answer import Answer, Answered
+from algobias.answer.next.command import never_meets, with_way_out
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.writes import outside_doubts
@@ -108,12 +109,12 @@ def run_command(
         doubted = [] if shared else outside_doubts(outside)
         for doubt in doubted:
             study.progress.message(doubt)
-        tolerance, why = tolerance_of(runner)
-        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
-        coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
         decays, seen = rate_decays(runner)
         if seen is not None:
             study.progress.message(seen)
+        tolerance, why = tolerance_of(runner)
+        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
+        coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
         design = Design(
             tolerance=tolerance,
             looks=question.looks,
@@ -141,7 +142,10 @@ def run_command(
     if readings is not None:
         answer = with_readings(answer, readings, wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
-    seen_notes = [seen] if seen is not None and not question.scaling and decays else []
+    if not question.scaling:
+        answer = with_way_out(answer)
+    # Where the reason says it already, it is not said again.
+    seen_notes = [seen] if seen is not None and not never_meets(answer) else []
     answer = answer.changed(
         warnings=(
             *answer.warnings,

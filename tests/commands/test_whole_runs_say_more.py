@@ -9,8 +9,9 @@ from quick_slots import Quick, here
 from test_command_study import TOY, question
 
 from algobias.answer.next.lengths import length_options, scale_of
+from algobias.commands.findings import Finding, Preflight
 from algobias.commands.numbers.inside import Told
-from algobias.commands.preflight import Finding, Preflight, outside_finding
+from algobias.commands.preflight import outside_finding
 from algobias.commands.short import SHORT_RUNS
 from algobias.errors import BadInput
 from algobias.jobs.job import Job

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
-
 from algobias.answer.answer import Answer
+from algobias.answer.next.asked import words_of
 from algobias.answer.next.lengths import scale_of
 
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
@@ -45,7 +44,7 @@ def after_command(answer: Answer, command: str) -> str | None:
     asked = command.partition(" -- ")[0]
     if never_meets(answer) and "--scale" not in asked and "scale=" not in asked:
         return (
-            f"name the option that makes the schedule longer ({scale_of(_words_of(answer))}), and run it "
+            f"name the option that makes the schedule longer ({scale_of(words_of(answer.task or ''))}), and run it "
             "again: at equal training loss fit and bias are told apart"
         )
     return None
@@ -61,13 +60,5 @@ def with_way_out(answer: Answer) -> Answer:
     """Let the reason name what would decide, where the runs of an audit without a scale never meet."""
     if not never_meets(answer):
         return answer
-    hint = scale_of(_words_of(answer))
+    hint = scale_of(words_of(answer.task or ""))
     return answer.changed(reason=f"{answer.reason} Runs of other lengths may tell ({hint}), not more seeds.")
-
-
-def _words_of(answer: Answer) -> list[str]:
-    """The words of the command that was audited, as its answer shows it."""
-    try:
-        return shlex.split(answer.task or "")
-    except ValueError:
-        return []

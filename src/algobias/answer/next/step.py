@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from algobias.answer.answer import Answer
+from algobias.answer.next.asked import Commanded, again, again_of_tables, with_carried
 from algobias.answer.next.command import LOG_LOSS, LONGER, NO_LONGER, after_command
 from algobias.answer.single import SingleRuns
 from algobias.judge.split import NO_LOSS as NO_TRAINING_LOSS
 from algobias.own.user_file import in_words
 
-CARRIED = ("--store", "--data")
-"""Options of a command that the next one needs as well."""
-
 OPTIONS = ("--lower-is-better", "--decays")
 """Options that settle a doubt whose text ends with them."""
-
-SWITCHES = ("--json", "--quiet", "-q", "--plan")
-"""Options that say how an answer is shown; they are no part of the question."""
-
-
-class Commanded(Protocol):
-    """An answer and the command that makes it again."""
-
-    @property
-    def answer(self) -> Answer:
-        """What the study answers."""
-
-    @property
-    def command(self) -> str:
-        """How it was asked for; empty where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +66,7 @@ def _ask_another(record: Commanded) -> Step:
     options = [option for option in OPTIONS if any(text.endswith(option) for text in record.answer.doubts)]
     with_them = " with the options" if len(options) > 1 else " with the option" if options else ""
     what = f"first settle what is doubted above, then ask again{with_them}"
-    return Step(what, _again(record, *options))
+    return Step(what, again(record, *options))
 
 
 def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -109,9 +88,7 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if record.answer.evidence is not None:
         return (Step(LONGER), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
-        longer = Step(
-            "train the variant on, with twice its updates", _again(record, "--control", "budget:x2")
-        )
+        longer = Step("train the variant on, with twice its updates", again(record, "--control", "budget:x2"))
         return (longer, search) if longer.command else (search,)
     if verdict == "broken":
         return (search,)
@@ -133,7 +110,7 @@ def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
             "no control can be tried on tables: train the variant with one on the same seeds (algobias "
             "levers lists them), and compare that with the baseline in the place of the variant's table"
         )
-    return (Step(what, _again(record)),)
+    return (Step(what, again_of_tables(record)),)
 
 
 def _keep(record: Commanded) -> Step:
@@ -151,7 +128,7 @@ def _keep(record: Commanded) -> Step:
 
 def _after_nothing(record: Commanded) -> tuple[Step, ...]:
     if _of_tables(record):
-        return (Step("check that the two tables are of different runs, and ask again", _again(record)),)
+        return (Step("check that the two tables are of different runs, and ask again", again(record)),)
     change = next(iter(record.answer.change), "")
     name = change.partition(":")[0]
     if not name.isidentifier():
@@ -167,14 +144,16 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
     if count is None and _of_tables(record) and record.answer.fit.reason == NO_TRAINING_LOSS:
-        return (Step(f"{LOG_LOSS}; then ask again", _again(record)),)
+        return (Step(f"{LOG_LOSS}; then ask again", again_of_tables(record)),)
     if count is None:
         settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
         return (Step(f"{settled} that is larger, declared before new runs"),)
     if _of_tables(record):
-        return (Step(f"train on to {count} seeds of each arm, and ask again", _again(record)),)
+        return (
+            Step(f"train on to {count} seeds of each arm, and ask again", again_of_tables(record, count)),
+        )
     more = ",".join(map(str, [*(n for n in record.answer.looks if n < count), count]))
-    asked = _again(record, "--looks", more, instead=True)
+    asked = again(record, "--looks", more, instead=True)
     if not asked:
         return (Step(f"the same question with looks={more}; runs that are there are used again"),)
     return (Step("more seeds; runs that are there are used again", asked),)
@@ -191,13 +170,13 @@ def _more_than_one(single: SingleRuns) -> Step:
 
 def _after_null(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "no_gap":
-        asked = _with(record, "algobias", "audit", str(record.answer.task))
+        asked = with_carried(record, "algobias", "audit", str(record.answer.task))
         what = "as it must be, nothing is found where nothing changed; audit a change"
         return (Step(what, f"{asked} --change ..."),)
     if verdict == "undecided":
         return _after_undecided(record)
     what = "the same recipe differs from itself: look at the task before any change is judged with it"
-    return (Step(f"{what}, and ask with other seeds", _again(record, "--seed", "1000", instead=True)),)
+    return (Step(f"{what}, and ask with other seeds", again(record, "--seed", "1000", instead=True)),)
 
 
 def _after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
@@ -247,54 +226,4 @@ def _about(record: Commanded, verb: str, study: str | None = None, *more: str) -
         options = {"most": "32", "keep": '"none"'}
         named = [f", {key}={value}" for key, value in options.items() if f"--{key}" in more]
         return f'algobias.{verb}("{name}"{"".join(named)})'
-    return _with(record, "algobias", verb, name, *more)
-
-
-def _again(record: Commanded, *option: str, instead: bool = False) -> str:
-    """The command of this record, with an option added, or set; empty where it was no command.
-
-    Args:
-        record: The record.
-        option: Name and value.
-        instead: The option is there at most once.
-    """
-    asked = _words(record.command)
-    if not asked or record.command.startswith("algobias."):
-        return ""
-    # What follows -- is somebody's own command.
-    end = asked.index("--") if "--" in asked else len(asked)
-    ours = [word for word in asked[:end] if word not in SWITCHES]
-    if option and instead:
-        ours = _without(ours, option[0])
-    return shlex.join([*ours, *option, *asked[end:]])
-
-
-def _with(record: Commanded, *command: str) -> str:
-    """A command with the store and the data folder of the one that made the record."""
-    asked, kept = _words(record.command), list[str]()
-    if "--" in asked:  # what follows is somebody else's command
-        asked = asked[: asked.index("--")]
-    for place, word in enumerate(asked):
-        name, equals, _ = word.partition("=")
-        if name in CARRIED:
-            kept += [word] if equals else asked[place : place + 2]
-    return shlex.join([*command, *kept])
-
-
-def _words(command: str) -> list[str]:
-    try:
-        return shlex.split(command)
-    except ValueError:
-        return []
-
-
-def _without(asked: Sequence[str], option: str) -> list[str]:
-    kept, skip = list[str](), False
-    for word in asked:
-        if skip:
-            skip = False
-        elif word == option:
-            skip = True
-        elif not word.startswith(f"{option}="):
-            kept.append(word)
-    return kept
+    return with_carried(record, "algobias", verb, name, *more)

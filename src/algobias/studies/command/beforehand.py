@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from algobias.answer.next.lengths import length_options, scale_of
+from algobias.commands.findings import Preflight, kept
 from algobias.commands.numbers.inside import Told
 from algobias.commands.placed import NOISE
-from algobias.commands.preflight import Preflight, kept, preflight
+from algobias.commands.preflight import preflight
 from algobias.commands.runner import Runner
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput

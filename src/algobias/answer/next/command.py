@@ -43,9 +43,10 @@ def after_command(answer: Answer, command: str) -> str | None:
         )
     asked = command.partition(" -- ")[0]
     if never_meets(answer) and "--scale" not in asked and "scale=" not in asked:
+        hint = scale_of(words_of(answer.task or ""))
         return (
-            f"name the option that makes the schedule longer ({scale_of(words_of(answer.task or ''))}), and run it "
-            "again: at equal training loss fit and bias are told apart"
+            f"name the option that makes the schedule longer ({hint}), and run it again: at equal training "
+            "loss fit and bias are told apart"
         )
     return None
 

@@ -10,10 +10,11 @@ from algobias.attached.orders import ARMED
 from algobias.commands.findings import Finding, Preflight
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, ShortRuns, short_runs
+from algobias.commands.unmatched import unmatched
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.jobs.ending import why
-from algobias.jobs.job import EVENTS
+from algobias.jobs.job import EVENTS, OUTPUT
 
 NOTHING_LEFT = (
     "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"
@@ -41,6 +42,9 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         plain = short.run("plain")
         _got_there(plain, asked.shown_command())
         findings = [outside_finding(written(before, cwd, runner.store.path), updates)]
+        for source, option in asked.sources:
+            unread_yet = unmatched(source, plain.folder, plain.folder / OUTPUT, updates, option)
+            findings += [] if unread_yet is None else [unread_yet]
         replay = False
         if plain.weights is None:
             findings.append(Finding("inside", None, unseen(plain)))

@@ -122,6 +122,12 @@ class CommandQuestion(AuditQuestion):
         """Where the training loss is read; None: it is measured inside, or not at all."""
         return None if self.train_loss is None else Source.parse(self.train_loss, "--train-loss")
 
+    @property
+    def sources(self) -> tuple[tuple[Source, str], ...]:
+        """Where numbers are read, each with the option that names it."""
+        loss = () if self.loss_source is None else ((self.loss_source, "--train-loss"),)
+        return ((self.metric_source, "--metric"), *loss)
+
     @cached_property
     def asked_probes(self) -> tuple[Probe, ...]:
         """The probes that are read."""

@@ -96,7 +96,11 @@ class _Short(reprlib.Repr):
 
     def repr_str(self, value: str, level: int) -> str:
         del level
-        return _cut(repr(value[: MOST_SHOWN + 1]), MOST_SHOWN)
+        text = value[: MOST_SHOWN + 1]
+        mark = next((mark for mark in ("'", '"') if mark not in text), None)
+        # What is typed with backslashes, as expressions are, is shown as it was typed.
+        plain = "\\" in text and mark is not None and text.isprintable()
+        return _cut(f"{mark}{text}{mark}" if plain else repr(text), MOST_SHOWN)
 
     def repr_int(self, value: int, level: int) -> str:
         del level
@@ -112,6 +116,8 @@ _short = _Short()
 
 def shown(value: object) -> str:
     """A value as a message shows it: ``repr``, at most :data:`MOST_SHOWN` characters of it.
+
+    Backslashes are shown as they were typed, not doubled.
 
     Cost: bounded, whatever the value contains.
     """

@@ -130,7 +130,7 @@ def test_a_file_edited_during_an_audit(
             run_audit(spec, store, Options(workers=workers), Editing(folder / "beside.py", edit))
         trained = _count(store, "runs")
         assert trained
-        assert store.find_study("last").status == "interrupted"
+        assert store.find_study("last").status == "failed"
         (folder / "beside.py").write_text(before)
         assert run_audit(spec, store, Options(workers=0)).answer.verdict
         if probes != "none":

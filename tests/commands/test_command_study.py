@@ -100,7 +100,7 @@ def test_a_command_that_never_ends_well_stops_with_its_last_words(tmp_path: Path
     with Store(tmp_path) as store, pytest.raises(BadInput, match="CUDA out of memory"):
         run_command(question(command=(*question(aa=True).command, "--fail=1"), aa=True), store)
     with Store(tmp_path) as store:
-        assert store.find_study("last").status == "interrupted"
+        assert store.find_study("last").status == "failed"
 
 
 def test_a_source_that_finds_nothing_costs_no_run_again(tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from algobias.attached.orders import ARMED
+from algobias.commands.findings import Finding, Preflight, kept
 from algobias.commands.numbers.inside import Told
-from algobias.commands.preflight import Finding, Preflight, differing_seeds, differing_variant, kept, unseen
+from algobias.commands.preflight import differing_seeds, differing_variant, unseen
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left, left_by

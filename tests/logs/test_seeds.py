@@ -18,6 +18,8 @@ from algobias.logs.seeds import natural, parse_seeds, seeds_of
         (["run_0/metrics.csv", "run_1/metrics.csv"], [0, 1]),
         (["exp_2/run_0.csv", "exp_2/run_5.csv"], [0, 5]),
         (["Seed-1.json", "SEED-2.json"], [1, 2]),
+        (["small_s0.csv", "small_s12.csv"], [0, 12]),
+        (["small-s3/log.csv", "small-S4/log.csv"], [3, 4]),
         (["anything.csv"], [0]),
         (["seed=5.csv"], [5]),
         (["v_1/m.csv", "v_10/m.csv", "v_2/m.csv"], [1, 10, 2]),
@@ -30,6 +32,7 @@ def test_names_that_tell(names, seeds):
 @pytest.mark.parametrize(
     ("names", "says"),
     [
+        (["runs1.csv", "runs2.csv"], "the seeds of the 2 runs"),
         (["a.csv", "b.csv"], r"--seeds 0,1,\.\.\. in the order a\.csv, b\.csv"),
         (["run_1/a_3.csv", "run_2/a_4.csv"], "two parts of names"),
         (["x/seed=1.csv", "y/seed=1.csv"], r"x/seed=1\.csv and y/seed=1\.csv are both seed 1"),

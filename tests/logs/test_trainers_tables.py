@@ -260,3 +260,21 @@ def test_links_that_lead_nowhere_and_hidden_files_are_passed_by(tmp_path):
     (tmp_path / "base" / "loop.csv").symlink_to(tmp_path / "base" / "loop.csv")
     (tmp_path / "base" / ".hidden.csv").write_text("a,b\n")
     assert len(read_arm("baseline", tmp_path / "base", "base", asked(test_metric="val_accuracy")).runs) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "reading", "form"),
+    [
+        ("metrics.csv", "epoch,step,train_loss,val_acc", None, "Lightning metrics.csv"),
+        ("small.csv", "epoch,step,train_loss,val_acc", None, "a table"),
+        ("small.csv", "epoch,step,trn,val_acc", asked(train_loss="trn", test_metric="val_acc"), "a table"),
+        ("own.csv", "epoch,loss,val_acc", asked(update="epoch", test_metric="val_acc"), "Keras CSVLogger"),
+        ("own.csv", "epoch,loss,mine,val_acc", asked(train_loss="mine", test_metric="val_acc"), "a table"),
+    ],
+)
+def test_a_table_of_ones_own_is_not_called_by_the_name_of_a_library(tmp_path, name, header, reading, form):
+    rows = [",".join(str(update + place) for place, _ in enumerate(header.split(","))) for update in range(4)]
+    (tmp_path / name).write_text("\n".join([header, *rows]) + "\n")
+    arm = read_arm("baseline", tmp_path / name, name, reading or Reading())
+    assert arm.form == form
+    assert bool(arm.loss) is (form == "Keras CSVLogger")

@@ -10,6 +10,8 @@ from algobias.answer.next.step import next_text
 from algobias.reports.evidence import LEVELS, evidence_lines
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
+from algobias.reports.tables import moved_text
+from algobias.reports.words import unit
 
 
 def record(verdict: str, evidence: str | None, **more: object) -> StudyRecord:
@@ -62,3 +64,25 @@ def test_the_next_step_names_options_of_run(verdict: str, evidence: str, part: s
     assert ("algobias control" in told) is (verdict in ("bias", "optimization"))
     assert "explain" not in told
     assert "algobias levers args" not in told
+
+
+@pytest.mark.parametrize(
+    ("metric", "ends", "kind"),
+    [
+        ("val_accuracy", (0.93, 0.94), ""),
+        ("minus accuracy", (-0.93, -0.94), ""),
+        ("val_accuracy", (93.0, 0.9), "points"),
+        ("val_accuracy", (), "points"),
+    ],
+)
+def test_accuracies_that_are_fractions_have_no_points(
+    metric: str, ends: tuple[float, ...], kind: str
+) -> None:
+    arms = [{"name": "baseline", "metric": {"mean": end}} for end in ends]
+    assert unit(record("bias", None, metric=metric, arms=arms)) == kind
+
+
+def test_how_coordinates_of_a_command_are_read_is_said_where_they_can_be() -> None:
+    assert "--probes cheap" in moved_text(record("bias", "with replay"))
+    assert "--probes" not in moved_text(record("bias", "metric only"))
+    assert "--probes" not in moved_text(record("bias", None))

@@ -69,6 +69,24 @@ def test_tables_are_never_sent_to_a_study(verdict: str) -> None:
         assert "--json" not in told
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("a b --seeds 0,1,2", "a b --tolerance 0.4 --seeds 0,1,2,3,4,5,6"),
+        ("a b --seeds=4,9,2 --looks 2,3", "a b --tolerance 0.4 --seeds 4,9,2,10,11,12,13 --looks 2,3,7"),
+        ("a b", "a b --tolerance 0.4"),
+        ("-- -a b", "--tolerance 0.4 -- -a b"),
+        ("a b --tolerance=0.1 --looks 9", "a b --tolerance=0.1 --looks 9"),
+    ],
+)
+def test_more_seeds_of_tables_are_named_with_the_tolerance_that_was_used(asked: str, told: str) -> None:
+    of_them = {"study": None, "change": [], "would_decide": 7, "tolerance_reason": "1.25 seed sd"}
+    made = changed("undecided", f"algobias compare {asked}", **of_them)
+    assert next_text(made).endswith(f"to 7 seeds of each arm, and ask again: algobias compare {told}")
+    given = replace(made, result={**made.result, "tolerance_reason": "as given"})
+    assert ("--tolerance 0.4" in next_text(given)) is False
+
+
 def test_an_undecided_study_of_looks_of_its_own_gets_one_more() -> None:
     asked = "algobias audit digits --change 'lr:x2' --looks=4,6 --quiet --store 'my store'"
     told = next_text(changed("undecided", asked, looks=[4, 6], would_decide=11))
@@ -274,6 +292,10 @@ def test_runs_of_a_command_that_never_meet_need_longer_ones() -> None:
     asked = "algobias run --args=--bs=256 -- python train.py --scale 3"
     open_fit = {"gap": {**record("bias", 4).result["gap"], "state": "present"}, "fit": {"matched": False}}
     told = next_text(changed("undecided", asked, evidence="with replay", **open_fit))
-    assert "--scale '--epochs=20'" in told
+    assert "--scale OPTION" in told
+    of_epochs = next_text(
+        changed("undecided", asked, evidence="with replay", task="python t.py --epochs 12", **open_fit)
+    )
+    assert "(--scale '--epochs')" in of_epochs
     scaled = asked.replace("run", "run --scale=--epochs=4", 1)
     assert "--scale '" not in next_text(changed("undecided", scaled, evidence="with replay", **open_fit))

@@ -66,6 +66,24 @@ class Command:
         )
         return self.edited(options, "--scale")
 
+    def check_planned(self, scale: tuple[Option, ...]) -> None:
+        """Check that options of the schedule are said with no other value than they have here.
+
+        Args:
+            scale: The options.
+
+        Raises:
+            BadInput: Another value than the command's, which would not be used.
+        """
+        for option in scale:
+            planned = value_of(self.words, option.name, "--scale")
+            if planned is not None and option.values and not _alike(planned, option.values[0]):
+                raise BadInput(
+                    "--scale",
+                    " ".join(option.words()),
+                    f"{option.name} alone: the command sets it, to {planned}",
+                )
+
     def _planned(self, option: Option) -> str:
         value = value_of(self.words, option.name, "--scale") or (option.values[0] if option.values else None)
         if value is None:
@@ -135,6 +153,14 @@ def times(value: str, length: float, name: str) -> str:
     if re.fullmatch(r"\+?[\d_]+", value):
         return str(max(1, round(int(value) * length)))
     return repr(number * length)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two values are the same text or the same number."""
+    try:
+        return one == other or float(one) == float(other)
+    except ValueError:
+        return False
 
 
 def _filled(text: str, places: Mapping[str, str]) -> str:

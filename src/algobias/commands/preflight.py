@@ -2,61 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from algobias.attached.levers.spelling import singles
 from algobias.attached.orders import ARMED
+from algobias.commands.findings import Finding, Preflight
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, ShortRuns, short_runs
+from algobias.commands.unmatched import unmatched
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.jobs.ending import why
-from algobias.jobs.job import EVENTS
+from algobias.jobs.job import EVENTS, OUTPUT
 
 NOTHING_LEFT = (
     "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"
 )
 """Why runs cannot be told from each other."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found out.
-
-    Attributes:
-        check: What was looked at.
-        passed: It is as it must be; None: it could not be looked at.
-        text: What was seen, in words.
-        instead: What would do; None: going on with the finding may be of use.
-    """
-
-    check: str
-    passed: bool | None
-    text: str
-    instead: str | None = None
-
-
-@dataclass(frozen=True)
-class Preflight:
-    """What was found out beforehand.
-
-    Attributes:
-        findings: In order.
-        replay: The training loss can be measured inside.
-        seconds: Time of one update, without what starting takes; None: not known.
-    """
-
-    findings: tuple[Finding, ...]
-    replay: bool
-    seconds: float | None
-
-    @property
-    def failed(self) -> tuple[Finding, ...]:
-        """What is not as it must be."""
-        return tuple(finding for finding in self.findings if finding.passed is False)
 
 
 def preflight(runner: Runner, updates: int) -> Preflight:
@@ -78,7 +41,10 @@ def preflight(runner: Runner, updates: int) -> Preflight:
         before = dict(files_of(cwd, runner.store.path))
         plain = short.run("plain")
         _got_there(plain, asked.shown_command())
-        findings = _written(written(before, cwd, runner.store.path))
+        findings = [outside_finding(written(before, cwd, runner.store.path), updates)]
+        for source, option in asked.sources:
+            unread_yet = unmatched(source, plain.folder, plain.folder / OUTPUT, updates, option)
+            findings += [] if unread_yet is None else [unread_yet]
         replay = False
         if plain.weights is None:
             findings.append(Finding("inside", None, unseen(plain)))
@@ -251,42 +217,20 @@ def _replay(probed: ShortRun) -> tuple[bool, Finding]:
     return True, Finding("replay", True, "losses and gradients are replayed exactly")
 
 
-def _written(names: list[str]) -> list[Finding]:
-    """Nothing is written where another run may write."""
+def outside_finding(names: Sequence[str], updates: int) -> Finding:
+    """Say whether a short run writes where another run may write.
+
+    Args:
+        names: Files that it wrote outside of its own folder.
+        updates: Updates it had: what is written at the end of training comes later.
+    """
     if not names:
-        return [Finding("writes", True, "nothing is written outside of {out}")]
+        return Finding(
+            "writes", True, f"nothing is written outside of {{out}} in the first {updates} updates"
+        )
     shown = ", ".join(names[:3]) + (" ..." if len(names) > 3 else "")
     text = (
         f"it writes outside of {{out}}, where runs side by side get into each other's way: {shown}; name the "
         "folder in the command, like --out_dir={out}"
     )
-    return [Finding("writes", False, text)]
-
-
-def kept(path: Path, make: Callable[[], Preflight], *, force: bool) -> Preflight:
-    """Read what was found out before, or find it out and keep it.
-
-    What was wrong is looked at again: it may have been put right outside of what a run's address knows of.
-
-    Args:
-        path: The file.
-        make: Finds it out.
-        force: Go on whatever was wrong, as it was found out before.
-    """
-    try:
-        told = json.loads(path.read_bytes())
-        findings = tuple(Finding(**finding) for finding in told["findings"])
-        before = Preflight(findings, told["replay"], told["seconds"])
-        if force or not before.failed:
-            return before
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    made = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    told = {
-        "findings": [finding.__dict__ for finding in made.findings],
-        "replay": made.replay,
-        "seconds": made.seconds,
-    }
-    path.write_text(json.dumps(told), encoding="utf-8")
-    return made
+    return Finding("writes", False, text)

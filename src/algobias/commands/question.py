@@ -103,6 +103,7 @@ class CommandQuestion(AuditQuestion):
                 "none without a training loss that is measured inside: leave out --train-loss and --fit 0"
             )
             raise BadInput("--probes", self.probes, allowed)
+        Command(self.command).check_planned(self.scaling)
         for arm in self.arms:
             levers = self.command_of(arm, 2.0 if self.scale else 1.0).levers
             for lever in levers:
@@ -120,6 +121,12 @@ class CommandQuestion(AuditQuestion):
     def loss_source(self) -> Source | None:
         """Where the training loss is read; None: it is measured inside, or not at all."""
         return None if self.train_loss is None else Source.parse(self.train_loss, "--train-loss")
+
+    @property
+    def sources(self) -> tuple[tuple[Source, str], ...]:
+        """Where numbers are read, each with the option that names it."""
+        loss = () if self.loss_source is None else ((self.loss_source, "--train-loss"),)
+        return ((self.metric_source, "--metric"), *loss)
 
     @cached_property
     def asked_probes(self) -> tuple[Probe, ...]:

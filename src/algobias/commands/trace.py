@@ -67,9 +67,8 @@ def _hashed(pieces: Iterator[bytes]) -> str | None:
 
 def _told(folder: Path, told: Told, question: CommandQuestion) -> Iterator[bytes]:
     yield _start_of(folder / OUTPUT, folder)
-    for source, option in ((question.metric_source, "--metric"), (question.loss_source, "--train-loss")):
-        if source is not None:
-            yield _numbers(source, folder, told, Path(question.cwd), option)
+    for source, option in question.sources:
+        yield _numbers(source, folder, told, Path(question.cwd), option)
 
 
 def _files(folder: Path) -> Iterator[bytes]:

@@ -21,7 +21,7 @@ from algobias.kept.shape import check_question, is_number
 from algobias.whole_files import PRIVATE_FILE, disk
 
 LOCKS, REPORTS = "locks", "reports"
-STATUSES = ("running", "interrupted", "finished")
+STATUSES = ("running", "interrupted", "failed", "finished")
 LAST_SECOND = 253_402_300_800.0
 """The end of the year 9999, the last that a calendar shows."""
 
@@ -34,7 +34,8 @@ class StudyRow:
         id: Its id.
         created: When it was first started, seconds since 1970.
         used: When it was last started.
-        status: ``running`` until a result is saved, then ``finished``; or what ``save_study`` was told.
+        status: ``running`` until a result is saved, then ``finished``; ``interrupted`` or ``failed`` where
+            the work ended without one; or what ``save_study`` was told.
         spec: The question.
         result: The answer, or None.
         decisions: Looks taken, in order.
@@ -108,10 +109,16 @@ class Studies:
             self._begun[id] = lock
         self.save_study(id, spec)
 
-    def interrupted(self, id: str) -> None:
-        """Note that the work at a study has ended without a result, and let go of it."""
+    def interrupted(self, id: str, *, failed: bool = False) -> None:
+        """Note that the work at a study has ended without a result, and let go of it.
+
+        Args:
+            id: The study's id.
+            failed: What was asked could not be done; else the same goes on where it was stopped.
+        """
+        status = "failed" if failed else "interrupted"
         with contextlib.suppress(StoreError):  # a full disk: why the work ended is what is told
-            self._db.execute("UPDATE studies SET status = 'interrupted' WHERE id = ?", (id,))
+            self._db.execute("UPDATE studies SET status = ? WHERE id = ?", (status, id))
         self._let_go(id)
 
     def _let_go(self, id: str) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from algobias.errors import BadInput
 from algobias.kept.csvfile import Row, plain, read_table
 from algobias.logs.choose import Asked, choose, listed
+from algobias.logs.formats.tables import Table
 from algobias.logs.frames import Frames, given_frames, open_ends
 from algobias.logs.gather import Place, find
 from algobias.logs.rates import Decay, decay_in
-from algobias.logs.raw import Direction, Format, Names, Piece, RawRun
+from algobias.logs.raw import Direction, Format, Names, Piece, RawRun, head_of
 from algobias.logs.registry import ANY, OWN, format_named
 from algobias.logs.rows import rows_of
 from algobias.logs.seeds import natural, seeds_of
@@ -99,7 +100,21 @@ def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
         if runs is not None:
             raise BadInput(arm, name, "a file whose format names its runs, before the ::")
         return _own(arm, name, place)
-    return _arm(arm, _log(arm, name, kind, place, runs), reading)
+    log = _log(arm, name, kind, place, runs)
+    if asked is None and not _certain(kind, place, reading.columns):
+        log = replace(log, words=ANY.words, loss="")
+    return _arm(arm, log, reading)
+
+
+def _certain(kind: Format, place: Place, asked: Asked) -> bool:
+    """Say whether a table is of its format: by its name, or by columns of that format's own."""
+    if not isinstance(kind, Table):
+        return True
+    if any(kind.confidence(path, head_of(path)) > 1 for path in place.paths):
+        return True
+    own = {plain(column) for column in (*kind.names.update, *kind.names.train_loss)}
+    wanted = [plain(column) for role in ("update", "train_loss") for column in asked.get(role, ())]
+    return not kind.widespread and own.issuperset(wanted)
 
 
 def selected(path: Path) -> tuple[Path, str | None]:

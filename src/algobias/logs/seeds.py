@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from algobias.errors import BadInput
 
 _NAMED = re.compile(r"(?<![a-z])seed[ =_-]*(\d{1,19})(?!\d)", re.IGNORECASE)
-_ENDING = re.compile(r"[_-](\d{1,19})$")
+_ENDING = re.compile(r"[_-]s?(\d{1,19})$", re.IGNORECASE)
 _CHECKPOINT = re.compile(r"checkpoint-\d+$")
 _SUFFIX = re.compile(r"\.(csv|tsv|txt|json|jsonl|ndjson|log|out)$", re.IGNORECASE)
 
@@ -36,7 +36,8 @@ def seeds_of(arm: str, names: Sequence[str], given: Sequence[int] | None) -> lis
     """Seeds of the runs of an arm, in their order.
 
     A name says its seed as ``seed=3``, ``seed3`` or ``seed_3``, in one of the folders or in the name of the
-    file; or all names have a number behind ``_`` or ``-`` in the same place. One run alone needs no seed.
+    file; or all names have a number behind ``_``, ``-``, ``_s`` or ``-s`` in the same place. One run alone
+    needs no seed.
 
     Args:
         arm: What messages call the arm.

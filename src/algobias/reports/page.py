@@ -81,8 +81,8 @@ def content(points: Points) -> dict[str, object]:
 
 
 def would_decide(record: StudyRecord) -> str:
-    """For an undecided study: what would decide it."""
-    if record.answer.verdict != "undecided":
+    """For an undecided study: what would decide it, where the reason does not say so already."""
+    if record.answer.verdict != "undecided" or "--scale" in (record.answer.reason or ""):
         return ""
     count = record.answer.would_decide
     if record.answer.single is not None:

@@ -170,6 +170,11 @@ def moved_text(record: StudyRecord) -> str:
         why = "" if readings is None else readings.reason or ""
         said = f": {why}" if why else ""
         return f"No coordinates of the bias were read{said}."
+    if record.answer.evidence in ("with replay", "with controls"):
+        return (
+            "No coordinates of the bias were read: ask the same with --probes cheap, which reads them inside "
+            "of runs that are made anew."
+        )
     return "No coordinates of the bias were read: only the curves of these runs are here, not their weights."
 
 

@@ -51,13 +51,21 @@ def decimals(record: StudyRecord) -> int:
 
 
 def unit(record: StudyRecord) -> str:
-    """Unit of the gap: ``points`` for metrics on 0-100, ``nats`` for likelihoods, else nothing."""
+    """Unit of the gap: ``points`` for metrics on 0-100, ``nats`` for likelihoods, else nothing.
+
+    Accuracies that are all between 0 and 1 are fractions, and have none.
+    """
     if record.answer.metric_unit is not None:
         return record.answer.metric_unit
     name = (record.answer.metric or "").lower()
     if any(word in name for word in ("accuracy", "bleu", "chrf")):
-        return "points"
+        return "" if _fractions(record) else "points"
     return "nats" if any(word in name for word in ("nats", "likelihood", "log_lik")) else ""
+
+
+def _fractions(record: StudyRecord) -> bool:
+    means = [arm.metric.mean for arm in record.answer.arms if arm.metric.mean is not None]
+    return bool(means) and all(abs(mean) <= 1 for mean in means)
 
 
 def with_unit(text: str, record: StudyRecord) -> str:

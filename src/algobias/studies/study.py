@@ -15,6 +15,7 @@ import numpy as np
 
 from algobias.answer.answer import Answer
 from algobias.coordinates.readings import Readings, read_study
+from algobias.errors import BadInput, StoreError
 from algobias.json_values import JsonValue
 from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
@@ -71,7 +72,7 @@ class Study:
 
     @contextmanager
     def at_work(self, question: str, task: str, seeds: int, tolerance: float | None) -> Iterator[None]:
-        """Tell whoever watches that the work begins and ends; note in the store where it is interrupted.
+        """Tell whoever watches that the work begins and ends; note in the store how it ends too early.
 
         Args:
             question: What is compared, in a few words.
@@ -89,8 +90,10 @@ class Study:
                 }
             )
             yield
-        except BaseException:
-            self.store.interrupted(self.id)
+        except BaseException as error:
+            # A store that is full or locked says nothing against what was asked.
+            failed = isinstance(error, BadInput) and not isinstance(error, StoreError)
+            self.store.interrupted(self.id, failed=failed)
             raise
         finally:
             self.progress.stop()

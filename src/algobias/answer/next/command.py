@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from algobias.answer.answer import Answer
+from algobias.answer.next.asked import words_of
+from algobias.answer.next.lengths import scale_of
 
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
 """What brings back what a command lost by too little training."""
 
 NO_LONGER = "longer runs of the variant fit no better: look for a rate or warm-up that suits the change"
 """Said of a variant that is under-trained, and that more updates do not train any further."""
-
-SCALE = (
-    "name the option that makes the schedule longer, with its planned value (--scale '--epochs=20'), and run "
-    "it again: at equal training loss fit and bias are told apart"
-)
-"""What a match needs where the runs that there are never meet."""
 
 LOG_LOSS = "log the training loss of every run as well: it tells whether fit or bias is what was lost"
 """What tables without a training loss lack where the loss is real."""
@@ -45,7 +41,25 @@ def after_command(answer: Answer, command: str) -> str | None:
             "a training loss would tell fit from bias: see the warnings for why none was measured inside, or "
             "have the script tell it (--train-loss)"
         )
-    scaled = "--scale" in command.partition(" -- ")[0]
-    if verdict == "undecided" and answer.gap.state == "present" and not (answer.fit.matched or scaled):
-        return SCALE
+    asked = command.partition(" -- ")[0]
+    if never_meets(answer) and "--scale" not in asked and "scale=" not in asked:
+        hint = scale_of(words_of(answer.task or ""))
+        return (
+            f"name the option that makes the schedule longer ({hint}), and run it again: at equal training "
+            "loss fit and bias are told apart"
+        )
     return None
+
+
+def never_meets(answer: Answer) -> bool:
+    """Whether the loss is real, and there is a training loss, but the runs are never at an equal one."""
+    undecided = answer.verdict == "undecided" and answer.evidence not in NO_LOSS
+    return undecided and answer.gap.state == "present" and not answer.fit.matched
+
+
+def with_way_out(answer: Answer) -> Answer:
+    """Let the reason name what would decide, where the runs of an audit without a scale never meet."""
+    if not never_meets(answer):
+        return answer
+    hint = scale_of(words_of(answer.task or ""))
+    return answer.changed(reason=f"{answer.reason} Runs of other lengths may tell ({hint}), not more seeds.")

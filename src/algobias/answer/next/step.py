@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from algobias.answer.next.command import LOG_LOSS, LONGER, NO_LONGER, after_command
 from algobias.answer.next.control import after_control
+from algobias.answer.next.tables import again_of_tables
 from algobias.answer.next.typed import Commanded, Step, about, again, carrying
 from algobias.answer.single import SingleRuns
 from algobias.judge.split import NO_LOSS as NO_TRAINING_LOSS
@@ -93,7 +94,7 @@ def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
             "no control can be tried on tables: train the variant with one on the same seeds (algobias "
             "levers lists them), and compare that with the baseline in the place of the variant's table"
         )
-    return (Step(what, again(record)),)
+    return (Step(what, again_of_tables(record)),)
 
 
 def _keep(record: Commanded) -> Step:
@@ -130,12 +131,13 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
         what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
         return (Step(what),)
     if count is None and _of_tables(record) and record.answer.fit.reason == NO_TRAINING_LOSS:
-        return (Step(f"{LOG_LOSS}; then ask again", again(record)),)
+        return (Step(f"{LOG_LOSS}; then ask again", again_of_tables(record)),)
     if count is None:
         settled = "more seeds alone do not settle it (see the reason): a larger test set may, or a tolerance"
         return (Step(f"{settled} that is larger, declared before new runs"),)
     if _of_tables(record):
-        return (Step(f"train on to {count} seeds of each arm, and ask again", again(record)),)
+        asked = again_of_tables(record, count)
+        return (Step(f"train on to {count} seeds of each arm, and ask again", asked),)
     more = ",".join(map(str, [*(n for n in record.answer.looks if n < count), count]))
     asked = again(record, "--looks", more, instead=True)
     if not asked:

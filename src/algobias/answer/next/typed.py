@@ -69,14 +69,14 @@ def again(record: Commanded, *option: str, instead: bool = False) -> str:
         option: Name and value.
         instead: The option is there at most once.
     """
-    asked = _words(record.command)
+    asked = words_of(record.command)
     if not asked or record.command.startswith("algobias."):
         return ""
     # What follows -- is somebody's own command.
     end = asked.index("--") if "--" in asked else len(asked)
     ours = [word for word in asked[:end] if word not in SWITCHES]
     if option and instead:
-        ours = _without(ours, option[0])
+        ours = without(ours, option[0])
     return shlex.join([*ours, *option, *asked[end:]])
 
 
@@ -86,7 +86,7 @@ def repeated(record: Commanded) -> str:
     Args:
         record: The record; the command of a study about no other one is left as it is.
     """
-    audited, asked = record.answer.control_of or record.answer.explain_of, _words(record.command)
+    audited, asked = record.answer.control_of or record.answer.explain_of, words_of(record.command)
     if audited is None or len(asked) < 2 or record.command.startswith("algobias."):
         return record.command
     for place, word in enumerate(asked[2:], 2):
@@ -100,7 +100,7 @@ def repeated(record: Commanded) -> str:
 
 def carrying(record: Commanded, *command: str) -> str:
     """A command with the store and the data folder of the one that made the record."""
-    asked, kept = _words(record.command), list[str]()
+    asked, kept = words_of(record.command), list[str]()
     if "--" in asked:  # what follows is somebody else's command
         asked = asked[: asked.index("--")]
     for place, word in enumerate(asked):
@@ -110,14 +110,16 @@ def carrying(record: Commanded, *command: str) -> str:
     return shlex.join([*command, *kept])
 
 
-def _words(command: str) -> list[str]:
+def words_of(command: str) -> list[str]:
+    """Split a command as a shell does; no words where its quotes do not close."""
     try:
         return shlex.split(command)
     except ValueError:
         return []
 
 
-def _without(asked: Sequence[str], option: str) -> list[str]:
+def without(asked: Sequence[str], option: str) -> list[str]:
+    """Leave an option and its value out of words."""
     kept, skip = list[str](), False
     for word in asked:
         if skip:

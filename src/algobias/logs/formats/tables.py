@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from algobias.kept.csvfile import NEEDED
 from algobias.logs.delimited import header_of, whole_file
@@ -14,7 +15,11 @@ class Table(Format):
     """A table with a header: one run, or several with a column for the seed."""
 
     key = "csv"
-    words = "CSV table"
+    words = "a table"
+
+    widespread: ClassVar[bool] = False
+    """Other tables have its columns too: without its name nobody knows that a file is of this format."""
+
     names = COMMON
 
     def confidence(self, path: Path, head: bytes) -> int:
@@ -79,6 +84,7 @@ class Lightning(Table):
     """``metrics.csv`` of Lightning's ``CSVLogger``: sparse rows, one for each thing that is logged."""
 
     key = "lightning"
+    widespread = True
     words = "Lightning metrics.csv"
     names = Names(
         update=("step",),

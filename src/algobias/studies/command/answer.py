@@ -15,10 +15,10 @@ from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.commands.costs import KNOWN
+from algobias.commands.findings import Preflight
 from algobias.commands.forms import other_form
 from algobias.commands.identity import sources
 from algobias.commands.numbers.inside import Told
-from algobias.commands.preflight import Preflight
 from algobias.commands.runner import Runner
 from algobias.jobs.ending import why as why_ended
 from algobias.jobs.inherited import SHOWN, changed_since

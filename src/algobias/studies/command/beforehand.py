@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from algobias.answer.next.lengths import length_options, scale_of
+from algobias.commands.findings import Preflight, kept
 from algobias.commands.numbers.inside import Told
 from algobias.commands.placed import NOISE
-from algobias.commands.preflight import Preflight, kept, preflight
+from algobias.commands.preflight import preflight
 from algobias.commands.runner import Runner
 from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
@@ -120,8 +123,13 @@ def tolerance_of(runner: Runner) -> tuple[float, str]:
     return float(f"{1.25 * sd:.3g}"), f"1.25 times the seed sd {sd:.3g} of {len(ends)} other baselines"
 
 
+def _guessed(words: Sequence[str]) -> str:
+    hint = scale_of(words)
+    return f"by its name, {hint}" if length_options(words) else hint
+
+
 def rate_decays(runner: Runner) -> tuple[bool, str | None]:
-    """Say whether the learning rate decays, and what was seen of it."""
+    """Say whether the learning rate of the baseline's first run decays, and what to do about it."""
     asked = runner.question
     if asked.decays is not None:
         return asked.decays, None
@@ -135,6 +143,6 @@ def rate_decays(runner: Runner) -> tuple[bool, str | None]:
     if rates[-1] < DECAYED * max(rates):
         return True, (
             "the learning rate decays: arms can be compared at equal training loss only by runs of other "
-            "lengths; --scale names the option that sets the length"
+            f"lengths; --scale names the option that sets the length ({_guessed(asked.command)})"
         )
     return False, None

@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, replace
 
 from algobias.answer.answer import Answer, Answered
+from algobias.answer.next.command import never_meets, with_way_out
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.writes import outside_doubts
@@ -105,12 +106,15 @@ def run_command(
         )
         said, outside = expected(runner)
         study.progress.message(said)
-        tolerance, why = tolerance_of(runner)
-        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
-        coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
+        doubted = [] if shared else outside_doubts(outside)
+        for doubt in doubted:
+            study.progress.message(doubt)
         decays, seen = rate_decays(runner)
         if seen is not None:
             study.progress.message(seen)
+        tolerance, why = tolerance_of(runner)
+        study.progress.message(f"tolerance {tolerance:.3g} ({why})")
+        coarse = refuse_coarse_metric(runner, tolerance, force=options.force)
         design = Design(
             tolerance=tolerance,
             looks=question.looks,
@@ -132,12 +136,16 @@ def run_command(
             if idle is not None and design.not_applied is None:
                 design = replace(design, not_applied=idle)
                 looks = Looks(design, study)
-    answer = answer_of(runner, design, wanted, runs, finding_entries(found), why)
+    seen_in_whole = found.withdrawn("writes", doubted[0]) if doubted else found
+    answer = answer_of(runner, design, wanted, runs, finding_entries(seen_in_whole), why)
     readings = read_where_asked(runner, design, wanted, runs)
     if readings is not None:
         answer = with_readings(answer, readings, wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
-    seen_notes = [seen] if seen is not None and not question.scaling and decays else []
+    if not question.scaling:
+        answer = with_way_out(answer)
+    # Where the reason says it already, it is not said again.
+    seen_notes = [seen] if seen is not None and not never_meets(answer) else []
     answer = answer.changed(
         warnings=(
             *answer.warnings,
@@ -150,7 +158,7 @@ def run_command(
             *file_doubts(runner),
             *metric_doubts(runner),
             *environment_doubts(runner, runs),
-            *(() if shared else outside_doubts(outside)),
+            *doubted,
             *failures(runner, runs),
         )
     )

@@ -1,0 +1,63 @@
+"""The command of a comparison again: of more seeds, with the tolerance that was used."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from algobias.answer.next.typed import Commanded, again, without, words_of
+
+AS_GIVEN = "as given"
+"""Where a tolerance comes from that somebody gave."""
+
+
+def again_of_tables(record: Commanded, seeds: int | None = None) -> str:
+    """Make the command of a comparison again, with the tolerance that was used, once it is known.
+
+    Args:
+        record: The record.
+        seeds: Seeds of each arm that there will be; ``--seeds`` and ``--looks`` grow with them.
+    """
+    asked, tolerance = again(record), record.answer.tolerance
+    words = words_of(asked)
+    if (
+        tolerance is not None
+        and record.answer.tolerance_reason != AS_GIVEN
+        and not _has(words, "--tolerance")
+    ):
+        words = _set(words, "--tolerance", f"{tolerance:g}")
+    for option in ("--seeds", "--looks"):
+        numbers = _numbers(words, option)
+        if seeds is None or not numbers:
+            continue
+        if option == "--looks":
+            more = [seeds] if seeds > max(numbers) else []
+        else:
+            first = max(numbers) + 1
+            more = [*range(first, first + max(0, seeds - len(numbers)))]
+        words = _set(words, option, ",".join(map(str, [*numbers, *more])))
+    return shlex.join(words) if asked else ""
+
+
+def _set(words: Sequence[str], option: str, value: str) -> list[str]:
+    """Set an option, in front of where only names of files follow."""
+    others = without(words, option)
+    end = others.index("--") if "--" in others else len(others)
+    return [*others[:end], option, value, *others[end:]]
+
+
+def _has(words: Sequence[str], option: str) -> bool:
+    return any(word == option or word.startswith(f"{option}=") for word in words)
+
+
+def _numbers(words: Sequence[str], option: str) -> list[int]:
+    """Read the whole numbers of an option; none where it is not there."""
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == option:
+            text = value if equals else "".join(words[place + 1 : place + 2])
+            try:
+                return [int(part) for part in text.split(",")]
+            except ValueError:
+                return []
+    return []

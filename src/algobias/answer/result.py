@@ -111,7 +111,7 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         fit_share=share(split.fit_share, split.fit_state),
         bias_share=share(split.bias_share, split.bias_state),
     )
-    return Answer(
+    answer = Answer(
         verdict=verdict.name,
         reason=verdict.reason,
         warnings=tuple(verdict.warnings),
@@ -136,6 +136,7 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             for one in verdict.recoveries
         ),
     )
+    return answer.changed(doubts=verdict.doubts) if verdict.doubts else answer
 
 
 def share(value: Interval | None, state: str) -> Share:

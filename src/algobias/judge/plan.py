@@ -99,9 +99,9 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
         reference = frozen_reference(book, first, scale)
         arms = book.planned_arm("baseline", look, scale), book.planned_arm("variant", look, scale)
-        checks = check_arms(*arms, activity=look == first and pair)
         if resolution is None:
             resolution = of_examples([row[-1].outcome for arm in arms for row in arm.first(first).paths])
+        checks = check_arms(*arms, activity=look == first and pair, resolution=resolution)
         split = split_gap(
             *arms,
             reference,

@@ -137,6 +137,14 @@ HIDDEN_LOSS = VerdictWords(
     "bias share, which the better fit outweighs: a baseline that is trained on to the same fit may be ahead.",
 )
 
+DOUBTED = VerdictWords(
+    "=",
+    "warn",
+    "No loss is seen, but what it is compared with is in doubt",
+    "The gap in these runs is smaller than the tolerance. That says little of the change as long as the "
+    "doubts above stand: settle them first, then what the change saves can be weighed.",
+)
+
 
 def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
@@ -145,6 +153,8 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
         return ONE_RUN_EACH
     if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
+    if name == "no_gap" and record.answer.doubts:
+        return DOUBTED
     if name == "no_gap" and record.answer.tolerable:
         return TOLERABLE
     if name == "no_gap" and record.answer.hides_loss:

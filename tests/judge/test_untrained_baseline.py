@@ -7,13 +7,18 @@ import math
 import numpy as np
 import pytest
 
+from algobias.answer.next.step import next_text
 from algobias.answer.result import verdict_result
 from algobias.judge.arm import Arm, FitScale, Path
 from algobias.judge.checks import check_arms, clear, learnt
 from algobias.judge.design import Design, Run
 from algobias.judge.matching import curve_arm
 from algobias.judge.plan import plan
+from algobias.judge.split import NO_BASELINE
 from algobias.judge.verdict import Verdict
+from algobias.reports.record import StudyRecord
+from algobias.reports.verdicts import verdict_words
+from algobias.studies.audit import unknown_trivial
 from scripted import outcome
 
 TRIVIAL = 10.0
@@ -126,3 +131,46 @@ def test_a_loss_in_spite_of_failed_baselines_is_not_doubted() -> None:
     assert verdict.name not in ("no_gap", "undecided")
     assert verdict.doubts == ()
     assert any("1 of 12 baseline seeds end" in warning for warning in verdict.warnings)
+
+
+def unmeasured(name: str, seed: int) -> Run:
+    """A run with a finite loss whose test metric is not a number."""
+    losses = [1.0, 0.1 + 0.001 * seed + 0.0001 * len(name)]
+    return Run(name, seed, outcome(losses, [math.nan] * 2, [math.nan] * 2, trivial=math.nan), 1.0)
+
+
+def test_a_metric_that_is_no_number_is_not_said_to_be_a_loss_that_is_none() -> None:
+    runs = [unmeasured(name, seed) for name in ("baseline", "variant") for seed in range(6)]
+    verdict = plan(Design(tolerance=1.0, looks=(6,), can_extend=False), runs)
+    assert isinstance(verdict, Verdict)
+    assert (verdict.name, verdict.split.gap_state) == ("undecided", "unknown")
+    assert "test metric that is not finite, though the training loss is" in verdict.reason
+    assert "cannot be measured" in verdict.reason
+    assert verdict.split.unavailable_because == NO_BASELINE
+    shown = StudyRecord(result=verdict_result(Design(tolerance=1.0), verdict, ()).to_json())
+    assert shown.answer.no_baseline
+    assert not shown.answer.baseline_diverged
+    assert verdict_words(shown).title == "There is no baseline to compare with"
+    assert "mend what is not finite" in next_text(shown)
+
+
+def test_a_variant_whose_metric_is_no_number_broke_what_is_measured() -> None:
+    runs = [run("baseline", seed, 80.0) for seed in range(6)]
+    verdict = plan(
+        Design(tolerance=1.0, looks=(6,), can_extend=False),
+        [*runs, *(unmeasured("variant", seed) for seed in range(6))],
+    )
+    assert isinstance(verdict, Verdict)
+    assert verdict.name == "broken"
+    assert "the change broke what is measured" in verdict.reason
+    gone = judged([80.0] * 6, [math.nan] * 6)
+    assert "the change broke training" in gone.reason
+
+
+def test_the_reason_for_an_unknown_trivial_metric_is_the_true_one() -> None:
+    (said,) = unknown_trivial([unmeasured("baseline", 0)])
+    assert "the untrained model's metric is not finite" in said
+    tuned = outcome([1.0, 0.1], [70.0, 80.0], [70.0, 80.0], trivial=math.nan)
+    (said,) = unknown_trivial([Run("baseline", 0, tuned, 1.0)])
+    assert "starts from trained weights" in said
+    assert unknown_trivial([run("baseline", 0, 80.0)]) == []

@@ -96,21 +96,22 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool, resolution: float
     failures = Failures(lost.diverged + lost.nearer, len(variant))
     if not baseline.ended.any():
         return Checks(
-            no_baseline=f"all {len(baseline)} baseline seeds end with a loss or test metric that is not "
-            "finite: a baseline that cannot be trained is no baseline",
+            no_baseline=f"all {len(baseline)} baseline seeds end with {_not_finite(baseline)}: a baseline "
+            f"that cannot be {'measured' if only_unmeasured(baseline) else 'trained'} is no baseline",
             failures=failures,
         )
     broken = lost.reason
     if broken is not None:
-        broken = f"{broken}: the change broke training"
+        broke = "what is measured" if only_unmeasured(variant) and not lost.nearer else "training"
+        broken = f"{broken}: the change broke {broke}"
     warnings, doubts = tuple[str, ...](), tuple[str, ...]()
     missing = int((~baseline.ended).sum())
     if missing:
         nothing = np.isfinite(baseline.trivial).all()
         scored = "count as knowing nothing" if nothing else "score the worst that was seen"
         warnings += (
-            f"{missing} of {len(baseline)} baseline seeds end with a loss or test metric that is not finite "
-            f"and {scored}: that lowers the baseline, and a loss can hide behind it",
+            f"{missing} of {len(baseline)} baseline seeds end with {_not_finite(baseline)} and "
+            f"{scored}: that lowers the baseline, and a loss can hide behind it",
         )
     nothing_learnt = _nothing_learnt(baseline, resolution)
     if nothing_learnt is not None:
@@ -141,12 +142,14 @@ class _Lost(NamedTuple):
         nearer: Those that end nearer to knowing nothing than to the baseline.
         of: Seeds of the arm.
         which: The metric by which they are nearer.
+        ends: What is not finite in those that diverged.
     """
 
     diverged: int
     nearer: int
     of: int
     which: str
+    ends: str
 
     @property
     def reason(self) -> str | None:
@@ -155,9 +158,7 @@ class _Lost(NamedTuple):
             return None
         causes = []
         if self.diverged:
-            causes.append(
-                f"{self.diverged} of {self.of} seeds end with a non-finite training loss or test metric"
-            )
+            causes.append(f"{self.diverged} of {self.of} seeds end with {self.ends}")
         if self.nearer:
             causes.append(
                 f"{self.nearer} of {self.of} seeds end with a {self.which} metric nearer to a predictor that "
@@ -175,7 +176,25 @@ def _lost(baseline: Arm, arm: Arm, resolution: float) -> _Lost:
         which, metrics, reference = "test", arm.end_metric, baseline.end_metric[ours]
         middle = (_mean(arm.trivial) + _mean(reference)) / 2
     lost: Bools = theirs & (metrics < middle) & clear(reference - _mean(arm.trivial), resolution)
-    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which)
+    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which, _not_finite(arm))
+
+
+def only_unmeasured(arm: Arm) -> bool:
+    """Whether all seeds that end non-finite do so in the test metric alone, with finite training losses."""
+    ends = [
+        next(path.outcome for path in row if path.length >= 1)
+        for row, ended in zip(arm.paths, arm.ended.tolist(), strict=True)
+        if not ended
+    ]
+    known = arm.loss_known and bool(ends)
+    return known and all(math.isfinite(one.curve.train_loss[one.planned]) for one in ends)
+
+
+def _not_finite(arm: Arm) -> str:
+    """What of an arm ends non-finite, in words."""
+    if only_unmeasured(arm):
+        return "a test metric that is not finite, though the training loss is"
+    return "a loss or test metric that is not finite"
 
 
 def learnt(above: Floats, resolution: float = 0.0) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algobias.errors import BadInput
 from algobias.inference.bounds import FEWEST, Bounds
@@ -112,6 +112,9 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             resolution=resolution,
             fewest=fewest,
         )
+        if checks.no_baseline is not None:
+            # What failed baselines are scored is no measurement.
+            split = replace(split, gap_state="unknown")
         last = look == looks[-1]
         # Only the last look takes back what an earlier one showed.
         held = frozenset() if last else shown

@@ -137,6 +137,14 @@ HIDDEN_LOSS = VerdictWords(
     "bias share, which the better fit outweighs: a baseline that is trained on to the same fit may be ahead.",
 )
 
+NO_COMPARISON = VerdictWords(
+    "?",
+    "open",
+    "There is no baseline to compare with",
+    "No seed of the baseline ended with numbers that can be judged, so nothing is claimed of the change. "
+    "What failed seeds are scored is no measurement.",
+)
+
 DOUBTED = VerdictWords(
     "=",
     "warn",
@@ -151,6 +159,8 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     name = str(record.answer.verdict)
     if record.answer.single is not None:
         return ONE_RUN_EACH
+    if name == "undecided" and record.answer.no_baseline:
+        return NO_COMPARISON
     if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
     if name == "no_gap" and record.answer.doubts:

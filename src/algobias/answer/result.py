@@ -17,7 +17,7 @@ from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
 from algobias.answer.look import LookEntry
-from algobias.inference.statistics import Interval
+from algobias.inference.statistics import QUIET, Interval
 from algobias.judge import checks
 from algobias.judge import verdict as judged
 from algobias.judge.design import Design, Run
@@ -58,6 +58,7 @@ def mean_cost(costs: Sequence[Cost]) -> Costs:
     return Costs(**{key: float(np.mean([row[key] for row in rows])) for key in rows[0]} if rows else {})
 
 
+@QUIET
 def judged_answer(design: Design, verdict: Verdict, controls: Sequence[str], runs: Sequence[Run]) -> Answer:
     """Make the part of the answer that follows from the verdict and its runs alone.
 

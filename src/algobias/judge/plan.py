@@ -15,7 +15,7 @@ from algobias.errors import BadInput
 from algobias.inference.bounds import FEWEST, Bounds
 from algobias.inference.levels import Errors, error_levels
 from algobias.inference.resolution import of_examples
-from algobias.inference.statistics import Interval
+from algobias.inference.statistics import QUIET, Interval
 from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import Checks, check_arms
 from algobias.judge.describe import describe, training_metric_scale
@@ -76,6 +76,7 @@ def plan(design: Design, runs: Sequence[Run]) -> list[Request] | Verdict:
     return replay(design, runs)[1]
 
 
+@QUIET
 def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Request] | Verdict]:
     """The looks taken so far, and what :func:`plan` says next."""
     looked: list[Look] = []

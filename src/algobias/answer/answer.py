@@ -20,6 +20,7 @@ from algobias.answer.measured.moved import MovedCoordinate
 from algobias.answer.measured.readings import ReadingsSummary
 from algobias.answer.search import SAME_EXAMPLES, Chosen, ConfirmationLook, StudySeeds, Tried
 from algobias.answer.single import SingleRuns
+from algobias.judge.split import NO_BASELINE
 
 SCHEMA = 1
 
@@ -158,6 +159,17 @@ class Answer(Form):
     report: str | None = None
     logs: Many[LogsRead] = ()
     single: SingleRuns | None = None
+
+    @property
+    def no_baseline(self) -> bool:
+        """No seed of the baseline ended well: what failed seeds are scored is no measurement."""
+        return self.fit.reason == NO_BASELINE or self.baseline_diverged
+
+    @property
+    def baseline_diverged(self) -> bool:
+        """Every seed of the baseline ended with a training loss that is not finite."""
+        baseline = next((arm for arm in self.arms if arm.name == "baseline"), None)
+        return baseline is not None and bool(baseline.seeds) and baseline.diverged == len(baseline.seeds)
 
     @property
     def hides_loss(self) -> bool:

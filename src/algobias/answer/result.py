@@ -17,7 +17,7 @@ from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
 from algobias.answer.look import LookEntry
-from algobias.inference.statistics import Interval
+from algobias.inference.statistics import QUIET, Interval
 from algobias.judge import checks
 from algobias.judge import verdict as judged
 from algobias.judge.design import Design, Run
@@ -58,6 +58,7 @@ def mean_cost(costs: Sequence[Cost]) -> Costs:
     return Costs(**{key: float(np.mean([row[key] for row in rows])) for key in rows[0]} if rows else {})
 
 
+@QUIET
 def judged_answer(design: Design, verdict: Verdict, controls: Sequence[str], runs: Sequence[Run]) -> Answer:
     """Make the part of the answer that follows from the verdict and its runs alone.
 
@@ -111,7 +112,7 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         fit_share=share(split.fit_share, split.fit_state),
         bias_share=share(split.bias_share, split.bias_state),
     )
-    return Answer(
+    answer = Answer(
         verdict=verdict.name,
         reason=verdict.reason,
         warnings=tuple(verdict.warnings),
@@ -136,6 +137,7 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             for one in verdict.recoveries
         ),
     )
+    return answer.changed(doubts=verdict.doubts) if verdict.doubts else answer
 
 
 def share(value: Interval | None, state: str) -> Share:

@@ -42,6 +42,10 @@ class Interval:
         return math.isfinite(self.low) and math.isfinite(self.high)
 
 
+QUIET = np.errstate(over="ignore", invalid="ignore")
+"""Numbers that are not finite, or leave the range of floats, make an estimate that claims nothing: that is
+no matter for a warning of numpy."""
+
 MOST_DF = 1e9
 """Student's t with so many degrees of freedom is the normal distribution."""
 
@@ -120,6 +124,7 @@ def t_reach(coverage: float, df: float) -> float:
     return float(stdtrit(df, 0.5 + coverage / 2))
 
 
+@QUIET
 def paired(differences: Floats, resolution: float = 0.0) -> Estimate:
     """Mean of paired differences, [n], with n - 1 degrees of freedom.
 
@@ -141,7 +146,16 @@ def _mean(values: Floats, least: float) -> Estimate:
         return Estimate(mean, math.nan, 0, 1)
     off = values - mean
     se = math.sqrt(max(float(off @ off) / (n - 1), least) / n)
-    return Estimate(mean, se, n - 1, n, _third_moment(off) / se**3 if se > 0 and n > 2 else 0.0)
+    return Estimate(mean, se, n - 1, n, _third_moment(off) / _power(se, 3) if se > 0 and n > 2 else 0.0)
+
+
+def _power(value: float, exponent: int) -> float:
+    """A power of a number that is not negative, inf where it leaves the range of floats."""
+    try:
+        power: float = value**exponent
+    except OverflowError:
+        return math.inf
+    return power
 
 
 def _third_moment(off: Floats) -> float:
@@ -150,6 +164,7 @@ def _third_moment(off: Floats) -> float:
     return float(off @ off**2) / ((n - 1) * (n - 2) * n)
 
 
+@QUIET
 def welch(a: Floats, b: Floats, resolution: float = 0.0) -> Estimate:
     """Difference of the means of two unpaired samples (Welch 1947), ``n`` the smaller of the two sizes.
 
@@ -165,14 +180,16 @@ def welch(a: Floats, b: Floats, resolution: float = 0.0) -> Estimate:
     n = min(one.n, two.n)
     if n < 2:
         return Estimate(one.mean - two.mean, math.nan, 0, n)
-    squared = one.se**2 + two.se**2
-    bottom = one.se**4 / one.df + two.se**4 / two.df
-    df = squared**2 / bottom if bottom > 0 else one.df + two.df
+    squared = _power(one.se, 2) + _power(two.se, 2)
+    bottom = _power(one.se, 4) / one.df + _power(two.se, 4) / two.df
+    df = _power(squared, 2) / bottom if bottom > 0 else one.df + two.df
     se = math.sqrt(squared)
-    skew = (one.skew * one.se**3 - two.skew * two.se**3) / se**3 if se > 0 and n > 2 else 0.0
+    moments = one.skew * _power(one.se, 3) - two.skew * _power(two.se, 3)
+    skew = moments / _power(se, 3) if se > 0 and n > 2 else 0.0
     return Estimate(one.mean - two.mean, se, df, n, skew)
 
 
+@QUIET
 def fieller(
     top: Floats,
     bottom: Floats,
@@ -248,6 +265,7 @@ def _signed_sums(values: Floats) -> Floats:
     return sums
 
 
+@QUIET
 def population_interval(baseline: Floats, variant: Floats, level: float, resolution: float = 0.0) -> Interval:
     """Interval of the gap for the population that the test examples were drawn from.
 

@@ -9,7 +9,21 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv
 
+from algobias.inference.statistics import paired
 from algobias.judge.arm import Arm, Bools, Floats
+
+LEARNT = 0.05
+"""One-sided error level at which a baseline's seeds say that it knows more than nothing."""
+
+STEADY = 4.0
+"""Seed sd that must fit between knowing nothing and the baseline: the middle is then two sd away from it.
+
+With less room seeds fall on the far side of the middle by chance. Simulated over a first look of 4 seeds, a
+normal metric and a baseline any number of sd above trivial: of the comparisons of an arm with itself at most
+4 % seem broken (47 % where only the means are compared)."""
+
+STEADY_REST = 8.0
+"""The same where seeds of the baseline came to nothing themselves and are left out of the spread."""
 
 
 class Failures(NamedTuple):
@@ -48,8 +62,10 @@ class Checks:
         not_applied: Why the change did nothing, or None.
         broken: Why training is broken, or None.
         no_baseline: Why there is nothing to compare with, or None.
-        warnings: What else the reader should know.
+        warnings: What else the reader should know, doubts among it.
         failures: How many of the variant's seeds failed; None where no seed was looked at.
+        doubts: Why the baseline may be nothing to compare with.
+        ended_badly: How many baseline seeds end non-finite, and of how many; None where all end well.
     """
 
     not_applied: str | None = None
@@ -57,51 +73,65 @@ class Checks:
     no_baseline: str | None = None
     warnings: tuple[str, ...] = ()
     failures: Failures | None = None
+    doubts: tuple[str, ...] = ()
+    ended_badly: tuple[int, int] | None = None
 
 
-def check_arms(baseline: Arm, variant: Arm, *, activity: bool) -> Checks:
+def check_arms(baseline: Arm, variant: Arm, *, activity: bool, resolution: float = 0.0) -> Checks:
     """Activity and broken checks on outcomes.
 
     Broken: at least half of the variant's seeds end non-finite, or with a training metric (where that is
-    not known, test metric) nearer to a predictor that knows nothing than to the baseline's mean.
+    not known, test metric) nearer to a predictor that knows nothing than to the baseline's mean. Near to
+    nothing is said only beside a baseline that is clear of it.
 
     Args:
         baseline: Baseline runs.
         variant: Variant runs.
         activity: Also look whether the two arms' curves are identical.
+        resolution: Smallest step of the test metric: seeds spread at least as far as its rounding.
     """
     if activity and identical(baseline, variant):
         return Checks(not_applied="in every seed the variant's curve is identical to the baseline's")
-    lost = _lost(baseline, variant)
+    lost = _lost(baseline, variant, resolution)
     failures = Failures(lost.diverged + lost.nearer, len(variant))
     if not baseline.ended.any():
         return Checks(
-            no_baseline=f"all {len(baseline)} baseline seeds end with a loss or test metric that is not "
-            "finite: a baseline that cannot be trained is no baseline",
+            no_baseline=f"all {len(baseline)} baseline seeds end with {_not_finite(baseline)}: a baseline "
+            f"that cannot be {'measured' if only_unmeasured(baseline) else 'trained'} is no baseline",
             failures=failures,
         )
     broken = lost.reason
     if broken is not None:
-        broken = f"{broken}: the change broke training"
-    warnings: tuple[str, ...] = ()
-    if not baseline.ended.all():
-        missing = int((~baseline.ended).sum())
-        ends = (
-            f"{missing} of {len(baseline)} baseline seeds end with a loss or test metric that is not finite"
+        broke = "what is measured" if only_unmeasured(variant) and not lost.nearer else "training"
+        broken = f"{broken}: the change broke {broke}"
+    warnings, doubts = tuple[str, ...](), tuple[str, ...]()
+    missing = int((~baseline.ended).sum())
+    if missing:
+        nothing = np.isfinite(baseline.trivial).all()
+        scored = "count as knowing nothing" if nothing else "score the worst that was seen"
+        warnings += (
+            f"{missing} of {len(baseline)} baseline seeds end with {_not_finite(baseline)} and "
+            f"{scored}: that lowers the baseline, and a loss can hide behind it",
         )
-        warnings += (f"{ends} and count as knowing nothing",)
-    elif not _mean(baseline.end_metric) > _mean(baseline.trivial) and np.isfinite(baseline.trivial).all():
-        warnings += ("the baseline is no better than a predictor that knows nothing",)
-    return Checks(broken=broken, warnings=warnings, failures=failures)
+    nothing_learnt = _nothing_learnt(baseline, resolution)
+    if nothing_learnt is not None:
+        doubts = (nothing_learnt,)
+    return Checks(
+        broken=broken,
+        warnings=warnings + doubts,
+        failures=failures,
+        doubts=doubts,
+        ended_badly=(missing, len(baseline)) if missing else None,
+    )
 
 
-def broken_because(baseline: Arm, arm: Arm) -> str | None:
+def broken_because(baseline: Arm, arm: Arm, resolution: float = 0.0) -> str | None:
     """Why an arm counts as broken beside the baseline, or None.
 
-    "Nearer to knowing nothing" means something only where the baseline knows more than nothing; else (and
-    where nobody knows what knowing nothing scores) only runs that end non-finite count.
+    "Nearer to knowing nothing" means something only where the baseline is clear of knowing nothing; else
+    (and where nobody knows what that scores) only runs that end non-finite count.
     """
-    return _lost(baseline, arm).reason
+    return _lost(baseline, arm, resolution).reason
 
 
 class _Lost(NamedTuple):
@@ -112,12 +142,14 @@ class _Lost(NamedTuple):
         nearer: Those that end nearer to knowing nothing than to the baseline.
         of: Seeds of the arm.
         which: The metric by which they are nearer.
+        ends: What is not finite in those that diverged.
     """
 
     diverged: int
     nearer: int
     of: int
     which: str
+    ends: str
 
     @property
     def reason(self) -> str | None:
@@ -126,9 +158,7 @@ class _Lost(NamedTuple):
             return None
         causes = []
         if self.diverged:
-            causes.append(
-                f"{self.diverged} of {self.of} seeds end with a non-finite training loss or test metric"
-            )
+            causes.append(f"{self.diverged} of {self.of} seeds end with {self.ends}")
         if self.nearer:
             causes.append(
                 f"{self.nearer} of {self.of} seeds end with a {self.which} metric nearer to a predictor that "
@@ -137,7 +167,7 @@ class _Lost(NamedTuple):
         return " and ".join(causes)
 
 
-def _lost(baseline: Arm, arm: Arm) -> _Lost:
+def _lost(baseline: Arm, arm: Arm, resolution: float) -> _Lost:
     ours, theirs = baseline.ended, arm.ended
     which, metrics, reference = "training", arm.end_train_metric, baseline.end_train_metric[ours]
     # One NaN among the runs that ended well: the training metric is not known.
@@ -145,8 +175,76 @@ def _lost(baseline: Arm, arm: Arm) -> _Lost:
     if math.isnan(middle) or np.isnan(metrics[theirs]).any():
         which, metrics, reference = "test", arm.end_metric, baseline.end_metric[ours]
         middle = (_mean(arm.trivial) + _mean(reference)) / 2
-    lost: Bools = theirs & (metrics < middle) & (_mean(reference) > _mean(arm.trivial))
-    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which)
+    lost: Bools = theirs & (metrics < middle) & clear(reference - _mean(arm.trivial), resolution)
+    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which, _not_finite(arm))
+
+
+def only_unmeasured(arm: Arm) -> bool:
+    """Whether all seeds that end non-finite do so in the test metric alone, with finite training losses."""
+    ends = [
+        next(path.outcome for path in row if path.length >= 1)
+        for row, ended in zip(arm.paths, arm.ended.tolist(), strict=True)
+        if not ended
+    ]
+    known = arm.loss_known and bool(ends)
+    return known and all(math.isfinite(one.curve.train_loss[one.planned]) for one in ends)
+
+
+def _not_finite(arm: Arm) -> str:
+    """What of an arm ends non-finite, in words."""
+    if only_unmeasured(arm):
+        return "a test metric that is not finite, though the training loss is"
+    return "a loss or test metric that is not finite"
+
+
+def learnt(above: Floats, resolution: float = 0.0) -> bool:
+    """Whether the seeds of a baseline say that it knows more than nothing: Student's lower bound is above 0.
+
+    One seed alone is taken by its word: it has no spread.
+
+    Args:
+        above: Metric of each seed above that of a predictor that knows nothing, [n].
+        resolution: Smallest step of the metric.
+    """
+    estimate = paired(above, resolution)
+    return estimate.mean > 0 if estimate.n == 1 else estimate.bounds(LEARNT)[0] > 0
+
+
+def clear(above: Floats, resolution: float = 0.0) -> bool:
+    """Whether a baseline is so far above knowing nothing that no seed is nearer to that by chance.
+
+    Its mean is :data:`STEADY` seed sd above. Fewer than half of its seeds may have come to nothing themselves
+    (nearer to it than to the mean): the others, at least three, then scatter less than 1 in
+    :data:`STEADY_REST`.
+
+    Args:
+        above: As for :func:`learnt`.
+        resolution: As there.
+    """
+    mean = _mean(above)
+    if len(above) < 2 or not mean > 0:
+        return learnt(above, resolution)
+    if learnt(above, resolution) and mean >= STEADY * _spread(above, resolution):
+        return True
+    rest = above[above >= mean / 2]
+    stuck = len(above) - len(rest)
+    few = 0 < 2 * stuck < len(above) and len(rest) > 2
+    return few and mean >= STEADY_REST * _spread(rest, resolution)
+
+
+def _spread(values: Floats, resolution: float) -> float:
+    """Seed sd; its estimate is never below that of rounding."""
+    estimate = paired(values, resolution)
+    return estimate.se * math.sqrt(estimate.n)
+
+
+def _nothing_learnt(baseline: Arm, resolution: float) -> str | None:
+    """Say that a baseline learnt nothing, by the test metric of the seeds that end well; None: it did."""
+    above = baseline.end_metric[baseline.ended] - _mean(baseline.trivial)
+    if not np.isfinite(above).all() or learnt(above, resolution):
+        return None
+    nothing = "the baseline is no better than a predictor that knows nothing"
+    return f"{nothing}, as far as its {len(above)} seeds tell" if _mean(above) > 0 else nothing
 
 
 def identical(baseline: Arm, variant: Arm) -> bool:

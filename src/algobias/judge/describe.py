@@ -166,7 +166,7 @@ def _recovery(
     if own != scale:
         scale, reference, level = own, frozen_reference(book, design.looks[0], own), None
     arms = Four(*(book.everything(name, look, scale) for name in names))
-    broken = broken_because(arms.baseline, arms.treated_baseline)
+    broken = broken_because(arms.baseline, arms.treated_baseline, split.resolution)
     no_repair = None if design.repair else NO_REPAIR
     if broken is not None:
         no_repair = f"the treated baseline is broken: {broken}"

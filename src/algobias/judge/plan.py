@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from algobias.errors import BadInput
 from algobias.inference.bounds import FEWEST, Bounds
 from algobias.inference.levels import Errors, error_levels
 from algobias.inference.resolution import of_examples
-from algobias.inference.statistics import Interval
+from algobias.inference.statistics import QUIET, Interval
 from algobias.judge.arm import Arm, FitScale
 from algobias.judge.checks import Checks, check_arms
 from algobias.judge.describe import describe, training_metric_scale
@@ -76,6 +76,7 @@ def plan(design: Design, runs: Sequence[Run]) -> list[Request] | Verdict:
     return replay(design, runs)[1]
 
 
+@QUIET
 def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Request] | Verdict]:
     """The looks taken so far, and what :func:`plan` says next."""
     looked: list[Look] = []
@@ -99,9 +100,9 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
         scale = training_metric_scale(design, book) if design.alters_loss else FitScale()
         reference = frozen_reference(book, first, scale)
         arms = book.planned_arm("baseline", look, scale), book.planned_arm("variant", look, scale)
-        checks = check_arms(*arms, activity=look == first and pair)
         if resolution is None:
             resolution = of_examples([row[-1].outcome for arm in arms for row in arm.first(first).paths])
+        checks = check_arms(*arms, activity=look == first and pair, resolution=resolution)
         split = split_gap(
             *arms,
             reference,
@@ -112,6 +113,9 @@ def replay(design: Design, runs: Sequence[Run]) -> tuple[list[Look], list[Reques
             resolution=resolution,
             fewest=fewest,
         )
+        if checks.no_baseline is not None:
+            # What failed baselines are scored is no measurement.
+            split = replace(split, gap_state="unknown")
         last = look == looks[-1]
         # Only the last look takes back what an earlier one showed.
         held = frozenset() if last else shown

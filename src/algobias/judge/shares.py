@@ -15,6 +15,7 @@ from algobias.judge.design import Measure
 from algobias.judge.inexact import NO_SLOPE, error_at, error_at_end, metric_error
 from algobias.judge.split import (
     FACTOR,
+    NO_BASELINE,
     NO_LOSS,
     Side,
     Split,
@@ -140,12 +141,14 @@ def _match(
     split: Split, baseline: Arm, variant: Arm, most: int | None
 ) -> tuple[_Match | None, str | None, bool]:
     """The match, or why there is none and whether more seeds would not help either."""
+    if not baseline.ended.any():
+        return None, NO_BASELINE, False
     if not (baseline.loss_known and variant.loss_known):
         return None, NO_LOSS, True
     if not (baseline.valid.all() and variant.valid.all()):
         return None, _NOT_POSITIVE[split.on], True
     if split.reference_level is None:
-        return None, "no baseline ended with a finite training loss", False
+        return None, "no baseline seed that sets the level of fit ended with a finite training loss", False
     ends = np.isfinite(baseline.end_fit), np.isfinite(variant.end_fit)
     if not enough(*ends, pair=split.paired):
         counted = together(*ends, split.paired)

@@ -30,6 +30,7 @@ FACTOR = 3.0
 MISSING = 0.25
 """Above this share of replicates without a value at matched fit, the shares are not available."""
 
+NO_BASELINE = "no baseline seed ended with a finite training loss and test metric"
 NO_LOSS = "no training loss was recorded"
 """Why a gap between runs of which only the test metric is known cannot be split."""
 

@@ -56,6 +56,7 @@ class Verdict:
         population: Interval of the gap for the population of examples, where per-example outcomes are
             there; ``split.gap`` is a claim about this test set.
         failures: How many of the variant's seeds failed; None where no seed was looked at.
+        doubts: Those of the warnings that are to be settled before the verdict is read.
     """
 
     name: VerdictName
@@ -71,6 +72,7 @@ class Verdict:
     recoveries: tuple[Recovery, ...] = ()
     population: Interval | None = None
     failures: Failures | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def welch(self) -> Interval:
@@ -112,6 +114,8 @@ def decide(
         alters_data: A gap at matched fit means that information was removed.
     """
     words = Words(split, tolerance)
+    # A loss that shows in spite of baselines that failed is no smaller without them.
+    hidden = checks.ended_badly is not None
     gap, bias, fit = split.gap_state, split.bias_state, split.fit_state
 
     def verdict(
@@ -127,12 +131,15 @@ def decide(
             tolerable=gap == "absent" and split.gap_bounds.low > 0,
             would_decide=would,
             failures=checks.failures,
+            doubts=checks.warnings if hidden and name in ("no_gap", "undecided") else checks.doubts,
         )
 
     def by_seeds(
         name: VerdictName, reason: str, extra: tuple[str, ...] = (), would: int | None = None
     ) -> Verdict:
         failed = "" if checks.failures is None else f" {checks.failures}."
+        if checks.ended_badly is not None:
+            failed += " {} of {} baseline seeds failed.".format(*checks.ended_badly)
         return verdict(name, f"{reason}{failed}", extra, would)
 
     if checks.not_applied is not None:

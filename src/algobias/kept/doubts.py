@@ -229,23 +229,26 @@ def _holes(name: str, logs: Sequence[Log]) -> list[str]:
 
 
 def _ends(name: str, logs: Sequence[Log]) -> list[str]:
-    """Runs of one length that go on after most others have ended: those others may have been cut off.
+    """Runs of one length that are judged at different updates: some may have been cut off, or not marked.
 
     Runs that end before most others are left out as killed, and named elsewhere.
     """
     warnings = []
     for length in dict.fromkeys(log.length for log in logs):
-        alike = [log for log in logs if log.length == length and not log.diverged and not log.marked]
+        alike = [log for log in logs if log.length == length and not log.diverged]
         early = {(one.log.seed, one.log.length) for one in killed_among(alike)}
-        ends = {log.seed: log.rows[-1].update for log in alike if (log.seed, log.length) not in early}
+        ends = {log.seed: log.judged_end for log in alike if (log.seed, log.length) not in early}
         if len(set(ends.values())) < 2:
             continue
         last = max(ends.values())
         longest = sum(end == last for end in ends.values())
+        marked = {log.marked for log in alike if log.seed in ends}
+        unmarked = ", ".join(str(log.seed) for log in alike if log.seed in ends and not log.marked)
+        mixed = f" (no planned end is marked in seed {unmarked})" if len(marked) > 1 else ""
         warnings.append(
             f"the seeds of {name} end at different updates: {longest} of {len(ends)} at {last}, the others "
-            f"at {_between([end for end in ends.values() if end < last])}. Each is judged where it ends; a "
-            "run that was cut off looks like one that fits worse"
+            f"at {_between([end for end in ends.values() if end < last])}{mixed}. Each is judged where it "
+            "ends; a run that was cut off looks like one that fits worse"
         )
     return warnings
 

@@ -58,6 +58,11 @@ class Log:
         )
 
     @property
+    def judged_end(self) -> int:
+        """The update at which the run is judged: its planned end; where none is marked, its last row."""
+        return next((row.update for row in self.rows if row.planned), self.rows[-1].update)
+
+    @property
     def marked(self) -> bool:
         """A row says that it is the planned end."""
         return any(row.planned for row in self.rows)

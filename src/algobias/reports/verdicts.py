@@ -150,14 +150,34 @@ HIDDEN_LOSS = VerdictWords(
     "bias share, which the better fit outweighs: a baseline that is trained on to the same fit may be ahead.",
 )
 
+NO_COMPARISON = VerdictWords(
+    "?",
+    "open",
+    "There is no baseline to compare with",
+    "No seed of the baseline ended with numbers that can be judged, so nothing is claimed of the change. "
+    "What failed seeds are scored is no measurement.",
+)
+
+DOUBTED = VerdictWords(
+    "=",
+    "warn",
+    "No loss is seen, but what it is compared with is in doubt",
+    "The gap in these runs is smaller than the tolerance. That says little of the change as long as the "
+    "doubts above stand: settle them first, then what the change saves can be weighed.",
+)
+
 
 def verdict_words(record: StudyRecord) -> VerdictWords:
     """Words for the verdict of a record; a verdict this version does not know is shown as it is."""
     name = str(record.answer.verdict)
     if record.answer.single is not None:
         return ONE_RUN_EACH
+    if name == "undecided" and record.answer.no_baseline:
+        return NO_COMPARISON
     if name == "undecided" and record.answer.gap.state == "present":
         return OPEN_SHARES
+    if name == "no_gap" and record.answer.doubts:
+        return DOUBTED
     if name == "no_gap" and record.answer.tolerable:
         return TOLERABLE_WITHOUT_SAVING if record.answer.saves_nothing else TOLERABLE
     if name == "no_gap" and record.answer.hides_loss:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from algobias.answer.answer import SCHEMA, Answer, Answered
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
 from algobias.coordinates.asked import wanted_probes
@@ -121,17 +123,34 @@ def run_audit(
         verdict, runs = carry_out(trainer, looks.plan)
         readings = read(trainer, design, verdict, runs, probes)
     answer = with_readings(assemble(study.id, arms, design, verdict, runs, why), readings, verdict)
-    untrained = any(math.isnan(run.outcome.trivial_metric) for run in runs)
-    warnings = (*answer.warnings, *doubts, *([UNKNOWN_TRIVIAL] if untrained else []))
+    warnings = (*answer.warnings, *doubts, *unknown_trivial(runs))
     terms = terms_of(arms, design, runs, verdict.split.resolution)
     answer = study.finish(answer.changed(warnings=warnings), arms, terms, trainer.places)
     return Audit(study.id, answer, verdict, design, tuple(runs), arms, tuple(looks.taken))
 
 
 UNKNOWN_TRIVIAL = (
-    "the model starts from trained weights, so nobody knows what a predictor that knows nothing scores: a "
-    "variant that unlearned everything is not called broken; Task(trivial=...) says it"
+    "{}, so nobody knows what a predictor that knows nothing scores: a variant that unlearned everything is "
+    "not called broken; Task(trivial=...) says it"
 )
+
+
+def unknown_trivial(runs: Sequence[Run]) -> list[str]:
+    """Warn where nobody knows what a predictor that knows nothing scores, and say why.
+
+    A metric that is not a number at the first check of each such run was none before it either.
+
+    Args:
+        runs: The runs of all arms.
+    """
+    unknown = [run.outcome for run in runs if math.isnan(run.outcome.trivial_metric)]
+    if not unknown:
+        return []
+    measured = any(np.isfinite(outcome.curve.test_metric[:1]).all() for outcome in unknown)
+    why = (
+        "the model starts from trained weights" if measured else "the untrained model's metric is not finite"
+    )
+    return [UNKNOWN_TRIVIAL.format(why)]
 
 
 def earlier_answer(store: Store, study: str) -> Answer | None:

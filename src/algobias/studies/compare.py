@@ -171,7 +171,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         ),
         differences=(),
         left_out=tuple(_left_out(arm, one) for arm, those in killed.items() for one in those if not as_is),
-        doubts=tuple(doubted),
+        doubts=(*doubted, *decided.doubts),
         warnings=(*doubted, *warnings, *decided.warnings),
         store=None,
         report=None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from algobias.answer.answer import Answer
-from algobias.answer.next.asked import words_of
+from algobias.answer.next.typed import words_of
 from algobias.answer.next.lengths import scale_of
 
 LONGER = "train the variant longer: run it again with the longer schedule in --args"

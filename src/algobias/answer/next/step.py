@@ -127,9 +127,10 @@ def _after_undecided(record: Commanded) -> tuple[Step, ...]:
     count = record.answer.would_decide
     if record.answer.single is not None:
         return (_more_than_one(record.answer.single),)
-    if _no_baseline(record):
-        what = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
-        return (Step(what),)
+    if record.answer.no_baseline:
+        first = "mend the baseline's training first (a lower learning rate, warm-up, clipping), and ask again"
+        unmeasured = "mend what is not finite of the baseline first (see the reason), and ask again"
+        return (Step(first if record.answer.baseline_diverged else unmeasured),)
     if count is None and _of_tables(record) and record.answer.fit.reason == NO_TRAINING_LOSS:
         return (Step(f"{LOG_LOSS}; then ask again", again_of_tables(record)),)
     if count is None:
@@ -173,12 +174,6 @@ def _after_explain(record: Commanded, audited: str) -> tuple[Step, ...]:
     ]
     aim = f"what brings it back, which should move {', '.join(causes)}" if causes else "what brings it back"
     return (Step(f"{aim} (--plan shows the cost first)", about(record, "control", audited)),)
-
-
-def _no_baseline(record: Commanded) -> bool:
-    """Every seed of the baseline diverged."""
-    baseline = next((arm for arm in record.answer.arms if arm.name == "baseline"), None)
-    return baseline is not None and bool(baseline.seeds) and baseline.diverged == len(baseline.seeds)
 
 
 def _of_tables(record: Commanded) -> bool:

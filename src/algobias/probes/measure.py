@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,8 @@ MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, 
 LEAVES = "a probe leaves the network as it is"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
+RARE_FAILURE = (AssertionError, ImportError, OSError)
+"""What else a user's model or loss raises; in a probe of ours it would be a defect of ours."""
 
 
 def measure(
@@ -88,7 +90,7 @@ def check_loss(subject: Subject) -> None:
     first = next(iter(subject.batches), None)
     if first is None:
         return
-    with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE):
+    with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE, *RARE_FAILURE):
         found: Any = subject.loss(subject.model, first)
         if not isinstance(found, torch.Tensor) or found.dim() != 0:
             shape = getattr(found, "shape", None)
@@ -98,10 +100,16 @@ def check_loss(subject: Subject) -> None:
             raise BadInput("loss", given, "a function that returns a scalar tensor (reduction='mean')")
 
 
-def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
+def take(subject: Subject, probes: Sequence[Probe], *, strict: bool = True) -> list[Reading]:
     """Take the readings of one subject; results that several probes need are computed once.
 
     A shared result is charged to the first probe that asks for it.
+
+    Args:
+        subject: What is measured.
+        probes: The probes.
+        strict: Raise what is a mistake of the user's, or a defect of a probe of ours; else every exception
+            of a probe is the reason of its reading, so that a training in progress goes on.
 
     Raises:
         BadInput: The model is none, or has layers without weights yet; a user's probe has changed it in a way
@@ -109,13 +117,13 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
     """
     check_module(subject.model, MODULE)
     with untouched(subject.model, subject.mode):
-        problem = _examine(subject)
+        problem = _examine(subject, strict)
     readings = []
     for probe in probes:
         if problem is not None:
             readings.append(unavailable(probe, problem))
             continue
-        readings.append(_left_alone(probe, subject))
+        readings.append(_left_alone(probe, subject, strict))
     return readings
 
 
@@ -124,18 +132,18 @@ def unavailable(probe: Probe, reason: str) -> Reading:
     return probe.reading(None, status="unavailable", reason=reason)
 
 
-def _left_alone(probe: Probe, subject: Subject) -> Reading:
+def _left_alone(probe: Probe, subject: Subject, strict: bool) -> Reading:
     """Read; a probe of the user's that alters the model has its doing undone, and no reading."""
     if is_own(type(probe)):
         try:
             with untouched(subject.model, subject.mode):
-                return _read(probe, subject)
+                return _read(probe, subject, strict)
         except Altered as error:
             raise Altered(f"{probe.spelling()}: {error}") from error
     weights, memo = Weights(subject.model), dict(subject.memo)
     try:
         with untouched(subject.model, subject.mode):
-            return _read(probe, subject)
+            return _read(probe, subject, strict)
     except Altered as error:
         if not weights.put_back():
             raise BadInput(f"probe {probe.spelling()}", f"{error}, not to be put back", LEAVES) from error
@@ -144,7 +152,7 @@ def _left_alone(probe: Probe, subject: Subject) -> Reading:
         return unavailable(probe, f"{error}, which is put back: {LEAVES}")
 
 
-def _read(probe: Probe, subject: Subject) -> Reading:
+def _read(probe: Probe, subject: Subject, strict: bool) -> Reading:
     before, start = subject.meter.cost(), time.perf_counter()
     missing = [name for name in probe.card.needs if getattr(subject, name) in (None, (), "")]
     if missing:
@@ -161,7 +169,9 @@ def _read(probe: Probe, subject: Subject) -> Reading:
         return unavailable(probe, told(error) if is_own(type(probe)) else where_and_what(error))
     except (Exception, SystemExit) as error:
         if is_own(type(probe)):
-            raise
+            if strict:
+                raise
+            return unavailable(probe, told(error))
         return unavailable(probe, where_and_what(error))
     cost = subject.meter.cost(time.perf_counter() - start) - before
     if reading.value is not None and not math.isfinite(reading.value):
@@ -200,17 +210,17 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _examine(subject: Subject) -> str | None:
+def _examine(subject: Subject, strict: bool) -> str | None:
     """What makes every reading impossible, or None. Cost: two forward passes of the first batch."""
-    return _reason(lambda: _try_out(subject))
-
-
-def _reason(run: Callable[[], None]) -> str | None:
     try:
-        run()
+        _try_out(subject)
     except Unavailable as error:
         return str(error)
-    except ANY_FAILURE as error:
+    except (*ANY_FAILURE, *RARE_FAILURE) as error:
+        return f"the loss cannot be computed: {told(error)}"
+    except Exception as error:
+        if strict:
+            raise
         return f"the loss cannot be computed: {told(error)}"
     return None
 

@@ -60,7 +60,8 @@ class FunctionSpaceNorm(Probe):
         if layers.first.in_features == 1:
             details["function_form"] = layers.function_norm(inputs)
         training = subject.training
-        if training is not None and training.name == "sgd" and not (training.momentum or training.delay):
+        plain = training is not None and training.name == "sgd" and not (training.momentum or training.delay)
+        if training is not None and plain and training.lr:  # at rate 0 every function is stable
             threshold = 1 / (training.lr * bend * trained_scale(subject)) - 0.5
             details |= {"threshold": threshold, "slack": threshold - found.value}
         return self.reading(

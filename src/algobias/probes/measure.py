@@ -16,7 +16,7 @@ from algobias.models.attributes import PlainNumbers
 from algobias.own.returns import is_own
 from algobias.own.user_code import where_and_what
 from algobias.probes.base import Probe
-from algobias.probes.guard import Altered, Weights, untouched
+from algobias.probes.guard import Altered, Batches, Weights, untouched
 from algobias.probes.passes.batches import lasting
 from algobias.probes.passes.losses import checked, require_graph
 from algobias.probes.passes.weighing import weighing
@@ -24,12 +24,13 @@ from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
+from algobias.trees import OnCopies, copied, written_by
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
-LEAVES = "a probe leaves the network as it is"
+LEAVES = "a probe leaves the network and the batches as they are"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
 RARE_FAILURE = (AssertionError, ImportError, OSError)
@@ -91,7 +92,7 @@ def check_loss(subject: Subject) -> None:
     if first is None:
         return
     with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE, *RARE_FAILURE):
-        found: Any = subject.loss(subject.model, first)
+        found: Any = subject.loss(subject.model, copied(first))
         if not isinstance(found, torch.Tensor) or found.dim() != 0:
             shape = getattr(found, "shape", None)
             given = (
@@ -118,6 +119,8 @@ def take(subject: Subject, probes: Sequence[Probe], *, strict: bool = True) -> l
     check_module(subject.model, MODULE)
     with untouched(subject.model, subject.mode):
         problem = _examine(subject, strict)
+    if subject.memo.get("writes"):
+        subject = replace(subject, loss=OnCopies(subject.loss))
     readings = []
     for probe in probes:
         if problem is not None:
@@ -133,23 +136,30 @@ def unavailable(probe: Probe, reason: str) -> Reading:
 
 
 def _left_alone(probe: Probe, subject: Subject, strict: bool) -> Reading:
-    """Read; a probe of the user's that alters the model has its doing undone, and no reading."""
+    """Read; a probe of the user's that alters model or batches has its doing undone, and no reading."""
     if is_own(type(probe)):
         try:
             with untouched(subject.model, subject.mode):
                 return _read(probe, subject, strict)
         except Altered as error:
             raise Altered(f"{probe.spelling()}: {error}") from error
-    weights, memo = Weights(subject.model), dict(subject.memo)
+    weights, batches, memo = Weights(subject.model), Batches(subject.batches), dict(subject.memo)
+    altered = ""
     try:
         with untouched(subject.model, subject.mode):
-            return _read(probe, subject, strict)
+            reading = _read(probe, subject, strict)
     except Altered as error:
+        altered = str(error)
         if not weights.put_back():
+            batches.put_back()
             raise BadInput(f"probe {probe.spelling()}", f"{error}, not to be put back", LEAVES) from error
-        subject.memo.clear()  # what it has computed may be that of other weights
-        subject.memo.update(memo)
-        return unavailable(probe, f"{error}, which is put back: {LEAVES}")
+    if written := batches.put_back():
+        altered += f"{' and ' if altered else 'measuring changed '}batches{', batches'.join(written[:3])}"
+    if not altered:
+        return reading
+    subject.memo.clear()  # what it has computed may be that of other weights, or other examples
+    subject.memo.update(memo)
+    return unavailable(probe, f"{altered}, which is put back: {LEAVES}")
 
 
 def _read(probe: Probe, subject: Subject, strict: bool) -> Reading:
@@ -233,13 +243,15 @@ def _try_out(subject: Subject) -> None:
     losses: list[float] = []
     for _ in range(2):
         numbers = PlainNumbers(subject.model)
-        loss = checked(subject.loss(subject.model, first))
+        found, writes = written_by(lambda batch: subject.loss(subject.model, batch), first)
+        loss = checked(found)
         require_graph(loss)
         losses.append(float(loss.detach()))
+        subject.memo["writes"] = writes
     if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[0]) + 1e-12:
         raise Unavailable(
             "two passes over the same batch give different losses (dropout or other randomness in the "
             "forward pass): measure in eval mode, or fix the randomness"
         )
     subject.memo["changing"] = sorted(numbers.changed())
-    weighing(subject)
+    weighing(replace(subject, loss=OnCopies(subject.loss)) if writes else subject)

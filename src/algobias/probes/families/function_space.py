@@ -117,7 +117,7 @@ def _layers(model: nn.Module) -> _Layers:
 @no_grad
 def _inputs(subject: Subject, batch: Any, layers: _Layers, count: int) -> Tensor:
     """Inputs of a batch, [b, d], once the network is seen to be what its modules say."""
-    with captured(subject.model) as call:
+    with captured(subject.model, keep=True) as call:
         subject.loss(subject.model, batch)
     single_call(call)
     subject.meter.forwards += examples(batch) / count

@@ -102,12 +102,12 @@ class Batches:
             path for path, t, kept in self._numbers if now.get(path) is not t or not same_numbers(t, kept)
         ]
         found += [path for path in now if path not in {path for path, _, _ in self._numbers}]
-        for container, kept in self._held:
+        for container, held in self._held:
+            container.clear()
             if isinstance(container, list):
-                container[:] = kept
+                container.extend(held)
             else:
-                container.clear()
-                container.update(kept)
+                container.update(held)
         for _, t, kept in self._numbers:
             if t.shape != kept.shape or t.dtype != kept.dtype:
                 t.data = kept

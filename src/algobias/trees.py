@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
@@ -27,6 +27,18 @@ def tensors_in(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         for field in dataclasses.fields(tree):
             yield from tensors_in(getattr(tree, field.name), f"{path}.{field.name}")
+
+
+def containers_in(tree: Any) -> Iterator[list[Any] | MutableMapping[Any, Any]]:
+    """Every list and dict of a tree, from the outside in."""
+    if isinstance(tree, list | MutableMapping):
+        yield tree
+    if isinstance(tree, Mapping | tuple | list):
+        for value in tree.values() if isinstance(tree, Mapping) else tree:
+            yield from containers_in(value)
+    elif dataclasses.is_dataclass(tree) and not isinstance(tree, type):
+        for field in dataclasses.fields(tree):
+            yield from containers_in(getattr(tree, field.name))
 
 
 def map_trees(function: Callable[..., Any], first: Any, *others: Any) -> Any:
@@ -72,6 +84,60 @@ def stack_trees(trees: Sequence[Any], lead: tuple[int, ...]) -> Any:
             f"looped, for batches that differ in shape from run to run ({error})",
             "looped",
         ) from error
+
+
+def copied(tree: Any) -> Any:
+    """A tree whose tensors, dicts and lists are copies: what is written into it stays in it."""
+    return map_trees(lambda tensor: tensor.clone(), tree)
+
+
+def written_by(function: Callable[[Any], Any], tree: Any) -> tuple[Any, list[str]]:
+    """Call a function with a copy of a tree, and see what it writes into that.
+
+    Args:
+        function: Of the tree.
+        tree: Left as it is. Cost: a copy, and a comparison of both.
+
+    Returns:
+        What the function returns, and the paths of the tensors that it writes into, replaces or takes out.
+    """
+    own = copied(tree)
+    before = [(path, tensor, tensor._version) for path, tensor in tensors_in(own)]
+    result = function(own)
+    now, given = dict(tensors_in(own)), dict(tensors_in(tree))
+    return result, [
+        path
+        for path, tensor, version in before
+        if now.get(path) is not tensor or tensor._version != version or not same_numbers(tensor, given[path])
+    ]
+
+
+class OnCopies:
+    """A function of a model and a batch that is handed a copy of the batch in every call.
+
+    A network or a loss that normalises its inputs in place is harmless where every batch is used once, as in
+    a loop over a data loader; where batches are used again it would find what it has made of them.
+
+    Args:
+        function: ``function(model, batch)``, which writes into the batch.
+    """
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        self.function = function
+        self.__wrapped__ = function  # where inspect finds the source
+
+    def __call__(self, model: Any, batch: Any) -> Any:
+        """What the function returns. Cost: a copy of the batch besides."""
+        return self.function(model, copied(batch))
+
+
+def same_numbers(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same numbers, NaN counting as one; sparse ones are not compared."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.layout is not torch.strided or torch.equal(one, other):
+        return True
+    return bool(((one == other) | ((one != one) & (other != other))).all())
 
 
 def to_device(tree: Any, device: torch.device | str) -> Any:

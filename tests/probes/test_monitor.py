@@ -311,6 +311,95 @@ def test_bad_input():
         Monitor(model, batches, loss, "weight_norm", file="/nowhere/at/all.jsonl").step(1)
 
 
+def test_a_state_that_is_none_is_refused_and_changes_nothing():
+    monitor = Monitor(net(), [data()], loss, "weight_norm", every=1)
+    monitor.step(1)
+    state = monitor.state_dict()
+    odd = {"history": 3, "initial": [1], "cadence": {**state["cadence"], "spent": "1"}}
+    wrong = [("x", "'x'"), ({}, "without cadence"), ({"a": 1}, "without cadence"), (None, "state is missing")]
+    wrong += [({**state, key: value}, key) for key, value in odd.items()]
+    for given, says in wrong:
+        with pytest.raises(BadInput, match="a dict with") as refused:
+            monitor.load_state_dict(given)
+        assert says in str(refused.value)
+    assert monitor.state_dict()["cadence"].keys() == state["cadence"].keys()
+    monitor.load_state_dict(state)
+    assert monitor.step(1) is None
+    assert monitor.step(2) is not None
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "heavy ball", "adamw"])
+def test_a_learning_rate_of_0_ends_no_training_and_has_true_readings(optimizer):
+    """The last step of a cosine schedule, the first of a warm-up."""
+    model = net().eval()
+    if optimizer == "adamw":
+        made = torch.optim.AdamW(model.parameters(), lr=0.1)
+    else:
+        made = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9 * (optimizer != "sgd"))
+    names = ["effective_sharpness", "stability_margin", "top_eigenvalue", "critical_sharpness"]
+    names += ["batch_sharpness", "effective_learning_rate"]
+    monitor = Monitor(model, [data()], loss, names, every=1, optimizer=made, batch=12)
+    taken = []
+    for update, lr in enumerate((0.0, 1e-4, 0.0)):
+        loss(model, data()).backward()
+        made.param_groups[0]["lr"] = 0.0
+        made.step()
+        made.param_groups[0]["lr"] = lr
+        taken.append({reading.probe: reading for reading in monitor.step(update)})
+    for rate_0, other in ((taken[0], taken[1]), (taken[2], taken[1])):
+        assert [reading.status for reading in rate_0.values()] == [one.status for one in other.values()]
+        assert rate_0["effective_sharpness"].value == rate_0["stability_margin"].value == 0
+        edges = [one["effective_sharpness"].details["threshold"] for one in (rate_0, other)]
+        assert edges[0] == pytest.approx(edges[1], rel=1e-9)
+        assert "threshold" not in rate_0["top_eigenvalue"].details
+        assert "plateau_small_batches" not in rate_0["batch_sharpness"].details
+        for same in ("top_eigenvalue", "batch_sharpness"):
+            assert rate_0[same].value == pytest.approx(other[same].value, rel=0.02)
+        assert rate_0["critical_sharpness"].value == pytest.approx(
+            other["critical_sharpness"].value, rel=0.02
+        )
+
+
+@pytest.mark.parametrize(
+    "error", [BadInput("lr", 0.0, "a number above 0"), AssertionError("ours"), OSError()]
+)
+def test_no_exception_of_a_probe_of_ours_ends_a_training(monkeypatch, error):
+    def read(self, subject):
+        raise error
+
+    monkeypatch.setattr(Tells, "__module__", "algobias.probes.tells")
+    monkeypatch.setattr(Tells, "read", read)
+    first, last = Monitor(net(), [data()], loss, [Tells(), "weight_norm"], every=1).step(1)
+    assert first.status == "unavailable"
+    assert type(error).__name__ in first.reason
+    assert last.status == "ok"
+    with pytest.raises(type(error)):
+        measure(net(), [data()], loss, [Tells()])
+
+
+def test_what_fits_at_first_and_later_no_more_is_a_status():
+    model = net()
+    monitor = Monitor(model, [data()], loss, "weight_norm", every=1, parameters=("4.*",))
+    assert monitor.step(1)[0].status == "ok"
+    for p in model[4].parameters():
+        p.requires_grad_(False)
+    (reading,) = monitor.step(2)
+    assert reading.status == "unavailable"
+    assert "'4.*' is not possible" in reading.reason
+    with pytest.raises(BadInput, match=r"9\.\*"):
+        Monitor(model, [data()], loss, "weight_norm", parameters=("9.*",)).step(1)
+
+
+@pytest.mark.parametrize("error", [AssertionError("mine"), OSError("mine"), ImportError("mine")])
+def test_a_loss_that_raises_ends_no_training(error):
+    def fails(model, batch):
+        raise error
+
+    (reading,) = Monitor(net(), [data()], fails, "weight_norm").step(1)
+    assert reading.status == "unavailable"
+    assert reading.reason.endswith(f"{type(error).__name__}: mine")
+
+
 def test_a_series_of_what_is_not_read_is_refused():
     monitor = Monitor(net(), [data()], loss, "weight_norm")
     monitor.step(1)

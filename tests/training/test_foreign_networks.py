@@ -36,11 +36,11 @@ def right(model: Callable[[Tensor], Tensor], batch: Any) -> Tensor:
     return (model(batch[0]).argmax(-1) == batch[1]).double()
 
 
-def task_of(model: Callable[[], nn.Module], loss: Any = cross_entropy) -> Task:
+def task_of(model: Callable[[], nn.Module], loss: Any = cross_entropy, metric: Any = right) -> Task:
     made = torch.Generator().manual_seed(0)
     x, y = torch.randn(64, 6, generator=made), torch.randint(3, (64,), generator=made)
     words = {"optimizer": "sgd", "lr": 0.1, "batch": 16, "epochs": 2}
-    return Task("foreign", (x, y), (x, y), model, loss, right, words, trivial=33.0)
+    return Task("foreign", (x, y), (x, y), model, loss, metric, words, trivial=33.0)
 
 
 class Checkpointed(nn.Module):
@@ -316,6 +316,45 @@ def test_one_module_for_all_seeds_is_refused():
     task = task_of(lambda: shared)
     with pytest.raises(BadInput, match="the same parameters in each network"):
         check_network(task.recipe(), task)
+
+
+class InPlace(nn.Module):
+    """Normalises its inputs in place: all of them, or such that a second call changes nothing more."""
+
+    def __init__(self, again: bool = True) -> None:
+        super().__init__()
+        self.a, self.again = nn.Linear(6, 3), again
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.again:
+            x -= 0.3
+        return self.a(x.clamp_(-1, 1))
+
+
+def clamped_and_shifted(model: Any, batch: Any) -> Tensor:
+    batch[0].clamp_(-1, 1).sub_(0.5)
+    return right(model, batch)
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (lambda: task_of(InPlace), r"^model: .*writes into its inputs \(batch\[0\]\).*differs by"),
+        (
+            lambda: task_of(lambda: nn.Linear(6, 3), metric=clamped_and_shifted),
+            r"^metric: .*writes into its inputs \(batch\[0\]\)",
+        ),
+    ],
+)
+def test_inputs_that_are_written_into_are_named(task, told):
+    made = task()
+    with pytest.raises(BadInput, match=told):
+        check_network(made.recipe().edit(engine="looped"), made)
+
+
+def test_writing_into_inputs_that_changes_nothing_more_is_no_fault():
+    made = task_of(lambda: InPlace(again=False))
+    check_network(made.recipe().edit(engine="looped"), made)
 
 
 def test_levers_leave_the_check_as_it_is():

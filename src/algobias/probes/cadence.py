@@ -10,6 +10,7 @@ from typing import Any
 from algobias.errors import BadInput
 
 SPELLING = "every=500 (updates) or 2% (of the time)"
+STATE = "what state_dict() gave: a dict with last, spent, cost and elapsed, numbers"
 
 
 class Cadence:
@@ -107,6 +108,17 @@ class Cadence:
         return {"last": self.last, "spent": self.spent, "cost": self._cost, "elapsed": self.elapsed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
+        """Go on from :meth:`state_dict`.
+
+        Raises:
+            BadInput: It is none.
+        """
+        if not isinstance(state, Mapping):
+            raise BadInput("cadence", state, STATE)
+        for key in ("last", "spent", "cost", "elapsed"):
+            value = state.get(key, "missing")
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number and not (key == "last" and value is None):
+                raise BadInput(f"cadence[{key!r}]", value, STATE)
         self.last, self.spent, self._cost = state["last"], state["spent"], state["cost"]
         self._start = self._clock() - state["elapsed"]

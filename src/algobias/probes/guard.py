@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from algobias.lazy import torch
+from algobias.lazy import no_grad, torch
 from algobias.models.attributes import PlainNumbers
 from algobias.probes.subject import Mode
 from algobias.seeding.states import GlobalStates
+from algobias.trees import containers_in, same_numbers, tensors_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -75,6 +77,43 @@ class Weights:
                 if p.shape == kept.shape and p.dtype == kept.dtype and not torch.equal(p, kept):
                     p.copy_(kept)
         return fingerprint(self._model) == self._before
+
+
+class Batches:
+    """A copy of the batches that a probe of somebody else's may write into, in place or by what they hold.
+
+    Of a list or tuple: what a loader gives is made anew in every pass, and compared with the first one there.
+    Cost: one copy of the batches, and one comparison.
+
+    Args:
+        batches: The batches.
+    """
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches = batches if isinstance(batches, list | tuple) else ()
+        self._held = [(container, copy.copy(container)) for container in containers_in(self._batches)]
+        self._numbers = [(path, t, t.detach().clone()) for path, t in tensors_in(self._batches)]
+
+    @no_grad
+    def put_back(self) -> list[str]:
+        """Put everything back; paths of the tensors that were written into or taken out, ``[0]['x']``."""
+        now = dict(tensors_in(self._batches))
+        found = [
+            path for path, t, kept in self._numbers if now.get(path) is not t or not same_numbers(t, kept)
+        ]
+        found += [path for path in now if path not in {path for path, _, _ in self._numbers}]
+        for container, held in self._held:
+            container.clear()
+            if isinstance(container, list):
+                container.extend(held)
+            else:
+                container.update(held)
+        for _, t, kept in self._numbers:
+            if t.shape != kept.shape or t.dtype != kept.dtype:
+                t.data = kept
+            elif not same_numbers(t, kept):
+                t.copy_(kept)
+        return found
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from algobias.models.attributes import PlainNumbers
 from algobias.own.returns import is_own
 from algobias.own.user_code import where_and_what
 from algobias.probes.base import Probe
-from algobias.probes.guard import Altered, Weights, untouched
+from algobias.probes.guard import Altered, Batches, Weights, untouched
 from algobias.probes.passes.batches import lasting
 from algobias.probes.passes.losses import checked, require_graph
 from algobias.probes.passes.weighing import weighing
@@ -24,14 +24,17 @@ from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
 from algobias.tasks.checks import check_module
+from algobias.trees import OnCopies, copied, written_by
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODULE = "an nn.Module; measure(model, batches, loss) takes the network itself, and first"
-LEAVES = "a probe leaves the network as it is"
+LEAVES = "a probe leaves the network and the batches as they are"
 ANY_FAILURE = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """What a user's model or loss may raise: one probe less is not the end of a measurement."""
+RARE_FAILURE = (AssertionError, ImportError, OSError)
+"""What else a user's model or loss raises; in a probe of ours it would be a defect of ours."""
 
 
 def measure(
@@ -88,8 +91,8 @@ def check_loss(subject: Subject) -> None:
     first = next(iter(subject.batches), None)
     if first is None:
         return
-    with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE):
-        found: Any = subject.loss(subject.model, first)
+    with untouched(subject.model, subject.mode), suppress(Unavailable, *ANY_FAILURE, *RARE_FAILURE):
+        found: Any = subject.loss(subject.model, copied(first))
         if not isinstance(found, torch.Tensor) or found.dim() != 0:
             shape = getattr(found, "shape", None)
             given = (
@@ -98,10 +101,16 @@ def check_loss(subject: Subject) -> None:
             raise BadInput("loss", given, "a function that returns a scalar tensor (reduction='mean')")
 
 
-def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
+def take(subject: Subject, probes: Sequence[Probe], *, strict: bool = True) -> list[Reading]:
     """Take the readings of one subject; results that several probes need are computed once.
 
     A shared result is charged to the first probe that asks for it.
+
+    Args:
+        subject: What is measured.
+        probes: The probes.
+        strict: Raise what is a mistake of the user's, or a defect of a probe of ours; else every exception
+            of a probe is the reason of its reading, so that a training in progress goes on.
 
     Raises:
         BadInput: The model is none, or has layers without weights yet; a user's probe has changed it in a way
@@ -109,13 +118,15 @@ def take(subject: Subject, probes: Sequence[Probe]) -> list[Reading]:
     """
     check_module(subject.model, MODULE)
     with untouched(subject.model, subject.mode):
-        problem = _examine(subject)
+        problem = _examine(subject, strict)
+    if subject.memo.get("writes"):
+        subject = replace(subject, loss=OnCopies(subject.loss))
     readings = []
     for probe in probes:
         if problem is not None:
             readings.append(unavailable(probe, problem))
             continue
-        readings.append(_left_alone(probe, subject))
+        readings.append(_left_alone(probe, subject, strict))
     return readings
 
 
@@ -124,27 +135,34 @@ def unavailable(probe: Probe, reason: str) -> Reading:
     return probe.reading(None, status="unavailable", reason=reason)
 
 
-def _left_alone(probe: Probe, subject: Subject) -> Reading:
-    """Read; a probe of the user's that alters the model has its doing undone, and no reading."""
+def _left_alone(probe: Probe, subject: Subject, strict: bool) -> Reading:
+    """Read; a probe of the user's that alters model or batches has its doing undone, and no reading."""
     if is_own(type(probe)):
         try:
             with untouched(subject.model, subject.mode):
-                return _read(probe, subject)
+                return _read(probe, subject, strict)
         except Altered as error:
             raise Altered(f"{probe.spelling()}: {error}") from error
-    weights, memo = Weights(subject.model), dict(subject.memo)
+    weights, batches, memo = Weights(subject.model), Batches(subject.batches), dict(subject.memo)
+    altered = ""
     try:
         with untouched(subject.model, subject.mode):
-            return _read(probe, subject)
+            reading = _read(probe, subject, strict)
     except Altered as error:
+        altered = str(error)
         if not weights.put_back():
+            batches.put_back()
             raise BadInput(f"probe {probe.spelling()}", f"{error}, not to be put back", LEAVES) from error
-        subject.memo.clear()  # what it has computed may be that of other weights
-        subject.memo.update(memo)
-        return unavailable(probe, f"{error}, which is put back: {LEAVES}")
+    if written := batches.put_back():
+        altered += f"{' and ' if altered else 'measuring changed '}batches{', batches'.join(written[:3])}"
+    if not altered:
+        return reading
+    subject.memo.clear()  # what it has computed may be that of other weights, or other examples
+    subject.memo.update(memo)
+    return unavailable(probe, f"{altered}, which is put back: {LEAVES}")
 
 
-def _read(probe: Probe, subject: Subject) -> Reading:
+def _read(probe: Probe, subject: Subject, strict: bool) -> Reading:
     before, start = subject.meter.cost(), time.perf_counter()
     missing = [name for name in probe.card.needs if getattr(subject, name) in (None, (), "")]
     if missing:
@@ -161,7 +179,9 @@ def _read(probe: Probe, subject: Subject) -> Reading:
         return unavailable(probe, told(error) if is_own(type(probe)) else where_and_what(error))
     except (Exception, SystemExit) as error:
         if is_own(type(probe)):
-            raise
+            if strict:
+                raise
+            return unavailable(probe, told(error))
         return unavailable(probe, where_and_what(error))
     cost = subject.meter.cost(time.perf_counter() - start) - before
     if reading.value is not None and not math.isfinite(reading.value):
@@ -200,17 +220,17 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def _examine(subject: Subject) -> str | None:
+def _examine(subject: Subject, strict: bool) -> str | None:
     """What makes every reading impossible, or None. Cost: two forward passes of the first batch."""
-    return _reason(lambda: _try_out(subject))
-
-
-def _reason(run: Callable[[], None]) -> str | None:
     try:
-        run()
+        _try_out(subject)
     except Unavailable as error:
         return str(error)
-    except ANY_FAILURE as error:
+    except (*ANY_FAILURE, *RARE_FAILURE) as error:
+        return f"the loss cannot be computed: {told(error)}"
+    except Exception as error:
+        if strict:
+            raise
         return f"the loss cannot be computed: {told(error)}"
     return None
 
@@ -223,13 +243,15 @@ def _try_out(subject: Subject) -> None:
     losses: list[float] = []
     for _ in range(2):
         numbers = PlainNumbers(subject.model)
-        loss = checked(subject.loss(subject.model, first))
+        found, writes = written_by(lambda batch: subject.loss(subject.model, batch), first)
+        loss = checked(found)
         require_graph(loss)
         losses.append(float(loss.detach()))
+        subject.memo["writes"] = writes
     if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[0]) + 1e-12:
         raise Unavailable(
             "two passes over the same batch give different losses (dropout or other randomness in the "
             "forward pass): measure in eval mode, or fix the randomness"
         )
     subject.memo["changing"] = sorted(numbers.changed())
-    weighing(subject)
+    weighing(replace(subject, loss=OnCopies(subject.loss)) if writes else subject)

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -161,9 +162,13 @@ class Monitor:
         Returns:
             The readings, or None where nothing was due.
 
+        What a probe raises ends no training: its reading is ``unavailable``, with the reason.
+
         Raises:
-            BadInput: A pattern in ``parameters`` that fits nothing; a loss that gives more than one number; a
-                file that cannot be written.
+            BadInput: At the first measurement: a pattern in ``parameters`` that fits nothing, a loss that
+                gives more than one number. A file that cannot be written. A probe of one's own has changed
+                the network in a way that cannot be put back: the training is no longer the same.
+            Altered: So has a probe of ours: a defect.
         """
         if not self.cadence.due(update):
             return None
@@ -171,7 +176,9 @@ class Monitor:
         subject = self._subject(update)
         if not self.readings:
             check_loss(subject)
-        readings = take(subject, self.probes)
+            with suppress(Unavailable):  # the readings tell it
+                subject.trained  # noqa: B018 - raises where a pattern fits nothing
+        readings = take(subject, self.probes, strict=False)
         if any("history" in probe.card.needs for probe in self.probes):
             self._history = thinned([*self._history, (update, _weights(self.model))], KEPT)
         measured = Measured(update, self.cadence.elapsed, tuple(readings), keys_of(self.probes))
@@ -205,7 +212,20 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from :meth:`state_dict`, which may have been through ``torch.save``."""
+        """Go on from :meth:`state_dict`, which may have been through ``torch.save``.
+
+        Raises:
+            BadInput: It is none; the monitor is as it was.
+        """
+        allowed = "what state_dict() of a monitor gave: a dict with cadence, initial, history and warm"
+        if not isinstance(state, Mapping):
+            raise BadInput("state", state, allowed)
+        kinds = {"cadence": Mapping, "initial": Mapping | None, "history": list | tuple, "warm": Mapping}
+        for key, kind in kinds.items():
+            if key not in state:
+                raise BadInput("state", f"without {key}", allowed)
+            if not isinstance(state[key], kind):
+                raise BadInput(f"state[{key!r}]", type(state[key]).__name__, allowed)
         self.cadence.load_state_dict(state["cadence"])
         self.about["initial"] = state["initial"]
         self._history, self._warm = list(state["history"]), dict(state["warm"])

@@ -57,8 +57,10 @@ class TopEigenvalue(Probe):
         operator.release()
         fields = told(found, operator)
         training = subject.training
-        if training is not None and training.name == "sgd" and (edge := stable_product(training)) is not None:
-            fields["details"]["threshold"] = edge / (training.lr * trained_scale(subject))
+        if training is not None and training.name == "sgd" and training.lr:  # at rate 0 all is stable
+            edge = stable_product(training)
+            if edge is not None:
+                fields["details"]["threshold"] = edge / (training.lr * trained_scale(subject))
         reading = self.reading(float(found.values[0]), **fields)
         if self.per_layer:
             reading = replace(

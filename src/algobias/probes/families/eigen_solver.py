@@ -123,8 +123,11 @@ def by_layer(subject: Subject) -> dict[str, Subject]:
 
 
 def stable_product(training: Training) -> float | None:
-    """Largest stable product of learning rate and sharpness for the optimizer; None where none is known."""
-    lr = training.lr
+    """Largest stable product of learning rate and sharpness for the optimizer; None where none is known.
+
+    It does not depend on the rate: at rate 0, where a schedule begins or ends, it is that of any other.
+    """
+    lr = training.lr or 1.0
     if training.name in ("adam", "adamw"):
         return lr * adam_threshold_sharpness(lr, training.beta1)
     if training.name != "sgd" or (training.nesterov and training.delay):

@@ -60,7 +60,8 @@ class FunctionSpaceNorm(Probe):
         if layers.first.in_features == 1:
             details["function_form"] = layers.function_norm(inputs)
         training = subject.training
-        if training is not None and training.name == "sgd" and not (training.momentum or training.delay):
+        plain = training is not None and training.name == "sgd" and not (training.momentum or training.delay)
+        if training is not None and plain and training.lr:  # at rate 0 every function is stable
             threshold = 1 / (training.lr * bend * trained_scale(subject)) - 0.5
             details |= {"threshold": threshold, "slack": threshold - found.value}
         return self.reading(
@@ -116,7 +117,7 @@ def _layers(model: nn.Module) -> _Layers:
 @no_grad
 def _inputs(subject: Subject, batch: Any, layers: _Layers, count: int) -> Tensor:
     """Inputs of a batch, [b, d], once the network is seen to be what its modules say."""
-    with captured(subject.model) as call:
+    with captured(subject.model, keep=True) as call:
         subject.loss(subject.model, batch)
     single_call(call)
     subject.meter.forwards += examples(batch) / count

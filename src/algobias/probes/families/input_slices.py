@@ -122,9 +122,9 @@ def _call(
     subject: Subject, state: State, batch: Any, line: Tensor | None
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
     require_swapping(subject)
-    change = None if line is None else lambda _: line
+    change = None if line is None else lambda _: line.clone()
     try:
-        with captured(subject.model, change=change) as call:
+        with captured(subject.model, change=change, keep=line is None) as call:
             loss_with(subject, state, batch)
     except RuntimeError as error:
         told = str(error).splitlines()[0]

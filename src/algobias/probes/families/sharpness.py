@@ -70,7 +70,7 @@ class CriticalSharpness(Probe):
         if size == 0:
             raise Unavailable("the gradient is zero: there is no direction to step along")
         here = mean_loss(subject)
-        first = 1.0 if subject.training is None else 2 * subject.training.lr
+        first = (0.0 if subject.training is None else 2 * subject.training.lr) or 1.0
 
         def rises(step: float) -> bool:
             return loss_along(subject, g, -step) > here

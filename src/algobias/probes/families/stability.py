@@ -213,7 +213,7 @@ class BatchSharpness(Probe):
         if not found:
             raise Unavailable("the gradient of every random batch is zero: it has no direction")
         details: dict[str, Any] = {"batch": size, "batches": len(found)}
-        if training.name == "sgd" and not training.nesterov and not training.delay:
+        if training.name == "sgd" and training.lr and not training.nesterov and not training.delay:
             small, large = batch_sharpness_plateaus(training.lr, training.momentum)
             details |= {"plateau_small_batches": small, "plateau_large_batches": large}
             if small == large:

@@ -39,6 +39,8 @@ def captured(
     model: nn.Module,
     change: Callable[[Tensor], Tensor] | None = None,
     replace: Callable[[Any], Any] | None = None,
+    *,
+    keep: bool = False,
 ) -> Iterator[Call]:
     """Watch how the loss calls the model: its inputs and its output.
 
@@ -46,6 +48,7 @@ def captured(
         model: The network.
         change: Applied to the first real-valued input before the call (to make it a leaf, say).
         replace: Applied to the output before the loss sees it.
+        keep: Inputs are copies: as they were given, also where the model writes into them.
     """
     call = Call()
 
@@ -53,7 +56,10 @@ def captured(
         call.count += 1
         if change is not None:
             args, kwargs = _change_first(args, kwargs, change)
-        call.inputs = tuple(t for _, t in tensors_in((args, dict(kwargs))) if t.is_floating_point())
+        given = (t for _, t in tensors_in((args, dict(kwargs))) if t.is_floating_point())
+        call.inputs = tuple(t.clone() if keep else t for t in given)
+        if change is not None:
+            args, kwargs = map_trees(_writable, args), map_trees(_writable, kwargs)
         return args, kwargs
 
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
@@ -69,6 +75,11 @@ def captured(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _writable(tensor: Tensor) -> Tensor:
+    """A tensor that a model may write into: leaves with gradients it may not."""
+    return tensor.clone() if tensor.is_leaf and tensor.requires_grad else tensor
 
 
 def _change_first(args: Any, kwargs: Any, change: Callable[[Tensor], Tensor]) -> tuple[Any, Any]:
@@ -152,7 +163,7 @@ def outputs(subject: Subject) -> Iterator[Output]:
     """
     _, count = totals(subject)
     for batch in subject.batches:
-        with torch.no_grad(), captured(subject.model) as call:
+        with torch.no_grad(), captured(subject.model, keep=True) as call:
             subject.loss(subject.model, batch)
         single_call(call)
         logits = logits_in(call.output).detach()

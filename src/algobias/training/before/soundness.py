@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from algobias.training.engine.engines import Looped, unconnected
 from algobias.training.engine.network import Network, stack
 from algobias.training.engine.stacking import agreement, apart, displaced, row_of, same_buffers
 from algobias.training.setup import Setup
+from algobias.trees import same_numbers, written_by
 
 SEEDS = (1, 2)
 """Of the networks that are tried out: not 0, with which the module that is trained was made."""
@@ -33,6 +35,12 @@ SAME = 1e-5
 CAUSES = (
     "a network whose outputs follow from its parameters and buffers alone (usual causes: random tensors or "
     "parameters made with the network that no module registers, weights that all networks share)"
+)
+
+
+WRITTEN = (
+    "a network, loss and metric that leave their inputs as they are, x = x - 0.3 in place of x -= 0.3: "
+    "batches are used again, by evaluations and by levers such as sam"
 )
 
 
@@ -58,7 +66,8 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
 
     Raises:
         BadInput: The gradients differ by more than a relative 1e-3 (float32), or from one call to the next;
-            the forward pass changes plain numbers in attributes, parameters, or the shape of a buffer; no
+            the forward pass changes plain numbers in attributes, parameters, the shape of a buffer, or
+            inputs, such that the next call on them differs; no
             parameter changes the loss; the network cannot be stacked although the recipe asks for it.
     """
     setup = Setup(recipe, task, torch.device(device))
@@ -139,11 +148,17 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tens
     if {id(p) for p in model.parameters()} & {id(p) for p in network.template.parameters()}:
         raise BadInput("model", "the same parameters in each network", "a function that builds it anew")
     alone = Looped(model, network.task.loss, network.layout)
-    first, after = guarded("gradient of the loss", lambda: alone.gradient(state, batch, None, key))
+    (first, after), written = guarded(
+        "gradient of the loss", lambda: written_by(lambda own: alone.gradient(state, own, None, key), batch)
+    )
+    if written:  # the second call gets what a call has left, as an evaluation would
+        guarded("gradient of the loss", lambda: alone.gradient(state, batch, None, key))
     alone.numbers = numbers = PlainNumbers(model)  # those of the first call are not put back
     try:
         second, _ = alone.gradient(state, batch, None, key)
     except Exception as error:
+        if written:
+            raise _written("model", written, where_and_what(error)) from error
         raise BadInput("model", f"it runs only once: {where_and_what(error)}", STATE) from error
     changed = numbers.changed()
     if changed:
@@ -160,10 +175,45 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tens
             "model", f"forward changes the shape of {', '.join(grown[:3])}", "buffers that keep their shape"
         )
     if not apart(first, second) <= _same(first.dtype) and bool(torch.isfinite(first).all()):
+        if written:
+            told = f"the next gradient of the batch differs by {apart(first, second):.2g} (relative)"
+            raise _written("model", written, told)
         raise _changing(apart(first, second))
     if not bool(first.any()):
         raise unconnected()
+    _check_metric(alone, network.task, state, batch)
     return first, after
+
+
+@torch.no_grad()
+def _check_metric(alone: Looped, task: Task, state: State, batch: Batch) -> None:
+    """Refuse a metric that writes into its inputs and has another value for what it has made of them.
+
+    Raises:
+        BadInput: It does; names the tensors.
+    """
+
+    def value(given: Any) -> Tensor:
+        with alone.reading():
+            return torch.as_tensor(alone.evaluate(task.metric, state, given))
+
+    alone.model.eval()
+    measured = [batch] if task.corpus else batch
+    try:
+        first, written = written_by(value, measured)
+        if not written:
+            return
+        value(measured)
+        second = value(measured)
+    except Exception:  # what is wrong with a metric itself shows where it is rehearsed
+        return
+    if not same_numbers(first, second):
+        raise _written("metric", written, "the next value of the batch is another one")
+
+
+def _written(field: str, paths: list[str], told: str) -> BadInput:
+    names = ", ".join(f"batch{path}" for path in paths[:3])
+    return BadInput(field, f"it writes into its inputs ({names}): {told}", WRITTEN)
 
 
 def _trained(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tensor, State]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from algobias.answer.answer import Answer
-from algobias.answer.next.typed import words_of
 from algobias.answer.next.lengths import scale_of
+from algobias.answer.next.typed import words_of
 
 LONGER = "train the variant longer: run it again with the longer schedule in --args"
 """What brings back what a command lost by too little training."""

@@ -37,6 +37,8 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
     if not taken and gap.n in looks:
         taken = looks.index(gap.n) + 1
     missing = fit.reason or ""
+    if missing and missing in (answer.reason or ""):  # it stands right above
+        missing = "see the reason"
     paired = (
         "in each arm, not paired"
         if answer.has("sign_flip_p") and answer.sign_flip_p is None

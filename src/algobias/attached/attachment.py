@@ -27,7 +27,12 @@ from algobias.attached.watched_run import WatchedRun
 from algobias.errors import BadInput
 
 COUNTED_EVERY = 100
-"""Updates from one line of counters to the next."""
+"""Updates from one line of counters to the next; before the first, 1, 2, 4, ... 64: short runs have rates too."""
+
+
+def is_counted(updates: int) -> bool:
+    """Whether counters are written after so many updates."""
+    return updates % COUNTED_EVERY == 0 or (updates < COUNTED_EVERY and updates & (updates - 1) == 0)
 
 
 class Attachment(WatchedRun, Listener):
@@ -169,7 +174,7 @@ class Attachment(WatchedRun, Listener):
         switched = [lever.at_update(self.steps.updates) for lever in self.levers]
         if any(switched):
             self.record_if_wanted()
-        if self.steps.updates % COUNTED_EVERY == 0:
+        if is_counted(self.steps.updates):
             self.count()
         if self.orders.stop_after is not None and self.steps.updates >= self.orders.stop_after:
             self.end("stop_after")

@@ -20,7 +20,7 @@ STEADY = 4.0
 
 With less room seeds fall on the far side of the middle by chance. Simulated over a first look of 4 seeds, a
 normal metric and a baseline any number of sd above trivial: of the comparisons of an arm with itself at most
-4 % seem broken (47 % where only the means are compared)."""
+4 % seem broken (48 % where only the means are compared)."""
 
 STEADY_REST = 8.0
 """The same where seeds of the baseline came to nothing themselves and are left out of the spread."""

@@ -35,15 +35,12 @@ class Refusal:
         name: What the script does.
         script: The script.
         lever: Asked of it; None: the training loss.
-        disturbed: It counts its own calls where nobody can put that back: the run is another one, which the
-            preflight finds.
     """
 
     words: str
     name: str
     script: str
     lever: str | None = None
-    disturbed: bool = False
 
 
 @dataclass
@@ -56,7 +53,6 @@ class RefusalRow:
         asked: The lever, ``replay`` for the training loss, or ``study``.
         said: In which words it was refused; None: it was not.
         left_alone: The script printed what it prints without anything inside, its weights among it.
-        disturbed: It was known before that it would not.
     """
 
     words: str
@@ -64,7 +60,6 @@ class RefusalRow:
     asked: str
     said: str | None
     left_alone: bool | None
-    disturbed: bool = False
 
 
 NO_BACKWARD = "No backward seen"
@@ -126,7 +121,7 @@ REFUSALS = (
     Refusal(CHANGED, "logits doubled in place", _steps(IN_PLACE), "sam:0.05"),
     Refusal(UNEQUAL, "a private generator", _steps(PRIVATE, GENERATOR)),
     Refusal(UNEQUAL, "a private generator", _steps(PRIVATE, GENERATOR), "sam:0.05"),
-    Refusal(UNEQUAL, "a counter in forward", _steps(PRIVATE, STATE), "sam:0.05", disturbed=True),
+    Refusal(UNEQUAL, "a counter in forward", _steps(PRIVATE, STATE), "sam:0.05"),
     Refusal("accumulation with the script's clip", "clips", _steps(CLIPPED), "accumulate:2"),
     Refusal("gradient controls need torch.optim", "updates by hand, clips", f"{HEAD}{NET}" + _steps(BY_HAND).split(SGD)[1].replace("optimizer.zero_grad()", "net.zero_grad()"), "sam:0.05"),
     Refusal("a value escapes before backward", "a loss weighed by its own value", _steps(ESCAPE), "sam:0.05"),
@@ -145,7 +140,7 @@ def refusal_row(refusal: Refusal, folder: Path) -> RefusalRow:
     _well(asked)
     what = refusal.lever or "replay"
     said, alike = asked.refused().get(what), asked.out == plain.out
-    return RefusalRow(refusal.words, refusal.name, what, said, alike, refusal.disturbed)
+    return RefusalRow(refusal.words, refusal.name, what, said, alike)
 
 
 def _well(ran: Ran) -> None:

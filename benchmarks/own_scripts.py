@@ -214,7 +214,6 @@ def tables(results: dict[str, Any]) -> str:
     for row in results["refusals"]:
         said = row["words"] if row["said"] and row["words"] in row["said"] else f"not refused: {row['words']}"
         left = {True: "yes", False: "no"}.get(row["left_alone"], "none is made")
-        left += ", as the preflight finds" if row["disturbed"] else ""
         lines.append(f"| {said} | {row['script']} | {row['asked']} | {left} |")
     return "\n".join(lines)
 
@@ -232,7 +231,7 @@ def broken(results: dict[str, Any]) -> list[str]:
         if not (row["equal"] and row["acts"])
     ]
     for row in results["refusals"]:
-        if not row["said"] or row["words"] not in row["said"] or row["left_alone"] is row["disturbed"]:
+        if not row["said"] or row["words"] not in row["said"] or row["left_alone"] is False:
             said.append(f"{row['words']} ({row['script']}, {row['asked']})")
     return said
 

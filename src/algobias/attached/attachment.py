@@ -27,7 +27,7 @@ from algobias.attached.watched_run import WatchedRun
 from algobias.errors import BadInput
 
 COUNTED_EVERY = 100
-"""Updates from one line of counters to the next; before the first, 1, 2, 4, ... 64: short runs have rates too."""
+"""Updates from one line of counters to the next; before the first, 1, 2, 4, ... 64: for short runs."""
 
 
 def is_counted(updates: int) -> bool:

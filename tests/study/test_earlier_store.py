@@ -56,6 +56,10 @@ EXPLAIN = {"at": (0.5,), "doses": (), "only": ("lr:x2",)}
 CONTROL = {"only": ("lr:x2", "sam:0.05..0.1"), "keep": (), "rungs": (2, 3), "looks": (3,)}
 RUNS_BEFORE_INTERRUPTION = 5
 TIMES = {"seconds", "report", "store"}
+"""Of the moment."""
+
+WORDS = {"warnings", "doubts"}
+"""Remarks: of the version that makes them."""
 
 
 class Interrupting(Progress):
@@ -72,7 +76,7 @@ class Interrupting(Progress):
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(item) for key, item in value.items() if key not in TIMES}
+        return {key: without_times(item) for key, item in value.items() if key not in TIMES | WORDS}
     return [without_times(item) for item in value] if isinstance(value, list) else value
 
 

@@ -363,7 +363,7 @@ def test_a_run_that_somebody_else_trains_is_waited_for(tmp_path: Path, plain: St
 
 SCRIPT = """
 import os, sys
-sys.path.insert(0, {here!r})
+sys.path[:0] = [{here!r}, {tests!r}]
 from test_executor import job, RECIPE
 from algobias.running.pool import start_executor
 from algobias.kept.store import Store
@@ -385,7 +385,7 @@ def start_script(folder: Path, workers: int, seeds: int) -> "subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
     )
-    process.stdin.write(SCRIPT.format(here=str(HERE)))
+    process.stdin.write(SCRIPT.format(here=str(HERE), tests=str(HERE.parent)))
     process.stdin.close()
     return process
 

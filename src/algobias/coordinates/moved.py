@@ -176,10 +176,10 @@ def _named(recipe: Recipe, words: Sequence[str]) -> list[str]:
 
 
 IDENTICAL = (
-    "At matched fit the networks of both arms are identical by construction: for each seed every coordinate "
-    "has the same value to the last bit, so that nothing can have moved there."
+    "At matched fit every coordinate has, for each seed, the same value in both arms to the last bit: nothing "
+    "that was read has moved."
 )
-"""Said where the variant, at matched fit, is a moment of the baseline's own training (fewer updates, say)."""
+"""Said where the variant is, at matched fit, a moment of the baseline's own training (fewer updates, say)."""
 
 
 def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) -> str:

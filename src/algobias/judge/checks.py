@@ -20,10 +20,16 @@ STEADY = 4.0
 
 With less room seeds fall on the far side of the middle by chance. Simulated over a first look of 4 seeds, a
 normal metric and a baseline any number of sd above trivial: of the comparisons of an arm with itself at most
-4 % seem broken (48 % where only the means are compared)."""
+4 % seem broken without a doubt (48 % where only the means are compared)."""
 
 STEADY_REST = 8.0
 """The same where seeds of the baseline came to nothing themselves and are left out of the spread."""
+
+BY_CHANCE = (
+    f"the baseline is less than {STEADY:.0f} seed sd above a predictor that knows nothing: seeds come nearer "
+    "to that by chance too, and broken may be said of an arm like the baseline"
+)
+"""Why a verdict of broken is doubted."""
 
 
 class Failures(NamedTuple):
@@ -82,7 +88,8 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool, resolution: float
 
     Broken: at least half of the variant's seeds end non-finite, or with a training metric (where that is
     not known, test metric) nearer to a predictor that knows nothing than to the baseline's mean. Near to
-    nothing is said only beside a baseline that is clear of it.
+    nothing is said only beside a baseline that learnt more than that, and doubted where it is not clear of
+    it.
 
     Args:
         baseline: Baseline runs.
@@ -110,12 +117,14 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool, resolution: float
         nothing = np.isfinite(baseline.trivial).all()
         scored = "count as knowing nothing" if nothing else "score the worst that was seen"
         warnings += (
-            f"{missing} of {len(baseline)} baseline seeds end with {_not_finite(baseline)} and "
+            f"{missing} of {len(baseline)} baseline seeds end with {_not_finite(baseline)}, and "
             f"{scored}: that lowers the baseline, and a loss can hide behind it",
         )
     nothing_learnt = _nothing_learnt(baseline, resolution)
     if nothing_learnt is not None:
         doubts = (nothing_learnt,)
+    elif broken is not None and lost.by_chance:
+        doubts = (BY_CHANCE,)
     return Checks(
         broken=broken,
         warnings=warnings + doubts,
@@ -128,8 +137,8 @@ def check_arms(baseline: Arm, variant: Arm, *, activity: bool, resolution: float
 def broken_because(baseline: Arm, arm: Arm, resolution: float = 0.0) -> str | None:
     """Why an arm counts as broken beside the baseline, or None.
 
-    "Nearer to knowing nothing" means something only where the baseline is clear of knowing nothing; else
-    (and where nobody knows what that scores) only runs that end non-finite count.
+    "Nearer to knowing nothing" means something only where the baseline knows more than nothing; else (and
+    where nobody knows what that scores) only runs that end non-finite count.
     """
     return _lost(baseline, arm, resolution).reason
 
@@ -143,6 +152,8 @@ class _Lost(NamedTuple):
         of: Seeds of the arm.
         which: The metric by which they are nearer.
         ends: What is not finite in those that diverged.
+        by_chance: Seeds like the baseline's come nearer to knowing nothing by chance, and those that
+            diverged do not settle it.
     """
 
     diverged: int
@@ -150,6 +161,7 @@ class _Lost(NamedTuple):
     of: int
     which: str
     ends: str
+    by_chance: bool
 
     @property
     def reason(self) -> str | None:
@@ -175,8 +187,11 @@ def _lost(baseline: Arm, arm: Arm, resolution: float) -> _Lost:
     if math.isnan(middle) or np.isnan(metrics[theirs]).any():
         which, metrics, reference = "test", arm.end_metric, baseline.end_metric[ours]
         middle = (_mean(arm.trivial) + _mean(reference)) / 2
-    lost: Bools = theirs & (metrics < middle) & clear(reference - _mean(arm.trivial), resolution)
-    return _Lost(len(arm) - int(theirs.sum()), int(lost.sum()), len(arm), which, _not_finite(arm))
+    above = reference - _mean(arm.trivial)
+    lost: Bools = theirs & (metrics < middle) & learnt(above, resolution)
+    diverged, nearer = len(arm) - int(theirs.sum()), int(lost.sum())
+    by_chance = 2 * diverged < len(arm) and not clear(above, resolution)
+    return _Lost(diverged, nearer, len(arm), which, _not_finite(arm), by_chance)
 
 
 def only_unmeasured(arm: Arm) -> bool:

@@ -50,8 +50,6 @@ def test_a_metric_that_is_no_number_for_some_networks(ask):
     assert result.code == 0, result.err
     told = " ".join(result.json["warnings"])
     assert "not finite, though the training loss is, and score the worst that was seen" in told
-        result.json["warnings"]
-    )
 
 
 @pytest.mark.parametrize("control", [False, True])

@@ -176,8 +176,8 @@ def _named(recipe: Recipe, words: Sequence[str]) -> list[str]:
 
 
 IDENTICAL = (
-    "At matched fit every coordinate has, for each seed, the same value in both arms to the last bit: nothing "
-    "that was read has moved."
+    "At matched fit every coordinate has, for each seed, the same value in both arms to the last bit: "
+    "nothing that was read has moved."
 )
 """Said where the variant is, at matched fit, a moment of the baseline's own training (fewer updates, say)."""
 

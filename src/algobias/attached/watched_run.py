@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
@@ -19,7 +20,7 @@ from algobias.attached.steps import Steps
 from algobias.attached.trained import Trained
 
 
-class WatchedRun:
+class WatchedRun(ABC):
     """A training run as its listeners know it.
 
     Args:
@@ -85,6 +86,6 @@ class WatchedRun:
         self.ensure_started()
         self.journal.write(Metric(self.steps.updates, name, value, source, step))
 
+    @abstractmethod
     def end(self, reason: Literal["exit", "stop_after"]) -> None:
         """Write how the run ended, once."""
-        raise NotImplementedError

@@ -58,6 +58,11 @@ CHANGED = "    def update(self, transform: Transform"
             "Shrink.update, update: 'mine.py:{line}: OSError: mine'",
         ),
         (
+            UPDATE,
+            UPDATE.replace("grads *", "grads.mean(dim=-1, keepdim=True) *"),
+            "Shrink.update: 'a gradient of the shape [1, 1]' is not possible; allowed: a gradient as long as",
+        ),
+        (
             CHANGED,
             HOOKS.format(hook="sampler", given="sampler, context", body="pass") + "",
             "Shrink.sampler: 'None'",

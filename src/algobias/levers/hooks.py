@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.levers.step import Key, State, Transform
-from algobias.own.returns import Returns, checked
+from algobias.levers.step import Grads, Key, State, Transform, Tree
+from algobias.own.returns import Returns, checked, is_own, place_of, returned
 from algobias.own.user_code import raised_in
 
 Fits = Callable[[Any, tuple[Any, ...]], bool]
@@ -77,6 +78,33 @@ def _transform(value: Transform, given: tuple[Any, ...], place: str) -> Transfor
         if getattr(value, name) is not getattr(given[0], name, None)
     }
     return value._replace(**changed)
+
+
+def handing_on(transform: Transform, cls: type) -> Transform:
+    """Make the transform that a user's part gets, which refuses gradients shorter than the parameters.
+
+    They would be spread over all parameters without a word.
+
+    Args:
+        transform: What the part calls.
+        cls: Its class.
+
+    Raises:
+        BadInput: At an update, where the part hands on a gradient of another length.
+    """
+    if is_own(cls):
+        return transform
+    place = place_of(cls, "update", vars(cls).get("update"))
+
+    def update(grads: Grads, memory: Tree, state: State) -> tuple[State, Tree]:
+        length = state.params.shape[-1]
+        if not (isinstance(grads, torch.Tensor) and grads.shape[-1:] == (length,)):
+            shape = getattr(grads, "shape", None)
+            handed = returned(grads) if shape is None else f"a gradient of the shape {list(shape)}"
+            raise BadInput(place, handed, f"a gradient as long as the {length} parameters, handed on")
+        return transform.update(grads, memory, state)
+
+    return transform._replace(update=update)
 
 
 def _sampler(value: Any, given: tuple[Any, ...], place: str) -> Any:

@@ -97,6 +97,13 @@ def returned(value: object) -> str:
     return type(value).__name__
 
 
+def place_of(cls: type, name: str, function: Any) -> str:
+    """A method of a user's class as messages say it: ``my_lever.py: Shrink.update``."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    file = "" if code is None else f"{Path(code.co_filename).name}: "
+    return f"{file}{cls.__name__}.{name}"
+
+
 def _looked_at(cls: type, name: str, raw: Any, returns: Returns) -> Any:
     if isinstance(raw, property):
         return property(_function(cls, name, raw.fget, returns), raw.fset, raw.fdel, raw.__doc__)
@@ -112,9 +119,7 @@ def _looked_at(cls: type, name: str, raw: Any, returns: Returns) -> Any:
 def _function(cls: type, name: str, function: Any, returns: Returns) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"class {cls.__name__}: {name} is {returned(function)!r}, not a method")
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    file = "" if code is None else f"{Path(code.co_filename).name}: "
-    place = f"{file}{cls.__name__}.{name}"
+    place = place_of(cls, name, function)
 
     @functools.wraps(function)
     def call(*given: Any, **named: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.context import Context
+from algobias.levers.hooks import handing_on
 from algobias.levers.learning_rate import rate
 from algobias.levers.order import check_order
 from algobias.levers.portions import check_portions
@@ -68,7 +69,9 @@ class Setup:
         self.transform: Transform = build_transform(recipe.optimizer, rate(recipe))
         for part in parts:
             self.grad = part.gradient(self.grad, context)
-            self.transform = part.update(self.transform, context)
+            given = handing_on(self.transform, type(part))
+            changed = part.update(given, context)
+            self.transform = self.transform if changed is given else changed
         if self.network.weighing:
             _ = self.network.weighing_fault  # found out now, not in a step whose cost is measured
         require_mean([part.name for part in parts if part.splits(recipe)], self.network)

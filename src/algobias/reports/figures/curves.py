@@ -149,7 +149,8 @@ def _lines(points: Points, value: str, y: Spec, number: str, width: Width) -> li
 def _metric_axis(points: Points, drawn: Rows | None = None) -> Spec:
     return field(
         "metric",
-        scale={"domain": list(metric_window(points, drawn)), "nice": True, "zero": False},
+        # The padding keeps a point at the edge of the window whole: marks are clipped there.
+        scale={"domain": list(metric_window(points, drawn)), "nice": True, "zero": False, "padding": 6},
         axis={"title": metric_title(points), "tickCount": 6},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,7 +91,17 @@ def reseed(seed: int, purpose: str, step: int) -> None:
     """Make all global random numbers, those of GPUs too, a function of (seed, purpose, step)."""
     number = int(generator(seed, purpose, step).integers(2**31))
     set_states(number)
-    torch.manual_seed(number)
+    if _has_accelerator():
+        torch.manual_seed(number)
+
+
+@functools.cache
+def _has_accelerator() -> bool:
+    """Whether there is a device besides the CPU.
+
+    Without, torch.manual_seed takes a millisecond to note what it would have told each kind of device.
+    """
+    return bool(torch.accelerator.is_available())
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from algobias.tasks.builtin import BuiltIn, Options
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import TASKS
 from algobias.tasks.rehearsal import rehearse
+from algobias.tasks.spoken_digits import log_mel
 from algobias.tasks.words import recipe_from_words
 
 PREFIXES = {"fashion_mnist": "FashionMNIST/raw/", "mnist": "MNIST/raw/"}
@@ -323,3 +324,12 @@ def test_a_new_task_is_one_entry(monkeypatch):
     assert catalogue()[-1]["options"] == {"slope": 2.0}
     with pytest.raises(BadInput, match="did you mean 'slope'"):
         load_task("line:sloop=3")
+
+
+def test_speech_is_read_as_librosa_reads_it():
+    librosa = pytest.importorskip("librosa")
+    samples = np.random.default_rng(0).normal(size=3000).astype(np.float32)
+    mel = librosa.feature.melspectrogram(
+        y=samples, sr=8000, n_fft=256, win_length=200, hop_length=80, n_mels=40, fmin=20.0
+    )
+    assert np.array_equal(log_mel(samples), np.log(mel + 1e-6).T.astype(np.float32))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 FILE = "free-spoken-digit-dataset/recordings/0_jackson_0.wav"
 SOURCE = "github.com/Jakobovski/free-spoken-digit-dataset (all of recordings/)"
-RATE, WINDOW, HOP, BANDS = 8000, 200, 80, 40
-"""Samples per second; samples of a window (25 ms) and from one to the next (10 ms); mel bands."""
+RATE, WINDOW, HOP, FFT, BANDS = 8000, 200, 80, 256, 40
+"""Samples per second; samples of a window (25 ms), to the next (10 ms), of a transform; mel bands."""
 
 TEST_RECORDINGS, VALIDATION_RECORDINGS = range(5), range(5, 10)
 SMALL: dict[str, Any] = {
@@ -81,8 +81,8 @@ def build(options: SpokenDigitsOptions, name: str, data_dir: Path | None) -> Tas
         return table[index], labels[index]
 
     models: dict[str, Callable[[], nn.Module]] = {
-        "convnet": partial(SpeechConvNet, BANDS, 10, options.width),
-        "conformer": partial(Conformer, BANDS, 10, options.width, options.layers),
+        "convnet": functools.partial(SpeechConvNet, BANDS, 10, options.width),
+        "conformer": functools.partial(Conformer, BANDS, 10, options.width, options.layers),
     }
     return Task(
         name,
@@ -118,12 +118,17 @@ def log_mel(samples: np.ndarray) -> np.ndarray:
     Raises:
         BadInput: The ``librosa`` library is not installed.
     """
-    librosa = need_librosa()
-    power = librosa.feature.melspectrogram(
-        y=samples, sr=RATE, n_fft=256, win_length=WINDOW, hop_length=HOP, n_mels=BANDS, fmin=20.0
-    )
-    found: np.ndarray = np.log(power + 1e-6).T.astype(np.float32)
-    return found
+    power = np.abs(need_librosa().stft(samples, n_fft=FFT, win_length=WINDOW, hop_length=HOP)) ** 2
+    energies = np.einsum("ft,mf->mt", power, _mel_bands(), optimize=True)
+    features: np.ndarray = np.log(energies + 1e-6).T.astype(np.float32)
+    return features
+
+
+@functools.cache
+def _mel_bands() -> np.ndarray:
+    """The weights of the bands, [bands, frequencies]: melspectrogram makes them for each clip."""
+    bands: np.ndarray = need_librosa().filters.mel(sr=RATE, n_fft=FFT, n_mels=BANDS, fmin=20.0)
+    return bands
 
 
 def need_librosa() -> Any:

@@ -22,7 +22,7 @@ def unusable(name: str, field: FieldInfo, more: tuple[type, ...] = ()) -> str | 
         more: Further types that are allowed.
     """
     allowed = ", ".join([*(kind.__name__ for kind in more), ALLOWED])
-    for kind in _alternatives(field.annotation):
+    for kind in alternatives(field.annotation):
         if get_origin(kind) is Literal:
             if not all(isinstance(choice, str) for choice in get_args(kind)):
                 return f"option {name} is {_text(kind)}; allowed: {allowed}"
@@ -37,14 +37,14 @@ def unusable(name: str, field: FieldInfo, more: tuple[type, ...] = ()) -> str | 
     return None
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    """The types of which a value has one: ``float | None`` are two."""
+def alternatives(annotation: Any) -> Iterator[Any]:
+    """List the types of which a value has one: ``float | None`` are two."""
     origin = get_origin(annotation)
     if origin is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
+        yield from alternatives(get_args(annotation)[0])
     elif origin is Union or origin is types.UnionType:
         for inner in get_args(annotation):
-            yield from _alternatives(inner)
+            yield from alternatives(inner)
     else:
         yield annotation
 

@@ -257,6 +257,8 @@ def test_catalogues(run):
     card = run("levers", "sam")
     assert card.code == 0
     assert "Foret" in card.out
+    shown = " ".join(card.out.split())
+    assert "rho (right after the colon; required): a number of 0 or more. Length of" in shown
 
 
 def test_nothing_but_json_on_stdout(run):

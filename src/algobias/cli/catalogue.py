@@ -84,8 +84,22 @@ def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tu
     for key, value in items[0].items():
         if value == "":
             continue
-        table.add_row(key.replace("_", " "), Text(_words(value)))
+        described = key == "options" and isinstance(value, list)
+        words = "\n".join(map(_option, value)) or "none" if described else _words(value)
+        table.add_row(key.replace("_", " "), Text(words))
     console.print(table)
+
+
+def _option(option: dict[str, Any]) -> str:
+    """An option in a line: ``workers (4): a whole number of 1 or more. W; divides the batch.``"""
+    asides, default = ["right after the colon"] if option["positional"] else [], option["default"]
+    if option["required"]:
+        asides.append("required")
+    elif default not in (None, ""):
+        asides.append(str(default).lower().removesuffix(".0"))
+    allowed = f"{option['allowed']}." if option["allowed"] else ""
+    aside = f" ({'; '.join(asides)})" if asides else ""
+    return f"{option['name']}{aside}: {' '.join(filter(None, (allowed, option['meaning'])))}"
 
 
 def _words(value: Any) -> str:

@@ -36,6 +36,7 @@ from algobias.levers.update.match_stability import MatchStability
 from algobias.levers.update.optimizer import Optimizer
 from algobias.levers.update.schedule import ScheduleName, Warmup
 from algobias.levers.update.weight_decay import WeightDecay
+from algobias.option_cards import options_of
 from algobias.own import user_file
 from algobias.recipe_fields import PartSpec
 from algobias.spelling import parse_options, validate_options
@@ -180,14 +181,5 @@ def card(cls: type[Lever]) -> dict[str, Any]:
     entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
-    options = [
-        {
-            "name": key,
-            "positional": key == cls.positional,
-            "required": field.is_required(),
-            "default": None if field.is_required() else field.default,
-        }
-        for key, field in cls.model_fields.items()
-    ]
     kind = "part" if issubclass(cls, Part) else "edit"
-    return {"name": cls.name, "kind": kind, "revision": cls.revision, **entries, "options": options}
+    return {"name": cls.name, "kind": kind, "revision": cls.revision, **entries, "options": options_of(cls)}

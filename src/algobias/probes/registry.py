@@ -10,6 +10,7 @@ from typing import Any
 
 from algobias import addons
 from algobias.errors import BadInput
+from algobias.option_cards import options_of
 from algobias.own import user_file
 from algobias.probes.base import PRESETS, Preset, Probe
 from algobias.probes.families.collapse import NeuralCollapse
@@ -208,13 +209,4 @@ def card(cls: type[Probe]) -> dict[str, Any]:
     entries = {
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(cls.card).items()
     }
-    options = [
-        {
-            "name": key,
-            "positional": key == cls.positional,
-            "required": field.is_required(),
-            "default": None if field.is_required() else field.default,
-        }
-        for key, field in cls.model_fields.items()
-    ]
-    return {"name": cls.name, "revision": cls.revision, **entries, "options": options}
+    return {"name": cls.name, "revision": cls.revision, **entries, "options": options_of(cls)}

@@ -131,7 +131,9 @@ class Optimizer(Lever):
         lr: Learning rate, or a multiple of the present one.
         momentum: For sgd, momentum, nesterov, sign.
         weight_decay: Coupled, but for adamw.
-        beta1: For adam and adamw, like ``beta2`` and ``eps``.
+        beta1: For adam and adamw: what the average of gradients keeps at each update.
+        beta2: For adam and adamw: what the average of squared gradients keeps.
+        eps: For adam and adamw: added to the root of that average.
     """
 
     name: ClassVar[str] = "optimizer"

@@ -26,7 +26,13 @@ EDGE = (
 
 
 class TopEigenvalue(Probe):
-    """Largest algebraic eigenvalue of the Hessian (sharpness)."""
+    """Largest algebraic eigenvalue of the Hessian (sharpness).
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Hessian-vector products at most.
+        per_layer: Read that of each layer by itself too, in parts.
+    """
 
     name: ClassVar[str] = "top_eigenvalue"
     card: ClassVar[Card] = Card(
@@ -75,7 +81,12 @@ class TopEigenvalue(Probe):
 
 
 class BottomEigenvalue(Probe):
-    """Smallest algebraic eigenvalue of the Hessian."""
+    """Smallest algebraic eigenvalue of the Hessian.
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Hessian-vector products at most.
+    """
 
     name: ClassVar[str] = "bottom_eigenvalue"
     card: ClassVar[Card] = Card(
@@ -102,7 +113,13 @@ class BottomEigenvalue(Probe):
 
 
 class TopEigenvalues(Probe):
-    """The k largest eigenvalues of the Hessian."""
+    """The k largest eigenvalues of the Hessian.
+
+    Attributes:
+        k: How many eigenvalues.
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Hessian-vector products at most.
+    """
 
     name: ClassVar[str] = "top_eigenvalues"
     positional: ClassVar[str | None] = "k"
@@ -146,7 +163,12 @@ class TopEigenvalues(Probe):
 
 
 class GaussNewtonTop(Probe):
-    """Largest eigenvalue of the Gauss-Newton matrix."""
+    """Largest eigenvalue of the Gauss-Newton matrix.
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Products with the matrix at most.
+    """
 
     name: ClassVar[str] = "gauss_newton_top"
     card: ClassVar[Card] = Card(
@@ -176,7 +198,12 @@ class GaussNewtonTop(Probe):
 
 
 class EffectiveSharpness(Probe):
-    """Learning rate times the top eigenvalue of the Hessian as the optimizer sees it."""
+    """Learning rate times the top eigenvalue of the Hessian as the optimizer sees it.
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Hessian-vector products at most.
+    """
 
     name: ClassVar[str] = "effective_sharpness"
     revision: ClassVar[int] = 2  # 1 took a loss that is a sum over the batch for a mean

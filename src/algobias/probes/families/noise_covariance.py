@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 class NoiseTopEigenvalue(Probe):
-    """Largest eigenvalue of the covariance of the gradients of single examples."""
+    """Largest eigenvalue of the covariance of the gradients of single examples.
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Products with the covariance at most.
+    """
 
     name: ClassVar[str] = "noise_top_eigenvalue"
     card: ClassVar[Card] = Card(
@@ -68,7 +73,11 @@ class NoiseTopEigenvalue(Probe):
 
 
 class NoiseCurvatureAlignment(Probe):
-    """Cosine between the gradient covariance and the Hessian."""
+    """Cosine between the gradient covariance and the Hessian.
+
+    Attributes:
+        vectors: Random directions.
+    """
 
     name: ClassVar[str] = "noise_curvature_alignment"
     card: ClassVar[Card] = Card(

@@ -45,7 +45,11 @@ def loss_along(subject: Subject, direction: Tensor, step: float) -> float:
 
 
 class CriticalSharpness(Probe):
-    """Two over the longest step along the gradient that does not raise the loss."""
+    """Two over the longest step along the gradient that does not raise the loss.
+
+    Attributes:
+        tolerance: Share of the step to which it is bisected.
+    """
 
     name: ClassVar[str] = "critical_sharpness"
     card: ClassVar[Card] = Card(
@@ -104,7 +108,13 @@ class CriticalSharpness(Probe):
 
 
 class WorstCaseSharpness(Probe):
-    """Largest rise of the loss within a small ball around the weights."""
+    """Largest rise of the loss within a small ball around the weights.
+
+    Attributes:
+        rho: Radius of the ball, in the norm of all weights.
+        steps: Steps of ascent.
+        scale: ``plain``, or ``adaptive``: perturbations in proportion to the size of each weight.
+    """
 
     name: ClassVar[str] = "worst_case_sharpness"
     positional: ClassVar[str | None] = "rho"
@@ -155,7 +165,13 @@ class WorstCaseSharpness(Probe):
 
 
 class AverageSharpness(Probe):
-    """Mean rise of the loss under random perturbations of the weights."""
+    """Mean rise of the loss under random perturbations of the weights.
+
+    Attributes:
+        sigma: Standard deviation of each perturbation.
+        directions: Pairs of opposite random directions.
+        scale: ``plain``, or ``adaptive``: perturbations in proportion to the size of each weight.
+    """
 
     name: ClassVar[str] = "average_sharpness"
     revision: ClassVar[int] = 2

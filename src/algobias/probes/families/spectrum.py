@@ -22,7 +22,12 @@ GRID = 200
 
 
 class SpectralDensity(Probe):
-    """How the eigenvalues of the Hessian are spread."""
+    """How the eigenvalues of the Hessian are spread.
+
+    Attributes:
+        vectors: Random vectors.
+        steps: Steps of Lanczos from each.
+    """
 
     name: ClassVar[str] = "spectral_density"
     revision: ClassVar[int] = 2

@@ -32,7 +32,12 @@ ANDREYEV = "Andreyev and Beneventano, Edge of stochastic stability, 2024"
 
 
 class StabilityMargin(Probe):
-    """Sharpness over the threshold of the optimizer that is used."""
+    """Sharpness over the threshold of the optimizer that is used.
+
+    Attributes:
+        tolerance: Relative residual at which Lanczos stops; from a direction known before, relative error.
+        most: Hessian-vector products at most.
+    """
 
     name: ClassVar[str] = "stability_margin"
     revision: ClassVar[int] = 3  # 1 took random delays for fixed ones; 2 took sums over the batch for means
@@ -93,7 +98,11 @@ class StabilityMargin(Probe):
 
 
 class SgdStability(Probe):
-    """Learning rate over the largest one at which SGD is stable in mean square."""
+    """Learning rate over the largest one at which SGD is stable in mean square.
+
+    Attributes:
+        rows: Gradients of single outputs at most, of which the Gram matrix is made.
+    """
 
     name: ClassVar[str] = "sgd_stability"
     revision: ClassVar[int] = 2  # 1 took a loss that is a sum over the batch for a mean
@@ -171,7 +180,11 @@ class SgdStability(Probe):
 
 
 class BatchSharpness(Probe):
-    """Curvature of the loss of a random batch along that batch's own gradient."""
+    """Curvature of the loss of a random batch along that batch's own gradient.
+
+    Attributes:
+        batches: Random batches.
+    """
 
     name: ClassVar[str] = "batch_sharpness"
     revision: ClassVar[int] = 3  # 2 took a loss that is a sum over the batch for a mean

@@ -87,7 +87,13 @@ def deflated_trace(
 
 
 class Trace(Probe):
-    """Trace of the Hessian."""
+    """Trace of the Hessian.
+
+    Attributes:
+        tolerance: Half-width of the interval over the trace at which drawing of random vectors stops.
+        sketch: Dimension of the Krylov space of which the trace is exact; 0 is Hutchinson's estimator.
+        most: Random vectors at most.
+    """
 
     name: ClassVar[str] = "trace"
     revision: ClassVar[int] = 3

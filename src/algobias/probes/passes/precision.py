@@ -36,7 +36,7 @@ class Formatted(Probe):
     """A probe of a number format.
 
     Attributes:
-        format: Number format.
+        format: Number format: ``int2`` to ``int8``, ``e2m0`` to ``e5m3``, ``mxfp4``, ``nvfp4``.
         rounding: ``nearest`` (ties to even) or ``stochastic``.
     """
 

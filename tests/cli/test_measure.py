@@ -61,6 +61,16 @@ def norm(tensors):
     return math.sqrt(sum(float(t.double().square().sum()) for t in tensors.values()))
 
 
+def test_a_probe_that_lacks_something_says_which_option_gives_it(run, weights):
+    probes = "distance_from_init,prediction_churn"
+    words = ("measure", "digits", "--checkpoint", weights, "--probes", probes, "--examples", 40, "--json")
+    start, churn = (reading["reason"] for reading in run(*words).json["readings"])
+    assert start == "it needs initial; initial: --initial gives it, a file of weights or seed:N"
+    assert churn == "it needs other; other: --other gives it, a file of weights or STUDY:ARM:SEED"
+    given = run(*words, "--initial", "seed:0", "--other", weights).json["readings"]
+    assert [reading["status"] for reading in given] == ["ok", "ok"]
+
+
 def test_a_file_of_weights(run, weights):
     result = run("measure", "digits", "--checkpoint", weights, "--probes", "weight_norm", "--json")
     assert result.code == 0, result.err

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 SEED_PREFIX = "seed:"
 
+GIVEN_BY = {
+    "initial": "--initial gives it, a file of weights or seed:N",
+    "other": "--other gives it, a file of weights or STUDY:ARM:SEED",
+    "updates": "--updates gives it",
+    "history": "--run of a run in a store has it",
+    "replicas": "only a training by workers has it, with a Monitor",
+}
+"""Options that give what a probe needs."""
+
 
 def measure(
     task: Annotated[
@@ -101,7 +110,7 @@ def measure(
         about, recipe, subject = _of_file(
             task, checkpoint, initial, compared, base or [], updates, load, measured
         )
-    subject = replace(subject, seed=seed)
+    subject = replace(subject, seed=seed, unknown={**GIVEN_BY, **subject.unknown})
     with exact_arithmetic(subject.device):
         if plan:
             _tell_plan(subject, wanted, about, json)

@@ -59,7 +59,7 @@ def test_gap_with_its_decision_and_printed_bounds() -> None:
     se = math.sqrt(10 / 12)
     assert split.gap == Interval(3.0, pytest.approx(3 - T3[0.025] * se), pytest.approx(3 + T3[0.025] * se), 4)
     # Symmetric differences: both upper bounds are the same.
-    assert split.gap_bounds == (pytest.approx(3 - T3[0.05] * se), pytest.approx(3 + T3[0.05] * se), 4)
+    assert split.gap_bounds == (pytest.approx(3 - T3[0.05] * se), pytest.approx(3 + T3[0.05] * se), 4, 0.0)
     assert split.gap_state == "present"
     # All ends are at the reference level: nothing is explained by the fit.
     assert (split.level, split.side, split.seeds_reached) == (pytest.approx(0.01), "downward", 4)

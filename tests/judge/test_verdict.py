@@ -11,7 +11,7 @@ import pytest
 from algobias.inference.bounds import Bounds
 from algobias.inference.levels import Errors
 from algobias.inference.power import seeds_needed
-from algobias.inference.statistics import Interval
+from algobias.inference.statistics import Interval, paired
 from algobias.judge.arm import FitScale, Path
 from algobias.judge.checks import Checks, broken_because, check_arms
 from algobias.judge.design import Design, Request, Run
@@ -162,6 +162,26 @@ def test_what_more_seeds_cannot_help_stops_at_once() -> None:
 
 def sd_of(bounds: tuple[float, float], n: int = 6, t: float = 2.5705818366147395) -> float:
     return (bounds[1] - bounds[0]) / 2 / t * math.sqrt(n)
+
+
+def test_more_seeds_than_there_are_would_decide_and_enough_for_their_skewness() -> None:
+    """Six real differences (four times the batch on FashionMNIST): little spread, and skewness."""
+    differences = np.array([0.48, 0.08, -0.34, -0.40, -0.34, -0.12])
+    seen = paired(differences)
+    bounds = Bounds.of(seen, 0.05)
+    assert bounds.high > 0.8 > seen.bounds(0.05)[1]
+    split = Split(seen.interval(0.025), bounds, bounds.state(0.8))
+    verdict = decide(split, Checks(), 0.8, look=6, last=True)
+    assert verdict is not None
+    assert verdict.name == "undecided"
+    printed = seen.interval(0.025)
+    assert seeds_needed([(seen.mean, sd_of((printed.low, printed.high)))], 0.8, 0.05, 6) == 6
+    enough = verdict.would_decide
+    assert enough is not None
+    assert seen.over(enough).upper(0.05) < 0.8 <= seen.over(enough - 1).upper(0.05)
+    again = np.tile(differences, 4)
+    assert seen.over(24).mean == pytest.approx(again.mean())
+    assert seen.over(24).se == pytest.approx(again.std() / math.sqrt(24), rel=0.1)
 
 
 def test_how_many_seeds_would_decide() -> None:

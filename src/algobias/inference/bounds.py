@@ -20,16 +20,18 @@ class Bounds(NamedTuple):
         low: Student's lower bound.
         high: The larger of Student's and Hall's upper bounds.
         n: Replicates they rest on.
+        skew: Skewness of the estimate, as in :class:`~algobias.inference.statistics.Estimate`.
     """
 
     low: float
     high: float
     n: int
+    skew: float = 0.0
 
     @classmethod
     def of(cls, estimate: Estimate, level: float) -> Bounds:
         """Bounds of an estimate at error ``level``."""
-        return cls(estimate.bounds(level)[0], estimate.upper(level), estimate.n)
+        return cls(estimate.bounds(level)[0], estimate.upper(level), estimate.n, estimate.skew)
 
     def state(self, tolerance: float, fewest: int = FEWEST) -> State:
         """Absent: below the tolerance over enough seeds. Present: above 0 and not below it. Else unknown."""

@@ -83,6 +83,15 @@ class Estimate(NamedTuple):
         df = self.df / share**4 if share > 0 else math.inf
         return Estimate(self.mean, se, min(df, MOST_DF), self.n, self.skew * share**3)
 
+    def over(self, n: int) -> Estimate:
+        """What the estimate would be over ``n`` replicates that lie as these do.
+
+        Args:
+            n: Replicates, at least as many as there are.
+        """
+        root = math.sqrt(self.n / n)
+        return Estimate(self.mean, self.se * root, self.df + n - self.n, n, self.skew * root)
+
     def interval(self, level: float) -> Interval:
         """The t-interval with error ``level`` on each side."""
         low, high = self.bounds(level)

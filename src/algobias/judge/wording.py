@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
+from algobias.inference.bounds import Bounds
 from algobias.inference.power import MOST_SEEDS, POWER, seeds_needed
-from algobias.inference.statistics import Interval, t_quantile
+from algobias.inference.statistics import Estimate, Interval, t_quantile
 from algobias.judge.split import NO_LOSS, Split
 
 SHARED_ERROR = (
@@ -78,15 +80,15 @@ class Words:
                 return None, f"{self._gap()} {known}"
             return None, f"{self._gap()} What it consists of cannot be told: {why}."
         unknown = [("the gap", split.gap)] if split.gap_state == "unknown" else []
-        needed = [split.gap]
+        needed = [(split.gap, split.gap_bounds)]
         # A gap that more seeds would show to be absent needs no shares.
         if split.gap_state == "present" or split.gap.mean >= self.tolerance:
-            for name, state, interval in (
-                ("the gap at matched fit", split.bias_state, split.bias_share),
-                ("the share of the fit", split.fit_state, split.fit_share),
+            for name, state, interval, bounds in (
+                ("the gap at matched fit", split.bias_state, split.bias_share, split.bias_bounds),
+                ("the share of the fit", split.fit_state, split.fit_share, split.fit_bounds),
             ):
-                if interval is not None:
-                    needed.append(interval)
+                if interval is not None and bounds is not None:
+                    needed.append((interval, bounds))
                     unknown += [(name, interval)] if state == "unknown" else []
         shown = " and ".join(f"{name} is {self._shown(interval)}" for name, interval in unknown)
         limits = f"neither below the tolerance of {self.tolerance:g} nor clear of 0"
@@ -101,16 +103,24 @@ class Words:
         power = f"{100 * POWER:.0f} %"
         return would, f"{text} If the estimates are right, {would} seeds decide with a chance of {power}."
 
-    def _needed(self, intervals: Sequence[Interval]) -> int | None:
-        errors, quantities = self.split.errors, []
-        if self.split.level_error and len(intervals) > 1:
+    def _needed(self, quantities: Sequence[tuple[Interval, Bounds]]) -> int | None:
+        """How many seeds would decide: more than there are, which have not, and enough for their skewness."""
+        errors, spreads, more = self.split.errors, [], self.split.gap.n + 1
+        if self.split.level_error and len(quantities) > 1:
             return None  # an error that all seeds share: what more of them do to the shares is not known
-        for one in intervals:
+        for one, bounds in quantities:
             if one.n < 2 or not one.bounded:
                 return None
-            sd = (one.high - one.mean) / t_quantile(errors.printed, one.n - 1) * math.sqrt(one.n)
-            quantities.append((one.mean, sd))
-        return seeds_needed(quantities, self.tolerance, errors.decision, self.split.fewest)
+            se = (one.high - one.mean) / t_quantile(errors.printed, one.n - 1)
+            spreads.append((one.mean, se * math.sqrt(one.n)))
+            if one.mean < self.tolerance:
+                seen = Estimate(one.mean, se, one.n - 1, one.n, bounds.skew)
+                more = next(n for n in itertools.count(more) if self._is_low(seen.over(n)) or n > MOST_SEEDS)
+        would = seeds_needed(spreads, self.tolerance, errors.decision, self.split.fewest)
+        return None if would is None or max(would, more) > MOST_SEEDS else max(would, more)
+
+    def _is_low(self, estimate: Estimate) -> bool:
+        return estimate.upper(self.split.errors.decision) < self.tolerance
 
     def _number(self, value: float) -> str:
         text = f"{value:.3g}" if self.places is None else f"{value:.{self.places}f}"

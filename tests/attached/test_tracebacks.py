@@ -28,7 +28,7 @@ def files_of(given: TracebackType | None) -> list[str]:
 
 
 def test_frames_of_ours_go_wherever_they_lie() -> None:
-    ours = f"{FOLDER}calls.py"
+    ours = f"{FOLDER}capture/calls.py"
     error = raised("script.py", ours, "torch.py", ours, ours)
     assert files_of(stripped(error.__traceback__)) == ["script.py", "torch.py"]
     untouched = raised("script.py", "torch.py")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 
-from algobias.attached import compiled
+from algobias.attached.capture import compiled
 from algobias.attached.events import Counters, End, TrainLoss
 from algobias.attached.fit.loss import FitLoss
 from algobias.attached.hand_updates import HandUpdates

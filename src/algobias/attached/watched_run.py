@@ -9,8 +9,8 @@ from typing import Literal
 
 import torch
 
-from algobias.attached.calls import Calls
 from algobias.attached.capture.backwards import Backwards
+from algobias.attached.capture.calls import Calls
 from algobias.attached.capture.recorder import Recorder
 from algobias.attached.events import Metric, Refused, Start
 from algobias.attached.journal import Journal

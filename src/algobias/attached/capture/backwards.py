@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from algobias.attached.calls import Calls
+from algobias.attached.capture.calls import Calls
 from algobias.attached.capture.check import SECOND, NotEqual, checked
 from algobias.attached.capture.graph import BackwardPass, operations_of
 from algobias.attached.capture.made import UNSEEN, Unseen

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from algobias.attached.calls import Calls
+from algobias.attached.capture.calls import Calls
 from algobias.attached.capture.recorder import Recorder
 from algobias.attached.patch import replace
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import StateDict
 
 from algobias.components.whole import whole
 from algobias.components.wrapper import Wrapper, innermost, layers
@@ -111,7 +111,7 @@ class DelayedGradients(_Stale):
         if self.delay:
             past.append(now)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:
@@ -127,7 +127,7 @@ def _put(parameters: list[Tensor], values: list[Tensor]) -> None:
         parameter.copy_(value)
 
 
-def _own_momentum(group: dict[str, Any]) -> str | None:
+def _own_momentum(group: StateDict) -> str | None:
     """The momentum in a group's options, under the name it has there: Adam and its kin have betas."""
     first = {"momentum": group.get("momentum"), "beta1": group.get("beta1")}
     first["betas"] = (group.get("betas") or (0.0,))[0]

@@ -6,16 +6,21 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import StateDict
 
 from algobias.components.whole import whole
 from algobias.errors import BadInput
 from algobias.trees import tensors_in
 
-Weights = Sequence[float] | Callable[[Any], float]
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+
+Micro = TypeVar("Micro")
+Weights = Sequence[float] | Callable[[Micro], float]
 
 
 class DropCompute:
@@ -54,7 +59,10 @@ class DropCompute:
     """
 
     def __init__(
-        self, threshold: float, clock: Callable[[], float] = time.perf_counter, group: Any = None
+        self,
+        threshold: float,
+        clock: Callable[[], float] = time.perf_counter,
+        group: ProcessGroup | None = None,
     ) -> None:
         if not threshold > 0:
             raise BadInput("threshold", threshold, "seconds above 0")
@@ -65,12 +73,12 @@ class DropCompute:
 
     def until_late(
         self,
-        micro_batches: Iterable[Any],
-        weights: Weights | None = None,
+        micro_batches: Iterable[Micro],
+        weights: Weights[Micro] | None = None,
         *,
         planned: int | None = None,
         consume: bool = False,
-    ) -> Iterator[Any]:
+    ) -> Iterator[Micro]:
         """The micro-batches that are begun in time; the others are counted as dropped.
 
         Args:
@@ -133,16 +141,16 @@ class DropCompute:
         for grad in grads:
             grad.div_(total.to(grad.device))
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Counts so far; between updates there is nothing else to keep."""
         return {"threshold": self.threshold, "done": self.done, "dropped": self.dropped}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Go on from :meth:`state_dict`."""
         self.threshold, self.done, self.dropped = state["threshold"], state["done"], state["dropped"]
 
 
-def _weight(weights: Weights | None, number: int, micro: Any) -> float:
+def _weight(weights: Weights[Micro] | None, number: int, micro: Micro) -> float:
     if weights is None:
         return 1.0
     if not callable(weights) and number >= len(weights):
@@ -153,7 +161,7 @@ def _weight(weights: Weights | None, number: int, micro: Any) -> float:
     return weight
 
 
-def _sizes(micro: Any) -> set[int]:
+def _sizes(micro: object) -> set[int]:
     """Examples in a micro-batch, as its first tensor has them; nothing where it holds none."""
     leaf = next((leaf for _, leaf in tensors_in(micro)), None)
     return set() if leaf is None or leaf.dim() == 0 else {len(leaf)}

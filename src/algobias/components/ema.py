@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from algobias.components.replicas import is_continuous
 from algobias.components.wrapper import precise
@@ -91,12 +91,12 @@ class EMA:
         for name, tensor in self._tensors().items():
             tensor.copy_(values[name])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Average, count and decay: all that is needed to go on."""
         average = {name: tensor.clone() for name, tensor in self.average.items()}
         return {"decay": self.decay, "count": self.count, "average": average}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from torch.optim.optimizer import StateDict
 
 from algobias.components.compressors import kept_of, largest, scaled_sign
 from algobias.components.wrapper import Wrapper, all_finite, precise
@@ -85,12 +84,12 @@ class ErrorFeedback(Wrapper):
         sent = sent.view_as(numbers)
         return torch.view_as_complex(sent) if total.is_complex() else sent
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """The optimizer's state, what was left out, and how many updates were skipped."""
         (left,) = self._remembered()
         return {"optimizer": self.optimizer.state_dict(), "left": left, "skipped": self.skipped}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.optim.optimizer import StateDict
 
 from algobias.components.replicas import Entry, Form, Replica, is_continuous, union
 from algobias.components.whole import whole
 from algobias.components.wrapper import innermost, precise
 from algobias.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Outer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
@@ -75,7 +79,7 @@ class LocalSGD:
         *,
         momentum: bool = True,
         buffers: bool = True,
-        group: Any = None,
+        group: ProcessGroup | None = None,
         weights: Sequence[float] | None = None,
         outer: Outer | None = None,
     ) -> None:
@@ -203,12 +207,12 @@ class LocalSGD:
             digests = [torch.empty_like(digest) for _ in range(count)]
             distributed.all_gather(digests, digest, group=self.group)
             if any(not torch.equal(one, digests[0]) for one in digests):
-                everybody: list[Any] = [None] * count
+                everybody: list[list[dict[Entry, Form]]] = [[]] * count
                 distributed.all_gather_object(everybody, mine, group=self.group)
                 mine = [layout for layouts in everybody for layout in layouts]
         return union(mine)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """What is needed to go on, besides modules and optimizers."""
         return {
             "updates": self.updates,
@@ -218,7 +222,7 @@ class LocalSGD:
             "outer": None if self._outer is None else self._outer.state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:
@@ -260,9 +264,10 @@ def _checked(weights: Sequence[float] | None, modules: int) -> list[float] | Non
     return [float(weight) for weight in weights]
 
 
-def _default_group(modules: int) -> Any:
+def _default_group(modules: int) -> ProcessGroup:
     """The group of all processes, for a process with one replica."""
-    if modules == 1 and distributed.is_available() and distributed.is_initialized():
-        return distributed.group.WORLD
+    world = distributed.group.WORLD if distributed.is_available() else None
+    if modules == 1 and world is not None:
+        return world
     allowed = "two replicas or more, or one in each process after torch.distributed.init_process_group"
     raise BadInput("modules", modules, allowed)

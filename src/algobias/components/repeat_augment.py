@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from torch import distributed
@@ -130,7 +130,7 @@ class RepeatAugment(Sampler[int]):
         finally:
             self._followed = False
 
-    def _batches(self, loader: Any) -> tuple[int, bool]:
+    def _batches(self, loader: object) -> tuple[int, bool]:
         """Indices in a batch, and whether a last one that is not full is left out."""
         batches = getattr(loader, "batch_sampler", None)
         source = getattr(loader, "sampler", self) if batches is None else getattr(batches, "sampler", None)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from algobias.components.wrapper import innermost
 from algobias.errors import BadInput
@@ -32,7 +31,7 @@ class Replica:
     def __init__(self, module: nn.Module, optimizer: torch.optim.Optimizer | None, buffers: bool) -> None:
         self.parameters = list(module.parameters())
         self.buffers = list(module.buffers()) if buffers else []
-        self.stepped: dict[int, tuple[torch.optim.Optimizer, Tensor, dict[str, Any]]] = {}
+        self.stepped: dict[int, tuple[torch.optim.Optimizer, Tensor, StateDict]] = {}
         places = {id(parameter): place for place, parameter in enumerate(self.parameters)}
         for one in innermost(optimizer) if optimizer is not None else ():
             for group in one.param_groups:

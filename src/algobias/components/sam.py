@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.optimizer import StateDict
 
 from algobias.components.several import Several
 from algobias.components.whole import whole
@@ -154,11 +154,11 @@ class SAM(Wrapper):
             for parameter, grad in kept:
                 parameter.grad = grad
 
-    def step(
+    def step(  # type: ignore[override]
         self,
         closure: Closure | torch.amp.GradScaler | None = None,
         scaler: torch.amp.GradScaler | None = None,
-    ) -> Any:
+    ) -> Tensor | float | None:
         """One whole update, with the second pass at every ``every``-th update only.
 
         Args:
@@ -175,7 +175,7 @@ class SAM(Wrapper):
         super().step(scaler=scaler)
         return loss
 
-    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Any:
+    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Tensor | float | None:
         self.zero_grad()
         loss = super()._passes(closure, scaler)
         if self.updates % self.every == 0:
@@ -188,12 +188,12 @@ class SAM(Wrapper):
     def _update(self) -> None:
         self.optimizer.step()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """All that is needed to go on, besides the module's own state and the scaler's."""
         own = {"rho": self.rho, "every": self.every, "updates": self.updates}
         return {"optimizer": self.optimizer.state_dict(), **own}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Go on from :meth:`state_dict`."""
         if "optimizer" in state_dict:  # states of earlier versions had only the block's own numbers
             self.optimizer.load_state_dict(state_dict["optimizer"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import torch
+from torch import Tensor
+from torch.optim.optimizer import StateDict
 
 from algobias.components.wrapper import Wrapper
 from algobias.errors import BadInput
@@ -25,16 +26,16 @@ class Several(Wrapper):
         return self.optimizers
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[StateDict]:  # type: ignore[override]
         """The groups of all of them."""
         return [group for optimizer in self.optimizers for group in optimizer.param_groups]
 
     @property
-    def state(self) -> Any:  # type: ignore[override]
+    def state(self) -> Mapping[Tensor, StateDict]:  # type: ignore[override]
         """What each of them remembers."""
         return {key: value for optimizer in self.optimizers for key, value in optimizer.state.items()}
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: StateDict) -> None:
         """Refuse: which of the optimizers it is for cannot be known."""
         raise BadInput("param_group", "for several optimizers", "one for one of them")
 
@@ -47,11 +48,11 @@ class Several(Wrapper):
         for optimizer in self.optimizers:
             optimizer.step()
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """The states of all of them."""
         return {"optimizers": [optimizer.state_dict() for optimizer in self.optimizers]}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:

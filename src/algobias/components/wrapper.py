@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.amp.grad_scaler import OptState
+from torch.optim.optimizer import StateDict
 
 from algobias.errors import BadInput
 
-Closure = Callable[[], Any]
+Closure = Callable[[], "Tensor | float | None"]
 
 
 class Wrapper(torch.optim.Optimizer):
@@ -55,16 +56,16 @@ class Wrapper(torch.optim.Optimizer):
         if len(repeating) > 1:
             raise BadInput("optimizer", ", ".join(repeating), f"a single {repeating[0]}")
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name == "optimizer":  # a copy that has no attributes yet
             raise AttributeError(name)
         return getattr(self.optimizer, name)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> StateDict:
         # A scheduler puts a step of its own there, which refers to the object it was made for.
         return {name: value for name, value in self.__dict__.items() if name != "step"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: StateDict) -> None:
         # Torch's own would put hooks around this step too, which the optimizer inside calls already.
         self.__dict__.update(state)
 
@@ -76,16 +77,16 @@ class Wrapper(torch.optim.Optimizer):
         return [self.optimizer]
 
     @property
-    def param_groups(self) -> list[dict[str, Any]]:  # type: ignore[override]
+    def param_groups(self) -> list[StateDict]:  # type: ignore[override]
         """Those of the optimizer inside."""
         return self.optimizer.param_groups
 
     @property
-    def state(self) -> Any:  # type: ignore[override]
+    def state(self) -> Mapping[Tensor, StateDict]:  # type: ignore[override]
         """What the optimizer inside remembers."""
         return self.optimizer.state
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: StateDict) -> None:
         """Give the optimizer inside more parameters; they count as new from then on."""
         self.optimizer.add_param_group(param_group)
 
@@ -93,11 +94,11 @@ class Wrapper(torch.optim.Optimizer):
         """Clear the gradients, or fill them with zeros."""
         self.optimizer.zero_grad(set_to_none)
 
-    def step(
+    def step(  # type: ignore[override]
         self,
         closure: Closure | torch.amp.GradScaler | None = None,
         scaler: torch.amp.GradScaler | None = None,
-    ) -> Any:
+    ) -> Tensor | float | None:
         """Update the weights with the gradients there are.
 
         Args:
@@ -123,7 +124,9 @@ class Wrapper(torch.optim.Optimizer):
             self._update()
         return result
 
-    def _evaluated(self, closure: Closure, scaler: torch.amp.GradScaler | None = None) -> Any:
+    def _evaluated(
+        self, closure: Closure, scaler: torch.amp.GradScaler | None = None
+    ) -> Tensor | float | None:
         """Call a closure as a loop by hand does it: at the place, and as often, as any wrapper says."""
         chain = layers(self)
         # Places lie around all passes: old weights put in place later would undo a perturbation.
@@ -136,7 +139,7 @@ class Wrapper(torch.optim.Optimizer):
         """Context in which the weights are those whose gradient this wrapper wants."""
         return contextlib.nullcontext()
 
-    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Any:
+    def _passes(self, closure: Closure, scaler: torch.amp.GradScaler | None) -> Tensor | float | None:
         """Call a closure as often as this wrapper needs, and return what it returned first."""
         with torch.enable_grad():
             return closure()
@@ -174,11 +177,11 @@ class Wrapper(torch.optim.Optimizer):
             return [list(old) for old in self._past]
         return [[self._first(parameter) for parameter in self._parameters()]] * (self._past.maxlen or 0)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> StateDict:
         """Everything that is needed to go on exactly, besides the module's own state."""
         return {"optimizer": self.optimizer.state_dict(), "past": self._remembered()}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: StateDict) -> None:
         """Go on from :meth:`state_dict`.
 
         Raises:

@@ -235,6 +235,21 @@ def test_a_wider_search_is_offered_only_where_there_is_more_to_try() -> None:
     assert 'algobias.control("0f0f", candidates=["lr:x0.3"])' in next_text(searched("partial", 3, in_python))
 
 
+def test_what_gained_most_above_every_limit_can_be_confirmed() -> None:
+    broken = [{"axes": "updates", "reason": "updates 4 times the variant"}]
+    gains = {"lr:x2": 1.46, "args: --epochs=32": 1.88}
+    tried = [{"lever": name, "improvement": {"mean": gain, "n": 4}} for name, gain in gains.items()]
+    tried[1]["over_limit"] = broken
+    shown = next_text(searched("none", 0, tried=tried, evidence="with replay"))
+    assert shown.startswith("confirm args: --epochs=32, which gained most in the search and costs more")
+    assert "algobias control 0f0f --only 'args: --epochs=32' --keep none" in shown
+    in_python = next_text(searched("none", 0, "algobias.control(...)", tried=tried))
+    assert 'algobias.control("0f0f", only=["args: --epochs=32"], keep="none")' in in_python
+    tried[0]["improvement"]["mean"] = 2.0
+    assert "confirm" not in next_text(searched("none", 0, tried=tried))
+    assert "confirm" not in next_text(searched("recovered", 0, tried=tried[1:]))
+
+
 @pytest.mark.parametrize(
     ("asked", "wanted"),
     [

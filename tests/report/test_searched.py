@@ -102,6 +102,18 @@ def test_what_breaks_a_limit_is_told_with_its_figures() -> None:
     assert row["over"] == f"on these seeds it costs {reason}"
 
 
+def test_what_no_limit_allows_is_not_called_worse() -> None:
+    broken = [{"axes": "as audited", "reason": "updates 4 times the variant"}]
+    tried: list[dict[str, Any]] = [{"lever": name, "improvement": {"mean": 1.0, "n": 4}} for name in "abc"]
+    tried[1]["over_limit"], tried[2]["over_limit"] = broken, broken * 2
+    rows = searched.tried(StudyRecord({"tried": tried, "chosen": [{"axes": "x"}, {"axes": "y"}]}))["rows"]
+    assert [row["cells"][-1] for row in rows] == [
+        "not the best",
+        "not the best, above a limit",
+        "above every limit",
+    ]
+
+
 @pytest.mark.parametrize(
     ("earlier", "told"), [(0, ""), (1, "A control study of this"), (3, "3 control studies of this")]
 )

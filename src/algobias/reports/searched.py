@@ -88,12 +88,13 @@ def tried(record: StudyRecord) -> TextTable[str]:
     rows: list[tuple[str, list[str]]] = []
     for setting in record.answer.tried:
         against = setting.against_variant
+        over, limits = len(setting.over_limit), len(record.answer.chosen)
         fate = "chosen" if setting.chosen else "out early" if setting.dropped else "not the best"
+        if over and not setting.chosen:
+            # What no limit allows was never compared with the others.
+            fate = "above every limit" if over == limits else f"{fate}, above a limit"
         if setting.undoes:
             fate += f"; {setting.undoes.partition(':')[0]}"
-        over = len(setting.over_limit)
-        if over and not setting.chosen:
-            fate += ", above every limit" if over == len(record.answer.chosen) else ", above a limit"
         cells = [
             str(setting.seeds or ""),
             numerals.estimate(setting.improvement, places, signed=True),

@@ -32,10 +32,22 @@ def after_control(record: Commanded, audited: str) -> tuple[Step, ...]:
                 where = "its recipe stands in the report, under What was chosen"
                 step = Step(f"{said.format(choice.lever)}: {where}")
                 return (step,) if word == "recovered" else (step, _search_on(record, audited, "for more, "))
-    wider = _search_on(record, audited, loosen=True)
+    wider = _dearer(record, audited) or _search_on(record, audited, loosen=True)
     if record.answer.evidence is not None:
         return (wider,)
     return (wider, Step("or why", about(record, "explain", audited)))
+
+
+def _dearer(record: Commanded, audited: str) -> Step | None:
+    """Offer to confirm the setting that gained most in the search, where only its cost kept it out."""
+    tried = [setting for setting in record.answer.tried if not setting.undoes and setting.lever]
+    best = max(tried, key=lambda setting: setting.improvement.mean or 0.0, default=None)
+    limits = len(record.answer.chosen)
+    if best is None or not (best.improvement.mean or 0.0) > 0 or not len(best.over_limit) >= limits > 0:
+        return None
+    lever = str(best.lever)
+    what = f"confirm {lever}, which gained most in the search and costs more than every limit"
+    return Step(what, about(record, "control", audited, "--only", lever, "--keep", "none"))
 
 
 def _search_on(record: Commanded, audited: str, aim: str = "", *, loosen: bool = False) -> Step:

@@ -16,7 +16,12 @@ CARRIED = ("--store", "--data")
 SWITCHES = ("--json", "--quiet", "-q", "--plan")
 """Options that say how an answer is shown; they are no part of the question."""
 
-_IN_PYTHON = {"--most": "most={}", "--keep": 'keep="{}"', "--candidate": 'candidates=["{}"]'}
+_IN_PYTHON = {
+    "--most": "most={}",
+    "--keep": 'keep="{}"',
+    "--candidate": 'candidates=["{}"]',
+    "--only": 'only=["{}"]',
+}
 """How options of a control study are given in Python."""
 
 _ID = re.compile("[0-9a-f]{4,}")

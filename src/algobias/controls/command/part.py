@@ -154,7 +154,12 @@ class CommandPart:
         if keep and not counted:
             named = " and ".join(sorted(keep, reverse=True))
             return f"{named} are not counted inside of this command; --keep seconds limits by the clock"
-        free = [entry.lever or "" for entry in answer.tried if entry.against_variant.gradients is None]
+        free = [
+            entry.lever or ""
+            for entry in answer.tried
+            if entry.against_variant.gradients is None and not entry.over_limit
+        ]
         if "gradients" not in keep or not free:
             return None
-        return f"how many examples a gradient takes with {', '.join(free)} is not known: no limit holds it"
+        named = ", ".join(free)
+        return f"gradients are not known with {named} (examples of each): no limit on gradients holds it"

@@ -588,6 +588,19 @@ class ListInAttribute(_Body):
         return super().forward(x) / len(self.seen)
 
 
+class RecentBatches(_Body):
+    """Divides by the mean over a few recent batches, which it keeps in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recent: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.recent = [*self.recent, x.detach().abs().mean()][-3:]
+        scale: Tensor = torch.stack(self.recent).mean()
+        return super().forward(x) / scale
+
+
 class GraphInAttribute(_Body):
     """Carries the graph of the call before: plain PyTorch cannot go back through it either."""
 
@@ -880,6 +893,7 @@ REAL: dict[str, Callable[[], nn.Module]] = {
     "size of the input in an attribute": SizeOfTheInput,
     "tensor of the last call in an attribute": TensorInAttribute,
     "list that grows in an attribute": ListInAttribute,
+    "recent batches in an attribute": RecentBatches,
     "graph of the last call in an attribute": GraphInAttribute,
     "part of the loss in an attribute": AuxiliaryLoss,
     "Python's random": PythonRandom,

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from algobias.attached.capture import containers
-from algobias.attached.capture.put_back import undone
 from algobias.attached.events import TrainLoss
 from algobias.attached.orders import FitOrders
+from algobias.put_back import containers
+from algobias.put_back.modules import undone
 from attached.scripts import HEAD, run
 
 CALLS = {"all": 0}

@@ -75,6 +75,29 @@ def test_sam_leaves_batchnorm_statistics_to_the_first_pass():
         assert torch.equal(ours, theirs)
 
 
+class OwnStatistics(nn.Module):
+    """Puts another tensor in the place of its buffer."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(4, 1)
+        self.register_buffer("size", torch.ones(()))
+
+    def forward(self, x):
+        out = self.layer(x)
+        self.size = 0.9 * self.size + 0.1 * out.detach().abs().mean()
+        return out / self.size
+
+
+def test_sam_leaves_buffers_that_are_replaced_to_the_first_pass():
+    net, reference, x = OwnStatistics(), OwnStatistics(), torch.randn(8, 4)
+    reference(x)
+    sam = SAM(net, torch.optim.SGD(net.parameters(), lr=0.1), rho=0.5)
+    sam.step(lambda: backward(lambda: net(x).square().mean()))
+    assert torch.equal(net.size, reference.size)
+
+
 def backward(loss):
     value = loss()
     value.backward()

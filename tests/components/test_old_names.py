@@ -48,4 +48,4 @@ def test_components_load_no_other_room() -> None:
     mine = "{name.split('.')[1] for name in sys.modules if name.startswith('algobias.')}"
     code = f"import sys, algobias.components; print(*sorted({mine}))"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert loaded == ["components", "errors", "lazy", "seeding", "trees"]
+    assert loaded == ["components", "errors", "lazy", "put_back", "seeding", "trees"]

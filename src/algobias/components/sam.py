@@ -21,6 +21,7 @@ from algobias.components.wrapper import (
     unscale_again,
 )
 from algobias.errors import BadInput
+from algobias.put_back.buffers import Buffers
 
 
 class SAM(Wrapper):
@@ -79,7 +80,7 @@ class SAM(Wrapper):
         self.module = module
         self.rho, self.every, self.updates = rho, whole("sam.every", every, 1), 0
         self._weights: list[tuple[Tensor, Tensor]] = []
-        self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._buffers: Buffers | None = None
         self._unscaled: list[tuple[torch.amp.GradScaler, torch.optim.Optimizer]] = []
 
     def _gradients(self) -> list[tuple[Tensor, Tensor]]:
@@ -111,7 +112,7 @@ class SAM(Wrapper):
         if not norm.isfinite():
             return False
         self._weights = [(p, p.detach().clone()) for p, _ in moved]
-        self._buffers = [(buffer, buffer.clone()) for buffer in self.module.buffers()]
+        self._buffers = Buffers(self.module)
         if norm > 0:
             for p, grad in moved:
                 step = grad * (self.rho / norm).to(grad.device)
@@ -130,10 +131,12 @@ class SAM(Wrapper):
 
         Those that were unscaled before are unscaled again.
         """
-        for tensor, kept in (*self._weights, *self._buffers):
+        for tensor, kept in self._weights:
             tensor.copy_(kept)
+        if self._buffers is not None:
+            self._buffers.put_back()
         unscaled, self._unscaled = self._unscaled, []
-        self._weights, self._buffers = [], []
+        self._weights, self._buffers = [], None
         for scaler, optimizer in unscaled:
             unscale_again(scaler, optimizer)
 

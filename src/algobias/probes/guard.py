@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from algobias.lazy import no_grad, torch
-from algobias.models.attributes import PlainNumbers
 from algobias.probes.subject import Mode
+from algobias.put_back.attributes import Attributes
+from algobias.put_back.buffers import Buffers
 from algobias.seeding.states import GlobalStates
 from algobias.trees import containers_in, same_numbers, tensors_in
 
@@ -121,7 +122,7 @@ def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> I
     """Measure inside: afterwards, also after an exception, everything is as it was.
 
     Modes are set and put back module by module (a frozen BatchNorm that is in evaluation mode stays there),
-    buffers, plain numbers in attributes and random states are put back, gradients are given back as the same
+    buffers, what attributes hold and random states are put back, gradients are given back as the same
     objects, autocast is off and gradients can be computed inside. Parameters are never written to by probes,
     which ``prove`` checks.
 
@@ -147,8 +148,7 @@ def untouched(model: nn.Module, mode: Mode = "eval", *, prove: bool = True) -> I
 @contextmanager
 def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     modes = {module: module.training for module in model.modules()}
-    buffers = [(b, b.detach().clone()) for b in model.buffers()]
-    numbers = PlainNumbers(model)
+    buffers, attributes = Buffers(model), Attributes(model.named_modules())
     gradients = [(p, p.grad) for p in model.parameters()]
     states = GlobalStates.now()
     dtype = torch.get_default_dtype()
@@ -168,11 +168,8 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
-        numbers.put_back()
-        with torch.no_grad():
-            for b, kept in buffers:
-                if not torch.equal(b, kept):
-                    b.copy_(kept)
+        attributes.put_back()
+        buffers.put_back()
         for p, kept_grad in gradients:
             p.grad = kept_grad
         states.put_back()

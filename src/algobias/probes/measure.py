@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.models.attributes import PlainNumbers
 from algobias.own.returns import is_own
 from algobias.own.user_code import where_and_what
 from algobias.probes.base import Probe
@@ -23,6 +22,7 @@ from algobias.probes.passes.weighing import weighing
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
 from algobias.probes.subject import Loss, Subject
+from algobias.put_back.attributes import Attributes
 from algobias.tasks.checks import check_module
 from algobias.trees import OnCopies, copied, written_by
 
@@ -242,7 +242,7 @@ def _try_out(subject: Subject) -> None:
     subject.trained  # noqa: B018 - raises where there is nothing to measure
     losses: list[float] = []
     for _ in range(2):
-        numbers = PlainNumbers(subject.model)
+        attributes = Attributes(subject.model.named_modules())
         found, writes = written_by(lambda batch: subject.loss(subject.model, batch), first)
         loss = checked(found)
         require_graph(loss)
@@ -251,7 +251,8 @@ def _try_out(subject: Subject) -> None:
     if abs(losses[0] - losses[1]) > 1e-5 * abs(losses[0]) + 1e-12:
         raise Unavailable(
             "two passes over the same batch give different losses (dropout or other randomness in the "
-            "forward pass): measure in eval mode, or fix the randomness"
+            "forward pass, or state that it keeps in attributes): measure in eval mode, fix the randomness, "
+            "or keep state in buffers"
         )
-    subject.memo["changing"] = sorted(numbers.changed())
+    subject.memo["changing"] = sorted(attributes.changed())
     weighing(replace(subject, loss=OnCopies(subject.loss)) if writes else subject)

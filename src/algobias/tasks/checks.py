@@ -42,7 +42,7 @@ def check_finite(source: Source, name: str) -> None:
 
 def check_module(net: Any, wanted: str = "a function that builds an nn.Module") -> None:
     """Refuse what is no module, and layers whose weights do not exist before their first batch."""
-    from algobias.models.attributes import lazy_layers
+    from algobias.models.lazy_layers import lazy_layers
 
     if not isinstance(net, torch.nn.Module):
         raise BadInput("model", type(net).__name__, wanted)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from algobias.attached.capture.graph import BackwardPass, Operation, Source
-from algobias.attached.capture.put_back import undone
 from algobias.attached.capture.replay import Call, replayed
+from algobias.put_back.modules import undone
 
 UNEQUAL = "replay is not equal: a private generator, or state in forward"
 HOOKED = "a parameter acts on its gradient as soon as it has one"

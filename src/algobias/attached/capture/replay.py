@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from algobias.attached.capture.graph import BackwardPass, Operation, Output, Source, Weight, operations_of
-from algobias.attached.capture.put_back import set_buffers
 from algobias.attached.capture.tree import changed, tensors
+from algobias.put_back.modules import set_buffers
 
 SEED_WITHOUT_HISTORY = 0
 """What random numbers follow where those of the script's own call are not to be drawn again."""
@@ -65,7 +65,7 @@ def replayed(
 ) -> list[Tensor]:
     """The roots of a backward pass, made anew: the same data, random numbers and buffers, weights as now.
 
-    To be called inside of :func:`algobias.attached.capture.put_back.undone`.
+    To be called inside of :func:`algobias.put_back.modules.undone`.
 
     Args:
         backward_pass: Whose.

@@ -13,7 +13,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from algobias.attached.capture.graph import BackwardPass
-from algobias.attached.capture.put_back import undone
 from algobias.attached.capture.replay import evaluated
 from algobias.attached.drained import drain
 from algobias.attached.events import TrainLoss
@@ -23,6 +22,7 @@ from algobias.attached.levers.base import NO_BACKWARD
 from algobias.attached.listener import Listener
 from algobias.attached.orders import FitOrders
 from algobias.errors import BadInput
+from algobias.put_back.modules import undone
 
 if TYPE_CHECKING:
     from algobias.attached.watched_run import WatchedRun

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from algobias.attached.capture.check import own_gradients, run_again
 from algobias.attached.capture.graph import BackwardPass, Operation
-from algobias.attached.capture.put_back import undone
 from algobias.attached.capture.replay import replayed
 from algobias.attached.fit.form import examples_in, undivided
 from algobias.attached.levers.base import Options
 from algobias.attached.levers.passes import SecondPasses, put_gradients
 from algobias.attached.ranks import PROCESSES, trains_with_others
+from algobias.put_back.modules import undone
 from algobias.seeding.streams import generator
 
 NO_MEAN = "the loss is no mean of torch's own over the examples: kind=additive does without"

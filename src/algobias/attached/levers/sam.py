@@ -10,9 +10,9 @@ from torch import Tensor
 
 from algobias.attached.capture.check import own_gradients, run_again
 from algobias.attached.capture.graph import BackwardPass
-from algobias.attached.capture.put_back import undone
 from algobias.attached.levers.base import Options
 from algobias.attached.levers.passes import SecondPasses, put_gradients
+from algobias.put_back.modules import undone
 
 
 class SharpnessAware(SecondPasses):

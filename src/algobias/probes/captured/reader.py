@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from algobias.attached.capture.graph import BackwardPass
-from algobias.attached.capture.put_back import undone
 from algobias.attached.events import ProbeReading
 from algobias.attached.fit.form import Form, examples_in
 from algobias.attached.fit.kept import FitSet
@@ -25,6 +24,7 @@ from algobias.probes.monitor import Monitor
 from algobias.probes.optimizers import training_from
 from algobias.probes.reading import Reading, Unavailable
 from algobias.probes.registry import parse_many
+from algobias.put_back.modules import undone
 
 if TYPE_CHECKING:
     from algobias.attached.attachment import Attachment

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from algobias.lazy import torch
-from algobias.models.attributes import PlainNumbers
 from algobias.probes.reading import Unavailable
 from algobias.probes.subject import Subject
+from algobias.put_back.attributes import Attributes
+from algobias.put_back.buffers import Buffers
 from algobias.seeding.states import GlobalStates
 
 if TYPE_CHECKING:
@@ -160,9 +161,8 @@ def _compared(subject: Subject) -> Ways:
 
 
 def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
-    """Contexts that begin with the buffers, numbers and random states of this moment, and put them back."""
-    buffers = [(b, b.detach().clone()) for b in model.buffers()]
-    numbers = PlainNumbers(model)
+    """Contexts that begin with buffers, attributes and random states of this moment, and put them back."""
+    buffers, attributes = Buffers(model), Attributes(model.named_modules())
     states = GlobalStates.now()
 
     @contextmanager
@@ -170,10 +170,8 @@ def _same_start(model: nn.Module) -> Callable[[], AbstractContextManager[None]]:
         try:
             yield
         finally:
-            with torch.no_grad():
-                for b, kept in buffers:
-                    b.copy_(kept)
-            numbers.put_back()
+            buffers.put_back()
+            attributes.put_back()
             states.put_back()
 
     return again

@@ -11,8 +11,8 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
-from algobias.models.attributes import PlainNumbers
 from algobias.own.user_code import guarded, where_and_what
+from algobias.put_back.attributes import Attributes
 from algobias.recipe import Recipe
 from algobias.seeding.states import own_randomness
 from algobias.tasks.task import Task
@@ -54,10 +54,10 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
     """Compare one gradient with that of plain PyTorch, at the start of an audit.
 
     The gradient of one batch by ``loss.backward()`` on a network that is made anew, with the weights copied
-    in, twice in a row; and twice as training computes it, in train mode and in the engine that is used, with
-    all random states set before each call. Parameters are moved a little away from where they were made, by
-    another seed than that of the module that is trained. Cost: three to five networks made, four gradients of
-    one batch.
+    in, and again after that of another batch; and twice as training computes it, in train mode and in the
+    engine that is used, with all random states set before each call. Parameters are moved a little away from
+    where they were made, by another seed than that of the module that is trained. Cost: three to five
+    networks made, five gradients of a batch.
 
     Args:
         recipe: Of the runs to come.
@@ -75,10 +75,11 @@ def check_network(recipe: Recipe, task: Task, device: str = "cpu") -> None:
     seeds = SEEDS if network.stacked else SEEDS[:1]
     with own_randomness(), exact_arithmetic(network.device):
         batch, key = setup.sampler(0, seeds)
-        key = replace(key, weights=None)
+        key, other = replace(key, weights=None), setup.sampler(1, seeds)[0]
         states = [displaced(network.initial(seed), seed) for seed in seeds]
         plain = [
-            _plain(network, states[row], *_own(batch, key, row, network.stacked)) for row in range(len(seeds))
+            _plain(network, states[row], *_own(batch, other, key, row, network.stacked))
+            for row in range(len(seeds))
         ]
         whole = stack(states) if network.stacked else states[0]
         found = [_trained(network, whole, batch, key) for _ in range(2)]
@@ -127,10 +128,14 @@ def check_parts(recipe: Recipe, task: Task, device: str = "cpu") -> None:
                 return
 
 
-def _own(batch: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Key]:
+def _own(batch: Batch, other: Batch, key: Key, row: int, stacked: bool) -> tuple[Batch, Batch, Key]:
     if not stacked:
-        return batch, key
-    return row_of(batch, row), replace(key, seeds=key.seeds[row : row + 1], index=key.index[row])
+        return batch, other, key
+    return (
+        row_of(batch, row),
+        row_of(other, row),
+        replace(key, seeds=key.seeds[row : row + 1], index=key.index[row]),
+    )
 
 
 def _row(grads: Tensor, after: State, row: int) -> tuple[Tensor, State]:
@@ -138,8 +143,10 @@ def _row(grads: Tensor, after: State, row: int) -> tuple[Tensor, State]:
     return grads[row], replace(after, params=after.params[row], buffers=buffers)
 
 
-def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tensor, State]:
+def _plain(network: Network, state: State, batch: Batch, other: Batch, key: Key) -> tuple[Tensor, State]:
     """Gradient by ``loss.backward()`` on a network of its own, [P], and the buffers left behind.
+
+    It is asked for again after one of another batch, which what the network keeps in attributes remembers.
 
     Raises:
         BadInput: It is another one when asked for again, numbers in attributes change, or it is zero.
@@ -153,14 +160,17 @@ def _plain(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tens
     )
     if written:  # the second call gets what a call has left, as an evaluation would
         guarded("gradient of the loss", lambda: alone.gradient(state, batch, None, key))
-    alone.numbers = numbers = PlainNumbers(model)  # those of the first call are not put back
     try:
-        second, _ = alone.gradient(state, batch, None, key)
+        changed: dict[str, tuple[object, object]] = {}
+        for given in (other, batch):
+            # What the call before has left in attributes is not put back.
+            alone.attributes = attributes = Attributes(model.named_modules(), beyond=False)
+            second, _ = alone.gradient(state, given, None, key)
+            changed = changed or attributes.changed()
     except Exception as error:
         if written:
             raise _written("model", written, where_and_what(error)) from error
         raise BadInput("model", f"it runs only once: {where_and_what(error)}", STATE) from error
-    changed = numbers.changed()
     if changed:
         told = ", ".join(f"{name} (from {was} to {now})" for name, (was, now) in list(changed.items())[:3])
         raise BadInput(

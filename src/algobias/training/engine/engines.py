@@ -19,7 +19,7 @@ from torch.func import functional_call, vmap
 
 from algobias.errors import BadInput
 from algobias.levers.step import Batch, Key, Layout, State, stream_of
-from algobias.models.attributes import PlainNumbers
+from algobias.put_back.attributes import Attributes
 from algobias.seeding.states import reseed, seeded
 from algobias.training.engine.alone import Alone, shapes_of, twice, twins_of
 from algobias.training.engine.weighting import weighted
@@ -52,8 +52,9 @@ class Engine(Protocol):
 class Looped:
     """One run at a time, in the module itself.
 
-    Every call sets parameters, buffers and plain numbers in attributes, so that its result is a function of
-    the state and the key alone. Memory: the module, and the gradients during a call.
+    Every call sets parameters, buffers and what attributes hold, so that its result is a function of the
+    state and the key alone; what lies in global lists, such as a log, is the user's. Memory: the module, and
+    the gradients during a call.
 
     Args:
         model: The module; its parameters and buffers are written to.
@@ -68,7 +69,7 @@ class Looped:
         fixed = [(name, p) for name, p in named.items() if name not in self._trained]
         self._buffers = {name: _Place(model, name, tensor) for name, tensor in fixed}
         self._buffers |= {name: _Place(model, name, b) for name, b in model.named_buffers()}
-        self.numbers = PlainNumbers(model)
+        self.attributes = Attributes(model.named_modules(), beyond=False)
 
     @torch.no_grad()
     def put(self, state: State) -> None:
@@ -79,7 +80,7 @@ class Looped:
             parameter.copy_(value)
         for name, value in state.buffers.items():
             self._buffers[name].write(value)
-        self.numbers.put_back()
+        self.attributes.put_back()
 
     def gradient(self, state: State, batch: Batch, rows: Tensor | None, key: Key) -> tuple[Tensor, State]:
         """Gradient of the batch loss, [P], as ``loss.backward()`` gives it.

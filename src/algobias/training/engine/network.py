@@ -15,8 +15,8 @@ from algobias.components.ghost_norm import KINDS
 from algobias.errors import BadInput
 from algobias.levers.base import Part
 from algobias.levers.step import Batch, Grads, Key, State
-from algobias.models.attributes import PlainNumbers
 from algobias.own.user_code import UserFunction, raised_in
+from algobias.put_back.attributes import Attributes
 from algobias.recipe import Recipe
 from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
@@ -147,13 +147,13 @@ class Network:
         norms: list[Any] = [module for module in self.template.modules() if isinstance(module, KINDS)]
         counts = {name for name in state.buffers if name.endswith("num_batches_tracked")}
         now = {name: torch.zeros_like(b) if name in counts else b for name, b in state.buffers.items()}
-        shares, numbers = [norm.momentum for norm in norms], self._single.numbers
+        shares, attributes = [norm.momentum for norm in norms], self._single.attributes
         self.template.eval()
         try:
             for norm in norms:
                 norm.train()
                 norm.momentum = None  # a cumulative mean
-            self._single.numbers = PlainNumbers(self.template)
+            self._single.attributes = Attributes(self.template.named_modules(), beyond=False)
             with self._engine.reading():
                 for batch in batches:
                     self._engine.evaluate(self.task.loss, replace(state, buffers=now), batch)
@@ -161,7 +161,7 @@ class Network:
         finally:
             for norm, share in zip(norms, shares, strict=True):
                 norm.momentum = share
-            self._single.numbers = numbers
+            self._single.attributes = attributes
             self.template.eval()
         return {name: state.buffers[name] if name in counts else buffer for name, buffer in now.items()}
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from torch import nn
+
+from algobias.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import nn
 
 LARGE = 1_000
 """Containers with more entries are copied, and what lies in them is not looked into."""
@@ -19,7 +24,11 @@ LARGEST = 1_000_000
 DEEPEST = 4
 """Containers inside each other so far are looked into."""
 
-_OF_TORCH = frozenset(vars(nn.Module()))
+
+@functools.cache
+def _of_torch() -> frozenset[str]:
+    """The attributes that every module has."""
+    return frozenset(vars(torch.nn.Module()))
 
 
 class Contents:
@@ -46,6 +55,12 @@ class Contents:
             for inner in list(value.values() if isinstance(value, dict) else value):
                 self._keep(inner, seen, depth + 1)
 
+    def held(self) -> Iterator[object]:
+        """Everything that lies in them."""
+        for _, kept in self._kept:
+            if not isinstance(kept, np.ndarray):
+                yield from kept.values() if isinstance(kept, dict) else kept
+
     def put_back(self) -> None:
         """Give every container that was changed what it held, in place: whoever else has it sees that too."""
         for value, kept in self._kept:
@@ -61,20 +76,22 @@ class Contents:
                 value.update(kept)
 
 
-def containers_of(parts: Iterable[nn.Module]) -> Iterator[object]:
+def containers_of(parts: Iterable[nn.Module], *, beyond: bool = True) -> Iterator[object]:
     """Find the containers that calls of modules may change.
 
-    Attributes of modules that are not torch's own, and what their forward methods use by name: global
-    names of their file, and what encloses them.
+    Args:
+        parts: The modules; of those that are torch's own nothing is looked at.
+        beyond: Besides attributes, what forward methods use by name: global names of their file, and what
+            encloses them.
     """
     for part in parts:
         if type(part).__module__.startswith("torch."):
             continue
         for name, value in list(vars(part).items()):
-            if name not in _OF_TORCH and _is_container(value):
+            if name not in _of_torch() and _is_container(value):
                 yield value
         forward = type(part).forward
-        if isinstance(forward, FunctionType):
+        if beyond and isinstance(forward, FunctionType):
             known = forward.__globals__
             yield from (known[name] for name in forward.__code__.co_names if _is_container(known.get(name)))
             for cell in forward.__closure__ or ():

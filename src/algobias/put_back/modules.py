@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from algobias.attached.capture.containers import Contents, containers_of
+from algobias.put_back.attributes import Attributes
 from algobias.seeding.states import GlobalStates
 
 
@@ -26,8 +26,7 @@ def undone(modules: Iterable[nn.Module]) -> Iterator[None]:
     """
     parts = list(dict.fromkeys(part for module in modules for part in module.modules()))
     buffers = [(part, dict(part._buffers)) for part in parts if part._buffers]
-    numbers = [(part, plain_numbers(part)) for part in parts]
-    contents = Contents(containers_of(parts))
+    attributes = Attributes((str(place), part) for place, part in enumerate(parts))
     states, own = GlobalStates.now(), private_states(parts)
     torch.clear_autocast_cache()
     with torch.no_grad():
@@ -40,9 +39,7 @@ def undone(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for part, kept in buffers:
             part._buffers.update(kept)
-        for part, values in numbers:
-            vars(part).update(values)
-        contents.put_back()
+        attributes.put_back()
         states.put_back()
         for generator, state in own:
             put_state(generator, state)
@@ -53,12 +50,6 @@ def set_buffers(values: Iterable[tuple[nn.Module, str, Tensor]]) -> None:
     """Give modules buffers of these values, in tensors of their own."""
     for module, name, value in values:
         module._buffers[name] = value.clone()
-
-
-def plain_numbers(module: nn.Module) -> dict[str, object]:
-    """The attributes of a module that are numbers, texts or nothing: counters, schedules, modes."""
-    plain = (int, float, bool, str, type(None))
-    return {name: value for name, value in vars(module).items() if type(value) in plain}
 
 
 def private_states(parts: Iterable[nn.Module]) -> list[tuple[Any, Any]]:

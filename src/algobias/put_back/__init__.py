@@ -1,0 +1,1 @@
+"""What calls of modules change besides their results, put back: buffers, attributes, random states."""

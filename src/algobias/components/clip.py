@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from algobias.components.given import number
 from algobias.components.wrapper import entries, precise
 
 
@@ -25,6 +26,9 @@ def clip_by_norm(parameters: Iterable[Tensor], bound: float) -> Tensor:
     Returns:
         The norm before clipping.
 
+    Raises:
+        BadInput: A bound that is not above 0.
+
     Example:
         >>> import torch
         >>> net = torch.nn.Linear(3, 1)
@@ -34,6 +38,7 @@ def clip_by_norm(parameters: Iterable[Tensor], bound: float) -> Tensor:
         >>> round(float(before)), round(float(after), 4)
         (2000, 1.0)
     """
+    bound = number("bound", bound, lambda value: value > 0, "a norm above 0")
     grads = [p.grad for p in parameters if p.grad is not None]
     # The norm of half-precision gradients can be beyond half precision.
     norm = torch.nn.utils.get_total_norm([(e := entries(grad)).to(precise(e.dtype)) for grad in grads])

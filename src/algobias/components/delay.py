@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import StateDict
 
-from algobias.components.whole import whole
+from algobias.components.given import whole
 from algobias.components.wrapper import Wrapper, innermost, layers
 from algobias.errors import BadInput
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import StateDict
 
-from algobias.components.whole import whole
+from algobias.components.given import number, whole
 from algobias.errors import BadInput
 from algobias.trees import tensors_in
 
@@ -64,8 +64,7 @@ class DropCompute:
         clock: Callable[[], float] = time.perf_counter,
         group: ProcessGroup | None = None,
     ) -> None:
-        if not threshold > 0:
-            raise BadInput("threshold", threshold, "seconds above 0")
+        threshold = number("threshold", threshold, lambda value: value > 0, "seconds above 0")
         self.threshold, self.clock, self.group = threshold, clock, group
         self.done = self.dropped = 0
         self.weight = 1.0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import StateDict
 
+from algobias.components.given import check_module, number
 from algobias.components.replicas import is_continuous
 from algobias.components.wrapper import precise
 from algobias.errors import BadInput
@@ -54,8 +55,8 @@ class EMA:
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise BadInput("ema", decay, "a decay from 0 to below 1")
+        check_module("ema", module)
+        decay = number("ema", decay, lambda value: 0 <= value < 1, "a decay from 0 to below 1")
         self.module, self.decay, self.count = module, decay, 0
         self.average = {
             name: as_averaged(tensor.detach()).clone() for name, tensor in self._tensors().items()

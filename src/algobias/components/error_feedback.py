@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim.optimizer import StateDict
 
 from algobias.components.compressors import kept_of, largest, scaled_sign
+from algobias.components.given import number
 from algobias.components.wrapper import Wrapper, all_finite, precise
 from algobias.errors import BadInput
 
@@ -45,8 +46,8 @@ class ErrorFeedback(Wrapper):
     def __init__(self, optimizer: torch.optim.Optimizer, kind: str, fraction: float = 0.01) -> None:
         if kind not in ("sign", "topk"):
             raise BadInput("compress", kind, "sign or topk")
-        if not 0 < fraction <= 1:
-            raise BadInput("compress.fraction", fraction, "above 0 and at most 1")
+        allowed = "above 0 and at most 1"
+        fraction = number("compress.fraction", fraction, lambda value: 0 < value <= 1, allowed)
         super().__init__(optimizer, slots=1)
         self.kind, self.fraction, self.skipped = kind, fraction, 0
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.optim.optimizer import StateDict
 
+from algobias.components.given import check_module, check_optimizer, whole
 from algobias.components.replicas import Entry, Form, Replica, is_continuous, union
-from algobias.components.whole import whole
 from algobias.components.wrapper import innermost, precise
 from algobias.errors import BadInput
 
@@ -83,6 +83,13 @@ class LocalSGD:
         weights: Sequence[float] | None = None,
         outer: Outer | None = None,
     ) -> None:
+        for module in modules:
+            check_module("modules", module)
+        for optimizer in optimizers or ():
+            check_optimizer("optimizers", optimizer)
+        for field, given in (("modules", modules), ("optimizers", optimizers or ())):
+            if len({id(one) for one in given}) < len(given):
+                raise BadInput(field, "the same one twice", "one for each replica")
         if optimizers is not None and len(optimizers) != len(modules):
             raise BadInput("optimizers", len(optimizers), f"{len(modules)}, one for each module")
         if group is None and len(modules) < 2:

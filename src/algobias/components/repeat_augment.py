@@ -9,7 +9,7 @@ import numpy as np
 from torch import distributed
 from torch.utils.data import Sampler
 
-from algobias.components.whole import whole
+from algobias.components.given import whole
 from algobias.errors import BadInput
 from algobias.seeding.streams import generator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import StateDict
 
+from algobias.components.given import check_module, check_optimizer, number, whole
 from algobias.components.several import Several
-from algobias.components.whole import whole
 from algobias.components.wrapper import (
     Closure,
     Wrapper,
@@ -20,7 +21,6 @@ from algobias.components.wrapper import (
     taken_over,
     unscale_again,
 )
-from algobias.errors import BadInput
 from algobias.put_back.buffers import Buffers
 
 
@@ -74,8 +74,10 @@ class SAM(Wrapper):
         rho: float = 0.05,
         every: int = 1,
     ) -> None:
-        if not 0 <= rho < float("inf"):
-            raise BadInput("sam", rho, "a finite length of at least 0")
+        check_module("sam", module)
+        rho = number("sam", rho, lambda value: 0 <= value < math.inf, "a finite length of at least 0")
+        if not isinstance(optimizer, Sequence):
+            check_optimizer("sam", optimizer)
         super().__init__(optimizer if isinstance(optimizer, torch.optim.Optimizer) else Several(optimizer))
         self.module = module
         self.rho, self.every, self.updates = rho, whole("sam.every", every, 1), 0

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.amp.grad_scaler import OptState
 from torch.optim.optimizer import StateDict
 
+from algobias.components.given import check_optimizer
 from algobias.errors import BadInput
 
 Closure = Callable[[], "Tensor | float | None"]
@@ -41,6 +42,7 @@ class Wrapper(torch.optim.Optimizer):
 
     def __init__(self, optimizer: torch.optim.Optimizer, slots: int = 0) -> None:
         # Not torch's own initialisation: everything that it makes belongs to the optimizer inside.
+        check_optimizer("optimizer", optimizer)
         self.optimizer = optimizer
         self._past: deque[list[Tensor]] = deque(maxlen=slots)
         self._check_inside()

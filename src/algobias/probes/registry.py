@@ -159,7 +159,11 @@ def parse_many(text: str | Sequence[str | Probe]) -> tuple[Probe, ...]:
         BadInput: As :func:`parse`, or nothing is named.
     """
     items: list[Probe] = []
+    if not isinstance(text, str | Sequence):
+        raise BadInput("probes", text, f"names of probes, or one of {', '.join(PRESETS)}")
     for one in [text] if isinstance(text, str) else text:
+        if not isinstance(one, str | Probe):
+            raise BadInput("probes", one, f"names of probes, or one of {', '.join(PRESETS)}")
         if isinstance(one, Probe):
             items.append(one)
             continue

@@ -57,7 +57,8 @@ class Attributes:
         for part, name, tensor in self._tensors:
             vars(part)[name] = tensor
         self._contents.put_back()
-        _write(self._values)
+        if self._values:
+            _write(self._values)
 
     def changed(self) -> dict[str, tuple[object, object]]:
         """Find attributes of which the number is another one now.

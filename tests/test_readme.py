@@ -56,9 +56,11 @@ def test_every_command_of_the_readme_runs(tmp_path, monkeypatch, capfd):
         if ">" in words:
             target = words[words.index(">") + 1]
             words = words[: words.index(">")]
-        if words[1] == "run" and "--plan" not in words:
+        if words[1] == "run":
             (tmp_path / "train.py").write_text(SCRIPT)
             at = words.index("--")
+            words[at + 1] = sys.executable
+        if words[1] == "run" and "--plan" not in words:
             short = ["--looks", "2", "--tolerance", "5", "--preflight", "3", "--quiet", "--", sys.executable]
             words = [*words[:at], *short, *words[at + 2 :], "--max_iters=40"]
         if words[1] == "audit":

@@ -138,6 +138,7 @@ def run(
     [bold]algobias run --args '--batch_size=64' -- python train.py --batch_size=12[/]
     """
     from algobias.commands.question import CommandQuestion
+    from algobias.commands.runnable import check_runnable
     from algobias.console.terminal import verdict_panel
     from algobias.kept.store import Store
     from algobias.running.asked import validated
@@ -171,6 +172,7 @@ def run(
         },
     )
     if plan:
+        check_runnable(question.command, Path(question.cwd))
         with Store(store, writing=False) as opened:
             print_plan(plan_of(question, slots, opened), json=json)
         return

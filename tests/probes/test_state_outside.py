@@ -148,3 +148,17 @@ def test_buffers_that_are_new_or_elsewhere_are_put_back() -> None:
     assert int(model.num_batches_tracked) == 0
     assert set(dict(model.named_buffers())) == {"running_mean", "running_var", "num_batches_tracked"}
     assert "more" not in model._non_persistent_buffers_set
+
+
+def test_sparse_gradients_are_measured_as_dense_ones_and_stay_sparse() -> None:
+    tokens = torch.randint(9, (40, 5), generator=torch.Generator().manual_seed(2))
+    found = []
+    for sparse in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.EmbeddingBag(9, 4, sparse=sparse), nn.Tanh(), nn.Linear(4, 3))
+        batches = [(tokens, Y[:40])]
+        probes = ["gradient_norm", "top_eigenvalue", "trace", "gradient_variance"]
+        found.append([reading.value for reading in algobias.measure(model, batches, loss, probes)])
+        assert model[0].sparse is sparse
+    assert None not in found[0]
+    assert found[1] == pytest.approx(found[0])

@@ -155,6 +155,10 @@ def _put_back(model: nn.Module, mode: Mode) -> Iterator[None]:
     try:
         if mode != "as_is":
             model.train(mode == "train")
+        for module in modes:
+            # Sparse gradients have no second derivative, and are the same numbers.
+            if isinstance(module, torch.nn.Embedding | torch.nn.EmbeddingBag):
+                module.sparse = False
         with (
             torch.inference_mode(False),
             torch.enable_grad(),

@@ -28,6 +28,12 @@ STRAIGHT = 0.99
 """Least cosine between the direction asked for and the one that rounding of the weights leaves."""
 
 
+STEPWISE = (
+    "the gradient changes in steps only (a function with a backward pass of its own, such as rounding): it "
+    "has no second derivative; measure average_sharpness or critical_sharpness, which need forward passes"
+)
+
+
 class Hessian(Operator):
     """Hessian of the loss of all examples with respect to the trained parameters.
 
@@ -144,13 +150,19 @@ class Hessian(Operator):
         self._kept, self._looked = kept, True
 
     def _agrees(self, v: Tensor, found: Tensor) -> bool:
-        """Whether a product is what finite differences say, where they say anything; asked once."""
+        """Whether a product is what finite differences say, where they say anything; asked once.
+
+        Raises:
+            Unavailable: The gradient does not move at all where the product says that it does.
+        """
         self._own_backward = False
         try:
             expected = self._differences(v)
         except Unavailable:
             return True
         apart, length = (float(torch.linalg.vector_norm(one)) for one in (found - expected, expected))
+        if apart > 0 and length == 0:
+            raise Unavailable(STEPWISE)
         return apart <= 2 * AGREEMENT * length + 1e-12
 
     def _last_rung(self, why: str) -> None:

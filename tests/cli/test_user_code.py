@@ -246,3 +246,11 @@ def test_arguments_of_the_wrong_type_are_refused_before_training(refused, tmp_pa
     text = (tmp_path / "mine.py").read_text().replace("sample=sample)", f"sample=sample, {edit})")
     (tmp_path / "mine.py").write_text(text)
     refused("audit", "mine.py:task", *WORDS, says=says)
+
+
+def test_a_name_that_a_file_does_not_make_is_told_with_those_it_makes(run, tmp_path):
+    (tmp_path / "beside.py").write_text("first = second = None\n")
+    (tmp_path / "mine.py").write_text("from beside import *\n")
+    told = run("audit", "mine.py:frist", "--change", "lr:x2").err
+    assert "'frist' is not possible (did you mean 'first'?); allowed: first, second" in told
+    assert "algobias_user" not in told

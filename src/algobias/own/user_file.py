@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from algobias.errors import BadInput, clean_text
+from algobias.errors import BadInput, clean_text, unknown_name
 from algobias.own.local_imports import NO_PYTHON, local_imports
 from algobias.own.user_code import FILE_KIND, TASK_MODULE, where_and_what
 from algobias.own.user_imports import FolderImports
@@ -196,6 +196,10 @@ def executed(file: UserFile, what: str) -> Iterator[Any]:
     with imports.first(stay=True), contextlib.redirect_stdout(sys.stderr):
         try:
             exec(compile(file.source, str(path), "exec"), module.__dict__)
+            if not hasattr(module, file.name):
+                # Names that the file makes as it runs are not seen before.
+                names = [name for name in vars(module) if not name.startswith("_")]
+                raise unknown_name(f"{what} of {path.name}", file.name, names)
             yield getattr(module, file.name)
         except KeyboardInterrupt:
             raise

@@ -25,12 +25,12 @@ from algobias.judge.plan import plan
 from algobias.kept.store import StudyRow
 from algobias.runs.arm_name import ArmName, under_control
 from algobias.runs.outcome import Curve, Outcome
+from algobias.studies.command.acted import lever_doubts
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
     environment_doubts,
     failures,
-    lever_doubts,
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand

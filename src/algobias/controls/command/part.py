@@ -20,14 +20,13 @@ from algobias.judge.design import Design, Run
 from algobias.running.sameness import UNDOES
 from algobias.runs.arm_name import under_control
 from algobias.runs.outcome import Outcome
+from algobias.studies.command.acted import idle_lever, lever_doubts
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
     environment_doubts,
     failures,
-    idle_lever,
     known_costs,
-    lever_doubts,
     loss_doubts,
 )
 from algobias.studies.command.audited import AuditedCommand

@@ -27,7 +27,6 @@ from algobias.judge.design import Design, Request, Run
 from algobias.judge.verdict import Verdict
 from algobias.kept.archive import Archive, environment
 from algobias.kept.tables import Terms
-from algobias.runs.arm_name import ArmName
 from algobias.runs.outcome import Outcome
 
 E = TypeVar("E", bound=ControlEntry)
@@ -147,49 +146,11 @@ def _evidence(runner: Runner, runs: Sequence[Run], injected: bool) -> str:
     return "with counters" if inside else "metric only"
 
 
-def lever_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
-    """Warn of injected levers that did not act in some run."""
-    idle: dict[tuple[str, str], list[int]] = {}
-    for run in runs:
-        told = Told.of(_folder(runner, run))
-        # A window follows the length of a run: half as long, it ends at half the update.
-        for lever in parts_of(runner.command_of(run.arm, run.length).levers):
-            if not told.times_applied(lever):
-                idle.setdefault((run.arm, lever), []).append(run.outcome.seed)
-    return [
-        f"in {runner.question.spoken(arm)}, seeds {', '.join(map(str, seeds[:5]))}, {lever} did not act"
-        for (arm, lever), seeds in idle.items()
-    ]
-
-
-def idle_change(runner: Runner, runs: Sequence[Run]) -> str | None:
-    """Say which injected lever of the change acted in no run of the variant; None where there is none."""
-    return idle_lever(runner, runs, "variant", runner.question.change)
-
-
-def idle_lever(runner: Runner, runs: Sequence[Run], arm: str, levers: Sequence[str]) -> str | None:
-    """Say which of the levers acted in no run of an arm, and why; None where each of them did."""
-    told = [Told.of(_folder(runner, run)) for run in runs if run.arm == arm] if levers else []
-    for lever in parts_of(levers) if told else ():
-        if not any(one.times_applied(lever) for one in told):
-            refused = next((why for one in told if (why := one.refusal(lever)) is not None), None)
-            kind = ArmName.parse(arm).kind
-            return f"{lever} acted in no run of the {kind}" + (f" ({refused})" if refused else "")
-    return None
-
-
-def parts_of(levers: Sequence[str]) -> list[str]:
-    """Spell each of the levers that are joined by ``+``, as events name them."""
-    from algobias.attached.levers.registry import read
-
-    return [part.spelling for lever in levers for part in read(lever)]
-
-
 def failures(runner: Runner, runs: Sequence[Run]) -> list[str]:
     """Say of each run that did not end well why, with the script's last words."""
     said = []
     for run in runs:
-        folder = _folder(runner, run)
+        folder = folder_of(runner, run)
         result = Result.read(folder)
         if run.outcome.diverged and result is not None and not result.well:
             said.append(f"{run.arm}, seed {run.outcome.seed}: {why_ended(result, folder)}")
@@ -218,7 +179,7 @@ def environment_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     names: set[str] = set()
     for run in runs:
         given = runner.command_of(run.arm, run.length).environment
-        names.update(changed_since(_folder(runner, run), given))
+        names.update(changed_since(folder_of(runner, run), given))
     if not names:
         return []
     shown = ", ".join(sorted(names)[:SHOWN]) + (" ..." if len(names) > SHOWN else "")
@@ -235,7 +196,7 @@ def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     doubts: dict[str, None] = {}
     errors: dict[str, list[float]] = {}
     for run in runs:
-        told = Told.of(_folder(runner, run))
+        told = Told.of(folder_of(runner, run))
         if run.outcome.loss_se is not None:
             errors.setdefault(run.arm, []).append(float(run.outcome.loss_se[run.outcome.planned]))
         elif not run.outcome.loss_known and not run.outcome.diverged:
@@ -257,7 +218,8 @@ def loss_doubts(runner: Runner, runs: Sequence[Run]) -> list[str]:
     return list(doubts)
 
 
-def _folder(runner: Runner, run: Run) -> Path:
+def folder_of(runner: Runner, run: Run) -> Path:
+    """Find the folder of a run."""
     return runner.place(Request(run.arm, run.replicate, run.length)).folder
 
 

@@ -18,6 +18,7 @@ from algobias.judge.plan import Look
 from algobias.judge.verdict import Verdict
 from algobias.kept.store import Store
 from algobias.runs.progress import Progress
+from algobias.studies.command.acted import idle_change, lever_doubts, without_idle
 from algobias.studies.command.answer import (
     answer_of,
     archive_of,
@@ -25,8 +26,6 @@ from algobias.studies.command.answer import (
     failures,
     file_doubts,
     finding_entries,
-    idle_change,
-    lever_doubts,
     loss_doubts,
     metric_doubts,
 )
@@ -138,6 +137,7 @@ def run_command(
                 looks = Looks(design, study)
     seen_in_whole = found.withdrawn("writes", doubted[0]) if doubted else found
     answer = answer_of(runner, design, wanted, runs, finding_entries(seen_in_whole), why)
+    answer = without_idle(answer, runner, runs)
     readings = read_where_asked(runner, design, wanted, runs)
     if readings is not None:
         answer = with_readings(answer, readings, wanted)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from algobias.attached.orders import ARMED
+from algobias.attached.refusals import SEVERAL
 from algobias.commands.findings import Finding, Preflight, kept
 from algobias.commands.numbers.inside import Told
-from algobias.commands.preflight import differing_seeds, differing_variant, unseen
+from algobias.commands.preflight import LOSSES, alike, differing_seeds, differing_variant, unseen
 from algobias.commands.question import CommandQuestion
 from algobias.commands.short import ShortRun
 from algobias.commands.trace import Left, left_by
@@ -97,3 +99,21 @@ def test_what_was_wrong_is_looked_at_again(tmp_path: Path) -> None:
     assert right.findings[0].passed
     assert kept(path, lambda: found(False), force=False) == right
     assert asked == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("why", "train_loss", "said"),
+    [
+        (SEVERAL, None, True),
+        (SEVERAL, "stdout:loss", False),
+        (None, None, False),
+        ("a value escapes", None, False),
+    ],
+)
+def test_the_loss_of_one_of_several_optimizers_is_doubted(
+    why: str | None, train_loss: str | None, said: bool
+) -> None:
+    told = SimpleNamespace(refusal=lambda what: why if what == "sam:0" else None)
+    run = SimpleNamespace(result=WELL, weights="same", told=told)
+    short = SimpleNamespace(runner=SimpleNamespace(question=SimpleNamespace(train_loss=train_loss)))
+    assert [finding.check for finding in alike(run, run, short)] == ["repeat", "measuring"] + [LOSSES] * said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from algobias.attached.levers.spelling import singles
 from algobias.attached.orders import ARMED
+from algobias.attached.refusals import SEVERAL
 from algobias.commands.findings import Finding, Preflight
 from algobias.commands.runner import Runner
 from algobias.commands.short import ShortRun, ShortRuns, short_runs
@@ -15,6 +16,13 @@ from algobias.commands.writes import files_of, written
 from algobias.errors import BadInput
 from algobias.jobs.ending import why
 from algobias.jobs.job import EVENTS, OUTPUT
+
+LOSSES = "losses"
+ONE_OF_SEVERAL = (
+    f"{SEVERAL}: the training loss that is measured is one of these, and "
+    "where they take turns (GANs) it says little of how far training has come; --train-loss names another"
+)
+"""What is found where arms would be compared at the loss of one of several optimizers."""
 
 NOTHING_LEFT = (
     "no weights were seen, and of short runs there is no output, metric or file in {out} to compare"
@@ -50,7 +58,7 @@ def preflight(runner: Runner, updates: int) -> Preflight:
             findings.append(Finding("inside", None, unseen(plain)))
         else:
             probed = short.run("probed", fit=True, null_control=True)
-            findings += _alike(plain, probed, short)
+            findings += alike(plain, probed, short)
             replay, finding = _replay(probed)
             findings.append(finding)
             unread = probed.told.refusal("probes")
@@ -107,7 +115,7 @@ def differing_seeds(plain: ShortRun, other: ShortRun) -> Iterator[Finding]:
     )
 
 
-def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Finding]:
+def alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Finding]:
     """The same seed repeats, and measuring changes nothing; taken apart only where they differ."""
     if not probed.result.well:
         yield Finding("measuring", False, f"the measured run fails: {why(probed.result, probed.folder)}")
@@ -119,6 +127,8 @@ def _alike(plain: ShortRun, probed: ShortRun, short: ShortRuns) -> Iterator[Find
         if once is not None:
             text = f"measuring changes no weight; gradients cannot be taken twice: {once}"
         yield Finding("measuring", True, text)
+        if once == SEVERAL and not short.runner.question.train_loss:
+            yield Finding(LOSSES, None, ONE_OF_SEVERAL)
         return
     again = short.run("plain again")
     same = again.weights == plain.weights

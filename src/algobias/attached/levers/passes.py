@@ -14,12 +14,12 @@ from algobias.attached.capture.check import why_uncheckable
 from algobias.attached.capture.graph import BackwardPass
 from algobias.attached.levers.base import NO_BACKWARD, ONE_GRADIENT, TORCH_OPTIM, Injected, Options
 from algobias.attached.optimizers import optimizers, stepping
+from algobias.attached.refusals import SEVERAL
 
 if TYPE_CHECKING:
     from algobias.attached.watched_run import WatchedRun
 
 ESCAPED = "a value escapes before backward"
-SEVERAL = "several optimizers, each with a loss of its own"
 
 
 class SecondPasses(Injected, ABC):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from algobias.answer.answer import Answer, Answered
 from algobias.answer.next.command import never_meets, with_way_out
+from algobias.commands.preflight import LOSSES
 from algobias.commands.question import CommandQuestion
 from algobias.commands.runner import Runner
 from algobias.commands.writes import outside_doubts
@@ -142,6 +143,7 @@ def run_command(
     if readings is not None:
         answer = with_readings(answer, readings, wanted)
     notes = [f"{finding.check}: {finding.text}" for finding in found.failed]
+    notes += [finding.text for finding in found.findings if finding.check == LOSSES]
     if not question.scaling:
         answer = with_way_out(answer)
     # Where the reason says it already, it is not said again.

@@ -466,3 +466,13 @@ def test_seeds_that_end_apart_are_told(compared):
     told = "b.csv end at different updates: 3 of 8 at 20, the others at 7"
     assert any(told in warning for warning in compared(whole, cut).result["warnings"])
     assert not any("different updates" in warning for warning in compared(whole, whole).result["warnings"])
+
+
+def test_a_suggested_tolerance_is_not_below_rounding(compared):
+    def constant(metric: int) -> Rows:
+        return [[seed, update, 1 / update, metric] for seed in range(6) for update in (10, 20, 40)]
+
+    found = compared(constant(90), constant(89), tolerance=None).result
+    # No two seeds of an arm differ, but metrics are told in steps of 1: sd of rounding 1 / sqrt(12).
+    assert found["tolerance"] == pytest.approx(1.25 / math.sqrt(12), rel=2e-3)
+    assert found["gap"]["low"] > 0

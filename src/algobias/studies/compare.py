@@ -141,9 +141,12 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         warnings += scored_diverged(runs, lowest, terms)
     counts = [len(pairs[arm]) for arm in ("baseline", "variant")]
     count = max(counts) if unpaired else min(counts)
-    tolerance = terms.tolerance
+    tolerance, resolution = terms.tolerance, terms.resolution
+    if resolution is None:
+        resolution = resolution_of(tables.values(), runs)
     if tolerance is None:
-        tolerance = _suggested([one.end_metric for one in outcomes_of(runs, "baseline", count)])
+        ends = [one.end_metric for one in outcomes_of(runs, "baseline", count)]
+        tolerance = _suggested(ends, resolution)
         whose = f"the {len(pairs['baseline'])} seeds of {tables['baseline'].name} that are judged"
         used = f"{tolerance:g}, 1.25 seed sd of {whose}, is used"
         warnings.append(f"no tolerance was given: {used}; fix it before you look")
@@ -156,7 +159,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         alters_loss=terms.alters_loss,
         can_extend=False,
         paired=not unpaired,
-        resolution=resolution_of(tables.values(), runs) if terms.resolution is None else terms.resolution,
+        resolution=resolution,
     )
     looked, verdict = replay(design, runs)
     assert not isinstance(verdict, list), "with can_extend=False the planner always decides"
@@ -208,13 +211,13 @@ def of_table(arm: ArmSummary) -> ArmSummary:
     return arm.changed(cost=arm.cost.of_updates_alone())
 
 
-def _suggested(metrics: Sequence[float]) -> float:
-    """1.25 seed sd of the baseline, where no tolerance was given."""
+def _suggested(metrics: Sequence[float], resolution: float) -> float:
+    """1.25 seed sd of the baseline, where no tolerance was given; no sd is below that of rounding."""
     with np.errstate(over="ignore", invalid="ignore"):
         sd = float(np.std(metrics, ddof=1))
     if not math.isfinite(sd):
         raise BadInput("tolerance", "none given", "a number: the baseline's seeds have no finite sd")
-    return float(f"{1.25 * sd:.3g}") or 1e-9
+    return float(f"{1.25 * max(sd, resolution / math.sqrt(12)):.3g}") or 1e-9
 
 
 def _left_out(arm: str, killed: Killed) -> LeftOut:

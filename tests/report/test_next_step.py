@@ -170,8 +170,18 @@ def test_a_change_that_saves_nothing_is_not_kept_for_its_saving() -> None:
     assert "real but tolerable" in next_text(tolerable)
     assert "can be kept" not in verdict_words(tolerable).meaning
     better = costing(gap={"mean": -1.0, "low": -1.4, "high": -0.6, "n": 4})
-    assert next_text(better).startswith("keep the change: the variant is better")
+    assert next_text(better).startswith("the change saves nothing here")
+    assert next_text(better).endswith("the variant is better")
+    assert "saves nothing here" in verdict_words(better).meaning
+    command = costing(variant=1.06, evidence="with replay")
+    assert next_text(command).startswith("the change saves nothing here")
+    fit = {**record("no_gap", 4).result["fit"], "bias_share": {"mean": 1.0, "state": "present"}}
+    assert "at equal fit it is behind" in next_text(costing(variant=1.06, fit=fit, gap=better.result["gap"]))
     assert not costing(study=None).answer.saves_nothing, "of tables most costs are not known"
+    for cost, kept in ((1.06, False), (0.5, True)):
+        told = next_text(costing(variant=cost, study=None))
+        assert ("keep the change" in told) is kept
+        assert ("the tables show nothing that the change saves (they tell updates alone" in told) is not kept
     clock = [
         {"name": name, "cost": {"updates": 1.0, "seconds": cost}}
         for name, cost in (("baseline", 9), ("variant", 5))

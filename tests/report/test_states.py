@@ -11,6 +11,7 @@ from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
+from algobias.answer.next.step import next_text
 from algobias.console.terminal import verdict_panel
 from algobias.reports.glance import tiles
 from algobias.reports.html import render
@@ -64,6 +65,56 @@ def test_the_bound_that_decides_goes_before_the_printed_interval() -> None:
         verdict_words(changed("no_gap", gap={**share("absent", -0.2, -0.1), "bounds": [-0.2, -0.1]})).mark
         == "+"
     )
+
+
+@pytest.mark.parametrize("bounds", [[-0.2, -0.1], [-0.2, 0.02]])
+@pytest.mark.parametrize("high", [-0.1, 0.1])
+def test_better_is_said_only_where_both_the_bound_and_the_printed_interval_are_below_0(
+    high: float, bounds: list[float]
+) -> None:
+    made = changed("no_gap", gap={**share("absent", -0.3, high), "bounds": bounds})
+    better = high < 0 and bounds[1] < 0
+    assert (verdict_words(made).mark == "+") is better
+    assert ("generalises better" in verdict_words(made).title) is better
+    assert ("the variant is better" in next_text(made)) is better
+    assert ("absent: the variant is better" in printed(made)) is better
+
+
+@pytest.mark.parametrize(
+    ("state", "ends", "bounds", "wanted"),
+    [
+        ("present", (-0.1, 0.6), [0.04, 0.5], "present: above 0.04, one-sided"),
+        ("present", (-0.1, 0.6), [0.004, 0.5], "present: above 0.004, one-sided"),
+        ("present", (0.1, 0.6), [0.14, 0.5], "present"),
+        ("absent", (-0.1, 0.6), [-0.1, 0.38], "absent: below 0.38, one-sided"),
+        ("absent", (-0.1, 0.4), [-0.1, 0.398], "absent: below 0.398, one-sided"),
+        ("absent", (-0.1, 0.3), [-0.1, 0.2], "absent"),
+        ("unknown", (-0.1, 0.6), [-0.1, 0.5], "unknown"),
+        ("present", (-0.1, 0.6), [], "present"),
+    ],
+)
+@pytest.mark.parametrize("name", ["gap", "bias_share", "fit_share"])
+def test_a_state_that_the_printed_interval_denies_stands_with_the_bound_that_decided(
+    name: str, state: str, ends: tuple[float, float], bounds: list[float], wanted: str
+) -> None:
+    entry = {**share(state, *ends), "bounds": bounds}
+    assert state_text(name, Gap.from_json(entry), 0.4, 2) == wanted
+    fit = {**record("mixed", 6).result["fit"], **({} if name == "gap" else {name: entry})}
+    made = changed("mixed", fit=fit, **({"gap": entry} if name == "gap" else {}))
+    assert f"{wanted}, " in printed(made).replace(")", ", ")
+    assert f">{wanted}</span>" in render(made)
+
+
+@pytest.mark.parametrize(("looks", "shared"), [([6], False), ([4, 6, 9], True)])
+def test_the_footnotes_speak_of_looks_only_where_there_are_several(looks: list[int], shared: bool) -> None:
+    made = changed("no_gap", gap=share("absent", -0.3, -0.1), looks=looks)
+    text = " ".join(printed(made).split())
+    assert "Decided one-sided" in text
+    assert ("shared over the looks" in text) is shared
+    page = render(made)
+    assert ("shared out over the looks" in page) is shared
+    assert ("pay for looking several times" in page) is shared
+    assert ("all looks together" in page) is shared
 
 
 def test_states_are_explained_where_they_are_printed() -> None:

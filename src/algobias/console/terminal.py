@@ -31,10 +31,7 @@ from algobias.reports.words import (
 NARROW = 64
 """Below this many columns, names stand above their values instead of beside them."""
 
-STATES = (
-    "present: clear of 0; absent: below the tolerance. Decided one-sided, at a level shared over the "
-    "looks, so the two-sided interval may look otherwise."
-)
+STATES = "present: clear of 0; absent: below the tolerance. Decided one-sided"
 
 _STYLES = {"good": "green", "bad": "red", "warn": "yellow", "open": "cyan"}
 
@@ -76,7 +73,14 @@ class _VerdictPanel:
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
         if any(tile["state"] in ("present", "absent") for tile in glance.tiles(record)):
-            parts.append(Text(STATES, style="dim", overflow="fold"))
+            shared = "" if answer.one_look else ", at a level shared over the looks"
+            parts.append(
+                Text(
+                    f"{STATES}{shared}, so the two-sided interval may look otherwise.",
+                    style="dim",
+                    overflow="fold",
+                )
+            )
         for note in answer.fit.notes:
             parts.append(Text(sentence(note), overflow="fold"))
         if answer.has("readings"):

@@ -23,7 +23,7 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
     def tile(label: str, name: str, value: Share | None, note: str = "", missing: str = "") -> dict[str, str]:
         if value is None or not value.known:
             return plain(label, numerals.MISSING, missing)
-        said = verdicts.state_text(name, value)
+        said = verdicts.state_text(name, value, answer.tolerance, places)
         return {
             "label": label,
             "value": words.with_unit(numerals.fixed(value.mean, places), record),

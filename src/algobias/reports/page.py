@@ -71,6 +71,7 @@ def content(points: Points) -> dict[str, object]:
         "differences": record.differences,
         "logs": [numerals.sentence(line) for line in logs.read_lines(record) + evidence_lines(record)],
         "decisions": tables.decision_table(record),
+        "one_look": answer.one_look,
         "command": repeated(record),
         "environment": record.environment,
         "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],

@@ -100,9 +100,18 @@ def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
 def _keep(record: Commanded) -> Step:
     tolerance = record.answer.tolerance
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
-    if record.answer.saves_nothing and not record.answer.gap.below_zero:
-        loss = "a loss is real but tolerable" if record.answer.tolerable else "nothing is lost"
-        return Step(f"the change saves nothing here, no cost that is counted falls; {loss}{lost}")
+    told = ("a loss is real but tolerable" if record.answer.tolerable else "nothing is lost") + lost
+    if record.answer.hides_loss:
+        told += ", though at equal fit it is behind"
+    elif record.answer.gap.below_zero:
+        told = "the variant is better"
+    if record.answer.saves_nothing:
+        return Step(f"the change saves nothing here, no cost that is counted falls; {told}")
+    if record.answer.tables_show_no_saving:
+        return Step(
+            f"{told}; the tables show nothing that the change saves (they tell updates alone, and those do "
+            "not fall): whether it is worth keeping, a cost they do not tell must say"
+        )
     if record.answer.hides_loss:
         kept = "keep the change as it is trained here"
         return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")

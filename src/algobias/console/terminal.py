@@ -238,7 +238,9 @@ def _grid(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], narr
         return Group(Text(f"{header[0].capitalize()}:", style="bold"), _facts(blocks, narrow=True))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for place, title in enumerate(header):
-        table.add_column(title, justify="left" if place == 0 else "right", overflow="fold")
+        # Names are wrapped before a number is.
+        first = place == 0
+        table.add_column(title, justify="left" if first else "right", overflow="fold", no_wrap=not first)
     for name, cells in rows:
         table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table

@@ -15,6 +15,7 @@ from algobias.reports import numerals, words
 from algobias.reports.figures.interventions import KINDS
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
+from algobias.reports.widths import longest_line
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
@@ -112,8 +113,10 @@ def panel(record: StudyRecord) -> RenderableType:
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     shown = table(record)
     where = shown["labels"][1].removeprefix("Gap that is left")
+    part = longest_line([entry["cells"][2] for entry in shown["rows"]])
     for label in ("Intervention", f"Part of the gap{where} that is gone"):
-        grid.add_column(label, overflow="fold")
+        first = label == "Intervention"
+        grid.add_column(label, overflow="fold", min_width=None if first else part)
     for entry in shown["rows"]:
         grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]

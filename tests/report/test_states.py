@@ -15,6 +15,7 @@ from algobias.answer.next.step import next_text
 from algobias.console.terminal import verdict_panel
 from algobias.reports.glance import tiles
 from algobias.reports.html import render
+from algobias.reports.numerals import sentence
 from algobias.reports.record import StudyRecord
 from algobias.reports.verdicts import state_text, verdict_words
 
@@ -153,3 +154,18 @@ def test_a_note_on_the_shares_is_told_in_the_terminal_and_in_the_report() -> Non
     made = changed("optimization", fit=fit)
     assert "Zero by construction." in printed(made)
     assert "Zero by construction." in render(made)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("base.csv is read as a table", "base.csv is read as a table."),
+        ("train_loss of it is nan", "train_loss of it is nan."),
+        ("--scale names it", "--scale names it."),
+        ("seed3: it failed", "seed3: it failed."),
+        ("baseline's runs end early", "Baseline's runs end early."),
+        ("variant, seed 3: it failed", "Variant, seed 3: it failed."),
+    ],
+)
+def test_a_sentence_begins_with_a_capital_but_for_a_name(text: str, wanted: str) -> None:
+    assert sentence(text) == wanted

@@ -11,8 +11,10 @@ from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
+from algobias.answer.measured.readings import NO_CAUSE
 from algobias.answer.next.step import next_text
-from algobias.console.terminal import verdict_panel
+from algobias.console.live import LiveView
+from algobias.console.terminal import plan_panel, verdict_panel
 from algobias.reports.glance import tiles
 from algobias.reports.html import render
 from algobias.reports.numerals import sentence
@@ -31,6 +33,11 @@ def printed(made: StudyRecord) -> str:
     console = Console(file=io.StringIO(), width=400, force_terminal=False, color_system=None)
     console.print(verdict_panel(made))
     return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def flat(made: StudyRecord) -> str:
+    """What is printed, without the lines and breaks of the frame."""
+    return " ".join(printed(made).replace("│", " ").split())
 
 
 def share(state: str, low: float, high: float) -> dict[str, Any]:
@@ -154,6 +161,43 @@ def test_a_note_on_the_shares_is_told_in_the_terminal_and_in_the_report() -> Non
     made = changed("optimization", fit=fit)
     assert "Zero by construction." in printed(made)
     assert "Zero by construction." in render(made)
+
+
+def test_words_of_the_terminal_are_explained_where_they_are_met() -> None:
+    made = changed("no_gap", looks=[4, 6, 9], tolerance_reason="1.25 times the seed sd 0.3 of 6 baselines")
+    text = flat(made)
+    assert "the study may stop at 4, 6 or 9 seeds" in text
+    assert "seed sd: the spread between seeds" in text
+    assert "seed sd" not in printed(changed("no_gap", looks=[6], tolerance_reason="as given"))
+    plan = {"task": "t", "arms": [{"name": "noise"}, {"name": "baseline"}]}
+    console = Console(file=io.StringIO(), width=120)
+    console.print(plan_panel(plan))
+    assert "seed spread" in console.file.getvalue()  # type: ignore[attr-defined]
+    view = LiveView(Console(file=io.StringIO(), width=120))
+    view.update("noise", 0, 1, 10, None, None)
+    assert "seed spread 0/1" in view._done()
+
+
+def test_what_moved_speaks_of_no_gap_where_there_is_none() -> None:
+    readings = {"probes": ["trace"], "summary": f"At matched fit, what moved most: trace. {NO_CAUSE}"}
+    for verdict, gap in (("bias", True), ("no_gap", False)):
+        text = flat(changed(verdict, readings=readings))
+        assert ("what caused the gap" in text) is gap
+        assert ("no loss as large as the tolerance goes with it" in text) is not gap
+
+
+@pytest.mark.parametrize(
+    ("mean", "low", "diverged", "breaks"),
+    [(70.0, 60.0, 0, True), (0.1, -0.5, 0, False), (70.0, -3.0, 0, False), (0.1, -0.5, 2, True)],
+)
+def test_a_rate_that_breaks_training_by_itself_is_said_to(
+    mean: float, low: float, diverged: int, breaks: bool
+) -> None:
+    arms = [*record("bias", 6).result["arms"], {"name": "rate_only", "seeds": [0, 1], "diverged": diverged}]
+    gap = {"mean": mean, "low": low, "high": mean + 9, "n": 6}
+    page = render(changed("bias", rate_only={"gap": gap}, arms=arms))
+    assert ("raining breaks down at that rate" in page) is breaks
+    assert ("(2 of 2 runs diverged)" in page) is bool(diverged)
 
 
 @pytest.mark.parametrize(

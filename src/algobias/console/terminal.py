@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
-from algobias.console.live import LiveView
+from algobias.console.live import LiveView, arm_in_words
 from algobias.json_values import clean
 from algobias.own.user_file import without_files
 from algobias.reports import controls, glance, page, searched, tables
@@ -22,6 +22,7 @@ from algobias.reports.numerals import COST_WORDS, amount, ratio, sentence, short
 from algobias.reports.record import StudyRecord
 from algobias.reports.verdicts import doubts, verdict_name, verdict_words, warnings
 from algobias.reports.words import (
+    SEED_SD,
     arm_label,
     change_text,
     claim,
@@ -84,7 +85,10 @@ class _VerdictPanel:
         for note in answer.fit.notes:
             parts.append(Text(sentence(note), overflow="fold"))
         if answer.has("readings"):
-            parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
+            moved = tables.moved_text(record)
+            parts += ["", Text(f"What moved: {moved}", overflow="fold")]
+            if "seed sd" in moved:
+                parts.append(Text(SEED_SD, style="dim", overflow="fold"))
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
         if costs is not None:
@@ -184,7 +188,7 @@ def _forecast(arm: ForecastArm) -> tuple[str, list[str]]:
         amount("updates", arm.worst_case_updates),
         amount("seconds", arm.worst_case_seconds),
     ]
-    head, plus, control = arm.name.partition("+")
+    head, plus, control = arm_in_words(arm.name).partition("+")
     return arm.label or head.replace("_", " ") + plus + control, cells
 
 

@@ -74,7 +74,7 @@ def longer_by(words: Sequence[str], times: int) -> str:
 
 def values_of(words: Sequence[str], option: str) -> list[str]:
     """Read every value of an option that may be there several times."""
-    found = []
+    found: list[str] = []
     for place, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name == option:

@@ -153,7 +153,9 @@ def test_a_reason_names_the_bound_where_the_printed_interval_looks_otherwise() -
     ahead = Split(Interval(-0.3, -0.8, 0.2, 6), Bounds(-0.7, -0.01, 6), "absent")
     verdict = decide(ahead, Checks(), DELTA, look=6, last=True)
     assert verdict is not None
-    assert "it is worse by at most" in verdict.reason
+    assert "better by 0.30 (95 % interval -0.20 to 0.80), over 6 seeds" in verdict.reason
+    assert "a loss of any size is ruled out by the one-sided bound" in verdict.reason
+    assert "worse by at most" not in verdict.reason
     real = Split(Interval(0.3, -0.1, 0.7, 6), Bounds(0.04, 0.6, 6), "absent")
     verdict = decide(real, Checks(), DELTA, look=6, last=True)
     assert verdict is not None

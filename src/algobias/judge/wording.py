@@ -37,6 +37,8 @@ class Words:
         ahead = f"On this test set the variant is {self._apart(gap)}, over {gap.n} seeds"
         if max(bounds.high, gap.high) < 0:
             return f"{ahead}."
+        if bounds.high < 0:
+            return f"{ahead}; a loss of any size is ruled out by the one-sided bound."
         # The bound is one-sided, so that it may lie within the interval: said, since both stand side by side.
         most = (
             f"it is worse by at most {self._number(bounds.high)} (one-sided bound), below the tolerance of "

@@ -11,6 +11,7 @@ from rich.console import Console
 from synthetic import record
 
 from algobias.answer.gap import Gap
+from algobias.answer.interval import Interval
 from algobias.answer.measured.readings import NO_CAUSE
 from algobias.answer.next.step import next_text
 from algobias.console.live import LiveView
@@ -20,6 +21,7 @@ from algobias.reports.html import render
 from algobias.reports.numerals import sentence
 from algobias.reports.record import StudyRecord
 from algobias.reports.verdicts import state_text, verdict_words
+from algobias.reports.words import control_meaning
 
 DOUBT = "in 12 of 12 runs metric falls while the training loss falls: ask again with --lower-is-better"
 
@@ -213,3 +215,17 @@ def test_a_rate_that_breaks_training_by_itself_is_said_to(
 )
 def test_a_sentence_begins_with_a_capital_but_for_a_name(text: str, wanted: str) -> None:
     assert sentence(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("left", "told"),
+    [
+        (Interval(mean=0.1, low=-0.2, high=0.45, n=6), True),
+        (Interval(mean=0.1, low=-0.2, high=0.3, n=6), False),
+        (Interval(), False),
+    ],
+)
+def test_a_gap_that_is_recovered_beside_an_interval_that_reaches_the_tolerance(
+    left: Interval, told: bool
+) -> None:
+    assert ("as decided one-sided" in control_meaning("recovered", left, record("bias", 6))) is told

@@ -48,7 +48,11 @@ def control_meaning(verdict: str, left: Interval, record: StudyRecord) -> str:
     sure = tolerance is not None and left.low is not None and left.low > tolerance
     if verdict == "partial" and sure:
         return "better than the variant, but a gap is left"
-    return CONTROL_VERDICTS.get(verdict, "")
+    meaning = CONTROL_VERDICTS.get(verdict, "")
+    reaches = tolerance is not None and left.known and (left.high is None or left.high >= tolerance)
+    if verdict == "recovered" and reaches:
+        return f"{meaning}, as decided one-sided"
+    return meaning
 
 
 def decimals(record: StudyRecord) -> int:

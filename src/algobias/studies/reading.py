@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from algobias.answer.logs import LogsRead
 from algobias.errors import BadInput
+from algobias.kept.csvfile import plain
 from algobias.kept.tables import Terms, read_terms
 from algobias.logs.arm import Arm, Reading, frames_arm, read_arm, selected
 from algobias.logs.frames import Frames, is_frames
@@ -176,7 +177,8 @@ def _doubts(
         )
     for role in ("train_loss", "test_metric", "update"):
         one, other = (read.columns.get(role, role) for read in arms.values())
-        if one.lower() != other.lower() and not {one, other} <= set(reading.columns.get(role, ())):
+        named = set(map(plain, reading.columns.get(role, ())))
+        if one.lower() != other.lower() and not {plain(one), plain(other)} <= named:
             shown = f"{one} in {names['baseline']} and {other} in {names['variant']}"
             told = shlex.quote(f"{role}={one},{role}={other}")
             doubts.append(

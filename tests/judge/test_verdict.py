@@ -122,6 +122,46 @@ def test_a_gap_that_is_absent_says_who_is_ahead_and_what_is_bounded(
     )
 
 
+def test_a_negative_difference_is_said_to_be_better() -> None:
+    """No reason says ``worse by -1.02``."""
+    verdict = decide(split_of(PRESENT, (-2.0, -0.6), PRESENT), Checks(), DELTA, look=6, last=True)
+    assert verdict is not None
+    assert "it is better by 1.30 (95 % interval 0.60 to 2.00)" in verdict.reason
+    verdict = decide(split_of(PRESENT, PRESENT, (-2.0, -0.6)), Checks(), DELTA, look=6, last=True)
+    assert verdict is not None
+    assert "the difference in fit is in its favour, by 1.30 (95 % interval 0.60 to 2.00)" in verdict.reason
+    assert "by -" not in verdict.reason
+
+
+def test_a_reason_names_the_bound_where_the_printed_interval_looks_otherwise() -> None:
+    printed = Interval(0.5, -0.1, 1.1, 6)
+    for state, bounds, wanted in (
+        ("present", Bounds(0.04, 1.0, 6), "(95 % interval -0.10 to 1.10; above 0.04, one-sided)"),
+        ("absent", Bounds(-0.2, 0.98, 6), "(95 % interval -0.10 to 1.10; below 0.98, one-sided)"),
+    ):
+        split = Split(
+            *(Interval(1.5, 1.1, 2.0, 6), Bounds(1.2, 1.9, 6), "present"),
+            *(printed, bounds, state),
+            *(printed, Bounds(0.04, 1.5, 6), "present"),
+            seeds_reached=6,
+            level=0.1,
+            side="downward",
+        )
+        verdict = decide(split, Checks(), DELTA, look=6, last=True)
+        assert verdict is not None
+        assert f"it is worse by 0.50 {wanted}" in verdict.reason
+    ahead = Split(Interval(-0.3, -0.8, 0.2, 6), Bounds(-0.7, -0.01, 6), "absent")
+    verdict = decide(ahead, Checks(), DELTA, look=6, last=True)
+    assert verdict is not None
+    assert "better by 0.30 (95 % interval -0.20 to 0.80), over 6 seeds" in verdict.reason
+    assert "a loss of any size is ruled out by the one-sided bound" in verdict.reason
+    assert "worse by at most" not in verdict.reason
+    real = Split(Interval(0.3, -0.1, 0.7, 6), Bounds(0.04, 0.6, 6), "absent")
+    verdict = decide(real, Checks(), DELTA, look=6, last=True)
+    assert verdict is not None
+    assert "real (above 0.04, one-sided) but tolerable" in verdict.reason
+
+
 def test_what_remains_and_what_comes_from_the_fit_is_the_gap() -> None:
     for bias, fit, wanted in (
         (PRESENT, ABSENT, "The gap remains at matched fit"),

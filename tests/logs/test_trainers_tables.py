@@ -10,9 +10,11 @@ import pytest
 from curves import ARMS, CHECKS, SEEDS, accuracy, train_loss, val_loss
 from judged_fixtures import FIXTURES, asked, compared, mean_gap
 
+from algobias.answer.next.tables import doubted_columns
 from algobias.errors import BadInput
 from algobias.kept.tables import Terms
 from algobias.logs.arm import Reading, read_arm
+from algobias.logs.choose import parse_columns
 from algobias.studies.compare import compare_tables
 
 WHOLE = [
@@ -187,9 +189,8 @@ def test_arms_of_two_formats_are_doubted():
         FIXTURES / "timm" / "base", FIXTURES / "fastai" / "variant", Terms(tolerance=0.3), reading=reading
     )
     assert any("timm summary.csv" in text and "fastai CSVLogger" in text for text in found.result["doubts"])
-    assert any(
-        "test_metric is eval_top1 in base and accuracy in variant" in t for t in found.result["doubts"]
-    )
+    told = found.result["doubts"]
+    assert not any("eval_top1 in base" in text for text in told), "both were named as the test metric"
 
 
 @pytest.mark.parametrize(
@@ -278,3 +279,23 @@ def test_a_table_of_ones_own_is_not_called_by_the_name_of_a_library(tmp_path, na
     arm = read_arm("baseline", tmp_path / name, name, reading or Reading())
     assert arm.form == form
     assert bool(arm.loss) is (form == "Keras CSVLogger")
+
+
+def test_a_doubt_about_columns_goes_where_both_were_named_as_one_quantity(tmp_path):
+    """The doubt says how to settle it, and is settled so."""
+    for name, loss in (("base.csv", "loss"), ("new.csv", "train/loss")):
+        rows = [f"{seed},{step},{1 / step},{seed + step}" for seed in range(4) for step in range(1, 5)]
+        (tmp_path / name).write_text("\n".join([f"seed,step,{loss},val_acc", *rows]) + "\n")
+
+    def doubts(columns):
+        found = compare_tables(
+            *(tmp_path / "base.csv", tmp_path / "new.csv", Terms(tolerance=0.3)),
+            reading=Reading({"test_metric": ["val_acc"], **columns}),
+        )
+        return [text for text in found.result.get("doubts", ()) if "train_loss is" in text]
+
+    (doubt,) = doubts({})
+    assert "the train_loss is loss in base.csv and train/loss in new.csv" in doubt
+    told = doubted_columns(doubt)
+    assert told == "train_loss=loss,train_loss=train/loss"
+    assert doubts(parse_columns(told)) == []

@@ -9,7 +9,8 @@ import pytest
 from made_studies import case
 from rich.console import Console
 
-from algobias.reports import explained
+from algobias.reports import explained, page
+from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
 
 
@@ -51,6 +52,49 @@ def test_which_gap_is_meant_is_said(places: tuple[str, ...], where: str) -> None
     console = Console(width=160, record=True, file=io.StringIO())
     console.print(explained.panel(made))
     assert f"Part of the gap {where} that is gone" in console.export_text()
+
+
+def test_a_cause_and_sizes_that_are_not_told_apart_are_one_statement() -> None:
+    """The first said that the change causes the gap, another that the gap does not change with it."""
+    made = record("matched", "matched")
+    for low, open_ in ((-0.22, True), (0.22, False)):
+        slope = {"mean": 0.95, "low": low, "high": 2.13, "n": 4}
+        response = {"place": "matched", "gap_slope": slope}
+        lines = explained.about_change(replace(made, result={**made.result, "dose_response": response}))
+        assert "caused by the change." in lines[0]
+        assert ("which these seeds leave open" in lines[0]) is open_
+        assert ("that interval includes 0" in lines[0]) is open_
+        assert any("grows with the size of the change: +0.95" in line for line in lines) is not open_
+        assert not any("not shown to change" in line for line in lines)
+
+
+def test_unbounded_is_explained_where_it_is_met() -> None:
+    made = record("matched")
+    part = {"mean": 0.5, "low": None, "high": None, "n": 4}
+    entries = [{**made.result["interventions"][0], "recovered": part}]
+    for shown, told in (
+        (made, False),
+        (replace(made, result={**made.result, "interventions": entries}), True),
+    ):
+        console = Console(width=160, record=True, file=io.StringIO())
+        console.print(explained.panel(shown))
+        assert ("unbounded: the gap itself" in console.export_text()) is told
+    page = render(made)
+    for word in ("unbounded", "R*", "R, part that is gone", "seed sd"):
+        assert f"<dt>{word}</dt>" in page
+    assert "<code>algobias probes NAME</code>" in page
+
+
+def test_a_baseline_that_an_intervention_leaves_as_it_was_has_no_recipe_of_its_own() -> None:
+    """``baseline + args: --batch-size=45`` stood above the command with the batch of 32."""
+    plain, own = "python train.py --batch-size=32\n", "python train.py --batch-size=45\n"
+    text = "args: --batch-size=45"
+    recipes = {"baseline": plain, f"variant+{text}": own, f"baseline+{text}": plain, "baseline+clip:1": own}
+    made = replace(record("matched"), recipes=recipes)
+    explain = replace(made, result={**made.result, "explain_of": "0f0f"})
+    names = [label for label, _ in page.recipes(explain)]
+    assert names == ["baseline", f"variant + {text}", "baseline + clip:1"]
+    assert len(page.recipes(made)) == 4, "of a control study both were trained"
 
 
 def test_coordinates_of_which_the_same_is_said_share_a_line() -> None:

@@ -65,7 +65,8 @@ def test_tables_are_never_sent_to_a_study(verdict: str) -> None:
     assert "algobias control" not in told
     assert "algobias explain" not in told
     if verdict not in ("no_gap",):
-        assert "algobias compare a.csv b.csv --tolerance 0.4" in told
+        new = "NEW_RUNS" if verdict in ("bias", "mixed", "data") else "b.csv"
+        assert f"algobias compare a.csv {new} --tolerance 0.4" in told
         assert "--json" not in told
 
 
@@ -85,6 +86,68 @@ def test_more_seeds_of_tables_are_named_with_the_tolerance_that_was_used(asked: 
     assert next_text(made).endswith(f"to 7 seeds of each arm, and ask again: algobias compare {told}")
     given = replace(made, result={**made.result, "tolerance_reason": "as given"})
     assert ("--tolerance 0.4" in next_text(given)) is False
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("a b --as-is", "a NEW_RUNS --as-is"),
+        ("--tolerance 0.1 a --unpaired 'b c'", "--tolerance 0.1 a --unpaired NEW_RUNS"),
+        ("a --seeds=0,1 b", "a --seeds=0,1 NEW_RUNS"),
+        ("--decays -- -a -b", "--decays -- -a NEW_RUNS"),
+    ],
+)
+def test_runs_that_are_still_to_be_made_have_a_placeholder(asked: str, told: str) -> None:
+    made = changed(*("bias", f"algobias compare {asked}"), study=None, change=[], tolerance_reason="as given")
+    assert next_text(made).endswith(f"NEW_RUNS in the place of the variant's: algobias compare {told}")
+
+
+def test_doubts_about_columns_are_settled_by_naming_them() -> None:
+    loss = "the train_loss is x: is it? If it is, ask again with --columns train_loss=loss,train_loss=l"
+    metric = "y: is it? If it is, ask again with --columns 'test_metric=acc,test_metric=val acc'"
+    asked = "algobias compare a b --columns update=step"
+    told = next_text(changed("bias", asked, study=None, doubts=[loss, metric]))
+    columns = "update=step,train_loss=loss,train_loss=l,test_metric=acc,test_metric=val acc"
+    assert told == (
+        "where the columns named above are the same quantity, say so, and ask again: "
+        f"algobias compare a b --columns '{columns}'"
+    )
+    both = next_text(changed("bias", asked, study=None, doubts=[loss, "it falls; ask again with --decays"]))
+    assert both.startswith("first settle what is doubted above; where the columns")
+    assert "--decays" in both
+    assert "train_loss=l" in both
+
+
+@pytest.mark.parametrize(
+    ("asked", "args"),
+    [
+        ("--args --batch=64 --scale --epochs -- python t.py --epochs=10", "--epochs=20"),
+        ("--args '--batch=64 --epochs 7' --scale=--epochs -- python t.py --epochs 10", "'--epochs 14'"),
+        ("--args --b=6 --scale '--iters=2000' -- python t.py", "--iters=4000"),
+        ("--args --b=6 --scale '--n --decay' -- python t.py --n 5 --decay 0.5", "'--n 10 --decay 1.0'"),
+        ("--args --b=6 --scale epochs -- python t.py epochs=5", "epochs=10"),
+        ("--args --b=6 -- python t.py --epochs=10", ""),
+        ("--args --b=6 --scale --epochs -- python t.py", ""),
+    ],
+)
+def test_a_longer_variant_of_a_command_is_spelled_out_where_its_schedule_is_known(
+    asked: str, args: str
+) -> None:
+    made = changed(
+        *("optimization", f"algobias run {asked}"),
+        evidence="with replay",
+        task="python t.py --epochs=10",
+        looks=[6],
+    )
+    told = next_text(made)
+    if args:
+        ours, _, own = asked.partition(" -- ")
+        assert told.startswith("train the variant 2 times as long: algobias run ")
+        assert f" --args {args} -- {own}" in told
+        assert ours.split(" ")[0] in told
+    else:
+        assert "longer schedule in --args" in told
+        assert ("--scale '--epochs'" in told) is ("--scale" not in asked)
 
 
 def test_an_undecided_study_of_looks_of_its_own_gets_one_more() -> None:
@@ -170,8 +233,18 @@ def test_a_change_that_saves_nothing_is_not_kept_for_its_saving() -> None:
     assert "real but tolerable" in next_text(tolerable)
     assert "can be kept" not in verdict_words(tolerable).meaning
     better = costing(gap={"mean": -1.0, "low": -1.4, "high": -0.6, "n": 4})
-    assert next_text(better).startswith("keep the change: the variant is better")
+    assert next_text(better).startswith("the change saves nothing here")
+    assert next_text(better).endswith("the variant is better")
+    assert "saves nothing here" in verdict_words(better).meaning
+    command = costing(variant=1.06, evidence="with replay")
+    assert next_text(command).startswith("the change saves nothing here")
+    fit = {**record("no_gap", 4).result["fit"], "bias_share": {"mean": 1.0, "state": "present"}}
+    assert "at equal fit it is behind" in next_text(costing(variant=1.06, fit=fit, gap=better.result["gap"]))
     assert not costing(study=None).answer.saves_nothing, "of tables most costs are not known"
+    for cost, kept in ((1.06, False), (0.5, True)):
+        told = next_text(costing(variant=cost, study=None))
+        assert ("keep the change" in told) is kept
+        assert ("the tables show nothing that the change saves (they tell updates alone" in told) is not kept
     clock = [
         {"name": name, "cost": {"updates": 1.0, "seconds": cost}}
         for name, cost in (("baseline", 9), ("variant", 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from pydantic import Field
@@ -172,6 +173,11 @@ class Answer(Form):
         return baseline is not None and bool(baseline.seeds) and baseline.diverged == len(baseline.seeds)
 
     @property
+    def one_look(self) -> bool:
+        """Whether one look was planned, so that no error level is shared out."""
+        return len(self.looks) == 1
+
+    @property
     def hides_loss(self) -> bool:
         """Whether no gap is at the planned end, but one at matched fit, which a better fit outweighs."""
         bias = self.fit.bias_share
@@ -189,11 +195,20 @@ class Answer(Form):
         Of tables most costs are not known: nothing is said of them. The clock counts of a command alone; in a
         task the levers are simulated, at a pace of their own.
         """
-        costs = {arm.name: arm.cost for arm in self.arms}
-        if self.aa or not self.study or not {"baseline", "variant"} <= costs.keys():
-            return False
         axes = [axis for axis in Costs.model_fields if axis != "seconds" or self.evidence is not None]
-        return costs["variant"].spare(axes, costs["baseline"]) is False
+        return bool(self.study) and self._spares(axes) is False
+
+    @property
+    def tables_show_no_saving(self) -> bool:
+        """Whether tables tell how many updates both arms make, and the variant makes no fewer."""
+        return not self.study and self._spares(["updates"]) is False
+
+    def _spares(self, axes: Sequence[str]) -> bool | None:
+        """Tell whether a cost falls with the change; None where none of both arms is known."""
+        costs = {arm.name: arm.cost for arm in self.arms}
+        if self.aa or not {"baseline", "variant"} <= costs.keys():
+            return None
+        return costs["variant"].spare(axes, costs["baseline"])
 
 
 class Answered:

@@ -10,17 +10,10 @@ class Gap(Share):
     """Baseline minus variant at the planned end.
 
     Attributes:
-        bounds: The one-sided bounds by which the state is decided.
         per_seed: Difference of each pair of seeds; None where equal seeds do not belong together.
     """
 
-    bounds: Many[Number | None] = ()
     per_seed: Many[Number | None] | None = None
-
-    @property
-    def upper(self) -> float | None:
-        """The upper bound by which it is decided."""
-        return self.bounds[1] if len(self.bounds) == 2 else self.high
 
     @property
     def paired(self) -> bool:

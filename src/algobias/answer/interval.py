@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from algobias.answer.form import Count, Form, Number
+from algobias.answer.form import Count, Form, Many, Number
 from algobias.inference import statistics
 
 
@@ -43,8 +43,9 @@ class Interval(Form):
 
     @property
     def below_zero(self) -> bool:
-        """Whether it lies on the variant's side, by the bound that decides."""
-        return self.upper is not None and self.upper < 0
+        """Whether it lies on the variant's side: by the bound that decides, and by the printed one."""
+        ends = self.high, self.upper
+        return all(end is not None and end < 0 for end in ends)
 
 
 class Share(Interval):
@@ -52,9 +53,21 @@ class Share(Interval):
 
     Attributes:
         state: ``present``, ``absent`` or ``unknown``.
+        bounds: The one-sided bounds by which the state is decided; none in results of early versions.
     """
 
     state: str | None = None
+    bounds: Many[Number | None] = ()
+
+    @property
+    def lower(self) -> float | None:
+        """The lower bound by which it is decided."""
+        return self.bounds[0] if len(self.bounds) == 2 else self.low
+
+    @property
+    def upper(self) -> float | None:
+        """The upper bound by which it is decided."""
+        return self.bounds[1] if len(self.bounds) == 2 else self.high
 
 
 class Spread(Form):

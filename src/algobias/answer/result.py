@@ -17,6 +17,7 @@ from algobias.answer.form import JsonObject
 from algobias.answer.gap import Failures, Gap, LevelInterval, RateOnly
 from algobias.answer.interval import Share, interval, number, own_interval, spread
 from algobias.answer.look import LookEntry
+from algobias.inference.bounds import Bounds
 from algobias.inference.statistics import QUIET, Interval
 from algobias.judge import checks
 from algobias.judge import verdict as judged
@@ -96,7 +97,6 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
     if split.paired:
         per_seed = tuple(a - b for a, b in zip(split.baseline_end, split.variant_end, strict=True))
     gap = interval(split.gap)
-    bounds = (number(split.gap_bounds.low), number(split.gap_bounds.high))
     fit = Fit(
         matched=split.side is not None,
         on=split.on,
@@ -109,8 +109,8 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
             for one in verdict.levels
         ),
         seeds_reached=split.seeds_reached,
-        fit_share=share(split.fit_share, split.fit_state),
-        bias_share=share(split.bias_share, split.bias_state),
+        fit_share=share(split.fit_share, split.fit_state, split.fit_bounds),
+        bias_share=share(split.bias_share, split.bias_state, split.bias_bounds),
     )
     answer = Answer(
         verdict=verdict.name,
@@ -120,7 +120,9 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
         would_decide=verdict.would_decide,
         tolerance=design.tolerance,
         looks=design.looks,
-        gap=Gap().merged(gap).changed(state=split.gap_state, bounds=bounds, per_seed=per_seed),
+        gap=Gap()
+        .merged(gap)
+        .changed(state=split.gap_state, bounds=_ends(split.gap_bounds), per_seed=per_seed),
         resolution=number(split.resolution),
         failures=failures_result(verdict.failures),
         claim="this test set",
@@ -140,9 +142,14 @@ def verdict_result(design: Design, verdict: Verdict, controls: Sequence[str]) ->
     return answer.changed(doubts=verdict.doubts) if verdict.doubts else answer
 
 
-def share(value: Interval | None, state: str) -> Share:
+def share(value: Interval | None, state: str, bounds: Bounds | None = None) -> Share:
     """Make an entry of a share of the gap."""
-    return Share().merged(interval(value)).changed(state=state)
+    made = Share().merged(interval(value)).changed(state=state)
+    return made if bounds is None else made.changed(bounds=_ends(bounds))
+
+
+def _ends(bounds: Bounds) -> tuple[float | None, float | None]:
+    return number(bounds.low), number(bounds.high)
 
 
 def failures_result(failures: checks.Failures | None) -> Failures | None:

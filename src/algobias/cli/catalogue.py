@@ -6,12 +6,17 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from algobias.cli.output import one_line, print_json, tables
 from algobias.cli.shared import Json
 from algobias.errors import unknown_name
+from algobias.reports.widths import longest_line
+
+SUMMARY = 30
+"""Columns below which a summary stands under the name and not beside it."""
 
 CARD_WORDS = (
     "gap: baseline minus variant on the test metric. R: the part of that gap that a control brings back (1 "
@@ -70,17 +75,27 @@ def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tu
         return
     console = tables()
     if name is None:
+        rows = [(item["name"], *(_words(item[key]) for key in columns)) for item in items]
+        titles = ("name", *columns)
+        narrow = [longest_line(texts) for texts in zip(titles, *rows, strict=True)]
+        if sum(narrow) + len(narrow) + SUMMARY > console.width:
+            for (head, *asides), item in zip(rows, items, strict=True):
+                aside = f" ({', '.join(asides)})" if asides else ""
+                console.print(Text(head, style="bold"), Text(aside), sep="")
+                console.print(Padding(Text(str(item["summary"]), overflow="fold"), (0, 0, 0, 2)))
+            return
         table = Table(box=None, pad_edge=False)
         table.add_column("name", style="bold", no_wrap=True)
-        for column in (*columns, "what it is"):
-            table.add_column(column)
-        for item in items:
-            table.add_row(item["name"], *(_words(item[key]) for key in columns), Text(str(item["summary"])))
+        for column in columns:
+            table.add_column(column, no_wrap=True)
+        table.add_column("what it is", overflow="fold")
+        for row, item in zip(rows, items, strict=True):
+            table.add_row(*row, Text(str(item["summary"])))
         console.print(table)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("field", style="bold", no_wrap=True)
-    table.add_column("value")
+    table.add_column("value", overflow="fold")
     for key, value in items[0].items():
         if value == "":
             continue

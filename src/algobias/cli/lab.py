@@ -70,7 +70,7 @@ def _list(items: list[dict[str, object]], json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     table.add_column("name", style="bold", no_wrap=True)
-    table.add_column("what it shows")
+    table.add_column("what it shows", overflow="fold")
     for item in items:
         table.add_row(str(item["name"]), str(item["summary"]))
     console = tables()

@@ -19,7 +19,13 @@ def selftest(json: Json = False, quiet: Quiet = False) -> None:
     elif not quiet:
         table = Table(box=None, pad_edge=False)
         for name in ("", "case", "quantity", "expected", "found"):
-            table.add_column(name, justify="right" if name in ("expected", "found") else "left")
+            numbers = name in ("expected", "found")
+            table.add_column(
+                name,
+                justify="right" if numbers else "left",
+                no_wrap=numbers or not name,
+                overflow="fold",
+            )
         shown = ""
         for line in found["lines"]:
             case, shown = "" if line["case"] == shown else line["case"], line["case"]

@@ -8,10 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from algobias.cli.output import messages, one_line, print_json, tables
 from algobias.cli.shared import DEFAULT_STORE, Json, Quiet, StoreFolder, path_of
+
+CHANGE = 24
+"""Columns below which a study's task and change stand below its id and not beside it."""
 
 app = typer.Typer(help="List the studies in the store.", invoke_without_command=True, no_args_is_help=False)
 
@@ -45,18 +50,29 @@ def studies(context: typer.Context, store: StoreFolder = DEFAULT_STORE, json: Js
     if json:
         print_json({"schema": 1, "items": items})
         return
-    table = Table(box=None, pad_edge=False)
-    for name in ("study", "made", "kind", "verdict"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("task: change", overflow="fold")
+    console = tables()
+    rows = []
     for item in items:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(item["created"]))
         change = " then ".join(without_files(str(lever)) for lever in item["change"])
         verdict = item["verdict"] if item["status"] == "finished" else item["status"]
         cells = item["name"], made, item["kind"], verdict or "", f"{item['task']}: {change}"
-        table.add_row(*(one_line(cell) for cell in cells))
-    console = tables()
-    console.print(table if items else one_line(f"no studies in {store}"))
+        rows.append([one_line(cell) for cell in cells])
+    if not rows:
+        console.print(one_line(f"no studies in {store}"))
+        return
+    if sum(max(len(line[place]) for line in rows) + 1 for place in range(4)) + CHANGE > console.width:
+        for line in rows:
+            console.print(Text("  ").join(cell for cell in line[:4] if cell))
+            console.print(Padding(line[4], (0, 0, 0, 2)))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("study", "made", "kind", "verdict"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("task: change", overflow="fold")
+    for line in rows:
+        table.add_row(*line)
+    console.print(table)
 
 
 def _kind(spec: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from rich.text import Text
 from algobias.answer.lab import Axis, LabResult, Panel, Series
 from algobias.reports.figures.lab import groups
 from algobias.reports.lab import cell, check_in_words
+from algobias.reports.widths import longest_line, longest_word, widths
 
 _COLORS = ("cyan", "yellow", "magenta", "green", "blue", "red")
 _MARKS = ("●", "■", "▲", "▼", "◆", "+")
@@ -84,7 +85,7 @@ def plot(panel: Panel, names: list[str], width: int) -> list[Text]:
         for (x, y), (x2, y2) in itertools.pairwise(places):
             for step in range(9):
                 put(one, x + (x2 - x) * step / 8, y + (y2 - y) * step / 8, "·")
-    lines = [Text(f"{panel.y.title}", style="dim")]
+    lines = [Text(_titled(panel.y), style="dim")]
     for row in range(_ROWS):
         label = {0: y_ends[1], _ROWS - 1: y_ends[0]}.get(row)
         shown = "" if label is None else f"{_back(panel.y, label):.3g}"
@@ -96,7 +97,7 @@ def plot(panel: Panel, names: list[str], width: int) -> list[Text]:
     low, high = (f"{_back(panel.x, end):.3g}" for end in x_ends)
     lines.append(Text(f"{'':>8} └{'─' * width}", style="dim"))
     lines.append(Text(f"{'':>10}{low}{high:>{width - len(low)}}", style="dim"))
-    lines.append(Text(f"{panel.x.title:>{width + 10}}", style="dim"))
+    lines.append(Text(f"{_titled(panel.x):>{width + 10}}", style="dim"))
     legend = Text(" " * 10)
     for name in dict.fromkeys(one.group for one in drawn):
         place = names.index(name)
@@ -109,12 +110,13 @@ def _table(result: LabResult, width: int) -> RenderableType:
     rows = [[cell(row.get(column.name)) for column in result.columns] for row in result.rows]
     columns = list(zip(*rows, strict=True))
     needed = [
-        max(len(text) for text in (*filled, *column.title.split()))
+        max(longest_line(filled), longest_word([column.title]))
         for column, filled in zip(result.columns, columns, strict=True)
     ]
-    # rich keeps one column of room for each cell besides the padding
-    gap = next((one for one in (2, 1) if sum(needed) + (one + 1) * len(needed) <= width), 0)
-    if not gap:
+    wanted = [len(column.title) for column in result.columns]
+    fitting = ((gap, widths(needed, wanted, width - gap * len(needed))) for gap in (2, 1))
+    gap, wide = next(((gap, wide) for gap, wide in fitting if wide is not None), (0, []))
+    if not wide:
         blocks = []
         for row in rows:
             pairs = zip(result.columns[1:], row[1:], strict=True)
@@ -126,10 +128,15 @@ def _table(result: LabResult, width: int) -> RenderableType:
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
     for place, column in enumerate(result.columns):
         text = isinstance(result.rows[0].get(column.name), str)
-        table.add_column(column.title, justify="left" if text else "right", min_width=needed[place])
+        table.add_column(column.title, justify="left" if text else "right", width=wide[place])
     for row in rows:
         table.add_row(*(Text(shown) for shown in row))
     return table
+
+
+def _titled(axis: Axis) -> str:
+    """The title of an axis, which says where it is logarithmic."""
+    return f"{axis.title} (logarithmic)" if axis.log else axis.title
 
 
 def _along(axis: Axis, value: float) -> float:

@@ -26,6 +26,9 @@ MOST_ARMS = 6
 PLAIN_EVERY = 10.0
 """Seconds between two progress lines where there is no terminal."""
 
+SPREAD = "seed spread"
+"""What the further baselines are called that show how far seeds scatter, where no tolerance is given."""
+
 _LEVELS = {True: "\u00b7\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588", False: ".12345678"}
 
 
@@ -263,5 +266,10 @@ class LiveView(Progress):
         return text
 
 
+def arm_in_words(arm: str) -> str:
+    """Name an arm for whoever watches: the baselines that tell how far seeds scatter are called that."""
+    return SPREAD if arm == "noise" else arm
+
+
 def _name(arm: str) -> str:
-    return clean_text(arm).replace("_", " ")
+    return clean_text(arm_in_words(arm)).replace("_", " ")

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.answer.forecast import Forecast, ForecastArm, ForecastReadings
-from algobias.console.live import LiveView
+from algobias.console.live import LiveView, arm_in_words
 from algobias.json_values import clean
 from algobias.own.user_file import without_files
 from algobias.reports import controls, glance, page, searched, tables
@@ -22,6 +22,7 @@ from algobias.reports.numerals import COST_WORDS, amount, ratio, sentence, short
 from algobias.reports.record import StudyRecord
 from algobias.reports.verdicts import doubts, verdict_name, verdict_words, warnings
 from algobias.reports.words import (
+    SEED_SD,
     arm_label,
     change_text,
     claim,
@@ -31,10 +32,7 @@ from algobias.reports.words import (
 NARROW = 64
 """Below this many columns, names stand above their values instead of beside them."""
 
-STATES = (
-    "present: clear of 0; absent: below the tolerance. Decided one-sided, at a level shared over the "
-    "looks, so the two-sided interval may look otherwise."
-)
+STATES = "present: clear of 0; absent: below the tolerance. Decided one-sided"
 
 _STYLES = {"good": "green", "bad": "red", "warn": "yellow", "open": "cyan"}
 
@@ -76,11 +74,21 @@ class _VerdictPanel:
             parts.append(Text(f"What would decide: {page.would_decide(record)}", overflow="fold"))
         parts += ["", _facts(_numbers(record), narrow)]
         if any(tile["state"] in ("present", "absent") for tile in glance.tiles(record)):
-            parts.append(Text(STATES, style="dim", overflow="fold"))
+            shared = "" if answer.one_look else ", at a level shared over the looks"
+            parts.append(
+                Text(
+                    f"{STATES}{shared}, so the two-sided interval may look otherwise.",
+                    style="dim",
+                    overflow="fold",
+                )
+            )
         for note in answer.fit.notes:
             parts.append(Text(sentence(note), overflow="fold"))
         if answer.has("readings"):
-            parts += ["", Text(f"What moved: {tables.moved_text(record)}", overflow="fold")]
+            moved = tables.moved_text(record)
+            parts += ["", Text(f"What moved: {moved}", overflow="fold")]
+            if "seed sd" in moved:
+                parts.append(Text(SEED_SD, style="dim", overflow="fold"))
         parts += self._controls(narrow)
         costs = _costs(record, narrow)
         if costs is not None:
@@ -180,7 +188,7 @@ def _forecast(arm: ForecastArm) -> tuple[str, list[str]]:
         amount("updates", arm.worst_case_updates),
         amount("seconds", arm.worst_case_seconds),
     ]
-    head, plus, control = arm.name.partition("+")
+    head, plus, control = arm_in_words(arm.name).partition("+")
     return arm.label or head.replace("_", " ") + plus + control, cells
 
 
@@ -234,7 +242,9 @@ def _grid(header: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], narr
         return Group(Text(f"{header[0].capitalize()}:", style="bold"), _facts(blocks, narrow=True))
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for place, title in enumerate(header):
-        table.add_column(title, justify="left" if place == 0 else "right", overflow="fold")
+        # Names are wrapped before a number is.
+        first = place == 0
+        table.add_column(title, justify="left" if first else "right", overflow="fold", no_wrap=not first)
     for name, cells in rows:
         table.add_row(Text(name), *(Text(cell) for cell in cells))
     return table

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from algobias.answer.measured.readings import NO_CAUSE
 from algobias.inference.statistics import Interval, paired
 from algobias.judge.split import MISSING
 from algobias.own.user_file import in_words
@@ -204,10 +205,7 @@ def plain_words(found: Sequence[Shift], names: Mapping[str, str] | None = None) 
         for one in moved[:3]
     ]
     rest = f" ({len(moved)} coordinates moved in all)" if len(moved) > 3 else ""
-    return (
-        f"At matched fit, what moved most: {_listed(told)}{rest}. This says how the solutions differ, not "
-        "what caused the gap."
-    )
+    return f"At matched fit, what moved most: {_listed(told)}{rest}. {NO_CAUSE}"
 
 
 def _same_networks(found: Sequence[Shift]) -> bool:

@@ -114,7 +114,7 @@ def fine_tolerance(tolerance: float, split: Split) -> tuple[str, ...]:
     sd = float(np.std(split.baseline_end, ddof=1))
     if not tolerance < FINE * sd < math.inf:
         return ()
-    share = f"{tolerance / sd:.2g} of the baseline's seed sd of {sd:.3g}"
+    share = f"{tolerance / sd:.2g} of the baseline's seed sd (spread between seeds) of {sd:.3g}"
     return (f"the tolerance of {tolerance:g} is only {share}: it takes many seeds to decide",)
 
 

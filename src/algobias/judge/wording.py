@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from algobias.inference.bounds import Bounds
+from algobias.inference.bounds import Bounds, State, deciding_bound
 from algobias.inference.power import MOST_SEEDS, POWER, seeds_needed
 from algobias.inference.statistics import Estimate, Interval, t_quantile
 from algobias.judge.split import NO_LOSS, Split
@@ -34,18 +34,20 @@ class Words:
     def no_gap(self) -> str:
         """The gap is absent."""
         gap, bounds = self.split.gap, self.split.gap_bounds
-        better = Interval(-gap.mean, -gap.high, -gap.low, gap.n)
+        ahead = f"On this test set the variant is {self._apart(gap)}, over {gap.n} seeds"
+        if max(bounds.high, gap.high) < 0:
+            return f"{ahead}."
         if bounds.high < 0:
-            return f"On this test set the variant is better by {self._shown(better)}, over {gap.n} seeds."
-        word, shown = ("better", better) if gap.mean < 0 else ("worse", gap)
+            return f"{ahead}; a loss of any size is ruled out by the one-sided bound."
         # The bound is one-sided, so that it may lie within the interval: said, since both stand side by side.
         most = (
             f"it is worse by at most {self._number(bounds.high)} (one-sided bound), below the tolerance of "
             f"{self.tolerance:g}"
         )
         if bounds.low > 0:
-            most = f"{most}: real but tolerable"
-        return f"On this test set the variant is {word} by {self._shown(shown)}, over {gap.n} seeds; {most}."
+            clear = self._decided("present", gap, bounds)
+            most = f"{most}: real{f' ({clear})' if clear else ''} but tolerable"
+        return f"{ahead}; {most}."
 
     def bias(self, alters_data: bool) -> str:
         """The gap remains at matched fit."""
@@ -127,14 +129,31 @@ class Words:
         # What rounds to zero has no sign.
         return text.removeprefix("-") if not float(text) else text
 
-    def _shown(self, interval: Interval) -> str:
+    def _shown(self, interval: Interval, decided: str = "") -> str:
         low, high = self._number(interval.low), self._number(interval.high)
-        return f"{self._number(interval.mean)} (95 % interval {low} to {high})"
+        beside = f"; {decided}" if decided else ""
+        return f"{self._number(interval.mean)} (95 % interval {low} to {high}{beside})"
+
+    def _apart(self, interval: Interval, state: State = "unknown", bounds: Bounds | None = None) -> str:
+        """Who is ahead, and by how much; with the bound that decided where the interval looks otherwise."""
+        decided = self._decided(state, interval, bounds)
+        if interval.mean < 0:
+            turned = Interval(-interval.mean, -interval.high, -interval.low, interval.n)
+            return f"better by {self._shown(turned, decided and f'the loss is {decided}')}"
+        return f"worse by {self._shown(interval, decided)}"
+
+    def _decided(self, state: State, interval: Interval, bounds: Bounds | None) -> str:
+        if bounds is None:
+            return ""
+        places = 3 if self.places is None else self.places
+        ends = (interval.low, interval.high), (bounds.low, bounds.high)
+        return deciding_bound(state, *ends, self.tolerance, places)
 
     def _gap(self) -> str:
-        gap = self.split.gap
+        split = self.split
+        apart = self._apart(split.gap, split.gap_state, split.gap_bounds)
         return (
-            f"On this test set the variant is worse by {self._shown(gap)} at the planned end, over {gap.n} "
+            f"On this test set the variant is {apart} at the planned end, over {split.gap.n} "
             f"seeds; the tolerance is {self.tolerance:g}."
         )
 
@@ -152,7 +171,12 @@ class Words:
             if split.seeds_reached == split.gap.n
             else f", over {split.seeds_reached} of {split.gap.n} seeds"
         )
-        return (
-            f"{where} it is worse by {self._shown(split.bias_share)}; the difference in fit accounts for "
-            f"{self._shown(split.fit_share)}{seeds}."
-        )
+        fit = split.fit_share
+        decided = self._decided(split.fit_state, fit, split.fit_bounds)
+        accounts = f"the difference in fit accounts for {self._shown(fit, decided)}"
+        if fit.mean < 0:
+            turned = Interval(-fit.mean, -fit.high, -fit.low, fit.n)
+            shown = self._shown(turned, decided and f"a loss by it is {decided}")
+            accounts = f"the difference in fit is in its favour, by {shown}"
+        apart = self._apart(split.bias_share, split.bias_state, split.bias_bounds)
+        return f"{where} it is {apart}; {accounts}{seeds}."

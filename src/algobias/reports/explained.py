@@ -15,6 +15,11 @@ from algobias.reports import numerals, words
 from algobias.reports.figures.interventions import KINDS
 from algobias.reports.record import StudyRecord
 from algobias.reports.text_table import TextTable, text_table
+from algobias.reports.widths import longest_line
+
+UNBOUNDED = (
+    "unbounded: the gap itself is not clear of 0 in these seeds, so that they set no limit on a part of it"
+)
 
 ORDER = ("caused by", "accompanied by", "undecided", "not related")
 
@@ -42,10 +47,28 @@ def about_change(record: StudyRecord) -> list[str]:
     entries = record.answer.interventions
     if not entries:
         return []
-    lines = [
+    response = record.answer.dose_response or DoseResponse()
+    slope, line = response.gap_slope, ""
+    if slope.known:
+        text = numerals.estimate(slope, words.decimals(record), signed=True)
+        if (slope.low or 0) > 0 or (slope.high or 0) < 0:
+            grows = "grows" if (slope.low or 0) > 0 else "falls"
+            line = (
+                f"Over the doses the gap {place_of(response.place)} {grows} with the size of the change: "
+                f"{text} from none to all of it."
+            )
+        else:
+            line = (
+                "That it is there is one question, how it grows with the size of the change another, which "
+                f"these seeds leave open: {place_of(response.place)}, a straight line through the sizes "
+                f"tried changes the gap by {text} from none to all of it, and that interval includes 0."
+            )
+    cause = (
         "The arms of the audit differ in the change and in nothing else, and share their seeds: the gap as a "
         "whole is caused by the change."
-    ]
+    )
+    open_slope = slope.known and not line.startswith("Over")
+    lines = [f"{cause} {line}" if open_slope else cause]
     for kind, said in (
         ("switch_off", "Switching it off brings back"),
         ("switch_on", "Switching it on late makes"),
@@ -56,21 +79,8 @@ def about_change(record: StudyRecord) -> list[str]:
             places = {place_of(entry.place) for entry in switched}
             where = f" {places.pop()}" if len(places) == 1 else ""
             lines.append(f"{said} this part of the gap{where}: {gone} of the planned updates.")
-    response = record.answer.dose_response or DoseResponse()
-    slope = response.gap_slope
-    if slope.known:
-        text = numerals.estimate(slope, words.decimals(record), signed=True)
-        sign = (
-            "grows"
-            if (slope.low or 0) > 0
-            else "falls"
-            if (slope.high or 0) < 0
-            else "is not shown to change"
-        )
-        lines.append(
-            f"Over the doses the gap {place_of(response.place)} {sign} with the size of the change: {text} "
-            "from none to all of it."
-        )
+    if line and not open_slope:
+        lines.append(line)
     return [*lines, *(numerals.sentence(str(dose)) for dose in record.answer.doses_left_out)]
 
 
@@ -112,8 +122,10 @@ def panel(record: StudyRecord) -> RenderableType:
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
     shown = table(record)
     where = shown["labels"][1].removeprefix("Gap that is left")
+    part = longest_line([entry["cells"][2] for entry in shown["rows"]])
     for label in ("Intervention", f"Part of the gap{where} that is gone"):
-        grid.add_column(label, overflow="fold")
+        first = label == "Intervention"
+        grid.add_column(label, overflow="fold", min_width=None if first else part)
     for entry in shown["rows"]:
         grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
@@ -126,4 +138,8 @@ def panel(record: StudyRecord) -> RenderableType:
     quiet = [row["coordinate"] for row in statements(record) if row["word"] == "not related"]
     if quiet:
         said.append(Text(f"not related (moved by less than one seed sd): {', '.join(quiet)}"))
+    if any("unbounded" in entry["cells"][2] for entry in shown["rows"]):
+        said.append(Text(UNBOUNDED, style="dim"))
+    if any("seed sd" in str(text) for text in said):
+        said.append(Text(words.SEED_SD, style="dim"))
     return Panel(Group(*said), title="Cause by intervention")

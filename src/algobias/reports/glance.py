@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from algobias.answer.interval import Share
 from algobias.reports import numerals, verdicts, words
 from algobias.reports.record import StudyRecord
@@ -23,7 +25,7 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
     def tile(label: str, name: str, value: Share | None, note: str = "", missing: str = "") -> dict[str, str]:
         if value is None or not value.known:
             return plain(label, numerals.MISSING, missing)
-        said = verdicts.state_text(name, value)
+        said = verdicts.state_text(name, value, answer.tolerance, places)
         return {
             "label": label,
             "value": words.with_unit(numerals.fixed(value.mean, places), record),
@@ -49,7 +51,7 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
         plain(
             "Tolerance",
             words.with_unit(numerals.fixed(answer.tolerance, places), record),
-            answer.tolerance_reason or "fixed before the runs",
+            _tolerance_reason(answer.tolerance_reason or "fixed before the runs"),
         ),
         tile("Bias share", "bias_share", fit.bias_share, at, missing),
         tile("Fit share", "fit_share", fit.fit_share, "", missing),
@@ -57,9 +59,21 @@ def tiles(record: StudyRecord) -> list[dict[str, str]]:
         plain(
             "Look",
             f"{taken} of {max(len(looks), taken)}" if taken else "none",
-            f"planned at {', '.join(str(n) for n in looks)} seeds" if looks else "",
+            _planned(looks),
         ),
     ]
+
+
+def _tolerance_reason(reason: str) -> str:
+    return f"{reason} ({words.SEED_SD})" if "seed sd" in reason else reason
+
+
+def _planned(looks: Sequence[int]) -> str:
+    """Say what a look is, where it is met."""
+    if len(looks) < 2:
+        return f"planned at {looks[0]} seeds" if looks else ""
+    *first, last = map(str, looks)
+    return f"the study may stop at {', '.join(first)} or {last} seeds, as planned beforehand"
 
 
 def statistics(record: StudyRecord) -> list[tuple[str, str]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 
 from algobias.answer.interval import Interval
+
+_WORD = re.compile(r"[^\W\d_]+(['\u2019-][^\W\d_]+)*")
 
 MINUS = "\u2212"
 MISSING = "not available"
@@ -123,8 +126,10 @@ def times(value: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital at the start and a full stop at the end."""
-    text = text[:1].upper() + text[1:]
+    """The text with a capital at the start, but of a name (``base.csv``, ``train_loss``), and a full stop."""
+    first = text.partition(" ")[0].rstrip(",:;")
+    if _WORD.fullmatch(first):
+        text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "!", "?", ")")) else text + "."
 
 

@@ -71,13 +71,27 @@ def content(points: Points) -> dict[str, object]:
         "differences": record.differences,
         "logs": [numerals.sentence(line) for line in logs.read_lines(record) + evidence_lines(record)],
         "decisions": tables.decision_table(record),
+        "one_look": answer.one_look,
         "command": repeated(record),
         "environment": record.environment,
-        "recipes": [(words.arm_label(arm, record), text) for arm, text in record.recipes.items()],
+        "recipes": recipes(record),
         "seeds_text": tables.seeds_text(points),
         "metric_name": figures.metric_title(points),
         "seconds": numerals.duration(answer.seconds) if answer.seconds is not None else "",
     }
+
+
+def recipes(record: StudyRecord) -> list[tuple[str, str]]:
+    """Label and recipe of each arm, but of a baseline that an intervention on the change leaves as it was.
+
+    Its label would name what was done to the variant, beside a recipe in which nothing of it is.
+    """
+    plain = record.recipes.get("baseline")
+    return [
+        (words.arm_label(arm, record), text)
+        for arm, text in record.recipes.items()
+        if not (record.answer.explain_of and arm.startswith("baseline+") and text == plain)
+    ]
 
 
 def would_decide(record: StudyRecord) -> str:

@@ -9,6 +9,7 @@ from algobias.answer.cost import Costs
 from algobias.answer.gap import RateOnly
 from algobias.answer.interval import Interval, Spread
 from algobias.answer.measured.moved import MovedCoordinate
+from algobias.answer.measured.readings import NO_CAUSE, NO_LOSS
 from algobias.own.user_file import in_words
 from algobias.reports import numerals, words
 from algobias.reports.figures.points import Points
@@ -90,6 +91,10 @@ def rate_only(record: StudyRecord) -> str:
     matched = alone.at_level.there
     if matched.known:
         text += f"At the matched level it is {numerals.estimate(matched, places)}. "
+    if words.rate_breaks(record):
+        arm = next((arm for arm in record.answer.arms if arm.name == "rate_only"), None)
+        gone = f" ({arm.diverged} of {len(arm.seeds)} runs diverged)" if arm and arm.diverged else ""
+        text += f"{numerals.sentence(words.BREAKS_DOWN).removesuffix('.')}{gone}. "
     return text + "This describes, and never decides."
 
 
@@ -165,6 +170,8 @@ def moved_text(record: StudyRecord) -> str:
     """What moved, in a sentence; or why nothing was read."""
     readings = record.answer.readings
     if readings is not None and readings.probes:
+        if record.answer.verdict == "no_gap":
+            return readings.summary.replace(NO_CAUSE, NO_LOSS)
         return readings.summary
     if record.answer.has("readings"):
         why = "" if readings is None else readings.reason or ""

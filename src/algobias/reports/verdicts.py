@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from algobias.answer.interval import Share
+from algobias.inference.bounds import deciding_bound
 from algobias.reports.record import StudyRecord
 
 
@@ -62,7 +63,7 @@ VERDICTS: dict[str, VerdictWords] = {
     "no_gap": VerdictWords(
         "=",
         "good",
-        "The variant generalises as well as the baseline, within the tolerance",
+        "The variant is not worse than the baseline by as much as the tolerance",
         "What the change saves can be kept: a loss on unseen data as large as the tolerance is ruled out.",
     ),
     "broken": VerdictWords(
@@ -142,6 +143,8 @@ BETTER = VerdictWords(
     "There is no loss to explain: on unseen data the variant is ahead of the baseline.",
 )
 
+BETTER_WITHOUT_SAVING = replace(BETTER, meaning=f"{BETTER.meaning} {SAVES_NOTHING}")
+
 HIDDEN_LOSS = VerdictWords(
     "=",
     "warn",
@@ -183,7 +186,7 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     if name == "no_gap" and record.answer.hides_loss:
         return HIDDEN_LOSS
     if name == "no_gap" and record.answer.gap.below_zero:
-        return BETTER
+        return BETTER_WITHOUT_SAVING if record.answer.saves_nothing else BETTER
     if name == "no_gap" and record.answer.saves_nothing:
         return NO_GAP_NOR_SAVING
     if name == "optimization" and record.answer.fit.longer_in_vain:
@@ -191,16 +194,23 @@ def verdict_words(record: StudyRecord) -> VerdictWords:
     return VERDICTS.get(name) or VerdictWords("?", "open", f"Verdict: {name}", "")
 
 
-def state_text(name: str, share: Share) -> str:
+def state_text(name: str, share: Share, tolerance: float | None = None, places: int = 2) -> str:
     """A state in words: what is absent because it lies on the variant's side is said to.
+
+    Where the two-sided interval looks otherwise, the one-sided bound by which it was decided goes with it.
 
     Args:
         name: ``gap``, ``bias_share`` or ``fit_share``.
         share: Its entry in the answer.
+        tolerance: delta, or None where it is not known.
+        places: Digits after the point.
     """
     state = share.state or ""
     if state != "absent" or not share.below_zero:
-        return state if state in ("present", "absent", "unknown") else ""
+        ends = (share.low, share.high), (share.lower, share.upper)
+        decided = deciding_bound(state, *ends, tolerance, places) if share.bounds else ""
+        said = f"{state}: {decided}" if decided else state
+        return said if state in ("present", "absent", "unknown") else ""
     return f"absent: the variant {'fits' if name == 'fit_share' else 'is'} better"
 
 

@@ -19,6 +19,15 @@ FIT_WORDS: dict[str, str] = {
 GENERAL = "a general improvement: it helps the baseline too, so less than half of R is repair"
 REPAIR = "a repair: it gives back what the change cost, rather than helping every recipe"
 
+SEED_SD = "seed sd: the spread between seeds"
+"""Said at the terminal where the unit is met; the report has a glossary."""
+
+BREAKS_DOWN = "training breaks down at that rate with the batch and other settings of the baseline"
+"""Said of the arm with only the rate of the variant, where it is far behind both."""
+
+FAR = 5.0
+"""So many times the gap of the variant, and the tolerance, is far behind."""
+
 CONTROL_VERDICTS: dict[str, str] = {
     "recovered": "the gap that is left is below the tolerance",
     "partial": "better than the variant, but a gap may be left",
@@ -39,7 +48,11 @@ def control_meaning(verdict: str, left: Interval, record: StudyRecord) -> str:
     sure = tolerance is not None and left.low is not None and left.low > tolerance
     if verdict == "partial" and sure:
         return "better than the variant, but a gap is left"
-    return CONTROL_VERDICTS.get(verdict, "")
+    meaning = CONTROL_VERDICTS.get(verdict, "")
+    reaches = tolerance is not None and left.known and (left.high is None or left.high >= tolerance)
+    if verdict == "recovered" and reaches:
+        return f"{meaning}, as decided one-sided"
+    return meaning
 
 
 def decimals(record: StudyRecord) -> int:
@@ -106,6 +119,16 @@ def arm_label(arm: str, record: StudyRecord) -> str:
     return f"{arm.partition('+')[0]} + {control_name(index, record)}"
 
 
+def rate_breaks(record: StudyRecord) -> bool:
+    """Whether training breaks down where nothing but the learning rate is the variant's."""
+    answer = record.answer
+    arm = next((arm for arm in answer.arms if arm.name == "rate_only"), None)
+    alone = answer.rate_only.gap if answer.rate_only is not None else Interval()
+    near = max(abs(answer.gap.mean or 0.0), answer.tolerance or 0.0)
+    far = alone.mean is not None and alone.low is not None and alone.low > 0 and alone.mean > FAR * near
+    return far or (arm is not None and bool(arm.diverged))
+
+
 def arm_note(arm: str, record: StudyRecord) -> str:
     """What an arm is, in a few words."""
     index = control_index(arm, record)
@@ -122,7 +145,8 @@ def arm_note(arm: str, record: StudyRecord) -> str:
     return {
         "baseline": "the recipe as it was",
         "variant": f"the baseline with {change_text(record) or 'the change'}",
-        "rate_only": "the baseline with only the learning rate of the variant",
+        "rate_only": "the baseline with only the learning rate of the variant"
+        + (f": {BREAKS_DOWN}" if rate_breaks(record) else ""),
     }.get(arm, "")
 
 

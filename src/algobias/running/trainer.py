@@ -146,7 +146,7 @@ class Trainer:
         sd, habit = float(np.std(values, ddof=1)), self.arms.task.habit or 0.0
         if habit >= 1.25 * sd > 0:
             spread = f"1.25 times the seed sd of {NOISE_SEEDS} other baselines is {1.25 * sd:.3g}"
-            return habit, f"the field's habit; {spread}"
+            return habit, f"what is usual in the field for such a task; {spread}"
         if sd == 0:
             return habit or 1e-6, "the baseline does not vary over seeds"
         return float(f"{1.25 * sd:.3g}"), f"1.25 times the seed sd {sd:.3g} of {NOISE_SEEDS} other baselines"

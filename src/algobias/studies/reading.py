@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -10,6 +11,7 @@ from typing import TypeAlias
 
 from algobias.answer.logs import LogsRead
 from algobias.errors import BadInput
+from algobias.kept.csvfile import plain
 from algobias.kept.tables import Terms, read_terms
 from algobias.logs.arm import Arm, Reading, frames_arm, read_arm, selected
 from algobias.logs.frames import Frames, is_frames
@@ -100,7 +102,7 @@ def read_both(baseline: Source, variant: Source, given: Terms | None, reading: R
         Terms(**known),
         tables,
         tuple(_entry(arm, read) for arm, read in arms.items()),
-        (*_doubts(names, columns, arms), *_decays(names, arms, known)),
+        (*_doubts(names, columns, arms, reading), *_decays(names, arms, known)),
         files,
     )
 
@@ -153,7 +155,8 @@ def _decays(names: Mapping[str, str], arms: Mapping[str, Arm], known: Mapping[st
     if not falling:
         return []
     shown = " and ".join(
-        f"{decay.column} of {name} falls from {decay.largest:g} to {decay.last:g}" for name, decay in falling
+        f"the rate {decay.column} of {name} falls from {decay.largest:g} to {decay.last:g}"
+        for name, decay in falling
     )
     return [
         f"{shown}: if the learning rate decays, a run part way is no shorter run, and equal fit is not to be "
@@ -161,7 +164,10 @@ def _decays(names: Mapping[str, str], arms: Mapping[str, Arm], known: Mapping[st
     ]
 
 
-def _doubts(names: Mapping[str, str], columns: Mapping[str, str], arms: Mapping[str, Arm]) -> list[str]:
+def _doubts(
+    names: Mapping[str, str], columns: Mapping[str, str], arms: Mapping[str, Arm], reading: Reading
+) -> list[str]:
+    """Doubt that both arms hold the same quantities; not where the user named both columns as one role."""
     doubts = []
     forms = {arm: read.form for arm, read in arms.items()}
     if forms["baseline"] != forms["variant"]:
@@ -171,7 +177,12 @@ def _doubts(names: Mapping[str, str], columns: Mapping[str, str], arms: Mapping[
         )
     for role in ("train_loss", "test_metric", "update"):
         one, other = (read.columns.get(role, role) for read in arms.values())
-        if one.lower() != other.lower():
+        named = set(map(plain, reading.columns.get(role, ())))
+        if one.lower() != other.lower() and not {plain(one), plain(other)} <= named:
             shown = f"{one} in {names['baseline']} and {other} in {names['variant']}"
-            doubts.append(f"the {role} is {shown}: is that the same?")
+            told = shlex.quote(f"{role}={one},{role}={other}")
+            doubts.append(
+                f"the {role} is {shown}: is that the same? If not, name the column that is (--columns "
+                f"{role}=...); if it is, ask again with --columns {told}"
+            )
     return doubts

@@ -7,6 +7,12 @@ from pydantic import Field
 from algobias.answer.form import Count, Form, Many, Number
 from algobias.answer.interval import Spread
 
+NO_CAUSE = "This says how the solutions differ, not what caused the gap."
+"""What a summary of the coordinates that moved ends with."""
+
+NO_LOSS = "This says how the solutions differ; no loss as large as the tolerance goes with it."
+"""What is said instead where there is no gap."""
+
 
 class ReadingSpread(Spread):
     """A coordinate of one arm over seeds.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from algobias.answer.answer import Answer
-from algobias.answer.next.lengths import scale_of
-from algobias.answer.next.typed import words_of
+from algobias.answer.next.lengths import longer_by, scale_of, values_of
+from algobias.answer.next.typed import Commanded, Step, again, words_of
 
-LONGER = "train the variant longer: run it again with the longer schedule in --args"
-"""What brings back what a command lost by too little training."""
+TIMES = 2
+"""How much longer a variant that is under-trained is trained next."""
 
 NO_LONGER = "longer runs of the variant fit no better: look for a rate or warm-up that suits the change"
 """Said of a variant that is under-trained, and that more updates do not train any further."""
@@ -49,6 +49,17 @@ def after_command(answer: Answer, command: str) -> str | None:
             "loss fit and bias are told apart"
         )
     return None
+
+
+def trained_longer(record: Commanded) -> Step:
+    """Say how to train the variant of a command longer: by its own options, which --scale names."""
+    asked = words_of(record.command)
+    longer = longer_by(asked, TIMES)
+    if longer and again(record):
+        return Step(f"train the variant {TIMES} times as long", again(record, "--args", longer))
+    hint = scale_of(words_of(record.answer.task or ""))
+    named = f", the options that --scale names ({hint})" if not values_of(asked, "--scale") else ""
+    return Step(f"train the variant longer: run it again with the longer schedule in --args{named}")
 
 
 def never_meets(answer: Answer) -> bool:

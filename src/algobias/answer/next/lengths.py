@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 
 _COUNTED = {"epochs", "steps", "iters", "iterations", "updates"}
 _SINGULAR = {"epoch", "step", "iter", "iteration", "update"}
@@ -43,6 +44,66 @@ def scale_of(words: Sequence[str]) -> str:
     if names:
         return f"--scale '{' '.join(names)}'"
     return "--scale OPTION, or OPTION=VALUE with its planned value where it does not stand in the command"
+
+
+def longer_by(words: Sequence[str], times: int) -> str:
+    """Spell the options that make the variant of ``algobias run`` so many times as long, for ``--args``.
+
+    Args:
+        words: The command that was typed, with ``--scale``, and somebody's own behind ``--``.
+        times: How many times.
+
+    Returns:
+        Options with their values; empty where ``--scale`` or a planned value is not there.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    ours, own = words[:end], words[end + 1 :]
+    scale = _options(word for text in values_of(ours, "--scale") for word in _split(text))
+    edited = _options(word for text in values_of(ours, "--args") for word in _split(text))
+    typed = _options(own)
+    spelled = []
+    for name, (value, joined) in scale.items():
+        planned, equals = edited.get(name) or typed.get(name) or (value, joined)
+        if not _is_number(planned):
+            return ""
+        whole = re.fullmatch(r"\+?\d+", planned)
+        longer = str(times * int(planned)) if whole else repr(times * float(planned))
+        spelled.append(f"{name}={longer}" if equals else f"{name} {longer}")
+    return " ".join(spelled)
+
+
+def values_of(words: Sequence[str], option: str) -> list[str]:
+    """Read every value of an option that may be there several times."""
+    found: list[str] = []
+    for place, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name == option:
+            found += [value] if equals else words[place + 1 : place + 2]
+    return found
+
+
+def _options(words: Iterable[str]) -> dict[str, tuple[str, bool]]:
+    """Map options to their value, and to whether it is joined to the name; the last of a name counts."""
+    found: dict[str, tuple[str, bool]] = {}
+    last = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            found[name], last = (value, True), ""
+        elif word.startswith("-") and not _is_number(word.lstrip("-")):
+            found[word], last = ("", False), word
+        elif last:
+            found[last], last = (word, False), ""
+        elif not found:
+            found[word] = ("", False)
+    return found
+
+
+def _split(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return []
 
 
 def _is_length(option: str) -> bool:

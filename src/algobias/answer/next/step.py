@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from algobias.answer.next.command import LOG_LOSS, LONGER, NO_LONGER, after_command
+from algobias.answer.next.command import LOG_LOSS, NO_LONGER, after_command, trained_longer
 from algobias.answer.next.control import after_control
-from algobias.answer.next.tables import again_of_tables
+from algobias.answer.next.tables import NEW_RUNS, again_of_tables, doubted_columns, of_new_runs, with_columns
 from algobias.answer.next.typed import Commanded, Step, about, again, carrying
 from algobias.answer.single import SingleRuns
 from algobias.judge.split import NO_LOSS as NO_TRAINING_LOSS
@@ -47,10 +47,16 @@ def next_steps(record: Commanded) -> tuple[Step, ...]:
 
 def _ask_another(record: Commanded) -> Step:
     """The verdict rests on a question that is in doubt."""
-    options = [option for option in OPTIONS if any(text.endswith(option) for text in record.answer.doubts)]
+    doubts = record.answer.doubts
+    options = [option for option in OPTIONS if any(text.endswith(option) for text in doubts)]
+    asked = again(record, *options)
+    named, words = [text for text in doubts if doubted_columns(text)], "first settle what is doubted above"
+    if named and asked:
+        asked = with_columns(asked, ",".join(map(doubted_columns, named)))
+        which = "where the columns named above are the same quantity, say so, and ask again"
+        return Step(which if len(named) == len(doubts) else f"{words}; {which}", asked)
     with_them = " with the options" if len(options) > 1 else " with the option" if options else ""
-    what = f"first settle what is doubted above, then ask again{with_them}"
-    return Step(what, again(record, *options))
+    return Step(f"{words}, then ask again{with_them}", asked)
 
 
 def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
@@ -70,7 +76,7 @@ def _after_loss(record: Commanded, verdict: str) -> tuple[Step, ...]:
     if verdict == "optimization" and record.answer.fit.longer_in_vain:
         return (Step(f"{NO_LONGER}; {search.what}", search.command),)
     if record.answer.evidence is not None:
-        return (Step(LONGER), search) if verdict == "optimization" else (search,)
+        return (trained_longer(record), search) if verdict == "optimization" else (search,)
     if verdict == "optimization":
         longer = Step("train the variant on, with twice its updates", again(record, "--control", "budget:x2"))
         return (longer, search) if longer.command else (search,)
@@ -85,6 +91,7 @@ def _search(record: Commanded) -> Step:
 
 def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
     """No control can be tried on tables: what to train, and how to ask again."""
+    asked = again_of_tables(record)
     if verdict == "optimization":
         what = "train the variant's runs on, log them into its table, and ask again"
     elif verdict == "broken":
@@ -92,17 +99,28 @@ def _after_tables(record: Commanded, verdict: str) -> tuple[Step, ...]:
     else:
         what = (
             "no control can be tried on tables: train the variant with one on the same seeds (algobias "
-            "levers lists them), and compare that with the baseline in the place of the variant's table"
+            f"levers lists them), and compare that with the baseline, its logs as {NEW_RUNS} in the place of "
+            "the variant's"
         )
-    return (Step(what, again_of_tables(record)),)
+        asked = of_new_runs(asked)
+    return (Step(what, asked),)
 
 
 def _keep(record: Commanded) -> Step:
     tolerance = record.answer.tolerance
     lost = f" at the tolerance of {tolerance:g}" if tolerance is not None else ""
-    if record.answer.saves_nothing and not record.answer.gap.below_zero:
-        loss = "a loss is real but tolerable" if record.answer.tolerable else "nothing is lost"
-        return Step(f"the change saves nothing here, no cost that is counted falls; {loss}{lost}")
+    told = ("a loss is real but tolerable" if record.answer.tolerable else "nothing is lost") + lost
+    if record.answer.hides_loss:
+        told += ", though at equal fit it is behind"
+    elif record.answer.gap.below_zero:
+        told = "the variant is better"
+    if record.answer.saves_nothing:
+        return Step(f"the change saves nothing here, no cost that is counted falls; {told}")
+    if record.answer.tables_show_no_saving:
+        return Step(
+            f"{told}; the tables show nothing that the change saves (they tell updates alone, and those do "
+            "not fall): whether it is worth keeping, a cost they do not tell must say"
+        )
     if record.answer.hides_loss:
         kept = "keep the change as it is trained here"
         return Step(f"{kept}: nothing is lost{lost}, though at equal fit it is behind")

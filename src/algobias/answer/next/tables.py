@@ -5,7 +5,17 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from algobias.answer.next.typed import Commanded, again, without, words_of
+from algobias.answer.next.lengths import values_of
+from algobias.answer.next.typed import SWITCHES, Commanded, again, without, words_of
+
+NEW_RUNS = "NEW_RUNS"
+"""Stands for logs that are still to be made."""
+
+COLUMNS = "--columns"
+
+_OF_TABLES = "--lower-is-better --alters-data --alters-loss --decays --unpaired --as-is --one-run"
+_SWITCHES = (*SWITCHES, *_OF_TABLES.split())
+"""Options of a comparison that have no value."""
 
 AS_GIVEN = "as given"
 """Where a tolerance comes from that somebody gave."""
@@ -37,6 +47,48 @@ def again_of_tables(record: Commanded, seeds: int | None = None) -> str:
             more = [*range(first, first + max(0, seeds - len(numbers)))]
         words = _set(words, option, ",".join(map(str, [*numbers, *more])))
     return shlex.join(words) if asked else ""
+
+
+def of_new_runs(asked: str) -> str:
+    """Put a placeholder for new runs where a comparison names the variant.
+
+    Args:
+        asked: The command.
+    """
+    words = words_of(asked)
+    end = words.index("--") if "--" in words else len(words)
+    places, skip = list[int](), False
+    for place, word in enumerate(words[:end]):
+        if skip or place < 2:
+            skip = False
+        elif word.startswith("-") and word != "-":
+            skip = "=" not in word and word not in _SWITCHES
+        else:
+            places.append(place)
+    places += range(end + 1, len(words))
+    if len(places) != 2:
+        return asked
+    words[places[1]] = NEW_RUNS
+    return shlex.join(words)
+
+
+def doubted_columns(doubt: str) -> str:
+    """Read from a doubt about columns what ``--columns`` would say to settle it; else nothing."""
+    _, option, rest = doubt.rpartition(f"{COLUMNS} ")
+    told = words_of(rest)
+    return told[0] if option and len(told) == 1 else ""
+
+
+def with_columns(asked: str, columns: str) -> str:
+    """Add to what a comparison says of columns.
+
+    Args:
+        asked: The command.
+        columns: ``role=column`` pairs.
+    """
+    words = words_of(asked)
+    before = [text for text in values_of(words, COLUMNS) if text]
+    return shlex.join(_set(words, COLUMNS, ",".join([*before, columns])))
 
 
 def _set(words: Sequence[str], option: str, value: str) -> list[str]:

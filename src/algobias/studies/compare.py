@@ -163,7 +163,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
     decided = judged_answer(design, verdict, (), runs)
-    asked = asked_of(question, "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline")
+    asked = asked_of(question, question.tolerance_from or "1.25 seed sd of the baseline")
     answer = asked.merged(decided).changed(
         arms=tuple(
             of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))

@@ -27,7 +27,7 @@ _LEVER = {
     "controls": "settings worth trying against it, as --control takes them",
     "gradients": "gradient evaluations for each example drawn; 1 changes nothing",
     "alters_data": "whether it removes training examples; a gap at equal training loss is then called data",
-    "alters_loss": "whether training losses stop being comparable; arms are then matched on the training metric",
+    "alters_loss": "whether it changes the training loss; arms are then matched on the training metric",
     "needs": "what a task must have for it to act",
     "injected": "what 'algobias run --change' or '--control' of it equals in a training script of your own",
     "not_injected": "why 'algobias run' cannot put it into a training script of your own",
@@ -39,8 +39,8 @@ _PROBE = {
     "invariances": "what leaves the value as it is, and what does not",
     "preset": "the smallest of --probes cheap, standard and full that reads it; none: only by its name",
     "twin": "the reading that comes with it and does not change when the network is only scaled",
-    "needs": "what must be known besides network, batches and loss (algobias.measure takes each by that name); "
-    "an audit knows how it trains, the weights before, and the earlier ones",
+    "needs": "what must be known besides network, batches and loss (algobias.measure takes each by that "
+    "name); an audit knows how it trains, the weights before, and the earlier ones",
     "caution": "how the number misleads",
 }
 

@@ -13,7 +13,7 @@ import numpy as np
 from algobias.answer.answer import SCHEMA, Answer, Answered, LeftOut
 from algobias.answer.arm import ArmSummary
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.judge.design import Design, Run
 from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
@@ -131,7 +131,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         for replicate, log in table.numbered(pairs[arm])
     )
     if all(run.outcome.diverged for run in runs if run.arm == "baseline"):
-        raise BadInput(
+        raise Unfit(
             tables["baseline"].name,
             f"all {len(pairs['baseline'])} seeds end with a train_loss that is not finite",
             "a baseline that can be trained: at least one seed that ends with a finite loss",

@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from algobias.errors import BadInput, StoreError, from_plain
+from algobias.errors import BadInput, StoreError, Unfit, from_plain
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from algobias.errors import BadInput, StoreError, from_plain
         BadInput("tolerance", None, "a number"),
         BadInput("levels", [float("inf")] * 50, "numbers"),
         BadInput("task", "\u202e" + "x" * 1000, "a name"),
+        Unfit("preflight (variant)", "the variant fails: \u202e it says 'no'", "a command that ends well"),
         StoreError("/tmp/store/store.sqlite", "a database that can be written (database is locked)"),
     ],
 )
@@ -33,3 +34,12 @@ def test_a_store_error_is_told_as_bad_input_is() -> None:
     error = StoreError("/tmp/s", "a folder that you may write to")
     assert isinstance(error, BadInput)
     assert str(error) == str(BadInput("store", "/tmp/s", "a folder that you may write to"))
+
+
+def test_what_was_seen_is_told_as_a_sentence() -> None:
+    error = Unfit("preflight (variant)", "the variant fails: no such option", "a command that ends well")
+    assert (
+        str(error)
+        == "preflight (variant): the variant fails: no such option; needed: a command that ends well"
+    )
+    assert "is not possible" not in str(error)

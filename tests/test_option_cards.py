@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, Literal
 
 import pytest
 from pydantic import Field
 
+from algobias.cli.card_words import lever_words, probe_words
+from algobias.levers.base import Lever
 from algobias.levers.registry import LEVERS
+from algobias.levers.registry import card as lever_card
 from algobias.option_cards import options_of
+from algobias.probes.base import Probe
 from algobias.probes.registry import PROBES
+from algobias.probes.registry import card as probe_card
 from algobias.spelling import Spelled, parse_options
 
 
@@ -88,3 +94,33 @@ def test_every_option_has_a_meaning(cls: type[Spelled]):
         assert option["meaning"].endswith("."), option["name"]
         texts = cls.model_fields[option["name"]].annotation is str
         assert texts or option["allowed"] or "multiple" in option["meaning"].lower(), option["name"]
+
+
+@pytest.mark.parametrize("cls", [*LEVERS.values(), *PROBES.values()], ids=lambda cls: cls.name)
+def test_meanings_read_as_sentences_behind_the_choices(cls: type[Spelled]):
+    for option in options_of(cls):
+        meaning, allowed = option["meaning"], option["allowed"] or ""
+        choices = allowed.removeprefix("one of ").split(", ") if allowed.startswith("one of ") else []
+        assert re.split(r"[\s,;:.]", meaning)[0] not in choices, (option["name"], meaning)
+        assert meaning[0].isupper() or re.match(r"[A-Za-z], ", meaning), (option["name"], meaning)
+        assert len(meaning.split()) > 1, (option["name"], meaning)
+        assert ":func:" not in meaning, (option["name"], meaning)
+        assert ":class:" not in meaning, (option["name"], meaning)
+
+
+@pytest.mark.parametrize("cls", LEVERS.values(), ids=lambda cls: cls.name)
+def test_the_words_below_a_card_define_the_fields_of_a_lever(cls: type[Lever]):
+    shown = {key for key, value in lever_card(cls).items() if value != ""}
+    plain = {"name", "summary", "saves", "costs", "not_when", "references", "examples", "options"}
+    words = lever_words(lever_card(cls))
+    assert [key for key in shown - plain if f"{key.replace('_', ' ')}" not in words] == []
+    for place in lever_card(cls)["acts_on"]:
+        assert f"{place}: " in words
+
+
+@pytest.mark.parametrize("cls", PROBES.values(), ids=lambda cls: cls.name)
+def test_the_words_below_a_card_define_the_fields_of_a_probe(cls: type[Probe]):
+    shown = {key for key, value in probe_card(cls).items() if value != ""}
+    plain = {"name", "summary", "formula", "unit", "cost", "references", "examples", "options"}
+    words = probe_words(probe_card(cls))
+    assert [key for key in shown - plain if f"{key.replace('_', ' ')}: " not in words] == []

@@ -11,10 +11,15 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from algobias.cli import main
+from algobias.inference.statistics import Interval
+from algobias.judge.split import Split
+from algobias.judge.wording import Words
 from commands.quick_slots import Quick, with_torch
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -36,6 +41,20 @@ def test_the_readme_says_what_it_always_says():
     commands = [line.split()[:2] for line in LINES[:4]]
     assert commands == [["algobias", "run"], ["algobias", "run"], ["make", "demo"], ["make", "test"]]
     assert sum(line.startswith("algobias ") for line in LINES) >= 10
+
+
+def test_the_verdict_has_the_words_that_are_printed():
+    (shown,) = (" ".join(block.split()) for block in README.split("```") if "Verdict: bias" in block)
+    split = SimpleNamespace(
+        gap=Interval(1.10, 0.75, 1.46, 9),
+        bias_share=Interval(1.02, 0.57, 1.47, 9),
+        fit_share=Interval(0.08, -0.22, 0.38, 9),
+        on="train_loss",
+        side="downward",
+        level=0.00031,
+        seeds_reached=9,
+    )
+    assert Words(cast(Split, split), 0.4).bias(alters_data=False) in shown
 
 
 def test_make_targets_exist():

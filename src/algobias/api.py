@@ -208,7 +208,7 @@ def compare(
     as_is: bool = False,
     columns: Mapping[str, str | Sequence[str]] | None = None,
     seeds: Sequence[int] | None = None,
-    log_format: str | None = None,
+    log_format: str | Sequence[str] | None = None,
     one_run: bool = False,
 ) -> Comparison | OneRunEach:
     """The verdict for two sets of runs, trained by anybody's trainer. See ``algobias compare --help``.
@@ -232,7 +232,7 @@ def compare(
         columns: Which column is what: ``{"update": "step", "test_metric": "val_acc"}``; of several names the
             first that a log has.
         seeds: Seeds of the runs of each arm, in the natural order of their names.
-        log_format: Word for the format of the logs, where it is not to be found out.
+        log_format: Word for the format of the logs, where it is not to be found out; two for unlike arms.
         one_run: One run of each arm is all there is, in tables with the columns above (of other logs that is
             seen).
 
@@ -254,7 +254,8 @@ def compare(
         "decays": decays or None,
     }
     terms = terms_from({key: value for key, value in given.items() if value is not None})
-    reading = Reading(columns_from(columns or {}), None if seeds is None else tuple(seeds), log_format)
+    forms = (log_format,) if isinstance(log_format, str) else tuple(log_format or ())
+    reading = Reading(columns_from(columns or {}), None if seeds is None else tuple(seeds), forms)
     return compare_runs(
         *(source_of("baseline", baseline), source_of("variant", variant), terms),
         unpaired=unpaired,

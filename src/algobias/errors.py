@@ -62,6 +62,29 @@ class StoreError(BadInput):
         super().__init__("store", place, needed)
 
 
+class Unfit(BadInput):
+    """What was seen of a request stands in its way; it is told as it was seen.
+
+    Args:
+        field: What it was seen of.
+        seen: What was seen, in words.
+        needed: What would do.
+    """
+
+    def __init__(self, field: str, seen: str, needed: str) -> None:
+        super().__init__(field, seen, needed)
+        message = f"{_cut(field, 400)}: {_cut(seen, 4000)}; needed: {_cut(needed, 4000)}"
+        self.args = (clean_text(message),)
+
+    def __reduce__(self) -> tuple[type[Unfit], tuple[str, str, str]]:
+        """Say how it is made anew elsewhere: by what was seen, not by its message."""
+        return type(self), (self.field, str(self.value), self.allowed)
+
+    def plain(self) -> dict[str, str | None]:
+        """Everything about it as text; what was seen as it is."""
+        return {**super().plain(), "value": str(self.value)}
+
+
 class _AsShown(str):
     """Text that stands for a value of another process: it is already in the form ``repr`` gives."""
 
@@ -79,6 +102,8 @@ def from_plain(message: Mapping[str, str | None]) -> BadInput:
     shown_value = None if value is None else _AsShown(value)
     if message["kind"] == StoreError.__name__ and shown_value is not None:
         return StoreError(shown_value, allowed)
+    if message["kind"] == Unfit.__name__ and value is not None:
+        return Unfit(str(message["field"]), value, allowed)
     return BadInput(str(message["field"]), shown_value, allowed, message["nearest"])
 
 

@@ -14,6 +14,7 @@ import pytest
 from algobias.labs.registry import parse as parse_lab
 from algobias.levers.registry import parse_many
 from algobias.probes.registry import parse_many as parse_probes
+from algobias.testing import check_lab
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own.md").read_text(encoding="utf-8")
 
@@ -56,3 +57,16 @@ def test_the_entry_points_name_the_groups_that_are_read() -> None:
     (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     points = tomllib.loads(block)["project"]["entry-points"]
     assert set(points) == {"algobias.levers", "algobias.probes", "algobias.labs"}
+
+
+def test_the_lab_of_the_page_is_given_on_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = re.findall(r"`descent\.py`:\n\n```python\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "descent.py").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    (words,) = re.findall(r"^algobias lab (.*)$", PAGE, re.MULTILINE)
+    name, _, option = shlex.split(words)
+    check_lab(parse_lab(name, [option]))
+
+
+def test_the_checks_of_the_page_end_with_a_line() -> None:
+    assert re.search(r"check_probe\(Above\)\nprint\(", PAGE)

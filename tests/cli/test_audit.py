@@ -261,6 +261,33 @@ def test_catalogues(run):
     assert "rho (right after the colon; required): a number of 0 or more. Length of" in shown
 
 
+@pytest.mark.parametrize(
+    ("command", "last"),
+    [
+        ("levers", "one card: algobias levers NAME"),
+        ("probes", "one card: algobias probes NAME"),
+        (
+            "tasks",
+            "one card: algobias tasks NAME; a file of your own to start from: algobias tasks --template",
+        ),
+        ("lab", "one of them, run: algobias lab NAME"),
+    ],
+)
+def test_lists_say_how_one_of_them_is_shown(run, command, last):
+    assert run(command).out.splitlines()[-1].endswith(last)
+
+
+def test_what_a_probe_is_has_room_in_a_narrow_terminal(run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run("probes").out.splitlines()
+    assert max(map(len, lines[:-1])) <= 80
+    assert any(
+        "Hessian of the training loss" in line or "eigenvalue of the Hessian" in line for line in lines
+    )
+    assert any(line.strip() == "curvature:" for line in lines)
+    assert "(cheap)" in " ".join(lines)
+
+
 def test_nothing_but_json_on_stdout(run):
     result = run("audit", "digits", "--change", "lr:x1", "--json")
     json.loads(result.out)

@@ -128,6 +128,7 @@ def test_the_plan_trains_nothing(run, audited: Path) -> None:
     flat = " ".join(told.err.split())
     assert "Nothing is trained" in flat
     assert "search: sam:0.1, both arms" in flat
+    assert "arm seeds updates per seed time" in flat
     assert "lr:" not in flat
     plan = run("control", "last", "--plan", "--json", "--workers", "1", "--only", "sam:0.05..0.2").json
     assert plan["settings"] == ["sam:0.05", "sam:0.0794", "sam:0.126", "sam:0.2"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,13 @@ def test_doses_are_read_as_they_were_made(tmp_path: Path, monkeypatch: pytest.Mo
         before = len(quick.done)
         plan = forecast_explain(row, asked, store, Options(1))
         assert [arm.name for arm in plan.arms] == ["variant+args: --bias=2"]
+        assert plan.worst_case_updates is None, "nobody counts the updates of a script without torch"
+        counted = json.loads(json.dumps(row.result))
+        for arm in counted["result"]["arms"]:
+            arm["cost"]["updates"] = 64
+        plan = forecast_explain(replace(row, result=counted), asked, store, Options(1))
+        assert {arm.worst_case_updates for arm in plan.arms} == {64}
+        assert plan.worst_case_updates == 64 * 3 * len(plan.arms)
         assert len(quick.done) == before
         found = run_explain(row, asked, store, Options(1), said).answer
         assert len(quick.done) == before + 3, "the runs of the audit are used again"

@@ -106,7 +106,9 @@ def test_a_command_that_never_ends_well_stops_with_its_last_words(tmp_path: Path
 def test_a_source_that_finds_nothing_costs_no_run_again(tmp_path: Path) -> None:
     with Store(tmp_path) as store:
         wrong = question(args=("--bias=5",), metric=r"stdout:accuracy (\S+)")
-        with pytest.raises(BadInput, match=r"its output ends: .*update 64"):
+        with pytest.raises(
+            BadInput, match=r"^--metric: .*finds no number in .*; its output ends: .*update 64"
+        ):
             run_command(wrong, store)
         (first,) = tmp_path.glob("runs/*/*/0/run/result.json")
         before = first.stat().st_mtime_ns
@@ -140,7 +142,7 @@ def test_nothing_is_run_for_a_plan_and_what_cannot_be_is_refused(tmp_path: Path)
         "variant+args: --speed=2",
         "baseline+args: --speed=2",
     ]
-    assert any("--bias=5 --speed=2" in remark for remark in told.remarks)
+    assert any("--bias=5 --speed=2" in remark for remark in told.commands)
     for fields, part in (
         ({}, "what makes the variant"),
         ({"aa": True, "args": ("--x=1",)}, "either --aa or a change"),

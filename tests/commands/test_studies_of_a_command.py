@@ -40,6 +40,10 @@ def test_an_audit_of_a_command_is_a_study_like_any_other(
 ) -> None:
     quick = Quick(here).install(monkeypatch)
     assert json.loads(typed(*AUDIT, "--plan", "--json", *COMMAND)[1]).get("worst_case_seconds") is None
+    told = typed(*AUDIT, "--plan", *COMMAND)[2]
+    assert told.index("baseline: ") < told.index("variant: ") < told.index("Nothing is trained")
+    assert "not available" not in told
+    assert "not known updates, time, disk; how long it takes is said after the preflight" in told
     code, out, err = typed(*AUDIT, "--json", *COMMAND)
     assert code == 0, err
     audit = json.loads(out)
@@ -50,6 +54,7 @@ def test_an_audit_of_a_command_is_a_study_like_any_other(
     before = len(quick.done)
     search = ("control", "last", "--candidate", "args: --cure=0.5", "--rungs", "2", "--looks", "3")
     plan = json.loads(typed(*search, "--plan", "--json")[1])
+    assert "not available" not in typed("explain", "last", "--plan")[2]
     assert plan["settings"][0] == "args: --cure=0.5"
     assert len(quick.done) == before
     code, out, err = typed(*search, "--json")

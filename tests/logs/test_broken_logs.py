@@ -33,7 +33,9 @@ def source(name: str) -> Path:
 
 
 def read(path: Path, form: str | None = None):
-    return read_arm("baseline", path, path.name, Reading({"test_metric": METRICS}, form=form))
+    return read_arm(
+        "baseline", path, path.name, Reading({"test_metric": METRICS}, forms=(form,) if form else ())
+    )
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -74,7 +76,7 @@ def test_an_empty_file_of_any_format_is_told(tmp_path, kind):
     path = tmp_path / "empty"
     path.write_bytes(b"")
     with pytest.raises(BadInput, match=r"holds none|columns|whole JSON"):
-        read_arm("baseline", path, "empty", Reading(form=kind))
+        read_arm("baseline", path, "empty", Reading(forms=(kind,)))
 
 
 def test_every_format_has_a_word_of_its_own():

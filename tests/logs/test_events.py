@@ -84,7 +84,7 @@ def test_a_damaged_record_is_noticed(tmp_path):
     data[3] ^= 1
     path.write_bytes(bytes(data))
     with pytest.raises(BadInput, match=r"an event file of TensorBoard \(is damaged\)"):
-        read_arm("baseline", path, path.name, Reading(form="tensorboard"))
+        read_arm("baseline", path, path.name, Reading(forms=("tensorboard",)))
 
 
 def test_an_empty_file_holds_no_scalars(tmp_path):
@@ -152,6 +152,6 @@ def test_event_files_beside_another_log_are_a_question(tmp_path):
     with pytest.raises(BadInput, match="--format tensorboard"):
         compare_tables(tmp_path / "base", variant)
     named = compare_tables(
-        tmp_path / "base", variant, Terms(tolerance=0.3), reading=Reading(form="tensorboard")
+        tmp_path / "base", variant, Terms(tolerance=0.3), reading=Reading(forms=("tensorboard",))
     )
     assert named.result["verdict"] == "bias"

@@ -98,7 +98,7 @@ def test_a_state_that_is_none_is_told_in_one_sentence(tmp_path, change, says):
     path = tmp_path / "trainer_state.json"
     path.write_text(change(source.read_text()))
     with pytest.raises(BadInput, match=says):
-        read_arm("baseline", path, path.name, Reading(form="trainer_state"))
+        read_arm("baseline", path, path.name, Reading(forms=("trainer_state",)))
 
 
 def history(path: Path, arm: str, seed: int, tail: str = "") -> Path:
@@ -139,7 +139,7 @@ def test_a_history_that_was_cut_off_keeps_what_is_whole(tmp_path):
         read_arm("baseline", path, path.name, Reading())
     path.write_text("\n\n")
     with pytest.raises(BadInput, match="this one holds none"):
-        read_arm("baseline", path, path.name, Reading(form="wandb-history"))
+        read_arm("baseline", path, path.name, Reading(forms=("wandb-history",)))
 
 
 def test_numbers_of_objects_are_flattened_and_others_left():

@@ -177,10 +177,10 @@ def test_logs_of_two_formats_in_one_folder_are_a_question(tmp_path):
         BadInput, match=r"there are timm summary\.csv: .*; Keras CSVLogger: .* and 3 more\. .*"
     ):
         compare_tables(tmp_path / "base", FIXTURES / "keras" / "variant")
-    named = Reading({"test_metric": ["val_accuracy"]}, form="keras")
+    named = Reading({"test_metric": ["val_accuracy"]}, forms=("keras",))
     assert len(read_arm("baseline", tmp_path / "base", "base", named).runs) == 4
     with pytest.raises(BadInput, match="did you mean 'keras'"):
-        read_arm("baseline", tmp_path / "base", "base", Reading(form="kera"))
+        read_arm("baseline", tmp_path / "base", "base", Reading(forms=("kera",)))
 
 
 def test_arms_of_two_formats_are_doubted():

@@ -57,6 +57,7 @@ class Forecast(Form):
         version: Schema of the JSON form.
         task: The task.
         change: Levers that make the variant.
+        commands: What is run, of a command: one line for each arm.
         derivations: How learning rates follow from the change.
         remarks: What to mind.
         replaced: Levers that another one takes the place of.
@@ -79,6 +80,7 @@ class Forecast(Form):
     version: Count = Field(default=1, alias="schema")
     task: str | None = None
     change: Many[str] = ()
+    commands: Many[str] = ()
     derivations: Many[str] = ()
     remarks: Many[str] = ()
     replaced: Many[str] = ()

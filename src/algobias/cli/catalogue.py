@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from algobias.cli.card_words import lever_words, probe_words
 from algobias.cli.output import one_line, print_json, tables
 from algobias.cli.shared import Json
 from algobias.errors import unknown_name
@@ -17,13 +19,6 @@ from algobias.reports.widths import longest_line
 
 SUMMARY = 30
 """Columns below which a summary stands under the name and not beside it."""
-
-CARD_WORDS = (
-    "gap: baseline minus variant on the test metric. R: the part of that gap that a control brings back (1 "
-    "all of it, 0 nothing, below 0 worse); in brackets the 95 % interval. injected: what 'algobias run "
-    "--change' or '--control' of it equals in a training script of your own."
-)
-"""The words of a lever's card that a reader may not have met."""
 
 
 def tasks(
@@ -43,7 +38,10 @@ def tasks(
     items = catalogue()
     if name is not None and name not in (names := [item["name"] for item in items]):
         raise unknown_name("task", name, names)
-    _show([item for item in items if name in (None, item["name"])], name, json)
+    if json or name is not None:
+        _show([item for item in items if name in (None, item["name"])], json)
+        return
+    _list(items, "one card: algobias tasks NAME; a file of your own to start from: algobias tasks --template")
 
 
 def levers(
@@ -53,9 +51,11 @@ def levers(
     """List the levers: efficiency changes and controls."""
     from algobias.levers.registry import card, catalogue, lever_class
 
-    _show(catalogue() if name is None else [card(lever_class(name))], name, json)
-    if name is not None and not json:
-        tables().print(one_line(CARD_WORDS), soft_wrap=True)
+    items = catalogue() if name is None else [card(lever_class(name))]
+    if json or name is not None:
+        _show(items, json, lever_words(items[0]))
+        return
+    _list(items, "one card: algobias levers NAME")
 
 
 def probes(
@@ -66,32 +66,41 @@ def probes(
     from algobias.probes.registry import card, catalogue, probe_class
 
     items = catalogue() if name is None else [card(probe_class(name))]
-    _show(items, name, json, columns=("family", "preset"))
+    if json or name is not None:
+        _show(items, json, probe_words(items[0]))
+        return
+    presets = "in brackets the smallest preset that reads it (--probes cheap); without: only by its name"
+    _list(items, f"{presets}. one card: algobias probes NAME")
 
 
-def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tuple[str, ...] = ()) -> None:
+def _list(items: Sequence[dict[str, Any]], last: str) -> None:
+    """Print names and summaries, each family under its own name, and where the rest stands."""
+    console, family = tables(), None
+    beside = longest_line([item["name"] for item in items]) + 1 + SUMMARY <= console.width
+    table = Table(box=None, pad_edge=False, show_header=beside)
+    table.add_column("name", style="bold" if beside else "", no_wrap=beside)
+    if beside:
+        table.add_column("what it is", overflow="fold")
+    for item in items:
+        if item.get("family") != family:
+            family = item["family"]
+            table.add_row("")
+            table.add_row(Text(f"{family}:", style="not bold"))
+        preset = f" ({item['preset']})" if item.get("preset") else ""
+        summary = Text(f"{item['summary']}{preset}", overflow="fold")
+        if beside:
+            table.add_row(item["name"], summary)
+        else:
+            table.add_row(Text(item["name"], style="bold"))
+            table.add_row(Padding(summary, (0, 0, 0, 2)))
+    console.print(table)
+    console.print(one_line(last), soft_wrap=True)
+
+
+def _show(items: list[dict[str, Any]], json: bool, words: str = "") -> None:
+    """Print cards as JSON, or one as a table with what its fields mean below."""
     if json:
         print_json({"schema": 1, "items": items})
-        return
-    console = tables()
-    if name is None:
-        rows = [(item["name"], *(_words(item[key]) for key in columns)) for item in items]
-        titles = ("name", *columns)
-        narrow = [longest_line(texts) for texts in zip(titles, *rows, strict=True)]
-        if sum(narrow) + len(narrow) + SUMMARY > console.width:
-            for (head, *asides), item in zip(rows, items, strict=True):
-                aside = f" ({', '.join(asides)})" if asides else ""
-                console.print(Text(head, style="bold"), Text(aside), sep="")
-                console.print(Padding(Text(str(item["summary"]), overflow="fold"), (0, 0, 0, 2)))
-            return
-        table = Table(box=None, pad_edge=False)
-        table.add_column("name", style="bold", no_wrap=True)
-        for column in columns:
-            table.add_column(column, no_wrap=True)
-        table.add_column("what it is", overflow="fold")
-        for row, item in zip(rows, items, strict=True):
-            table.add_row(*row, Text(str(item["summary"])))
-        console.print(table)
         return
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column("field", style="bold", no_wrap=True)
@@ -100,9 +109,12 @@ def _show(items: list[dict[str, Any]], name: str | None, json: bool, columns: tu
         if value == "":
             continue
         described = key == "options" and isinstance(value, list)
-        words = "\n".join(map(_option, value)) or "none" if described else _words(value)
-        table.add_row(key.replace("_", " "), Text(words))
+        shown = "\n".join(map(_option, value)) or "none" if described else _words(value)
+        table.add_row(key.replace("_", " "), Text(shown))
+    console = tables()
     console.print(table)
+    if words:
+        console.print(one_line(words), soft_wrap=True)
 
 
 def _option(option: dict[str, Any]) -> str:
@@ -120,6 +132,8 @@ def _option(option: dict[str, Any]) -> str:
 def _words(value: Any) -> str:
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_words(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return "\n".join(_words(item) for item in value) or "none"
     return "none" if value is None else str(value)

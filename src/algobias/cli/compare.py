@@ -47,8 +47,13 @@ def compare(
         ),
     ] = None,
     log_format: Annotated[
-        str | None,
-        typer.Option("--format", metavar="NAME", help="Format of the logs, where it is not to be found out."),
+        list[str] | None,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Format of the logs, where it is not to be found out. Twice where the arms differ: the "
+            "baseline's, then the variant's.",
+        ),
     ] = None,
     tolerance: Annotated[
         float | None,
@@ -155,7 +160,7 @@ def compare(
     reading = Reading(
         {} if columns is None else parse_columns(columns),
         None if seeds is None else parse_seeds(seeds),
-        log_format,
+        tuple(log_format or ()),
     )
     found = compare_runs(
         *(baseline, variant, terms_from(given)),

@@ -75,3 +75,4 @@ def _list(items: list[dict[str, object]], json: bool) -> None:
         table.add_row(str(item["name"]), str(item["summary"]))
     console = tables()
     console.print(table)
+    console.print("one of them, run: algobias lab NAME")

@@ -54,7 +54,10 @@ def measure(
         str | None, typer.Option(help="Instead: a run in the store, STUDY:ARM:SEED, or with :UPDATE.")
     ] = None,
     initial: Annotated[
-        str | None, typer.Option(help="Weights before training: a file, or seed:3 for the network of a seed.")
+        str | None,
+        typer.Option(
+            help="Weights before training: a file, or seed:3, where a run of this tool with that seed starts."
+        ),
     ] = None,
     other: Annotated[
         str | None,

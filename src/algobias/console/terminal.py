@@ -149,9 +149,7 @@ class _PlanPanel:
         totals = [
             ("looks", f"{looks} seeds"),
             ("processes", str(plan.workers or 1)),
-            ("updates at worst", amount("updates", plan.worst_case_updates)),
-            ("time at worst", amount("seconds", plan.worst_case_seconds)),
-            ("disk at worst", amount("peak_memory", plan.worst_case_bytes)),
+            *_at_worst(plan),
         ]
         if plan.rungs:
             rungs = ", ".join(map(str, plan.rungs))
@@ -174,22 +172,54 @@ class _PlanPanel:
             if len(plan.looks) != 1
             else "Most runs end as planned; the limits allow for training on to equal fit."
         )
+        for command in plan.commands:
+            yield Text(command, overflow="fold")
         yield Text(f"Nothing is trained. {usual}")
         yield Text("")
-        yield _grid(["arm", "seeds", "updates each", "time"], [_forecast(arm) for arm in plan.arms], narrow)
+        yield _arms_at_worst(plan.arms, narrow)
         yield Text("")
         yield _facts(totals, narrow)
 
 
-def _forecast(arm: ForecastArm) -> tuple[str, list[str]]:
-    """Label and cells of an arm in the plan."""
-    cells = [
-        f"{arm.seeds:.0f}" if arm.seeds is not None else "",
-        amount("updates", arm.worst_case_updates),
-        amount("seconds", arm.worst_case_seconds),
+def _at_worst(plan: Forecast) -> list[tuple[str, str]]:
+    """Sums over all arms, those that are known; the others in one line."""
+    sums = {
+        "updates": ("updates", plan.worst_case_updates),
+        "time": ("seconds", plan.worst_case_seconds),
+        "disk": ("peak_memory", plan.worst_case_bytes),
+    }
+    rows = [
+        (f"{name} at worst", amount(unit, value)) for name, (unit, value) in sums.items() if value is not None
     ]
+    unknown = [name for name, (_, value) in sums.items() if value is None]
+    if not unknown:
+        return rows
+    tells = "; how long it takes is said after the preflight, once the baseline has run"
+    return [*rows, ("not known", ", ".join(unknown) + (tells if plan.commands and "time" in unknown else ""))]
+
+
+def _arms_at_worst(arms: Sequence[ForecastArm], narrow: bool) -> RenderableType:
+    """Each arm with its seeds, and what is known of its updates and time."""
+    # A row may stand for two arms, whose updates are then those of both.
+    columns = {
+        "seeds": [f"{arm.seeds:.0f}" if arm.seeds is not None else "" for arm in arms],
+        "updates per seed": _known("updates", [arm.worst_case_updates for arm in arms]),
+        "time": _known("seconds", [arm.worst_case_seconds for arm in arms]),
+    }
+    shown = {title: cells for title, cells in columns.items() if cells}
+    rows = [(_label(arm), [cells[at] for cells in shown.values()]) for at, arm in enumerate(arms)]
+    return _grid(["arm", *shown], rows, narrow)
+
+
+def _known(unit: str, values: Sequence[float | None]) -> list[str]:
+    """A column of amounts; nothing where none of them is known."""
+    return [amount(unit, value) for value in values] if any(value is not None for value in values) else []
+
+
+def _label(arm: ForecastArm) -> str:
+    """What an arm of the plan is called."""
     head, plus, control = arm_in_words(arm.name).partition("+")
-    return arm.label or head.replace("_", " ") + plus + control, cells
+    return arm.label or head.replace("_", " ") + plus + control
 
 
 def _numbers(record: StudyRecord) -> list[tuple[str, str]]:

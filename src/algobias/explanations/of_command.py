@@ -116,24 +116,28 @@ class PreparedCommand:
 
     def forecast(self) -> Forecast:
         """Say what will be run, by how long the audit's runs took; nothing is run or stored."""
-        seconds = {arm.name: arm.cost.seconds or 0.0 for arm in self.audit.answer.arms}
-        each = seconds["variant"] * self.look / self.audit.slots.places
-        arms = tuple(
-            ForecastArm(name=f"variant+{one.text}", seeds=self.look, worst_case_seconds=each)
-            for one in self.interventions
-        )
+        (cost,) = (arm.cost for arm in self.audit.answer.arms if arm.name == "variant")
+        each = (cost.seconds or 0.0) * self.look / self.audit.slots.places
+        row = ForecastArm(seeds=self.look, worst_case_seconds=each)
+        if cost.updates:  # an audit without counted updates has none, or 0
+            row = row.changed(updates=cost.updates, worst_case_updates=cost.updates)
+        arms = tuple(row.changed(name=f"variant+{one.text}") for one in self.interventions)
+        counted = "times and updates" if cost.updates else "times"
         remarks = [f"nothing is switched: {self.no_switches}"] if self.no_switches else []
+        remarks += map(str, self.left_out)
+        remarks.append(f"{counted} are those of the audit's runs, as planned")
         return Forecast(
             schema=SCHEMA,
             task=self.audit.question.shown_command(),
             change=self.audit.question.spelled_change,
-            remarks=(*remarks, *map(str, self.left_out), "times are those of the audit's runs, as planned"),
+            remarks=tuple(remarks),
             looks=(self.look,),
             first_look_seeds=self.look,
             workers=self.audit.slots.places,
             explain_of=self.audit.answer.study,
             doses_left_out=self.left_out,
             arms=arms,
+            worst_case_updates=cost.updates * self.look * len(arms) if cost.updates else None,
             worst_case_seconds=each * len(arms),
         )
 

@@ -28,12 +28,22 @@ class Reading:
     Attributes:
         columns: Role -> column, as asked for.
         seeds: Seeds of the runs of each arm, in the natural order of their names; None: their names tell.
-        form: Word for the format, or None.
+        forms: Words for the formats: one for both arms, or that of the baseline and that of the variant.
     """
 
     columns: Asked = field(default_factory=dict)
     seeds: tuple[int, ...] | None = None
-    form: str | None = None
+    forms: tuple[str, ...] = ()
+
+    def format_of(self, arm: str) -> Format | None:
+        """The format that was said for an arm; None: it is to be found out.
+
+        Raises:
+            BadInput: There is none of that name, or more formats than arms.
+        """
+        if len(self.forms) > 2:
+            raise BadInput("--format", ", ".join(self.forms), "one for both arms, or one for each of them")
+        return format_named(self.forms[-1 if arm == "variant" else 0]) if self.forms else None
 
 
 @dataclass(frozen=True)
@@ -90,9 +100,9 @@ def read_arm(arm: str, path: Path, name: str, reading: Reading) -> Arm:
     Raises:
         BadInput: Nothing that can be read; several columns, seeds or formats that may be meant.
     """
-    asked = None if reading.form is None else format_named(reading.form)
+    asked = reading.format_of(arm)
     path, runs = selected(path)
-    place = find(arm, path, asked)
+    place = find(arm, path, asked, reading.columns)
     kind = place.kind
     if kind is None and reading.columns:
         kind = ANY

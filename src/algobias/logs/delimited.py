@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,17 @@ def header_of(head: bytes) -> list[str]:
         return [plain(cell) for cell in _cells(lines[0], separator_of(lines[0]))]
     except csv.Error:
         return []
+
+
+def has_columns(head: bytes, wanted: Iterable[Sequence[str]]) -> bool:
+    """Say whether a file begins with a header that has, of each of several lists, one of its names.
+
+    Args:
+        head: The beginning of the file.
+        wanted: Lists of names of columns.
+    """
+    header = set(header_of(head))
+    return all(any(plain(name) in header for name in names) for names in wanted)
 
 
 def separator_of(header: str) -> str:

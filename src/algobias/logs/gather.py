@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from algobias.errors import BadInput
+from algobias.logs.choose import Asked
+from algobias.logs.delimited import has_columns
 from algobias.logs.formats.events import is_events
+from algobias.logs.formats.exports import TensorBoardExport, WandbExport
 from algobias.logs.formats.mlflow import is_run
+from algobias.logs.formats.tables import Table
 from algobias.logs.raw import Format, head_of
-from algobias.logs.registry import recognise
+from algobias.logs.registry import ANY, FORMATS, recognise, which_format
 from algobias.logs.seeds import natural
 from algobias.untrusted import regular_file
 
@@ -46,13 +50,14 @@ def is_pattern(path: Path) -> bool:
     return glob.has_magic(str(path)) and not os.path.lexists(path)
 
 
-def find(arm: str, path: Path, asked: Format | None) -> Place:
+def find(arm: str, path: Path, asked: Format | None, columns: Asked) -> Place:
     """Find the logs that a path names, and their format.
 
     Args:
         arm: ``baseline`` or ``variant``.
         path: A file, a folder or a pattern.
         asked: The format, where it was said.
+        columns: Columns that were named. A text of no known format that has all of them is a table.
 
     Raises:
         BadInput: Nothing there, no log among it, or logs of several formats.
@@ -64,18 +69,22 @@ def find(arm: str, path: Path, asked: Format | None) -> Place:
     elif os.path.isdir(path):
         places = [path]
     else:
-        kind = recognise(regular_file(path, "table"))
-        return Place(asked or kind, (path,), path.parent, alone=True)
+        regular_file(path, "table")
+        if asked is not None:
+            _no_table(asked, path, [path])
+        return Place(asked or recognise(path), (path,), path.parent, alone=True)
     root = Path(os.path.commonpath([place.parent if place != path else place for place in places]))
     units = list(dict.fromkeys(unit for place in places for unit in _units(arm, place)))
     kinds: dict[str, list[Path]] = {}
     known: dict[str, Format] = {}
     if asked is not None:
         # Of several formats the one that was said; where nothing looks like it, it was said to know better.
-        fitting = [place for place in units if asked.confidence(place, head_of(place))] or units
-        return Place(asked, tuple(asked.chosen(fitting)), root, alone=False)
+        fitting = [place for place in units if _fits(asked, place, columns)]
+        if not fitting:
+            _no_table(asked, path, units)
+        return Place(asked, tuple(asked.chosen(fitting or units)), root, alone=False)
     for place in units:
-        kind = recognise(place)
+        kind = recognise(place) or (ANY if _fits(ANY, place, columns) else None)
         if kind is not None:
             known[kind.key] = kind
             kinds.setdefault(kind.key, []).append(place)
@@ -85,18 +94,41 @@ def find(arm: str, path: Path, asked: Format | None) -> Place:
         kept = f"; {seen} {'is' if len(unknown) == 1 else 'are'} of no known format" if unknown else ""
         if os.path.isdir(path) and not unknown:
             kept = "; this is a folder without any"
-        raise BadInput(
-            arm, str(path), f"logs of a known format{kept} (--format csv with --columns reads any table)"
-        )
+        raise BadInput(arm, str(path), f"logs of a known format{kept} ({_any_table(columns)})")
     if len(kinds) > 1:
         several = "; ".join(f"{known[key].words}: {_shown(paths)}" for key, paths in kinds.items())
-        options = " or ".join(f"--format {key}" for key in kinds)
-        raise BadInput(
-            arm, str(path), f"logs of one format, but there are {several}. Name the files, or {options}"
-        )
+        needed = f"logs of one format, but there are {several}. Name the files, or {which_format(kinds)}"
+        raise BadInput(arm, str(path), needed)
     (key,) = kinds
     paths = known[key].chosen(kinds[key])
     return Place(known[key], tuple(paths), root, alone=False)
+
+
+def _fits(kind: Format, place: Path, columns: Asked) -> bool:
+    """Whether a file is of a format: by what it holds, or, of any table, by the columns that were named."""
+    head = head_of(place)
+    if kind is not ANY:
+        return kind.confidence(place, head) > 0
+    return bool(columns) and has_columns(head, columns.values())
+
+
+def _no_table(asked: Format, path: Path, units: Sequence[Path]) -> None:
+    """Refuse to read as a table what is none: the other arm may be one, for which the format was said."""
+    if not isinstance(asked, Table):
+        return
+    tables = (Table, WandbExport, TensorBoardExport)
+    kinds = [kind for kind in FORMATS for place in units if kind.confidence(place, head_of(place))]
+    if kinds and not any(isinstance(kind, tables) for kind in kinds):
+        needed = f"a table in {path}, which looks like {kinds[0].words}: {which_format([kinds[0].key])}"
+        raise BadInput("--format", asked.key, needed)
+
+
+def _any_table(columns: Asked) -> str:
+    """How a table of no known format is read."""
+    if not columns:
+        return "any other table: --columns update=...,train_loss=...,test_metric=..."
+    named = ",".join(f"{role}={name}" for role, names in columns.items() for name in names)
+    return f"any other table has to have the columns that are named, {named}"
 
 
 def _shown(paths: list[Path]) -> str:

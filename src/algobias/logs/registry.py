@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from algobias.errors import BadInput, unknown_name
@@ -52,6 +53,12 @@ def recognise(path: Path) -> Format | None:
     best = [kind for kind, level in sure.items() if level == most]
     if len(best) > 1:
         several = " and ".join(kind.words for kind in best)
-        options = " or ".join(f"--format {kind.key}" for kind in best)
+        options = which_format(kind.key for kind in best)
         raise BadInput("log", str(path), f"a log of one format; this may be a {several}: {options}")
     return best[0]
+
+
+def which_format(keys: Iterable[str]) -> str:
+    """Say how to choose one of several formats, for both arms or for each."""
+    options = " or ".join(f"--format {key}" for key in keys)
+    return f"{options} (twice where the arms differ, the baseline's first)"

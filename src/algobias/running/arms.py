@@ -12,6 +12,7 @@ from algobias.levers.base import Lever
 from algobias.levers.registry import parse, parse_many
 from algobias.recipe import Recipe
 from algobias.recipe_fields import Extension
+from algobias.running.left_over import left_over
 from algobias.running.replaced import replaced
 from algobias.running.sameness import alike, undoing
 from algobias.running.spec import StudySpec
@@ -52,9 +53,10 @@ class Arms:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """One line for each control that leaves nothing of the change."""
+        """One line for each control that leaves nothing of the change, and one for examples left over."""
         pairs = zip(self.spec.control, self.undoing, strict=False)
-        return tuple(f"{lever}: {undoes}" for lever, undoes in pairs if undoes is not None)
+        undone = [f"{lever}: {undoes}" for lever, undoes in pairs if undoes is not None]
+        return (*undone, *left_over(self.recipes))
 
     def without(self, names: Iterable[str]) -> Arms:
         """The same study without some arms."""

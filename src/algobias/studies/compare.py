@@ -13,7 +13,7 @@ import numpy as np
 from algobias.answer.answer import SCHEMA, Answer, Answered, LeftOut
 from algobias.answer.arm import ArmSummary
 from algobias.answer.result import arm_summary, judged_answer, outcomes_of
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.judge.design import Design, Run
 from algobias.judge.plan import Look, replay
 from algobias.judge.verdict import Verdict
@@ -131,7 +131,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
         for replicate, log in table.numbered(pairs[arm])
     )
     if all(run.outcome.diverged for run in runs if run.arm == "baseline"):
-        raise BadInput(
+        raise Unfit(
             tables["baseline"].name,
             f"all {len(pairs['baseline'])} seeds end with a train_loss that is not finite",
             "a baseline that can be trained: at least one seed that ends with a finite loss",
@@ -166,7 +166,7 @@ def judged(question: Question, started: float, *, unpaired: bool = False, as_is:
     if verdict.name == "undecided" and looks[-1] > count:
         warnings.append(f"only {count} common seeds: not all planned looks can be taken")
     decided = judged_answer(design, verdict, (), runs)
-    asked = asked_of(question, "as given" if terms.tolerance is not None else "1.25 seed sd of the baseline")
+    asked = asked_of(question, question.tolerance_from or "1.25 seed sd of the baseline")
     answer = asked.merged(decided).changed(
         arms=tuple(
             of_table(arm_summary(arm, outcomes_of(runs, arm, verdict.look or count), None, None))

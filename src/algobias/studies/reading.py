@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from algobias.answer.logs import LogsRead
+from algobias.answer.next.tables import AS_BESIDE, AS_GIVEN
 from algobias.errors import BadInput
 from algobias.kept.csvfile import plain
 from algobias.kept.tables import Terms, read_terms
@@ -31,6 +32,7 @@ class Question:
         logs: How they were read; empty where both are the tool's own tables.
         doubts: What doubts that the two can be compared at all.
         files: What was read, the baseline's first.
+        tolerance_from: Where the tolerance comes from, in words; None: there is none.
     """
 
     terms: Terms
@@ -38,6 +40,7 @@ class Question:
     logs: tuple[LogsRead, ...]
     doubts: tuple[str, ...]
     files: tuple[Path, ...]
+    tolerance_from: str | None = None
 
     @property
     def notes(self) -> list[str]:
@@ -74,7 +77,10 @@ def read_both(baseline: Source, variant: Source, given: Terms | None, reading: R
         BadInput: Nothing that can be read, several things that may be meant, one file in both arms.
     """
     beside = read_terms(baseline.parent).model_dump(exclude_unset=True) if isinstance(baseline, Path) else {}
-    known = {**beside, **(given.model_dump(exclude_unset=True) if given else {})}
+    said = given.model_dump(exclude_unset=True) if given else {}
+    known = {**beside, **said}
+    whose = AS_GIVEN if said.get("tolerance") is not None else AS_BESIDE
+    tolerance_from = None if known.get("tolerance") is None else whose
     sources: dict[str, Source] = {"baseline": baseline, "variant": variant}
     names = _names(baseline, variant)
     arms = {
@@ -88,7 +94,7 @@ def read_both(baseline: Source, variant: Source, given: Terms | None, reading: R
     tables = {arm: Table.of(names[arm], read) for arm, read in arms.items()}
     files = tuple(path for read in arms.values() for path in read.files)
     if all(read.own for read in arms.values()):
-        return Question(Terms(**known), tables, (), (), files)
+        return Question(Terms(**known), tables, (), (), files, tolerance_from)
     columns = {arm: read.columns.get("test_metric", "test_metric") for arm, read in arms.items()}
     better = {read.better for read in arms.values() if read.better is not None}
     if len(better) > 1:
@@ -104,6 +110,7 @@ def read_both(baseline: Source, variant: Source, given: Terms | None, reading: R
         tuple(_entry(arm, read) for arm, read in arms.items()),
         (*_doubts(names, columns, arms, reading), *_decays(names, arms, known)),
         files,
+        tolerance_from,
     )
 
 

@@ -114,7 +114,7 @@ def judge_pair(question: Question, started: float) -> OneRunEach:
     gap = number(baseline.end_metric - variant.end_metric)
     whole = "shares need seeds: one run of each arm has none to tell them from"
     warnings = [*question.notes, *oddities(logged), *_warnings(outcomes, names)]
-    answer = asked_of(question, "as given" if terms.tolerance is not None else "none was given").changed(
+    answer = asked_of(question, question.tolerance_from or "none was given").changed(
         verdict="undecided",
         reason=_reason(entry, terms.shown_metric),
         warnings=(*doubted, *warnings),

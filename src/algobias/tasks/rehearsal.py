@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.lazy import torch
 from algobias.own.user_code import guarded
 from algobias.seeding.states import own_randomness
@@ -65,7 +65,7 @@ def _check_gradient(loss: Tensor, parameters: list[nn.Parameter]) -> None:
     if loss.requires_grad:
         guarded("gradient of the loss", loss.backward)
     if not loss.requires_grad or all(p.grad is None for p in parameters):
-        raise BadInput(
+        raise Unfit(
             "gradient of the loss",
             "no parameter changes it",
             "a loss that is computed with the model it is given, and depends on its trained parameters",

@@ -20,6 +20,9 @@ _SWITCHES = (*SWITCHES, *_OF_TABLES.split())
 AS_GIVEN = "as given"
 """Where a tolerance comes from that somebody gave."""
 
+AS_BESIDE = "as compare.yaml says"
+"""Where a tolerance comes from that stands in the file beside the baseline's table."""
+
 
 def again_of_tables(record: Commanded, seeds: int | None = None) -> str:
     """Make the command of a comparison again, with the tolerance that was used, once it is known.
@@ -32,7 +35,7 @@ def again_of_tables(record: Commanded, seeds: int | None = None) -> str:
     words = words_of(asked)
     if (
         tolerance is not None
-        and record.answer.tolerance_reason != AS_GIVEN
+        and record.answer.tolerance_reason not in (AS_GIVEN, AS_BESIDE)
         and not _has(words, "--tolerance")
     ):
         words = _set(words, "--tolerance", f"{tolerance:g}")

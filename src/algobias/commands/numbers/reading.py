@@ -11,7 +11,7 @@ from algobias.commands.numbers.curves import Check, Point, arrivals, checks, loc
 from algobias.commands.numbers.inside import Told
 from algobias.commands.numbers.sources import Source
 from algobias.commands.question import CommandQuestion
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit, shown
 from algobias.jobs.ending import last_lines
 from algobias.jobs.job import OUT, OUTPUT, Result
 from algobias.runs.outcome import Outcome
@@ -82,10 +82,10 @@ class Reader:
         output, out = folder / OUTPUT, folder / OUT
         values = source.values(output, Path(self.question.cwd), out, option)
         if not values:
-            raise BadInput(
+            raise Unfit(
                 option,
-                source.spelling(),
-                f"numbers in what the script tells; its output ends: {last_lines(output)}",
+                f"{shown(source.spelling())} finds no number in what the script tells",
+                f"a place or an expression that does; its output ends: {last_lines(output)}",
             )
         marks = arrivals(folder) if source.kind == "stdout" else None
         return located(values, marks)

@@ -29,8 +29,8 @@ class BatchSize(Lever):
         size: Examples per update, or a multiple of the present ones.
         lr: Rule for the learning rate.
         noise: For ``lr=noise``: the gradient noise scale in examples (probe ``gradient_noise_scale``).
-        spread: For ``lr=stable``: how uneven the curvature of single examples is, at least 1 (probe
-            ``sgd_stability``; :func:`stable_gain` says how).
+        spread: For ``lr=stable``: how uneven the curvature of single examples is, at least 1; the probe
+            ``sgd_stability`` measures it.
         warmup: Where given, replaces the schedule's warm-up: updates, or a fraction of the planned ones.
     """
 

@@ -18,8 +18,8 @@ class DataFraction(Lever):
 
     Attributes:
         fraction: Share of all training examples of the task, in (0, 1].
-        pick: ``random``: a fixed random subset with the classes' shares kept, the same for every seed;
-            ``first``: the first examples.
+        pick: Which examples stay: a fixed ``random`` subset with the classes' shares kept, the same for
+            every seed, or the ``first`` ones.
         keep: What the budget keeps: the planned number of ``updates`` (epochs grow as examples go), or
             ``epochs`` (updates shrink). A budget in updates or until a loss is not touched.
     """

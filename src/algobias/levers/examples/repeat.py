@@ -33,9 +33,9 @@ class Repeat(Part):
     correlation of the gradients of two copies.
 
     Attributes:
-        copies: M.
-        keep: ``examples``: the batch's B examples, M times the work; ``batch``: B / M distinct examples in a
-            batch of the same size, the same work, each epoch M times as long.
+        copies: How often each example of a batch is in it, M; 1 changes nothing.
+        keep: What stays: the batch's B ``examples``, at M times the work; or the size of the ``batch``,
+            with B / M distinct examples in it, at the same work, each epoch M times as long.
     """
 
     name: ClassVar[str] = "repeat"

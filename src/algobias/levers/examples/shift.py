@@ -28,7 +28,7 @@ class Shift(Part):
     tensor, [..., H, W]; rows of a square number of pixels count as square images.
 
     Attributes:
-        pixels: k.
+        pixels: By how many pixels at most, k; 0 changes nothing.
     """
 
     name: ClassVar[str] = "shift"

@@ -37,8 +37,9 @@ class GradientNoise(Part):
 
     Attributes:
         like: b, the batch whose noise is wanted; at least the recipe's batch changes nothing.
-        kind: Which.
-        chunks: K, of ``additive``; divides the batch.
+        kind: Every example counts with a random weight (``multiplicative``), or deviations of the gradients
+            of parts of the batch are added (``additive``).
+        chunks: How many parts of the batch ``additive`` takes, K; divides the batch.
     """
 
     name: ClassVar[str] = "gradient_noise"

@@ -23,9 +23,9 @@ class InitialScale(Part):
     regime), at small c it learns features (rich regime).
 
     Attributes:
-        factor: c.
-        only: ``matrices``: parameters with two or more dimensions (biases, and the gains and shifts of
-            normalisations, stay as they are); ``all``: every parameter.
+        factor: What every initial weight is multiplied by, c; 1 changes nothing.
+        only: Which parameters: ``matrices`` are those of two or more dimensions (biases, and the gains
+            and shifts of normalisations, stay as they are), ``all`` is every one.
     """
 
     name: ClassVar[str] = "init"

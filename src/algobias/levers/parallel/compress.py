@@ -23,11 +23,13 @@ class Compress(Part):
     """Every worker compresses its gradient, adds what was left out before, and the mean is applied.
 
     Attributes:
-        kind: ``sign`` (scaled, tensor by tensor), ``topk``, ``powersgd`` (vectors are sent whole), ``none``.
+        kind: What is sent: everything (``none``), signs, scaled tensor by tensor (``sign``), the largest
+            entries (``topk``), or factors of a low rank, and vectors whole (``powersgd``).
         fraction: Share of the entries that ``topk`` keeps.
-        rank: Of ``powersgd``.
+        rank: Rank of the factors of ``powersgd``.
         feedback: Remember what is left out and add it to the next gradient.
-        workers: W, each with an equal part of the batch and a memory of its own; divides the batch.
+        workers: How many workers there are, W, each with an equal part of the batch and a memory of its
+            own; divides the batch.
     """
 
     name: ClassVar[str] = "compress"

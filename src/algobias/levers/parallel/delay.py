@@ -34,18 +34,19 @@ class Delay(Part):
 
     Attributes:
         tau: Age of the gradient in updates.
-        lr: ``rule`` lowers the learning rate by the factor with which gradient descent of the same momentum
-            (none, where it is ``0`` or ``shifted``) keeps the same minima stable in spite of the delay. With
-            ``keep`` these are the recipe's own; with ``0`` those of gradient descent at the recipe's
-            effective rate, (1 - m) / (1 + m) times as sharp as its own; with ``shifted`` up to 1 + m times
-            as sharp as with ``0``. ``match_stability`` instead of the rule keeps the recipe's own in each
+        lr: With ``rule`` the learning rate is lowered by the factor with which gradient descent of the
+            same momentum (none, where it is 0 or shifted) keeps the same minima stable in spite of the delay.
+            With ``momentum=keep`` these are the recipe's own; with 0 those of gradient descent at the
+            recipe's effective rate, (1 - m) / (1 + m) times as sharp as its own; with ``shifted`` up to 1 + m
+            times as sharp as with 0. ``match_stability`` instead of the rule keeps the recipe's own in each
             case.
-        momentum: ``keep``; ``0``: none, at the same effective rate lr / (1 - m); ``shifted``: as old as the
-            gradient, at the same effective rate (m is the recipe's, or 0.9).
-        kind: ``fixed``; ``workers``: tau + 1 workers in turn and a parameter server, which is the same age
-            for each; ``random``: uniform from 0 to 2 tau, for which stable is meant in mean square;
-            ``pipeline``: from tau at the first layer to 0 at
-            the last, in equal steps.
+        momentum: What becomes of the recipe's momentum m: it stays (``keep``), there is none (0), or it
+            is as old as the gradient (``shifted``; 0.9 where the recipe has none). With 0 and ``shifted`` the
+            effective rate lr / (1 - m) stays.
+        kind: How old each gradient is: tau updates (``fixed``, and with the same ages ``workers``, which
+            are tau + 1 in turn and a parameter server), uniform from 0 to 2 tau (``random``, for which stable
+            is meant in mean square), or from tau at the first layer to 0 at the last, in equal steps
+            (``pipeline``).
         shift: The momentum that is shifted; filled in where it is left out.
     """
 

@@ -40,15 +40,15 @@ class Dropped(Part):
     Attributes:
         threshold: Compute time at which workers stop, in multiples of a worker's mean time for its part.
         p: Probability to drop an example.
-        by: ``none``, ``ink`` (sum of the input, pixels say), or ``length`` (how much the example counts in
-            the loss, unmasked tokens say).
+        by: What content drops an example: none (``none``), the sum of the input, pixels say (``ink``),
+            or how much the example counts in the loss, unmasked tokens say (``length``).
         quantile: Only examples above this quantile of the key are dropped.
         workers: Workers of the model of compute times.
         micro: Micro-batches of each.
         sigma: Spread of the logarithm of a micro-batch's time.
-        scale: ``kept``: mean over the examples kept, so that a worker counts by its realised batch;
-            ``worker``: mean of the workers' own means, whatever each has kept; ``planned``: sum over the
-            planned number.
+        scale: What the gradient is: the mean over the examples kept, so that a worker counts by its
+            realised batch (``kept``); the mean of the workers' own means, whatever each has kept
+            (``worker``); or the sum over the planned number (``planned``).
     """
 
     name: ClassVar[str] = "drop_compute"

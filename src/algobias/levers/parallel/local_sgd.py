@@ -41,22 +41,22 @@ class LocalUpdates(Part):
 
     Attributes:
         every: H, local updates between two averages; 1 is synchronous.
-        workers: W; divides the batch.
-        momentum: What becomes of the optimizer's memory at an average: ``average``, ``keep`` each worker's
-            own, or ``reset`` to zero.
-        buffers: ``average`` them as well (BatchNorm statistics), or ``keep`` each worker's own, of which the
-            mean is evaluated.
+        workers: How many workers there are, W; divides the batch.
+        momentum: What becomes of the optimizer's memory at an average: ``average`` it too, ``keep`` each
+            worker's own, or ``reset`` it to zero.
+        buffers: What becomes of BatchNorm statistics at an average: ``average`` them too, or ``keep``
+            each worker's own, of which the mean is evaluated.
         alpha: Above 0: the quadratic synchronisation rule. A round that starts at update t has
             ``max(every, floor((alpha / lr_t)^2))`` local updates, so that they get longer as the rate
             decays; during the warm-up lr_t is the full rate. In the unit of the learning rate.
         post: Synchronous at first, for so many updates (a whole number), or a share of the planned ones
             (below 1): post-local SGD.
-        outer: ``none``, or ``nesterov``: the mean of the workers' moves is a gradient for an outer optimizer
-            (DiLoCo).
-        outer_lr: Its learning rate.
-        outer_momentum: Its momentum.
-        shards: ``shared``: all draw from all examples; ``classes``: examples are sorted by class and cut
-            into W shards, one for each worker.
+        outer: What is done with the mean of the workers' moves: nothing more (``none``), or it is a
+            gradient for an outer optimizer (``nesterov``, as in DiLoCo).
+        outer_lr: Learning rate of the outer optimizer.
+        outer_momentum: Momentum of the outer optimizer.
+        shards: What workers draw from: all of them from all examples (``shared``), or each from a shard
+            of its own, of W that sorting the examples by class gives (``classes``).
     """
 
     name: ClassVar[str] = "local_sgd"

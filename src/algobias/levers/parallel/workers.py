@@ -137,8 +137,8 @@ class Workers(EqualParts):
 
     Attributes:
         count: Number of workers, W; divides the batch.
-        norm: ``local``: statistics of each worker's part; ``synchronous``: of the whole batch, as
-            SyncBatchNorm.
+        norm: What BatchNorm normalises with: statistics of each worker's part (``local``), or of the
+            whole batch, as SyncBatchNorm does (``synchronous``).
     """
 
     name: ClassVar[str] = "workers"

@@ -56,8 +56,8 @@ class LayerWise(Part):
     ||u||``; it asks for adamw or adam. The recipe's learning rate stays the global one.
 
     Attributes:
-        kind: Which.
-        coefficient: c, of ``lars``.
+        kind: Whose rule scales the steps of layers, if any.
+        coefficient: The trust coefficient of ``lars``, c.
         eps: Added to the norm of the update.
     """
 

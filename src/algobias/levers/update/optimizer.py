@@ -127,7 +127,7 @@ class Optimizer(Lever):
     optimizer does not use go back to their defaults.
 
     Attributes:
-        kind: Which optimizer.
+        kind: The optimizer that trains.
         lr: Learning rate, or a multiple of the present one.
         momentum: For sgd, momentum, nesterov, sign.
         weight_decay: Coupled, but for adamw.

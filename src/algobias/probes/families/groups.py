@@ -24,8 +24,8 @@ class GroupLoss(Probe):
     """Training loss of the examples above a quantile of a key, and of those below.
 
     Attributes:
-        by: ``ink`` (sum of the input, pixels say) or ``length`` (how much an example counts in the loss,
-            unmasked tokens say).
+        by: What examples are grouped by: the sum of the input, pixels say (``ink``), or how much an
+            example counts in the loss, unmasked tokens say (``length``).
         quantile: Where the groups part, over the examples read.
         group: Whose loss is the value.
     """

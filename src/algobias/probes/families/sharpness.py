@@ -113,7 +113,8 @@ class WorstCaseSharpness(Probe):
     Attributes:
         rho: Radius of the ball, in the norm of all weights.
         steps: Steps of ascent.
-        scale: ``plain``, or ``adaptive``: perturbations in proportion to the size of each weight.
+        scale: Perturbations are the same for every weight (``plain``), or in proportion to its size
+            (``adaptive``).
     """
 
     name: ClassVar[str] = "worst_case_sharpness"
@@ -170,7 +171,8 @@ class AverageSharpness(Probe):
     Attributes:
         sigma: Standard deviation of each perturbation.
         directions: Pairs of opposite random directions.
-        scale: ``plain``, or ``adaptive``: perturbations in proportion to the size of each weight.
+        scale: Perturbations are the same for every weight (``plain``), or in proportion to its size
+            (``adaptive``).
     """
 
     name: ClassVar[str] = "average_sharpness"

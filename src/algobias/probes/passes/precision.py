@@ -37,7 +37,8 @@ class Formatted(Probe):
 
     Attributes:
         format: Number format: ``int2`` to ``int8``, ``e2m0`` to ``e5m3``, ``mxfp4``, ``nvfp4``.
-        rounding: ``nearest`` (ties to even) or ``stochastic``.
+        rounding: To the ``nearest`` level (ties to even), or to one of its two neighbours by chance
+            (``stochastic``).
     """
 
     positional: ClassVar[str | None] = "format"

@@ -17,7 +17,7 @@ from algobias.commands.placed import NOISE
 from algobias.commands.preflight import preflight
 from algobias.commands.runner import Runner
 from algobias.commands.writes import files_of, written
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.judge.design import Request
 from algobias.runs.progress import Progress
 from algobias.studies.command.options import CommandOptions
@@ -51,8 +51,8 @@ def found_beforehand(runner: Runner, options: CommandOptions, progress: Progress
         progress.message(f"preflight {mark}: {finding.text}")
     if found.failed and not options.force:
         first = found.failed[0]
-        allowed = first.instead or "a command without such findings; --force goes on"
-        raise BadInput(f"preflight ({first.check})", first.text, allowed)
+        instead = first.instead or "a command of which that is not so (--force goes on in spite of it)"
+        raise Unfit(f"preflight ({first.check})", first.text, instead)
     return found
 
 

@@ -26,7 +26,8 @@ def plan_of(question: CommandQuestion, slots: int | None = None, store: Store | 
     """
     first, last = question.looks[0], question.looks[-1]
     places = Slots(slots).places
-    remarks = [f"{arm}: {question.command_of(arm).to_yaml().strip()}" for arm in question.arms]
+    commands = [f"{arm}: {question.command_of(arm).to_yaml().strip()}" for arm in question.arms]
+    remarks = []
     if question.tolerance is None:
         remarks.append(f"{NOISE_SEEDS} further baselines tell the seed spread: no tolerance is given")
     if question.preflight:
@@ -54,6 +55,7 @@ def plan_of(question: CommandQuestion, slots: int | None = None, store: Store | 
         schema=SCHEMA,
         task=question.shown_command(),
         change=question.spelled_change,
+        commands=tuple(commands),
         remarks=tuple(remarks),
         looks=question.looks,
         first_look_seeds=first,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.levers.registry import build_part
 from algobias.levers.step import Batch, Key, State
 from algobias.own.user_code import guarded, where_and_what
@@ -170,10 +170,10 @@ def _plain(network: Network, state: State, batch: Batch, other: Batch, key: Key)
     except Exception as error:
         if written:
             raise _written("model", written, where_and_what(error)) from error
-        raise BadInput("model", f"it runs only once: {where_and_what(error)}", STATE) from error
+        raise Unfit("model", f"it runs only once: {where_and_what(error)}", STATE) from error
     if changed:
         told = ", ".join(f"{name} (from {was} to {now})" for name, (was, now) in list(changed.items())[:3])
-        raise BadInput(
+        raise Unfit(
             "model",
             f"forward changes the number {told}",
             "numbers that change kept in buffers (register_buffer): those in attributes are no part of a "
@@ -181,7 +181,7 @@ def _plain(network: Network, state: State, batch: Batch, other: Batch, key: Key)
         )
     grown = [name for name, b in state.buffers.items() if after.buffers[name].shape != b.shape]
     if grown:
-        raise BadInput(
+        raise Unfit(
             "model", f"forward changes the shape of {', '.join(grown[:3])}", "buffers that keep their shape"
         )
     if not apart(first, second) <= _same(first.dtype) and bool(torch.isfinite(first).all()):
@@ -223,7 +223,7 @@ def _check_metric(alone: Looped, task: Task, state: State, batch: Batch) -> None
 
 def _written(field: str, paths: list[str], told: str) -> BadInput:
     names = ", ".join(f"batch{path}" for path in paths[:3])
-    return BadInput(field, f"it writes into its inputs ({names}): {told}", WRITTEN)
+    return Unfit(field, f"it writes into its inputs ({names}): {told}", WRITTEN)
 
 
 def _trained(network: Network, state: State, batch: Batch, key: Key) -> tuple[Tensor, State]:
@@ -264,7 +264,7 @@ def _same(dtype: torch.dtype) -> float:
 
 
 def _changing(error: float) -> BadInput:
-    return BadInput(
+    return Unfit(
         "model",
         f"two gradients at the same weights and random state differ by {error:.2g} (relative)",
         STATE,

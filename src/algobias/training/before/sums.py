@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from algobias.errors import BadInput
+from algobias.errors import Unfit
 from algobias.seeding.states import own_randomness
 from algobias.training.engine.network import Network
 from algobias.training.engine.stacking import agreement
@@ -29,7 +29,7 @@ def require_mean(names: Sequence[str], network: Network) -> None:
         BadInput: The loss is a sum; named after the parts.
     """
     if names and is_sum(network):
-        raise BadInput(
+        raise Unfit(
             " and ".join(names),
             "the loss of a batch is a sum over its examples, and pieces of a batch are joined as means",
             f"a loss that is a mean over the batch (reduction='mean'; at {network.recipe.batch} times the "

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, Unfit
 from algobias.levers.step import Batch, Key, Layout, State, stream_of
 from algobias.put_back.attributes import Attributes
 from algobias.seeding.states import reseed, seeded
@@ -101,7 +101,7 @@ class Looped:
             raise not_scalar(loss.shape)
         for (name, parameter), version in zip(self._trained.items(), versions, strict=True):
             if parameter._version != version:
-                raise BadInput(
+                raise Unfit(
                     "model",
                     f"{name} is written to by the forward pass",
                     "parameters that only updates change (an embedding with max_norm, for one, rewrites its "
@@ -265,7 +265,7 @@ def not_scalar(shape: torch.Size) -> BadInput:
 
 def unconnected() -> BadInput:
     """The complaint about a loss without a way back to any parameter."""
-    return BadInput(
+    return Unfit(
         "gradient of the loss",
         "no parameter changes it",
         "a loss that is computed with the model it is given, and depends on its trained parameters",

@@ -125,7 +125,7 @@ def _carried_out(ground: Ground[S], row: StudyRow, spec: ControlSpec) -> Control
         picked = _picked(selection)
         for limit, number in zip(limits, selection.chosen, strict=True):
             chosen = settings[number].text if number is not None else "nothing helps"
-            study.progress.message(f"{limit}: {chosen}")
+            study.progress.message(f"chosen within the limit '{limit}': {chosen}")
         confirmed = [settings[number] for number in picked]
         places = _places(selection, limits, picked, at)
         # The tuned baseline's setting, where it is no answer for the variant, is for the baseline alone.

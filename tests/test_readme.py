@@ -11,12 +11,11 @@ import shlex
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 
 from algobias.cli import main
+from algobias.inference.bounds import Bounds
 from algobias.inference.statistics import Interval
 from algobias.judge.split import Split
 from algobias.judge.wording import Words
@@ -45,16 +44,26 @@ def test_the_readme_says_what_it_always_says():
 
 def test_the_verdict_has_the_words_that_are_printed():
     (shown,) = (" ".join(block.split()) for block in README.split("```") if "Verdict: bias" in block)
-    split = SimpleNamespace(
-        gap=Interval(1.10, 0.75, 1.46, 9),
-        bias_share=Interval(1.02, 0.57, 1.47, 9),
-        fit_share=Interval(0.08, -0.22, 0.38, 9),
-        on="train_loss",
-        side="downward",
+    gap, bias, fit = (
+        Interval(1.10, 0.75, 1.46, 9),
+        Interval(1.02, 0.57, 1.47, 9),
+        Interval(0.08, -0.22, 0.38, 9),
+    )
+    split = Split(
+        gap,
+        Bounds(0.8, 1.4, 9),
+        "present",
+        bias,
+        Bounds(0.6, 1.4, 9),
+        "present",
+        fit,
+        Bounds(-0.2, 0.35, 9),
+        "absent",
         level=0.00031,
+        side="downward",
         seeds_reached=9,
     )
-    assert Words(cast(Split, split), 0.4).bias(alters_data=False) in shown
+    assert Words(split, 0.4).bias(alters_data=False) in shown
 
 
 def test_make_targets_exist():

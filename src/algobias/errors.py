@@ -36,6 +36,10 @@ class BadInput(Exception):
         message = f"{_cut(field, 400)}{wrong}: {_cut(allowed, 4000)}"
         super().__init__(clean_text(message))
 
+    def of(self, field: str) -> BadInput:
+        """Say the same of another field."""
+        return type(self)(field, self.value, self.allowed, self.nearest)
+
     def plain(self) -> dict[str, str | None]:
         """Everything about it as text, for another process, which has :func:`from_plain`."""
         return {
@@ -75,6 +79,10 @@ class Unfit(BadInput):
         super().__init__(field, seen, needed)
         message = f"{_cut(field, 400)}: {_cut(seen, 4000)}; needed: {_cut(needed, 4000)}"
         self.args = (clean_text(message),)
+
+    def of(self, field: str) -> Unfit:
+        """Say the same of another field."""
+        return type(self)(field, str(self.value), self.allowed)
 
     def __reduce__(self) -> tuple[type[Unfit], tuple[str, str, str]]:
         """Say how it is made anew elsewhere: by what was seen, not by its message."""

@@ -59,7 +59,7 @@ def test_it_is_noted_before_the_first_whole_run_which_fails_the_study(
         assert store.find_study("last").status == "failed"
         well = run_command(question(args=("--bias=5",), looks=(3,)), store).study
         assert store.find_study(well).status == "finished"
-    assert str(error.value).startswith(rf"{option}: 'stdout:accuracy (\S+)' is not possible")
+    assert str(error.value).startswith(rf"{option}: 'stdout:accuracy (\S+)' finds no number")
     (noted,) = [text for text in said.messages if "matches no line" in text]
     assert noted.startswith(rf"preflight note: {option} 'stdout:accuracy (\S+)' matches no line")
 

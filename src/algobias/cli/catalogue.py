@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from algobias.cli.card_words import lever_words, probe_words
-from algobias.cli.output import one_line, print_json, tables
+from algobias.cli.output import print_json, tables
 from algobias.cli.shared import Json
 from algobias.errors import unknown_name
 from algobias.reports.widths import longest_line
@@ -94,7 +94,7 @@ def _list(items: Sequence[dict[str, Any]], last: str) -> None:
             table.add_row(Text(item["name"], style="bold"))
             table.add_row(Padding(summary, (0, 0, 0, 2)))
     console.print(table)
-    console.print(one_line(last), soft_wrap=True)
+    console.print(Text(last, overflow="fold"))
 
 
 def _show(items: list[dict[str, Any]], json: bool, words: str = "") -> None:
@@ -114,7 +114,7 @@ def _show(items: list[dict[str, Any]], json: bool, words: str = "") -> None:
     console = tables()
     console.print(table)
     if words:
-        console.print(one_line(words), soft_wrap=True)
+        console.print(Text(words, overflow="fold"))
 
 
 def _option(option: dict[str, Any]) -> str:

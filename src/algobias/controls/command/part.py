@@ -70,7 +70,7 @@ class CommandPart:
         except BadInput as error:
             if error.field != "--metric" or self.runner.question.metric != self.spec.select:
                 raise
-            raise BadInput("--select", error.value, error.allowed, error.nearest) from error
+            raise error.of("--select") from error
 
     def idle(self, runs: Sequence[Run]) -> Mapping[int, str]:
         """Say of settings whose levers acted in no run of the variant why, by number."""

@@ -157,27 +157,35 @@ class Hessian(Operator):
         """
         self._own_backward = False
         try:
-            expected = self._differences(v)
+            pair = self._two_differences(v)
         except Unavailable:
             return True
-        apart, length = (float(torch.linalg.vector_norm(one)) for one in (found - expected, expected))
-        if apart > 0 and length == 0:
+        apart, *lengths = (float(torch.linalg.vector_norm(one)) for one in (pair[0] - pair[1], *pair))
+        if bool(found.any()) and (min(lengths) == 0 or apart > max(lengths) / 4):
+            # No step was crossed, or another one with half the reach.
             raise Unavailable(STEPWISE)
-        return apart <= 2 * AGREEMENT * length + 1e-12
+        if apart > AGREEMENT * lengths[1] + 1e-12:
+            return True
+        off = float(torch.linalg.vector_norm(found - pair[1]))
+        return off <= 2 * AGREEMENT * lengths[1] + 1e-12
 
     def _last_rung(self, why: str) -> None:
         self.why_not_exact = why
         self._kept = None
         self._ways = self._ways[-1:]
 
-    def _differences(self, v: Tensor) -> Tensor:
+    def _two_differences(self, v: Tensor) -> list[Tensor]:
+        """``H v`` by finite differences with two reaches, the second half of the first."""
         length = float(torch.linalg.vector_norm(v))
-        if length == 0:
-            return torch.zeros_like(v)
         weights = self.subject.flat()
         reach = float(torch.linalg.vector_norm(weights.float())) or 1.0
         self._refuse_rounding(weights, v, STEP * reach / length)
-        found = [self._difference(weights, v, part * STEP * reach / length) for part in (1.0, 0.5)]
+        return [self._difference(weights, v, part * STEP * reach / length) for part in (1.0, 0.5)]
+
+    def _differences(self, v: Tensor) -> Tensor:
+        if not bool(v.any()):
+            return torch.zeros_like(v)
+        found = self._two_differences(v)
         size = float(torch.linalg.vector_norm(found[1]))
         if float(torch.linalg.vector_norm(found[0] - found[1])) > AGREEMENT * size + 1e-12:
             raise Unavailable(

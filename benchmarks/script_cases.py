@@ -35,6 +35,7 @@ from typing import Any
 import yaml
 
 import own_sources
+from own_checkouts import SOURCES
 
 HERE = Path(__file__).parent
 CASES = HERE.parent / "cases" / "scripts"
@@ -47,6 +48,7 @@ INTO_A_RUN = 2.0
 PATIENCE, LEAVING = 3600.0, 30.0
 """Seconds for a study, and for processes that have lost their program."""
 TRAINING_IMAGES, TEST_IMAGES = 256, 500
+NANOGPT = next(source for source in SOURCES if source.checkout == "nanoGPT")
 
 
 def names(asked: Sequence[str]) -> list[str]:
@@ -74,8 +76,7 @@ def result(name: str) -> dict[str, Any]:
 
 
 def _nanogpt(sources: Path, folder: Path) -> None:
-    source = next(one for one in own_sources.SOURCES if one.checkout == "nanoGPT")
-    source.prepared(sources, folder)
+    NANOGPT.prepared(sources, folder)
 
 
 def _mnist(sources: Path, folder: Path) -> None:

@@ -249,8 +249,8 @@ def test_arguments_of_the_wrong_type_are_refused_before_training(refused, tmp_pa
 
 
 def test_a_name_that_a_file_does_not_make_is_told_with_those_it_makes(run, tmp_path):
-    (tmp_path / "beside.py").write_text("first = second = None\n")
-    (tmp_path / "mine.py").write_text("from beside import *\n")
+    (tmp_path / "makes_names.py").write_text("first = second = None\n")
+    (tmp_path / "mine.py").write_text("from makes_names import *\n")
     told = run("audit", "mine.py:frist", "--change", "lr:x2").err
     assert "'frist' is not possible (did you mean 'first'?); allowed: first, second" in told
     assert "algobias_user" not in told

@@ -63,7 +63,7 @@ class Notes(Progress):
         self.at_choice: Counter[int] | None = None
 
     def message(self, text: str) -> None:
-        if text.startswith(("updates", "nothing at most")) and self.at_choice is None:
+        if text.startswith("chosen within the limit") and self.at_choice is None:
             self.at_choice = Counter(self.test.seen)
 
 

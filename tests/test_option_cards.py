@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import pytest
@@ -108,19 +109,25 @@ def test_meanings_read_as_sentences_behind_the_choices(cls: type[Spelled]):
         assert ":class:" not in meaning, (option["name"], meaning)
 
 
+def undefined(card: Mapping[str, object], words: str, plain: str) -> list[str]:
+    """Fields that a card shows and the words below it do not define, but those that say what they are."""
+    known = {"name", "summary", "references", "examples", "options", *plain.split()}
+    return [
+        key
+        for key, value in card.items()
+        if value != "" and key not in known and key.replace("_", " ") not in words
+    ]
+
+
 @pytest.mark.parametrize("cls", LEVERS.values(), ids=lambda cls: cls.name)
 def test_the_words_below_a_card_define_the_fields_of_a_lever(cls: type[Lever]):
-    shown = {key for key, value in lever_card(cls).items() if value != ""}
-    plain = {"name", "summary", "saves", "costs", "not_when", "references", "examples", "options"}
-    words = lever_words(lever_card(cls))
-    assert [key for key in shown - plain if f"{key.replace('_', ' ')}" not in words] == []
-    for place in lever_card(cls)["acts_on"]:
-        assert f"{place}: " in words
+    card = lever_card(cls)
+    words = lever_words(card)
+    assert undefined(card, words, "saves costs not_when") == []
+    assert [place for place in card["acts_on"] if f"{place}: " not in words] == []
 
 
 @pytest.mark.parametrize("cls", PROBES.values(), ids=lambda cls: cls.name)
 def test_the_words_below_a_card_define_the_fields_of_a_probe(cls: type[Probe]):
-    shown = {key for key, value in probe_card(cls).items() if value != ""}
-    plain = {"name", "summary", "formula", "unit", "cost", "references", "examples", "options"}
-    words = probe_words(probe_card(cls))
-    assert [key for key in shown - plain if f"{key.replace('_', ' ')}: " not in words] == []
+    card = probe_card(cls)
+    assert undefined(card, probe_words(card), "formula unit cost") == []

@@ -56,9 +56,9 @@ class Contents:
                 self._keep(inner, seen, depth + 1)
 
     def held(self) -> Iterator[object]:
-        """Everything that lies in them."""
+        """Everything that lies in those that are looked into."""
         for _, kept in self._kept:
-            if not isinstance(kept, np.ndarray):
+            if not isinstance(kept, np.ndarray) and len(kept) <= LARGE:
                 yield from kept.values() if isinstance(kept, dict) else kept
 
     def put_back(self) -> None:

@@ -204,24 +204,43 @@ def sd_of(bounds: tuple[float, float], n: int = 6, t: float = 2.5705818366147395
     return (bounds[1] - bounds[0]) / 2 / t * math.sqrt(n)
 
 
-def test_more_seeds_than_there_are_would_decide_and_enough_for_their_skewness() -> None:
-    """Six real differences (four times the batch on FashionMNIST): little spread, and skewness."""
-    differences = np.array([0.48, 0.08, -0.34, -0.40, -0.34, -0.12])
-    seen = paired(differences)
+@pytest.mark.parametrize(
+    ("differences", "enough"),
+    [
+        # Four times the batch on FashionMNIST.
+        ((0.48, 0.08, -0.34, -0.40, -0.34, -0.12), 7),
+        ((0.9, 0.0, -0.1, -0.05, -0.12, -0.08), 17),
+    ],
+)
+def test_enough_seeds_for_their_skewness_would_decide(differences: tuple[float, ...], enough: int) -> None:
+    """The spread of the six is small, so that six would do by that; they lean, and do not."""
+    seen = paired(np.array(differences))
     bounds = Bounds.of(seen, 0.05)
     assert bounds.high > 0.8 > seen.bounds(0.05)[1]
     split = Split(seen.interval(0.025), bounds, bounds.state(0.8))
     verdict = decide(split, Checks(), 0.8, look=6, last=True)
     assert verdict is not None
-    assert verdict.name == "undecided"
     printed = seen.interval(0.025)
     assert seeds_needed([(seen.mean, sd_of((printed.low, printed.high)))], 0.8, 0.05, 6) == 6
-    enough = verdict.would_decide
-    assert enough is not None
+    assert (verdict.name, verdict.would_decide) == ("undecided", enough)
     assert seen.over(enough).upper(0.05) < 0.8 <= seen.over(enough - 1).upper(0.05)
-    again = np.tile(differences, 4)
-    assert seen.over(24).mean == pytest.approx(again.mean())
-    assert seen.over(24).se == pytest.approx(again.std() / math.sqrt(24), rel=0.1)
+
+
+def test_an_estimate_over_more_seeds_is_that_of_seeds_that_lie_alike() -> None:
+    differences = np.array([0.9, 0.0, -0.1, -0.05, -0.12, -0.08])
+    few, many = paired(differences).over(600), paired(np.tile(differences, 100))
+    assert (few.n, few.df, few.mean) == (600, 599, pytest.approx(many.mean))
+    # Moments of a sample of six are divided by 5 and by 5 x 4, of one of six hundred by nearly 600.
+    assert few.se == pytest.approx(many.se * math.sqrt(6 / 5), rel=2e-3)
+    assert few.skew == pytest.approx(many.skew * 6**2 / (5 * 4) / (6 / 5) ** 1.5, rel=1e-2)
+
+
+def test_what_was_taken_back_takes_more_seeds_than_there_are() -> None:
+    """An earlier look showed a gap: below the tolerance now, it is unknown, though six seeds would do."""
+    split = replace(split_of((-0.5, 0.5), None, None), gap_state="unknown")
+    verdict = decide(split, Checks(), DELTA, look=6, last=True)
+    assert verdict is not None
+    assert (verdict.name, verdict.would_decide) == ("undecided", 7)
 
 
 def test_how_many_seeds_would_decide() -> None:

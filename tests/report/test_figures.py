@@ -17,6 +17,7 @@ from algobias.judge.design import Run
 from algobias.reports import figures
 from algobias.reports.figures.base import Spec, decades, window
 from algobias.reports.figures.points import Points
+from algobias.reports.figures.seeds import metric_title
 from algobias.reports.figures.series import thinned
 from algobias.reports.figures.shares import piled
 from algobias.reports.record import StudyRecord
@@ -277,3 +278,11 @@ def test_a_short_log_axis_has_ticks(domain: tuple[float, float]) -> None:
     ticks = decades(domain)
     assert 2 <= len(ticks) <= 7
     assert all(domain[0] <= tick <= domain[1] for tick in ticks)
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"), [("accuracy", "Test accuracy"), ("test_acc", "Test acc"), ("Test loss", "Test loss")]
+)
+def test_an_axis_says_once_that_its_metric_is_of_the_test(metric: str, title: str) -> None:
+    points = Points(StudyRecord({"metric": metric, "verdict": "no_gap"}))
+    assert metric_title(points) == title

@@ -9,6 +9,8 @@ import pytest
 from algobias.judge.recovery import UNBOUNDED
 from algobias.reports import searched, words
 from algobias.reports.controls import control_cards
+from algobias.reports.figures.entries import figure_list
+from algobias.reports.figures.points import Points
 from algobias.reports.record import StudyRecord
 
 
@@ -129,3 +131,15 @@ def test_the_arm_of_the_tuned_baseline_is_labelled() -> None:
     assert words.arm_note("baseline+ema:0.99", record) == "the baseline with ema:0.99: the tuned baseline"
     assert words.arm_note("variant+ema:0.99", record) == "the variant with ema:0.99"
     assert words.arm_note("baseline+sam:0.1", record) == "the baseline with sam:0.1"
+
+
+def test_settings_that_the_picture_of_the_search_leaves_out_are_named() -> None:
+    gains = {"recovered": {"mean": 1.0, "n": 4}}
+    known = {"lever": "lr:x2", **gains, "cost_ratio": {"variant": {"gradients": 1.0}}}
+    free = {"lever": "args: --epochs=32", **gains, "cost_ratio": {"variant": {"updates": 4.0}}}
+    (entry,) = (
+        one for one in figure_list(Points(StudyRecord({"tried": [known, free]}))) if one.key == "pareto"
+    )
+    assert entry.notes == ("Not drawn, since their gradients are not known: args: --epochs=32.",)
+    (entry,) = (one for one in figure_list(Points(StudyRecord({"tried": [known]}))) if one.key == "pareto")
+    assert entry.notes == ()

@@ -12,6 +12,7 @@ from algobias.own.user_file import in_file, in_words
 from algobias.reports import figures, numerals, words
 from algobias.reports.figures.base import Figure
 from algobias.reports.figures.moved import CUT, MOST_ROWS, Against
+from algobias.reports.figures.pareto import left_out
 from algobias.reports.figures.points import Points
 from algobias.reports.figures.series import numbers
 
@@ -114,6 +115,7 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "One mark per setting on the selection seeds of its last rung; the stairs are what no "
                 "cheaper setting beats. Estimates here are of the search: the best of many looks better than "
                 "it is, and only the confirmation counts.",
+                left_out(points),
             )
         )
     if figures.intervention_rows(record):

@@ -47,6 +47,16 @@ def pareto_rows(points: Points) -> Rows:
     return sorted(rows, key=lambda row: (number(row, "cost"), -number(row, "recovered")))
 
 
+def left_out(points: Points) -> tuple[str, ...]:
+    """Name the settings that have no place in the picture, and say why; nothing where there are none."""
+    names = [
+        without_files(setting.lever or "")
+        for setting in points.record.answer.tried
+        if setting.recovered.mean is not None and setting.against_variant.gradients is None
+    ]
+    return (f"Not drawn, since their gradients are not known: {', '.join(names)}.",) if names else ()
+
+
 def front(rows: Rows) -> Rows:
     """The settings that no cheaper one beats, as the corners of a staircase."""
     corners: Rows = []

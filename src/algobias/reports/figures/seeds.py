@@ -27,10 +27,18 @@ _PAIR = ("baseline", "variant")
 
 
 def metric_title(points: Points) -> str:
-    """``Test accuracy``, with the unit where it is more than 0 to 100 and the name does not say it."""
+    """``Test accuracy``, with the unit where it is more than 0 to 100 and the name does not say it.
+
+    What a script calls ``test acc`` already says that it is of the test.
+    """
     name = shortened((points.record.answer.metric or "metric").replace("_", " "), 40)
     kind = unit(points.record)
-    return f"Test {name}" + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
+    title = name if name.lower().startswith("test") else f"test {name}"
+    return (
+        title[:1].upper()
+        + title[1:]
+        + (f" ({kind})" if kind not in ("", "points") and kind not in name else "")
+    )
 
 
 def seed_dots(points: Points, width: Width = "container") -> Figure:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 import algobias
 from algobias.put_back.attributes import Attributes
 from algobias.put_back.buffers import Buffers
+from algobias.put_back.containers import LARGE, Contents
 
 X = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
 Y = torch.randint(3, (60,), generator=torch.Generator().manual_seed(1))
@@ -162,3 +163,18 @@ def test_sparse_gradients_are_measured_as_dense_ones_and_stay_sparse() -> None:
         assert model[0].sparse is sparse
     assert None not in found[0]
     assert found[1] == pytest.approx(found[0])
+
+
+def test_of_a_large_list_the_order_is_put_back_and_its_tensors_are_not_copied() -> None:
+    class Holder(nn.Linear):
+        pass
+
+    model = Holder(2, 2)
+    model.seen = [torch.zeros(3) for _ in range(LARGE + 1)]  # type: ignore[assignment]
+    contents = Contents([model.seen])
+    assert list(contents.held()) == []
+    kept, first = Attributes(model.named_modules()), model.seen[0]
+    model.seen.pop(0)
+    kept.put_back()
+    assert len(model.seen) == LARGE + 1
+    assert model.seen[0] is first

@@ -215,7 +215,7 @@ def validate_options(cls: type[S], options: dict[str, Any]) -> S:
         key = str(first["loc"][0]) if first["loc"] else ""
         value = options.get(key, first["input"])
         if first["type"] == "literal_error":
-            raise unknown_name(_path(cls, key), str(value), re.findall(r"'(\w+)'", first["msg"])) from error
+            raise unknown_name(_path(cls, key), str(value), re.findall(r"'([^']+)'", first["msg"])) from error
         problem = bad_input_from(error, cls, cls.name)
         raise BadInput(_path(cls, key), value, problem.allowed.partition(",")[0], problem.nearest) from error
 

@@ -25,6 +25,7 @@ class Context:
         used: Training examples in use, [n].
         all_labels: Labels of all training examples, or None.
         gather: (index [..., B], seeds, epoch) -> the batch of these examples.
+        keys: Names of the buffers that random numbers of rounded layers follow.
     """
 
     recipe: Recipe
@@ -36,3 +37,4 @@ class Context:
     used: Any = None
     all_labels: Any = None
     gather: Any = None
+    keys: tuple[str, ...] = ()

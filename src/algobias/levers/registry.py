@@ -22,6 +22,7 @@ from algobias.levers.gradient.gradient_noise import GradientNoise
 from algobias.levers.gradient.sam import SharpnessAware
 from algobias.levers.model.ghost_norm import GhostNorm
 from algobias.levers.model.init import InitialScale
+from algobias.levers.model.precision import Precision
 from algobias.levers.model.recalibrate import Recalibrate
 from algobias.levers.parallel.compress import Compress
 from algobias.levers.parallel.delay import Delay
@@ -65,6 +66,7 @@ LEVERS: dict[str, type[Lever]] = {
         MatchStability,
         Dropped,
         GhostNorm,
+        Precision,
         Repeat,
         Shift,
         Compress,

@@ -80,6 +80,8 @@ class Key:
         turn: Which of several passes of one update this is, from 0; random numbers inside of the network
             follow it.
         worker: Which worker it is of, from 0; random numbers inside of the network follow it.
+        places: Turn and worker of each row, where passes or workers lie side by side on the leading axis;
+            empty: all rows are of ``turn`` and ``worker``.
     """
 
     update: int
@@ -92,6 +94,7 @@ class Key:
     slices: int = 1
     turn: int = 0
     worker: int = 0
+    places: tuple[tuple[int, int], ...] = ()
 
 
 def pass_of(key: Key, number: int, count: int, *, worker: bool = False) -> Key:
@@ -119,6 +122,23 @@ def stream_of(key: Key) -> str:
     if key.turn == 0 and key.worker == 0:
         return "model"
     return f"model, pass {key.turn} of worker {key.worker}"
+
+
+def side_by_side(key: Key, count: int, *, worker: bool) -> Key:
+    """The key of several passes or workers that take each row's place side by side, in their order.
+
+    Args:
+        key: Of the whole step.
+        count: How many.
+        worker: Workers, not passes.
+    """
+    numbers = range(count)
+    places = key.places or ((key.turn, key.worker),) * len(key.seeds)
+    if worker:
+        each = tuple((turn, own * count + number) for turn, own in places for number in numbers)
+    else:
+        each = tuple((turn * count + number, own) for turn, own in places for number in numbers)
+    return replace(key, seeds=tuple(seed for seed in key.seeds for _ in numbers), places=each)
 
 
 class Sampler(Protocol):

@@ -7,14 +7,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from algobias.levers.registry import build_part
 from algobias.levers.step import GradFn, Layout, Sampler, State, Transform
+from algobias.quantised.count import counting
 from algobias.recipe import Recipe
 from algobias.runs.cost import Cost
 from algobias.training.flops import FlopCounter
+
+
+FLOPS = 2.0
+"""Operations of a multiplication, its addition counted too."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,12 @@ class StepCost:
     Attributes:
         flops_per_gradient: Floating-point operations per example and gradient evaluation.
         peak_memory: Bytes of parameters, gradients, the transform's memory and saved activations.
+        bits: Mean over its multiplications of the bits of their operands.
     """
 
     flops_per_gradient: float
     peak_memory: float
+    bits: float = 32.0
 
 
 class _Saved:
@@ -81,12 +88,12 @@ def measure_step(
     transform: Transform,
     seed: int,
     evaluated: Callable[[], int],
-    weights: Iterable[Tensor] = (),
+    module: nn.Module,
 ) -> StepCost:
     """Run one gradient evaluation and update on copies, and count.
 
     Floating-point operations are those of matrix products, convolutions and attention (torch's own
-    counter). Saved activations are the most bytes that the backward pass held at one time, without the
+    counter), roundings that are averaged each with a product of its own. Saved activations are the most bytes that the backward pass held at one time, without the
     parameters themselves. Cost: two gradient evaluations.
 
     Args:
@@ -96,23 +103,26 @@ def measure_step(
         transform: The update rule.
         seed: Whose first batch is drawn.
         evaluated: Gradient evaluations so far, in examples: a part may need several for one update.
-        weights: The module's own parameters, where a run's are copied into them.
+        module: The network, whose own parameters a run's may be copied into.
     """
     lead = () if state.params.dim() == 1 else (1,)
     batch, key = sampler(0, (seed,))
     memory = transform.init(state)
     point = transform.at(state, memory, key)
-    saved = _Saved([point.params, *weights])
+    own = [p for p in module.parameters() if p.requires_grad]
+    saved = _Saved([point.params, *own])
     with torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor):
         grads, _ = grad(point, batch, key)
     before = evaluated()
-    with FlopCounter() as counter:
+    with FlopCounter() as counter, counting(module) as rounded:
         grad(point, batch, key)
     evaluations = max(1, evaluated() - before)
     held = [state.params, grads, *(leaf for leaf in tree_leaves(memory) if isinstance(leaf, Tensor))]
     assert state.params.shape[:-1] == lead
     peak = sum(tensor.nbytes for tensor in held) + saved.peak
-    return StepCost(counter.get_total_flops() / evaluations, float(peak))
+    flops = counter.get_total_flops()
+    bits = rounded.mean_bits(flops / FLOPS)
+    return StepCost((flops + FLOPS * rounded.repeated) / evaluations, float(peak), bits)
 
 
 def cost_of(
@@ -139,7 +149,7 @@ def cost_of(
         flops=gradients * step.flops_per_gradient,
         bytes_sent=float(bytes_sent),
         peak_memory=step.peak_memory,
-        bits=32.0,
+        bits=step.bits,
         seconds=seconds,
     )
 

@@ -49,6 +49,7 @@ class Setup:
         check_portions(recipe)
         used = task.used_index(recipe.data)
         source = task.train.to(device)
+        self.network = Network(task, recipe, parts, device)
         context = Context(
             recipe,
             len(used),
@@ -59,9 +60,9 @@ class Setup:
             used=used,
             all_labels=task.all_labels("train", read=False),
             gather=source.gather,
+            keys=self.network.keys,
         )
         self.parts, self.context = parts, context
-        self.network = Network(task, recipe, parts, device)
         self.sampler: Sampler = build_sampler(
             source, used, recipe, parts, context, stacked=self.network.stacked
         )
@@ -105,6 +106,6 @@ class Setup:
                     self.transform,
                     0,
                     lambda: network.gradients,
-                    [p for p in network.template.parameters() if p.requires_grad],
+                    network.template,
                 )
         return self._step_cost

@@ -10,7 +10,7 @@ from algobias.levers.base import Card
 from algobias.levers.context import Context
 from algobias.levers.division import Division
 from algobias.levers.parallel.equal_parts import EqualParts
-from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of
+from algobias.levers.step import Batch, GradFn, Grads, Key, Layout, State, pass_of, side_by_side
 from algobias.recipe import Recipe
 from algobias.trees import map_trees
 
@@ -80,8 +80,7 @@ def worker_gradients(
             buffers={name: buffer.flatten(0, 1) for name, buffer in state.buffers.items()},
         )
         one = replace(
-            key,
-            seeds=tuple(seed for seed in key.seeds for _ in range(workers)),
+            side_by_side(key, workers, worker=draws == "worker"),
             index=rows(key.index),
             weights=None if key.weights is None else rows(key.weights),
             workers=workers * key.workers,

@@ -9,6 +9,7 @@ from torch import nn
 
 from algobias.errors import BadInput
 from algobias.levers.step import Layout, State
+from algobias.quantised.draws import is_key
 
 
 def layout_of(model: nn.Module) -> Layout:
@@ -29,9 +30,12 @@ def layout_of(model: nn.Module) -> Layout:
 
 
 def state_of(model: nn.Module, layout: Layout) -> State:
-    """The weights and buffers of a module as they are; copies."""
+    """The weights and buffers of a module as they are; copies.
+
+    Keys of random numbers are no part of a network: they are set where a gradient is taken.
+    """
     named = dict(model.named_parameters())
     flat = torch.cat([named[name].detach().reshape(-1) for name in layout.names])
     buffers = {name: p.detach().clone() for name, p in named.items() if name not in layout.names}
-    buffers |= {name: b.detach().clone() for name, b in model.named_buffers()}
+    buffers |= {name: b.detach().clone() for name, b in model.named_buffers() if not is_key(name)}
     return State(flat, buffers, layout)

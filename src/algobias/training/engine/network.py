@@ -17,6 +17,7 @@ from algobias.levers.base import Part
 from algobias.levers.step import Batch, Grads, Key, State
 from algobias.own.user_code import UserFunction, raised_in
 from algobias.put_back.attributes import Attributes
+from algobias.quantised.draws import is_key
 from algobias.recipe import Recipe
 from algobias.seeding.states import seeded
 from algobias.tasks.task import Task
@@ -86,6 +87,11 @@ class Network:
     def size(self) -> int:
         """Number of trained parameters, P."""
         return self.layout.offsets[-1]
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the buffers that random numbers of its layers follow."""
+        return tuple(name for name, _ in self.template.named_buffers() if is_key(name))
 
     @cached_property
     def weighing_fault(self) -> str | None:

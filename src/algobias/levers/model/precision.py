@@ -1,0 +1,183 @@
+"""Numerical precision: matrix products of rounded operands, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from algobias.errors import BadInput
+from algobias.lazy import torch
+from algobias.levers.arranged import Arranged
+from algobias.levers.base import Card, Part
+from algobias.levers.context import Context
+from algobias.levers.model.precision_presets import PRESETS, PresetName
+from algobias.levers.size import NoShare, between
+from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.recipe import Recipe
+from algobias.spelling import Whole
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from algobias.quantised.operands import Operands
+
+OPERANDS = ("fx", "fw", "dg", "dw", "wg", "wx")
+
+
+class Precision(Part):
+    """Round the operands of the three products of every layer, ``y = x w^T``, ``dx = g w``, ``dw = g^T x``.
+
+    Straight through for the gradient; in evaluation the forward operands are rounded, to the nearest. Random
+    numbers of stochastic rounding follow (seed, update, pass, worker, layer, operand).
+
+    Attributes:
+        format: A named set of operands: see ``algobias levers precision``; ``float32`` rounds none.
+        p: Strength: every operand is ``(1 - p) x + p Q(x)``; 0 changes nothing.
+        smp: How many independent roundings of the gradient are averaged for the weight's gradient.
+        scale: Scales of the forward operands where the set has them per tensor: ``row`` is one for each
+            example (position) and each output.
+        high: Layers that keep float32: ``ends`` are the first convolution and the last linear layer;
+            ``none``; or patterns of names, separated by colons (``head:blocks.0.*``).
+        layers: Layers that are rounded, as patterns of names separated by colons; all others keep float32.
+        fx: Input in the forward product, in place of the set's: a format and modifiers, ``int8-row``.
+        fw: Weight in the forward product.
+        dg: Gradient of the output in the input's gradient.
+        dw: Weight in the input's gradient; as in the forward product without it.
+        wg: Gradient of the output in the weight's gradient.
+        wx: Input in the weight's gradient; as in the forward product without it.
+    """
+
+    name: ClassVar[str] = "precision"
+    positional: ClassVar[str | None] = "format"
+
+    format: PresetName
+    p: float = Field(default=1.0, ge=0, le=1)
+    smp: Whole = Field(default=1, ge=1, le=64)
+    scale: Literal["tensor", "row"] = "tensor"
+    high: str = "ends"
+    layers: str = "*"
+    fx: str = ""
+    fw: str = ""
+    dg: str = ""
+    dw: str = ""
+    wg: str = ""
+    wx: str = ""
+
+    card: ClassVar[Card] = Card(
+        summary="Rounds the operands of matrix products to a number format of few bits, forward and backward.",
+        saves="bits of every product: time, memory and energy on hardware that has the format",
+        costs="rounding errors; here the format is emulated in float32, which is slower",
+        not_injected="layers would have to be exchanged: call algobias.quantize_training(model, ...) in the script",
+        acts_on=("gradients",),
+        moves=("gradient_to_noise", "quantised_gradient_bias", "gradient_variance"),
+        not_when="Where hardware has no such format nothing is saved: emulation tells what it would cost.",
+        references=(
+            "Banner et al., Scalable methods for 8-bit training of neural networks, 2018",
+            "Chmiel et al., Accurate Neural Training with 4-bit Matrix Multiplications at Standard Formats, 2023",
+            "Rouhani et al., Microscaling Data Formats for Deep Learning, 2023",
+            "Chmiel et al., FP4 All the Way: Fully Quantized Training of LLMs, 2025",
+        ),
+        examples=("precision:grad-int4", "precision:int8,high=none", "precision:grad-int4,p=0.5"),
+        controls=(
+            "precision:grad-luq",
+            "precision:grad-luq,smp=2",
+            "precision:grad-e3m0",
+            "precision:grad-int4,dg=int4-sr,wg=int4-sr",
+        ),
+    )
+
+    @field_validator(*OPERANDS)
+    @classmethod
+    def _readable(cls, value: str) -> str:
+        if not value:
+            return value
+        from algobias.numerics.quantiser import parse_quantiser
+
+        try:
+            return str(parse_quantiser(value))
+        except BadInput as error:
+            raise ValueError(_offer(error)) from error
+
+    @model_validator(mode="after")
+    def _fits(self) -> Precision:
+        if self.scale == "row" and not any(self._texts().get(name) for name in ("fx", "fw")):
+            raise ValueError("scale=row where a forward operand is rounded: fx or fw")
+        return self
+
+    @classmethod
+    def neutral(cls, recipe: Recipe) -> Precision:
+        """Any format at strength 0."""
+        return cls(format="int8", p=0.0)
+
+    def idle(self, recipe: Recipe) -> bool:
+        """Strength 0, or nothing to round."""
+        return self.p == 0 or not self._texts()
+
+    def part_of(self, fraction: float, recipe: Recipe) -> Precision:
+        """Linear in the strength, from float32."""
+        now = next((part for part in recipe.parts if part.name == self.name), None)
+        if now is not None:
+            raise NoShare("the recipe has a format already, and between two formats there is none")
+        return self.with_options(p=between(0.0, self.p, fraction))
+
+    def cannot_follow(self, earlier: Arranged) -> bool:
+        """Comes before whatever takes several gradients: each of them draws its own numbers."""
+        return isinstance(earlier, Part) and type(earlier).gradient not in (Part.gradient, Precision.gradient)
+
+    def operands(self) -> Operands:
+        """What the operands of a layer go through."""
+        from algobias.quantised.operands import Operands
+
+        return Operands.read(self._texts(), strength=self.p, copies=self.smp)
+
+    def _texts(self) -> Mapping[str, str]:
+        texts = {**PRESETS[self.format].operands}
+        if self.scale == "row":
+            texts |= {name: f"{texts[name]}-row" for name in ("fx", "fw") if name in texts}
+        return texts | {name: getattr(self, name) for name in OPERANDS if getattr(self, name)}
+
+    def model(self, net: nn.Module) -> nn.Module:
+        """Make its layers round their operands."""
+        if not self._texts():
+            return net
+        from algobias.quantised.choice import Choice, layers_of
+        from algobias.quantised.layers import round_layers
+
+        choice = Choice(self.operands(), layers_of(self.high), layers_of(self.layers))
+        found = round_layers(net, choice.of(net))
+        if not any(layer.operands is not None or layer.chosen for layer in found):
+            listed = "; ".join(f"{layer.name} ({layer.reason})" for layer in found[:8]) or "it has no layer"
+            raise BadInput("precision", self.spelling(), f"a network with layers to round; here: {listed}")
+        return net
+
+    def gradient(self, grad: GradFn, context: Context) -> GradFn:
+        """Set the keys that random numbers follow."""
+        if not context.keys:
+            return grad
+        from algobias.quantised.draws import key_of
+
+        def keyed(state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
+            rows = key.places or ((key.turn, key.worker),) * len(key.seeds)
+            lead = state.params.shape[:-1]
+
+            def of(layer: str) -> Tensor:
+                texts = (
+                    f"{seed},{key.update},{turn},{worker},{layer}"
+                    for seed, (turn, worker) in zip(key.seeds, rows, strict=True)
+                )
+                keys = torch.tensor([key_of(text) for text in texts], device=state.params.device)
+                return keys.reshape(lead)
+
+            keys = {name: of(name) for name in context.keys}
+            grads, after = grad(State(state.params, state.buffers | keys, state.layout), batch, key)
+            buffers = {name: buffer for name, buffer in after.buffers.items() if name not in keys}
+            return grads, State(after.params, buffers, after.layout)
+
+        return keyed
+
+
+def _offer(error: BadInput) -> str:
+    near = f" (did you mean {error.nearest!r}?)" if error.nearest else ""
+    return f"{error.allowed}{near}"

@@ -1,0 +1,1 @@
+"""Layers whose matrix products are computed from rounded operands, forward and backward."""

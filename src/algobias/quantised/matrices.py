@@ -1,0 +1,80 @@
+"""Operands as matrices whose last axis a product sums over, and what rounding makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from algobias.numerics.quantiser import Draws, Quantiser
+from algobias.quantised.draws import uniforms
+
+Axes = Literal["last", "rest", "whole"]
+"""Which axes of an operand are summed over: the last; all but the first; unimportant."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """One operand of a product.
+
+    Attributes:
+        quantiser: What it goes through.
+        number: Which of the layer's operands; random numbers follow it.
+        strength: p of ``(1 - p) x + p Q(x)``.
+        copies: Independent roundings that are averaged.
+    """
+
+    quantiser: Quantiser
+    number: int
+    strength: float = 1.0
+    copies: int = 1
+
+    def matrices(self, stack: Tensor, keys: Sequence[int]) -> Tensor:
+        """Round a stack of matrices, [L, R, C], the product's sum along the last axis.
+
+        Args:
+            stack: One matrix for each run.
+            keys: Of each run.
+        """
+        if self.quantiser.exact:
+            return stack
+        draws: Draws | None = None
+        if self.quantiser.random:
+            draws = uniforms(keys, self.number, stack.device)
+        rounded = self.quantiser(stack, draws)
+        if self.copies > 1 and self.quantiser.random:
+            for _ in range(self.copies - 1):
+                rounded = rounded + self.quantiser(stack, draws)
+            rounded = rounded / self.copies
+        return rounded if self.strength == 1 else torch.lerp(stack, rounded, self.strength)
+
+    def along(self, x: Tensor, axes: Axes, lead: int, keys: Sequence[int]) -> Tensor:
+        """Round a tensor of any shape.
+
+        Args:
+            x: The tensor, [*lead, *shape].
+            axes: Which axes of ``shape`` the product sums over.
+            lead: How many leading axes are runs.
+            keys: Of each run.
+        """
+        if self.quantiser.exact:
+            return x
+        return self.matrices(as_matrices(x, axes, lead), keys).reshape(x.shape)
+
+
+def as_matrices(x: Tensor, axes: Axes, lead: int) -> Tensor:
+    """A tensor [*lead, *shape] as a stack of matrices [L, R, C] that are summed over along C."""
+    runs, shape = x.shape[:lead].numel(), x.shape[lead:]
+    if axes == "whole" or not shape:
+        return x.reshape(runs, 1, shape.numel())
+    if axes == "last":
+        return x.reshape(runs, shape[:-1].numel(), shape[-1])
+    return x.reshape(runs, shape[0], shape[1:].numel())
+
+
+def keys_in(key: Tensor, lead: int) -> list[int]:
+    """Keys of all runs, of a tensor with the leading axes alone."""
+    return [int(one) for one in key.reshape(-1).tolist()] if lead else [int(key)]

@@ -1,0 +1,161 @@
+"""A layer's product with rounded operands, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from algobias.errors import BadInput
+from algobias.quantised.kinds import Kind
+from algobias.quantised.matrices import Operand, keys_in
+from algobias.quantised.operands import Operands
+from algobias.quantised.straight import apart, rounded_evaluation, rounded_forward, stacked
+
+
+def product(
+    kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None, key: Tensor, operands: Operands, training: bool
+) -> Tensor:
+    """A layer's output, with what its operands go through in training or in evaluation.
+
+    ``y = fx(x) fw(w)^T + b``; backward ``dx = dg(g) dw(w)``, ``dw = wg(g)^T wx(x)``, the gradient passed
+    straight through ``fx`` and ``fw``, and that of b as it is. In evaluation only the forward operands are
+    rounded.
+
+    Cost: the products of the layer, and a rounding of each operand.
+
+    Args:
+        kind: Which product.
+        x: Input, of one run.
+        weight: Weight.
+        bias: Bias, or None.
+        key: What random numbers follow, a scalar of int64.
+        operands: What the operands go through.
+        training: Whether the layer trains.
+    """
+    forward = [Operand(getattr(operands, n), operands.number(n), operands.strength) for n in ("fx", "fw")]
+    if not training:
+        x = rounded_evaluation(x, forward[0], kind.input_axes)
+        return kind.plain(x, rounded_evaluation(weight, forward[1], kind.weight_axes), bias)
+    own = (
+        x.detach() if operands.own_input else None,
+        weight.detach() if operands.own_weight else None,
+    )
+    x = rounded_forward(x, key, forward[0], kind.input_axes)
+    weight = rounded_forward(weight, key, forward[1], kind.weight_axes)
+    if not operands.backward:
+        return kind.plain(x, weight, bias)
+    found: Tensor = _Product.apply(x, weight, bias, *own, key, kind, operands, 0)
+    return found
+
+
+class _Product(torch.autograd.Function):
+    """The forward product of operands that are rounded already, and the two backward products.
+
+    Arguments: input, weight, bias, input and weight as they were before rounding (None: not needed), key,
+    kind, operands, leading axes of runs.
+    """
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        x, weight, bias, _, _, _, kind, _, lead = inputs
+        found: Tensor = kind.forward(x, weight, bias, lead)
+        return found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, bias, own_x, own_weight, key, ctx.kind, ctx.operands, ctx.lead = inputs
+        ctx.biased = bias is not None
+        ctx.save_for_backward(x, weight, own_x, own_weight, key)
+        ctx.save_for_forward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        needs = tuple(ctx.needs_input_grad[:3])
+        found = _Gradients.apply(grad, *ctx.saved_tensors, ctx.kind, ctx.operands, ctx.lead, needs)
+        each = iter(found)
+        return *(next(each) if needed else None for needed in needs), *[None] * 6
+
+    @staticmethod
+    def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: Any) -> Tensor:  # type: ignore[override]
+        """The derivative of the product itself, whose gradient is not rounded."""
+        at_x, at_weight = ctx.saved_tensors
+        parts = [None if x is None else ctx.kind.forward(x, at_weight, bias, ctx.lead)]
+        if weight is not None:
+            parts.append(ctx.kind.forward(at_x, weight, None if x is not None else bias, ctx.lead))
+        moved = [part for part in parts if part is not None]
+        if moved:
+            return moved[0] if len(moved) == 1 else moved[0] + moved[1]
+        still = ctx.kind.forward(torch.zeros_like(at_x), at_weight, bias, ctx.lead)
+        return still
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        *tensors, kind, operands, lead = inputs
+        rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
+        return apart(_Product.apply(*rows, kind, operands, 1), info.batch_size, lead), 0
+
+
+class _Gradients(torch.autograd.Function):
+    """The backward products, as an operation of its own, so that it too is mapped over runs by hand."""
+
+    @staticmethod
+    def forward(*inputs: Any) -> tuple[Tensor, ...]:
+        grad, x, weight, own_x, own_weight, key, kind, operands, lead, needs = inputs
+        return tuple(_gradients(grad, x, weight, own_x, own_weight, key, kind, operands, lead, needs))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        raise BadInput(
+            "gradient of a gradient",
+            "rounded gradients",
+            "first derivatives in training; in evaluation the network has derivatives of every order",
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+        *tensors, kind, operands, lead, needs = inputs
+        rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
+        found = _Gradients.apply(*rows, kind, operands, 1, needs)
+        return tuple(apart(each, info.batch_size, lead) for each in found), (0,) * len(found)
+
+
+def _gradients(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    own_x: Tensor | None,
+    own_weight: Tensor | None,
+    key: Tensor,
+    kind: Kind,
+    operands: Operands,
+    lead: int,
+    needs: Sequence[bool],
+) -> list[Tensor]:
+    """Those of input, weight and bias that are needed."""
+
+    def operand(name: str, copies: int = 1) -> Operand:
+        quantiser = getattr(operands, name)
+        return Operand(quantiser, operands.number(name), operands.strength, copies)
+
+    keys, found = keys_in(key, lead), []
+    if needs[0]:
+        g = kind.over_outputs(operand("dg"), grad, lead, keys)
+        w = weight
+        if own_weight is not None:
+            w = kind.weight_over_outputs(operand("dw"), own_weight, lead, keys)
+        found.append(kind.input_gradient(g, w, x.shape, lead))
+    if needs[1]:
+        g = kind.over_examples(operand("wg", operands.copies), grad, lead, keys)
+        if own_x is not None:
+            x = kind.input_over_examples(operand("wx"), own_x, lead, keys)
+        found.append(kind.weight_gradient(g, x, weight.shape, lead))
+    if needs[2]:
+        found.append(kind.bias_gradient(grad, x, weight, lead))
+    return found

@@ -69,6 +69,24 @@ def test_what_is_not_finite_stays_so() -> None:
     assert inclusion(x, 2, 4)[:2].tolist() == [[1, 0, 0, 0], [0, 1, 1, 1]]
 
 
+def test_draws_take_the_place_of_a_generator() -> None:
+    x = torch.randn(3, 8, generator=torch.Generator().manual_seed(2))
+    asked = []
+
+    def draws(shape: torch.Size) -> torch.Tensor:
+        asked.append(tuple(shape))
+        return torch.rand(shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+
+    found = sparsify(x, 2, 4, draws=draws)
+    assert asked == [(3, 2)]
+    assert torch.equal(found, sparsify(x, 2, 4, torch.Generator().manual_seed(5)))
+    halves = sparsify(x, 2, 4, draws=lambda shape: torch.full(shape, 0.5))
+    assert torch.equal(halves[0], sparsify(x[0], 2, 4, draws=lambda shape: torch.full(shape, 0.5)))
+    for wrong in ({}, {"generator": torch.Generator(), "draws": draws}):
+        with pytest.raises(TypeError, match="generator or draws"):
+            sparsify(x, 2, 4, **wrong)
+
+
 def test_bad_input() -> None:
     for n, m in ((0, 4), (5, 4), (2, 3)):
         with pytest.raises(BadInput):

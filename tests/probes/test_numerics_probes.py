@@ -14,7 +14,7 @@ from tests.probes.patterns import cross_entropy
 from torch import Tensor, nn
 
 from algobias.errors import BadInput
-from algobias.numerics.formats import quantise
+from algobias.numerics.quantiser import quantise
 from algobias.probes.families.gradient_rounding import GradientToNoise, QuantisedGradientBias
 from algobias.probes.measure import measure
 from algobias.probes.passes.losses import gradient

@@ -1,61 +1,97 @@
-"""Number formats of few bits, simulated: integers, floats, and floats with a scale for every block.
-
-Levels are stated without a scale; a tensor is divided by its scale, rounded to them, and multiplied again.
-E3M0 with stochastic rounding is logarithmic unbiased quantisation (LUQ, Chmiel et al., Accurate Neural
-Training with 4-bit Matrix Multiplications at Standard Formats, 2023).
-"""
+"""Number formats of few bits: the magnitudes that one entry can have, before any scale."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Literal
+from functools import cache, cached_property
+from typing import Literal
 
-from algobias.errors import BadInput, unknown_name
-from algobias.lazy import torch
-from algobias.numerics.rounding import Rounding, round_to
+from algobias.errors import unknown_name
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Scales = Literal["tensor", "power_of_two", "e4m3"]
-COMMON = ("int8", "int4", "e4m3", "e5m2", "e2m1", "e3m0", "mxfp4", "nvfp4")
+COMMON = (
+    "int8",
+    "int4",
+    "e4m3",
+    "e5m2",
+    "e2m3",
+    "e3m2",
+    "e2m1",
+    "e1m2",
+    "e3m0",
+    "bfloat16",
+    "float16",
+)
+"""Names that are offered where one is not known; every ``intB`` and ``eXmY`` is read."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """A number format.
+    """A grid of magnitudes, symmetric about zero: a float with subnormals, of which an integer is one.
+
+    Magnitudes from ``least`` on are ``2^e (1 + k / 2^mantissa)``, k = 0 ... 2^mantissa - 1; below it they are
+    the multiples of ``least / 2^mantissa``. An integer of B bits is the float whose numbers are all
+    subnormal: B - 1 bits of mantissa, ``least = 2^(B - 1)``, hence steps of 1. What lies beyond ``top``
+    saturates.
 
     Attributes:
         name: As spelled.
-        levels: Magnitudes that can be represented, from 0, ascending, before scaling.
-        block: Entries that share a scale, along one dimension; None: the whole tensor.
-        scales: ``tensor``: max|x| / largest level, exact; ``power_of_two``: for every block the smallest
-            power of two that clips nothing; ``e4m3``: for every block, in E4M3, times one for the tensor.
+        bits: Bits of an entry, the sign included.
+        mantissa: Bits after the leading one.
+        least: Smallest normal magnitude, a power of two.
+        top: Largest magnitude.
+        ties: Where two levels are equally near: ``even``, the one of even code (zero is code 0); ``octave``,
+            the upper one of two powers of two (of formats without mantissa: ``2^floor(log2(4 x / 3))`` from
+            ``least`` on, as logarithmic unbiased quantisation rounds to the nearest).
     """
 
     name: str
-    levels: tuple[float, ...]
-    block: int | None = None
-    scales: Scales = "tensor"
+    bits: int
+    mantissa: int
+    least: float
+    top: float
+    ties: Literal["even", "octave"] = "even"
 
     @property
-    def top(self) -> float:
-        """Largest level."""
-        return self.levels[-1]
+    def exact(self) -> bool:
+        """Whether it is float32, which everything here is computed in."""
+        return self.bits == 32
+
+    @property
+    def integer(self) -> bool:
+        """Whether its levels are 0, 1, 2, ..."""
+        return self.least > self.top and self.least == 2.0**self.mantissa
+
+    @property
+    def step(self) -> float:
+        """Distance of the smallest levels."""
+        return self.least * 2.0**-self.mantissa
+
+    @cached_property
+    def levels(self) -> tuple[float, ...]:
+        """Every magnitude, from 0, ascending, by code. Cost: 2^(bits - 1) numbers."""
+        found, part = [0.0], 2**self.mantissa
+        code = 1
+        while found[-1] < self.top:
+            power, rest = divmod(code, part)
+            lead = part if power else 0
+            found.append((lead + rest) / part * self.least * 2.0 ** (max(power, 1) - 1))
+            code += 1
+        return tuple(found)
 
 
 @cache
 def parse_format(text: str) -> Format:
-    """Read a format: ``int2`` to ``int8``, ``e2m0`` to ``e5m3``, ``mxfp4``, ``nvfp4``.
+    """Read a format: ``int2`` to ``int8``, ``e1m2`` to ``e5m3`` and others, ``bfloat16``, ``float16``.
 
     - ``intB``: levels 0, 1, ..., 2^(B-1) - 1, symmetric.
-    - ``eXmY``: X bits of exponent, Y of mantissa, subnormals, bias 2^(X-1) - 1. E5 keeps its largest exponent
-      for infinities, as IEEE 754 does, and E4M3 its largest code for NaN (largest levels 57344 of E5M2 and
-      448 of E4M3); all other codes are numbers (E2M1: 6). E3M0: 0 and seven powers of two, from 1 to 64.
-    - ``mxfp4``: E2M1 in blocks of 32, each with the smallest power of two as scale that clips nothing.
-    - ``nvfp4``: E2M1 in blocks of 16, scale E4M3(max|block| / 6 t) t, with t = max|x| / (6 x 448).
+    - ``eXmY``: X (1 to 5) bits of exponent, Y (0 to 10) of mantissa, subnormals, bias 2^(X-1) - 1. E5 keeps
+      its largest exponent for infinities, as IEEE 754 does, and E4M3 its largest code for NaN (largest levels
+      57344 of E5M2 and 448 of E4M3); all other codes are numbers (E2M1: 6). E3M0: 0 and seven powers of two,
+      from 1 to 64.
+    - ``e4m3-240``: E4M3 whose largest exponent is kept as well, as some accelerators have it.
+    - ``luq-nearest``: E3M0 with ties of two powers of two upwards.
+    - ``float32``: what everything here is computed in: nothing is rounded.
 
     References: Micikevicius et al., FP8 Formats for Deep Learning, 2022; Rouhani et al., Microscaling Data
     Formats for Deep Learning, 2023.
@@ -64,102 +100,45 @@ def parse_format(text: str) -> Format:
         BadInput: No such format (the nearest is proposed).
     """
     name = text.strip().lower()
-    if name == "mxfp4":
-        return Format(name, float_levels(2, 1), 32, "power_of_two")
-    if name == "nvfp4":
-        return Format(name, float_levels(2, 1), 16, "e4m3")
+    if name in _WIDE:
+        return _WIDE[name]
+    if name == "e4m3-240":
+        return Format(name, 8, 3, 2.0**-6, 240.0)
+    if name == "luq-nearest":
+        return Format(name, 4, 0, 1.0, 64.0, "octave")
     if found := re.fullmatch(r"int([2-8])", name):
-        return Format(name, tuple(float(i) for i in range(2 ** (int(found[1]) - 1))))
-    if found := re.fullmatch(r"e([2-5])m([0-3])", name):
-        return Format(name, float_levels(int(found[1]), int(found[2])))
+        return integer_format(int(found[1]))
+    if (found := re.fullmatch(r"e([1-5])m(\d|10)", name)) and found[0] != "e1m0":
+        return float_format(int(found[1]), int(found[2]))
     raise unknown_name("format", name, COMMON)
 
 
-def float_levels(exponent: int, mantissa: int) -> tuple[float, ...]:
-    """Magnitudes of a float with so many bits, by code."""
-    bias = 2 ** (exponent - 1) - 1 if mantissa or exponent != 3 else 1
-    codes = range(2 ** (exponent + mantissa) - _reserved(exponent, mantissa))
-    fraction = 2**mantissa
-    found = []
-    for code in codes:
-        power, part = divmod(code, fraction)
-        lead = fraction if power else 0
-        found.append((lead + part) / fraction * 2.0 ** (max(power, 1) - bias))
-    return tuple(found)
+@cache
+def integer_format(bits: int) -> Format:
+    """Give the symmetric integer of so many bits: levels 0, 1, ..., 2^(bits - 1) - 1."""
+    least = 2.0 ** (bits - 1)
+    return Format(f"int{bits}", bits, bits - 1, least, least - 1)
 
 
-def _reserved(exponent: int, mantissa: int) -> int:
-    """Codes at the end that are no numbers."""
-    if exponent == 5:
-        return int(2**mantissa)
-    return 1 if (exponent, mantissa) == (4, 3) else 0
+@cache
+def float_format(exponent: int, mantissa: int) -> Format:
+    """Give the float of so many bits of exponent and mantissa, by the rules of :func:`parse_format`."""
+    # E3M0 is the grid of logarithmic unbiased quantisation, whose smallest level is 1.
+    bias = 1 if (exponent, mantissa) == (3, 0) else 2 ** (exponent - 1) - 1
+    reserved = 2**mantissa if exponent in (5, 8) else int((exponent, mantissa) == (4, 3))
+    power, part = divmod(2 ** (exponent + mantissa) - reserved - 1, 2**mantissa)
+    top = (1 + part / 2**mantissa) * 2.0 ** (power - bias)
+    name = f"e{exponent}m{mantissa}"
+    return Format(name, 1 + exponent + mantissa, mantissa, 2.0 ** (1 - bias), top)
 
 
-def quantise(
-    x: Tensor,
-    fmt: str | Format,
-    rounding: Rounding = "nearest",
-    generator: torch.Generator | None = None,
-    *,
-    scale: Tensor | float | None = None,
-    dim: int = -1,
-) -> Tensor:
-    """The tensor as a format holds it, in the type of ``x`` (half precision is computed in single).
-
-    Example:
-        >>> import torch
-        >>> quantise(torch.tensor([0.3, -1.2, 7.0]), "int4")
-        tensor([ 0., -1.,  7.])
-
-    Cost: a binary search for each entry. Memory: some five times ``x``.
-
-    Args:
-        x: Any shape. An entry that is not finite makes all that share its scale NaN.
-        fmt: The format.
-        rounding: ``nearest`` (ties to even) or ``stochastic`` (unbiased where nothing saturates). Scales are
-            always rounded to the nearest.
-        generator: Randomness of stochastic rounding.
-        scale: Scale of the whole tensor instead of the one that max|x| gives; entries beyond saturate.
-        dim: Dimension of blocks: the contraction of the matrix product. The last block may be shorter.
-
-    Raises:
-        BadInput: Unknown format or rounding; no generator; ``scale`` with a format that has block scales.
-    """
-    fmt = parse_format(fmt) if isinstance(fmt, str) else fmt
-    if fmt.block is not None and scale is not None:
-        raise BadInput("scale", "given", f"none: {fmt.name} has a scale for every block")
-    wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    if not wide.numel():
-        return x.clone()
-    levels = torch.tensor(fmt.levels, dtype=wide.dtype, device=wide.device)
-    if fmt.block is None:
-        unit = _nonzero(wide.abs().amax() / fmt.top) if scale is None else scale
-        return (round_to(wide / unit, levels, rounding, generator) * unit).to(x.dtype)
-    last = wide.movedim(dim, -1) if wide.dim() else wide.reshape(1)
-    length = last.shape[-1]
-    padded = torch.nn.functional.pad(last, (0, -length % fmt.block))
-    blocks = padded.reshape(*last.shape[:-1], padded.shape[-1] // fmt.block, fmt.block)
-    units = _block_scales(blocks, fmt)
-    # A block whose scale has underflown holds nothing but zeros.
-    rounded = round_to(blocks / _nonzero(units), levels, rounding, generator) * units
-    whole = rounded.flatten(-2)[..., :length]
-    return (whole.movedim(-1, dim) if wide.dim() else whole.reshape(())).to(x.dtype)
+def _named(name: str, exponent: int, mantissa: int) -> Format:
+    one = float_format(exponent, mantissa)
+    return Format(name, one.bits, one.mantissa, one.least, one.top)
 
 
-def _block_scales(blocks: Tensor, fmt: Format) -> Tensor:
-    """Scale of every block, [..., blocks, 1]."""
-    largest = blocks.abs().amax(-1, keepdim=True)
-    if fmt.scales == "power_of_two":
-        fraction, power = torch.frexp(
-            largest / fmt.top
-        )  # fraction in [1/2, 1): 2^(power - 1) where it is 1/2
-        power = torch.where(fraction == 0.5, power - 1, power).clamp(-127, 127)
-        return torch.where(largest.isfinite(), torch.ldexp(torch.ones_like(largest), power), torch.nan)
-    scale = parse_format("e4m3")
-    tensor = _nonzero(largest.amax() / (fmt.top * scale.top))
-    levels = torch.tensor(scale.levels, dtype=blocks.dtype, device=blocks.device)
-    return round_to(largest / fmt.top / tensor, levels) * tensor
-
-
-def _nonzero(scale: Tensor) -> Tensor:
-    return torch.where(scale == 0, torch.ones_like(scale), scale)
+_WIDE = {
+    "bfloat16": _named("bfloat16", 8, 7),
+    "float16": _named("float16", 5, 10),
+    "float32": Format("float32", 32, 23, 2.0**-126, (2 - 2.0**-23) * 2.0**127),
+}

@@ -9,9 +9,15 @@ import scipy
 from pydantic import Field
 
 from algobias.inference.statistics import t_reach
-from algobias.numerics.rounding import Rounding
 from algobias.probes.base import Card
-from algobias.probes.passes.precision import FormatName, Formatted, Repeated, repeat, weight_gradients
+from algobias.probes.passes.precision import (
+    FormatName,
+    Formatted,
+    Independent,
+    Repeated,
+    repeat,
+    weight_gradients,
+)
 from algobias.probes.passes.samples import LEVEL
 from algobias.probes.reading import Interval, Reading, Unavailable
 from algobias.probes.subject import Subject
@@ -34,6 +40,7 @@ class QuantisedGradientBias(Formatted):
     """
 
     name: ClassVar[str] = "quantised_gradient_bias"
+    revision: ClassVar[int] = 2  # 1 rounded block scales of nvfp4 to the nearest: biased where stochastic
     repeats: Annotated[Whole, Field(ge=4, le=4096)] = 16
     card: ClassVar[Card] = Card(
         summary="Systematic error of the gradient in a number format, apart from the noise of rounding",
@@ -92,8 +99,9 @@ class GradientToNoise(Formatted):
     """
 
     name: ClassVar[str] = "gradient_to_noise"
+    revision: ClassVar[int] = 2  # 1 rounded block scales of nvfp4 to the nearest: biased where stochastic
     format: FormatName = "nvfp4"
-    rounding: Rounding = "stochastic"
+    rounding: Independent = "stochastic"
     repeats: Annotated[Whole, Field(ge=2, le=4096)] = 16
     card: ClassVar[Card] = Card(
         summary="Gradient over the error of rounding it: below sqrt(3) a format stops training effectively",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import scipy
 from pydantic import Field, model_validator
 
-from algobias.numerics.formats import parse_format
 from algobias.numerics.masks import magnitude_mask
-from algobias.numerics.rounding import round_to
+from algobias.numerics.quantiser import quantise
+from algobias.numerics.scales import Scale
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.activations import forward, passes_over
 from algobias.probes.passes.precision import FormatName, Formatted, matrices_of, weight_gradients
@@ -32,6 +33,7 @@ class Sqnr(Formatted):
     """Signal over the error of rounding, in decibels, of the tensor that suffers most."""
 
     name: ClassVar[str] = "sqnr"
+    revision: ClassVar[int] = 2  # 1 rounded block scales of nvfp4 to the nearest where rounding is stochastic
     format: FormatName = "int8"
     card: ClassVar[Card] = Card(
         summary="Signal-to-noise ratio in a number format: the worst of weights, activations and gradients",
@@ -88,6 +90,7 @@ class UnderflowRate(Formatted):
     """
 
     name: ClassVar[str] = "underflow_rate"
+    revision: ClassVar[int] = 2  # 1 rounded block scales of nvfp4 to the nearest where rounding is stochastic
     format: FormatName = "e5m2"
     scaled: bool = True
     card: ClassVar[Card] = Card(
@@ -116,9 +119,11 @@ class UnderflowRate(Formatted):
         Raises:
             Unavailable: The gradient is zero or not finite, or block scales were to be left out.
         """
-        fmt = parse_format(self.format)
-        if not self.scaled and fmt.block is not None:
-            raise Unavailable(f"{fmt.name} has a scale for every block: it cannot be cast without one")
+        quantiser = self.quantiser
+        if not self.scaled and quantiser.scale.over in ("row", "block", "tile"):
+            each = quantiser.scale.over
+            raise Unavailable(f"{quantiser} has a scale for every {each}: it cannot be cast without one")
+        cast = replace(quantiser, scale=Scale("none"), clip="max", affine=False)
         generator = subject.generator(f"rounding {self.format}")
         lost, over, all_of = {}, {}, {}
         for name, g in weight_gradients(subject).items():
@@ -126,8 +131,8 @@ class UnderflowRate(Formatted):
                 rounded = self.quantised(g, generator)
                 over[name] = 0
             else:
-                rounded = round_to(g, g.new_tensor(fmt.levels), self.rounding, generator)
-                over[name] = int((g.abs() > fmt.top).sum())
+                rounded = quantise(g, cast, generator)
+                over[name] = int((g.abs() > cast.format.top).sum())
             lost[name] = int(((g != 0) & (rounded == 0)).sum())
             all_of[name] = int((g != 0).sum())
         total = sum(all_of.values())

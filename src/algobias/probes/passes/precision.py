@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
-from algobias.numerics.formats import parse_format, quantise
-from algobias.numerics.rounding import Rounding
+from algobias.numerics.quantiser import Quantiser, parse_quantiser, quantise
 from algobias.probes.base import Probe
 from algobias.probes.passes.losses import gradient
 from algobias.probes.reading import Unavailable
@@ -22,28 +21,40 @@ if TYPE_CHECKING:
 
 def _known(text: str) -> str:
     try:
-        return parse_format(text).name
+        found = parse_quantiser(text)
     except BadInput as error:
         near = f" (did you mean {error.nearest!r}?)" if error.nearest else ""
-        raise ValueError(f"int2 to int8; e2m0 to e5m3; mxfp4; nvfp4{near}") from error
+        raise ValueError(f"a number format such as int4, e4m3, mxfp4, nvfp4{near}: {error}") from error
+    if found.random or found.rounding != "nearest":
+        raise ValueError(f"a number format without its rounding, which is an option of its own: not {found}")
+    return str(found)
 
 
 FormatName = Annotated[str, AfterValidator(_known)]
-"""Name of a number format, as :func:`algobias.numerics.formats.parse_format` reads it."""
+"""A number format, as :func:`algobias.numerics.quantiser.parse_quantiser` reads it, without its rounding."""
+
+Independent = Literal["nearest", "stochastic"]
+"""Rounding of entries that does not depend on other entries but by their scale."""
 
 
 class Formatted(Probe):
     """A probe of a number format.
 
     Attributes:
-        format: Number format: ``int2`` to ``int8``, ``e2m0`` to ``e5m3``, ``mxfp4``, ``nvfp4``.
+        format: Number format: ``int2`` to ``int8``, ``e1m2`` to ``e5m3``, ``mxfp8``, ``mxfp4``, ``nvfp4``,
+            with modifiers (``int8-row``, ``int4-sawb``).
         rounding: To the ``nearest`` level (ties to even), or to one of its two neighbours by chance
             (``stochastic``).
     """
 
     positional: ClassVar[str | None] = "format"
     format: FormatName = "int4"
-    rounding: Rounding = "nearest"
+    rounding: Independent = "nearest"
+
+    @property
+    def quantiser(self) -> Quantiser:
+        """Format and rounding."""
+        return replace(parse_quantiser(self.format), rounding=self.rounding)
 
     def quantised(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """The tensor as the format holds it, with the scale of its largest entry.
@@ -52,7 +63,7 @@ class Formatted(Probe):
         all others], whose rows a matrix product sums over.
         """
         matrix = x.reshape(len(x), -1) if x.dim() > 2 else x
-        return quantise(matrix, self.format, self.rounding, generator).reshape(x.shape)
+        return quantise(matrix, self.quantiser, generator).reshape(x.shape)
 
 
 def weight_gradients(subject: Subject) -> dict[str, Tensor]:

@@ -1,53 +1,17 @@
-"""N:M sparsity: of every M entries next to each other, N are kept."""
+"""Random pruning to N of every M entries that keeps the expectation, at least variance."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from algobias.errors import BadInput
 from algobias.lazy import torch
+from algobias.numerics.masks.magnitude import groups_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-
-def groups_of(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
-    """Entries in groups of M along a dimension, [..., groups, M].
-
-    Raises:
-        BadInput: Not 1 <= N <= M, or the dimension is no multiple of M.
-    """
-    if not 1 <= n <= m:
-        raise BadInput("n", n, f"1 to m = {m}")
-    if not x.dim() or x.shape[dim] % m:
-        raise BadInput("m", m, f"a divisor of the {x.shape[dim] if x.dim() else 1} entries of the dimension")
-    last = x.movedim(dim, -1)
-    return last.reshape(*last.shape[:-1], last.shape[-1] // m, m)
-
-
-def magnitude_mask(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
-    """True for the N largest magnitudes of every M entries; of equal ones the first is kept.
-
-    Reference: Mishra et al., Accelerating Sparse Deep Neural Networks, 2021.
-
-    Args:
-        x: Any shape.
-        n: Entries kept.
-        m: Entries of a group.
-        dim: Dimension of the groups, a multiple of M long: the contraction of the matrix product.
-
-    Raises:
-        BadInput: N or M do not fit.
-    """
-    groups = groups_of(x, n, m, dim)
-    order = torch.argsort(groups.abs(), dim=-1, descending=True, stable=True)
-    mask = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, order[..., :n], True)
-    return mask.flatten(-2).movedim(-1, dim)
-
-
-def mask_distance(one: Tensor, two: Tensor) -> float:
-    """Share of entries in which two masks of one shape differ; 0 for empty ones."""
-    return float((one != two).double().mean()) if one.numel() else 0.0
+    Draws = Callable[[torch.Size], Tensor]
 
 
 def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
@@ -85,17 +49,41 @@ def inclusion(x: Tensor, n: int, m: int, dim: int = -1) -> Tensor:
     return found.clamp(max=1.0).flatten(-2).movedim(-1, dim)
 
 
-def sparsify(x: Tensor, n: int, m: int, generator: torch.Generator, dim: int = -1) -> Tensor:
+def sparsify(
+    x: Tensor,
+    n: int,
+    m: int,
+    generator: torch.Generator | None = None,
+    dim: int = -1,
+    *,
+    draws: Draws | None = None,
+) -> Tensor:
     """N of every M entries at random, scaled so that the expectation is x and the variance least.
 
     Systematic sampling: one uniform number u for each group; entries are kept where the running sum of
     :func:`inclusion` passes u, u + 1, ..., so that exactly N are (fewer only where fewer are not zero).
 
+    Args:
+        x: Any shape.
+        n: Entries kept.
+        m: Entries of a group.
+        generator: Where the uniform numbers come from.
+        dim: Dimension of the groups.
+        draws: In its place, a function that gives uniform numbers in [0, 1) of a shape: one for each group.
+
     Raises:
         BadInput: N or M do not fit.
+        TypeError: Not exactly one of the generator and the draws.
     """
+    if (generator is None) == (draws is None):
+        raise TypeError("sparsify() takes a generator or draws, one of them")
     chance = groups_of(inclusion(x, n, m, dim), n, m, dim).double()
-    start = torch.rand(chance.shape[:-1], generator=generator, dtype=torch.float64, device=generator.device)
+    shape = chance.shape[:-1]
+    if generator is None:
+        assert draws is not None
+        start = draws(shape).double()
+    else:
+        start = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device)
     ends = chance.cumsum(-1)
     ends = ends * (ends[..., -1:].round() / ends[..., -1:].clamp(min=0.5))  # whole sums, against rounding
     marks = torch.floor(ends - start.to(x.device)[..., None])

@@ -1,0 +1,228 @@
+"""What an operand of a matrix product goes through: a format, its scales, rounding, clipping, sparsity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from algobias.errors import BadInput
+from algobias.lazy import torch
+from algobias.numerics.clipping import Clip
+from algobias.numerics.formats import Format
+from algobias.numerics.grammar import Fields, check, read, spell
+from algobias.numerics.masks import magnitude_mask, sparsify
+from algobias.numerics.rounding import ROUNDINGS, Draws, Rounding, dither, draws_from
+from algobias.numerics.scaled import scaled
+from algobias.numerics.scales import Scale, join, split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Quantiser:
+    """What an operand of a matrix product goes through.
+
+    First sparsity, then ``Q(x) = s round(x / s)``, s the scale of what shares one. An entry that is not
+    finite makes all that share its scale not a number. :func:`parse_quantiser` reads one, ``str`` spells it.
+
+    Attributes:
+        format: Levels of an entry; float32 changes nothing.
+        scale: Which entries share a scale, and how it is made.
+        rounding: Which of the two levels next to an entry.
+        clip: Where the range of a scale ends; not for blocks.
+        percentile: Of ``clip="percentile"``.
+        affine: Whether integers have a zero point, so that levels run from the least entry (or 0) to the
+            largest (or 0) in 2^B - 1 steps.
+        sparse: (N, M) where only N of every M entries along the contraction stay.
+        mvue: Whether these are drawn, without bias and at least variance, instead of the largest.
+    """
+
+    format: Format
+    scale: Scale = field(default_factory=Scale)
+    rounding: Rounding = "nearest"
+    clip: Clip = "max"
+    percentile: float = 100.0
+    affine: bool = False
+    sparse: tuple[int, int] | None = None
+    mvue: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rounding not in ROUNDINGS:
+            raise BadInput("rounding", self.rounding, "nearest, stochastic, floor or dithered")
+        if not self.format.exact:
+            check(self._fields(), str(self))
+
+    def _fields(self) -> Fields:
+        return Fields(*(getattr(self, name) for name in Fields._fields))
+
+    def __str__(self) -> str:
+        return spell(self._fields())
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing is changed: the tensor itself is returned."""
+        return self.format.exact and self.sparse is None
+
+    @property
+    def random(self) -> bool:
+        """Whether it draws."""
+        drawn = self.rounding in ("stochastic", "dithered") and not self.format.exact
+        return drawn or (self.sparse is not None and self.mvue)
+
+    @property
+    def per_tensor(self) -> bool:
+        """Whether the result for an entry depends on its value and the whole tensor's scale only.
+
+        Then any layout of the operand gives the same, and a convolution needs no im2col (numbers drawn for
+        entries apart).
+        """
+        return self.scale.over in ("none", "tensor") and self.sparse is None and self.rounding != "dithered"
+
+    @property
+    def unbiased(self) -> bool:
+        """Whether the expectation over its draws is the tensor itself (up to the 2^-24 of the draws).
+
+        Not with clipping, a percentile below 100, scales that may clip, or largest magnitudes that come from
+        elsewhere; not where the format has no scale and entries lie beyond it.
+        """
+        if self.sparse is not None and not self.mvue:
+            return False
+        if self.format.exact:
+            return True
+        drawn = self.rounding in ("stochastic", "dithered")
+        return drawn and self.clip == "max" and self.scale.rule in ("exact", "rceil", "e4m3")
+
+    @property
+    def bits(self) -> float:
+        """Bits of an entry in memory, its share of block scales included; N:M counts its indices too."""
+        bits = self.format.bits + (0.0 if self.format.exact else self.scale.bits)
+        if self.sparse is None:
+            return bits
+        n, m = self.sparse
+        return bits * n / m + (0.0 if n == m else (m - 1).bit_length() * n / m)
+
+    def __call__(self, x: Tensor, draws: Draws | None = None, *, largest: Tensor | None = None) -> Tensor:
+        """Quantise; ``x`` itself where :attr:`exact`, else a new tensor of its shape and type.
+
+        Shapes: [..., R, C], a matrix for each leading index, the contraction of the product along C; a vector
+        is a matrix of one row. Scales per tensor are over the last two axes; short blocks and groups are
+        padded with zeros, which are cut off again.
+
+        Cost: one pass for the scale, and what :func:`algobias.numerics.rounding.round_to` takes; large
+        tensors are done in pieces that stay in the processor's cache.
+
+        Args:
+            x: Float32 or float64; half precision is computed in single.
+            draws: Uniform numbers, where :attr:`random`: called first for sparsity (one for each group), then
+                for rounding (of the shape of ``x``; dithered: [..., 1, 1]).
+            largest: [..., 1, 1] or a number: the largest magnitude of each matrix, instead of its own
+                (a hindsight or frozen one); entries beyond saturate. For scales per tensor, and the tensor
+                scale of ``e4m3``.
+
+        Raises:
+            BadInput: No draws where they are needed; ``largest`` with other scales.
+        """
+        if self.exact or not x.numel():
+            return x
+        if self.random and draws is None:
+            raise BadInput("draws", None, f"uniform numbers: {self} draws them")
+        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        wide = wide.reshape(1, -1) if wide.dim() < 2 else wide.contiguous()
+        if self.sparse is not None:
+            wide = _sparse(wide, self.sparse, draws if self.mvue else None)
+        if not self.format.exact:
+            wide = self._rounded(wide, draws, largest)
+        return wide.reshape(x.shape).to(x.dtype)
+
+    def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | None) -> Tensor:
+        if largest is not None and self.scale.over != "tensor" and self.scale.rule != "e4m3":
+            raise BadInput("largest", "given", f"none: the scale of {self} is not one of the whole tensor")
+        uniform = None
+        if draws is not None and self.rounding == "stochastic":
+            uniform = draws(x.shape)
+        elif draws is not None and self.rounding == "dithered":
+            uniform = dither(draws(torch.Size((*x.shape[:-2], 1, 1))), x.shape)
+        parts = split(x, self.scale)
+        numbers = None if uniform is None else split(uniform.to(x.device), self.scale)
+        return join(scaled(parts, self._fields(), numbers, largest), self.scale, x.shape)
+
+
+def _sparse(x: Tensor, groups: tuple[int, int], draws: Draws | None) -> Tensor:
+    n, m = groups
+    short = -x.shape[-1] % m
+    padded = torch.nn.functional.pad(x, (0, short)) if short else x
+    if draws is not None:
+        found = sparsify(padded, n, m, draws=draws)
+    else:
+        found = padded.masked_fill(~magnitude_mask(padded, n, m), 0.0)
+    return found[..., : x.shape[-1]] if short else found
+
+
+@cache
+def parse_quantiser(text: str) -> Quantiser:
+    """Read a quantiser: a name, and modifiers in any order, joined by ``-``.
+
+    Names: ``float32`` (changes nothing), ``bfloat16``, ``float16`` (unscaled); ``int2`` to ``int8``, ``eXmY``
+    as :func:`algobias.numerics.formats.parse_format` reads them, ``e4m3-240``, ``luq-nearest`` (scaled per
+    tensor); ``luq`` (``e3m0-sr``, logarithmic unbiased quantisation); ``mxfp8`` (E4M3; ``mxfp8-e5m2``),
+    ``mxfp6`` (E2M3; ``mxfp6-e3m2``), ``mxfp4`` (E2M1), ``mxint8``: blocks of 32, scales powers of two;
+    ``nvfp4`` (E2M1), ``ufp4`` (E1M2): blocks of 16, scales E4M3 times one for the tensor; ``N:M``: N of every
+    M entries, the largest.
+
+    Modifiers:
+        - rounding: ``sr`` (stochastic), ``floor`` (towards zero), ``dither``, ``nearest`` (as without);
+        - who shares a scale: ``tensor``, ``row``, ``blockK``, ``tileK`` (K x K), ``2d`` (blocks become
+          tiles), ``unscaled``;
+        - what it is: ``pow2`` (the smallest power of two that clips nothing), ``floorscale``, ``evenscale``
+          (of MX formats), ``twolevel`` (E4M3 times one for the tensor), ``4over6`` (of ``nvfp4``);
+        - clipping: ``sawb``, ``aciq``, ``aciqnormal``, ``p99.9`` (a percentile);
+        - ``affine`` (integers with a zero point); ``N:M``; ``mvue`` (N:M drawn without bias).
+
+    ``str`` gives the canonical spelling, which is read as the same.
+
+    References: Rouhani et al., OCP Microscaling Formats, 2023; NVIDIA, Pretraining Large Language Models with
+    NVFP4, 2025; Cook et al., Four Over Six, 2025; Zhao et al., Rethinking Shrinkage Bias in LLM FP4
+    Pretraining (UFP4), 2026; Chmiel et al., Accurate Neural Training with 4-bit Matrix Multiplications at
+    Standard Formats, 2023.
+
+    Raises:
+        BadInput: Unknown words (the nearest is proposed), words that do not go together.
+    """
+    return Quantiser(*read(text))
+
+
+def quantise(
+    x: Tensor,
+    quantiser: str | Quantiser,
+    generator: torch.Generator | None = None,
+    *,
+    dim: int = -1,
+) -> Tensor:
+    """Quantise a tensor of any shape; a scale per tensor is one for all of it.
+
+    Example:
+        >>> import torch
+        >>> quantise(torch.tensor([0.3, -1.2, 7.0]), "int4")
+        tensor([ 0., -1.,  7.])
+
+    Args:
+        x: Any shape, in the type of which the result is.
+        quantiser: One, or its spelling.
+        generator: Randomness.
+        dim: Dimension of rows and blocks: the contraction of the matrix product.
+
+    Raises:
+        BadInput: Unknown quantiser; no generator where one is needed.
+    """
+    found = parse_quantiser(quantiser) if isinstance(quantiser, str) else quantiser
+    if found.random and generator is None:
+        raise BadInput("generator", None, f"a torch.Generator: {found} draws random numbers")
+    last = x.movedim(dim, -1) if x.dim() else x.reshape(1)
+    draws = (
+        None if generator is None else draws_from(generator, x.dtype if x.dtype == torch.float64 else None)
+    )
+    flat = last.reshape(1, -1) if last.dim() < 2 else last.reshape(-1, last.shape[-1])
+    done = found(flat, draws).reshape(last.shape)
+    return done.movedim(-1, dim) if x.dim() else done.reshape(())

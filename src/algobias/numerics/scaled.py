@@ -1,0 +1,104 @@
+"""From the entries that share a scale to what the format holds of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from algobias.lazy import torch
+from algobias.numerics.clipping import clip_at
+from algobias.numerics.formats import integer_format
+from algobias.numerics.grammar import Fields
+from algobias.numerics.pieces import in_pieces
+from algobias.numerics.rounding import round_to
+from algobias.numerics.scales import e4m3_scales, largest_of, power_of_two
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def scaled(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor | float | None) -> Tensor:
+    """Scale, round to the levels of the format, and scale back.
+
+    Args:
+        parts: As :func:`algobias.numerics.scales.split` gives them.
+        fields: What to do.
+        uniform: Numbers in [0, 1) of the shape of ``parts``, where rounding draws.
+        given: Largest magnitude of each matrix, [..., 1, 1] or a number, instead of its own.
+    """
+    fmt, rounding, scale = fields.format, fields.rounding, fields.scale
+    if scale.over == "none":
+        return in_pieces(lambda x, u: round_to(x, fmt, rounding, u), parts, uniform)
+    if fields.affine:
+        return _affine(parts, fields, uniform)
+    if scale.rule == "e4m3":
+        return _two_level(parts, fields, uniform, given)
+    keep = 3 if scale.over == "tile" else 1
+    own = given is None and fields.clip == "max"
+    largest = _limit(parts, fields, given)
+    if scale.rule == "exact":
+        return in_pieces(
+            lambda x, unit, u: round_to(x / unit, fmt, rounding, u, saturate=not own) * unit,
+            parts, _nonzero(largest / fmt.top), uniform, keep=keep,
+        )  # fmt: skip
+    saturate = not own or scale.rule != "rceil"
+    return in_pieces(
+        lambda x, unit, u: round_to(x, fmt, rounding, u, unit=unit, saturate=saturate),
+        parts, power_of_two(largest, fmt, scale.rule), uniform, keep=keep,
+    )  # fmt: skip
+
+
+def _limit(parts: Tensor, fields: Fields, given: Tensor | float | None) -> Tensor:
+    """Magnitude that the largest level stands for."""
+    if given is not None:
+        told = torch.as_tensor(given, dtype=parts.dtype, device=parts.device)
+        return told.squeeze(-1) if told.dim() > 1 else told.reshape(1)
+    largest = largest_of(parts, fields.scale)
+    if fields.clip == "max":
+        return largest
+    found = clip_at(parts, fields.clip, fields.format.bits, fields.percentile)
+    return torch.where(largest.isfinite(), torch.minimum(found, largest), torch.nan)
+
+
+def _nonzero(unit: Tensor) -> Tensor:
+    """Make scales of nothing but zeros 1, and those of what is not finite not numbers."""
+    return torch.where(unit == 0, 1.0, torch.where(unit.isfinite(), unit, torch.nan))
+
+
+def _two_level(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor | float | None) -> Tensor:
+    fmt, rounding, tile = fields.format, fields.rounding, fields.scale.over == "tile"
+    largest = largest_of(parts, fields.scale)
+    if given is None:
+        whole = largest.amax((-4, -2) if tile else (-3, -2), keepdim=True)
+    else:
+        whole = torch.as_tensor(given, dtype=parts.dtype, device=parts.device)
+        whole = whole[(..., *((None,) * (2 if tile else 1)))] if whole.dim() else whole
+
+    def to(level: float | None) -> Tensor:
+        up = rounding in ("stochastic", "dithered")
+        s = e4m3_scales(largest, whole, fmt, up=up, level=level, spare=fields.scale.four)
+        return in_pieces(
+            lambda x, inverse, unit, u: round_to(x * inverse, fmt, rounding, u) * unit,
+            parts, s.inverse, s.unit, uniform, keep=3 if tile else 1,
+        )  # fmt: skip
+
+    six = to(None)
+    if not fields.scale.four:
+        return six
+    four, axes = to(4.0), (-3, -1) if tile else (-1,)
+    errors = [(one - parts).square().sum(axes, keepdim=True) for one in (six, four)]
+    return torch.where(errors[0] > errors[1], four, six)
+
+
+def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
+    """Levels from the least entry (or 0) to the largest (or 0); 0 is one of them."""
+    steps = 2**fields.format.bits - 1
+    high = parts.amax(-1, keepdim=True).clamp(min=0)
+    low = parts.amin(-1, keepdim=True).clamp(max=0)
+    unit = _nonzero((high - low) / steps)
+    wide = integer_format(fields.format.bits + 1)  # its largest level is ``steps``
+
+    def one(x: Tensor, unit: Tensor, zero: Tensor, u: Tensor | None) -> Tensor:
+        level = round_to(x / unit, wide, fields.rounding, u)
+        return torch.minimum(torch.maximum(level, -zero), steps - zero) * unit
+
+    return in_pieces(one, parts, unit, torch.round(-low / unit), uniform)

@@ -1,0 +1,182 @@
+"""Scales: which entries share one, and what it is; powers of two (E8M0) and E4M3 times one for the tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from algobias.lazy import torch
+from algobias.numerics.formats import Format, parse_format
+from algobias.numerics.rounding import round_to
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Over = Literal["none", "tensor", "row", "block", "tile"]
+Rule = Literal["exact", "rceil", "floor", "even", "e4m3"]
+
+SPARE = 256.0
+"""Largest block scale of four-over-six before a block is scaled to 4 instead of 6: times 1.5 it is 384."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Which entries of a matrix share a scale, and how it is made from their largest magnitude.
+
+    Attributes:
+        over: ``none``: all scales are 1; ``tensor``: the matrix; ``row``: each row; ``block``: pieces of a
+            row; ``tile``: square pieces of the matrix. Short pieces are as if padded with zeros.
+        size: Entries of a block, or rows and columns of a tile.
+        rule: From the largest magnitude A and the largest level L: ``exact``: A / L; ``rceil``: the smallest
+            power of two that is not less, which clips nothing; ``floor``: 2^(floor(log2 A) - floor(log2 L)),
+            the rule of the OCP standard, which may clip; ``even``: the same of A rounded to the format's
+            bits; ``e4m3``: A / L t in E4M3, times t = max A / 448 L of the matrix.
+        four: Whether a block may be scaled to 4 instead of 6 where its squared error is then less
+            (``e4m3`` of E2M1 only).
+    """
+
+    over: Over = "tensor"
+    size: int = 0
+    rule: Rule = "exact"
+    four: bool = False
+
+    @property
+    def bits(self) -> float:
+        """Bits that scales add to an entry (one for a tensor or a row counts as none)."""
+        if self.over not in ("block", "tile"):
+            return 0.0
+        each = 32 if self.rule == "exact" else 8
+        return each / (self.size**2 if self.over == "tile" else self.size)
+
+
+def split(x: Tensor, scale: Scale) -> Tensor:
+    """Show what shares a scale in dimensions of its own, in as few as broadcasting needs.
+
+    Shapes: ``x`` [..., R, C] becomes [..., R C] (one scale for the matrix), [..., R, C] (for a row),
+    [..., R, C / size, size] (for a block), [..., R / size, size, C / size, size] (for a tile).
+    """
+    size = scale.size
+    if scale.over in ("none", "tensor"):
+        return x.flatten(-2)
+    if scale.over == "row":
+        return x
+    down = -x.shape[-2] % size if scale.over == "tile" else 0
+    over = -x.shape[-1] % size
+    if down or over:
+        x = torch.nn.functional.pad(x, (0, over, 0, down))
+    if scale.over == "block":
+        return x.reshape(*x.shape[:-1], x.shape[-1] // size, size)
+    return x.reshape(*x.shape[:-2], x.shape[-2] // size, size, x.shape[-1] // size, size)
+
+
+def join(parts: Tensor, scale: Scale, shape: torch.Size) -> Tensor:
+    """Undo :func:`split`; ``shape`` is that of the matrix."""
+    if scale.over == "tile":
+        parts = parts.flatten(-4, -3).flatten(-2)
+    elif scale.over == "block":
+        parts = parts.flatten(-2)
+    else:
+        return parts.reshape(shape)
+    if parts.shape != shape:
+        parts = parts[..., : shape[-2], : shape[-1]]
+    return parts
+
+
+def largest_of(parts: Tensor, scale: Scale) -> Tensor:
+    """Largest magnitude of what shares a scale; not a number where one of them is.
+
+    Shapes: as :func:`split` gives them, reduced dimensions kept as 1.
+    """
+    if scale.over == "tensor":
+        # Two passes that read only, instead of one that writes magnitudes.
+        return torch.maximum(parts.amax(-1, keepdim=True), -parts.amin(-1, keepdim=True))
+    # Bits of magnitudes are ordered as magnitudes are, and integers are compared faster.
+    if parts.dtype == torch.float32:
+        bits = torch.bitwise_and(parts.view(torch.int32), 0x7FFFFFFF)
+    else:
+        bits = torch.bitwise_and(parts.view(torch.int64), 0x7FFFFFFFFFFFFFFF)
+    bits = bits.amax(-1, keepdim=True)
+    if scale.over == "tile":
+        bits = bits.amax(-3, keepdim=True)
+    return bits.view(parts.dtype)
+
+
+def power_of_two(largest: Tensor, fmt: Format, rule: Rule) -> Tensor:
+    """Give the scale that is a power of two, 2^-127 to 2^127 (E8M0); not a number where A is infinite.
+
+    Source: Rouhani et al., OCP Microscaling Formats (MX) Specification, 2023 (``floor``); cuBLAS's
+    documentation of block scaling (``rceil``).
+
+    Args:
+        largest: Largest magnitudes A.
+        fmt: Format of the entries.
+        rule: ``rceil``, ``floor`` or ``even``.
+    """
+    single = largest.dtype == torch.float32
+    kind, width = (torch.int32, 23) if single else (torch.int64, 52)
+    infinite = 0x7F800000 if single else 0x7FF << 52
+    if rule == "rceil":
+        bits = (largest / fmt.top).view(kind)
+        bits = bits + ((1 << width) - 1)  # the next power of two, unless it is one
+    elif rule == "even":
+        half = width - fmt.mantissa - (not fmt.integer)  # integers have one bit less than their steps
+        bits = largest.view(kind) + (1 << half)
+    else:
+        bits = largest.view(kind)
+    power = torch.bitwise_and(bits, infinite).view(largest.dtype)
+    if rule != "rceil":
+        power = power * 2.0 ** -_exponent(fmt.top)
+    power = power.clamp(2.0**-127, 2.0**127)
+    return torch.where(largest.isfinite(), power, torch.nan)
+
+
+def _exponent(top: float) -> int:
+    found = 0
+    while 2.0 ** (found + 1) <= top:
+        found += 1
+    return found
+
+
+@dataclass(frozen=True)
+class TwoLevel:
+    """Scales of two levels.
+
+    Attributes:
+        unit: By which levels are multiplied: ``block scale x tensor scale``.
+        inverse: By which entries are multiplied, ``(1 / tensor scale) / block scale``; 0 where the block's
+            scale has underflown, so that the block becomes zero.
+    """
+
+    unit: Tensor
+    inverse: Tensor
+
+
+def e4m3_scales(
+    largest: Tensor, whole: Tensor, fmt: Format, *, up: bool, level: float | None = None, spare: bool = False
+) -> TwoLevel:
+    """Give the scale of every block in E4M3, times one for the tensor.
+
+    ``t = max A / (448 L)``, ``s = E4M3(A / L / t)``; L is the largest level, or ``level``.
+
+    Args:
+        largest: Largest magnitude A of each block.
+        whole: That of the tensor, broadcast to it.
+        fmt: Format of the entries.
+        up: Whether s is rounded up instead of to the nearest: then nothing is clipped, which stochastic
+            rounding needs to be unbiased, and no block underflows.
+        level: To which level A is scaled.
+        spare: Whether t leaves room for blocks that are scaled to 4.
+    """
+    scale = parse_format("e4m3")
+    tiny = torch.finfo(largest.dtype).tiny
+    tensor = (whole / (fmt.top * (SPARE if spare else scale.top))).clamp(min=tiny)
+    tensor = torch.where(whole.isfinite(), tensor, torch.nan)
+    wanted = largest / (fmt.top if level is None else level) / tensor
+    block = round_up(wanted, scale) if up else round_to(wanted, scale)
+    inverse = torch.where(block == 0, torch.zeros_like(block), (1.0 / tensor) / block)
+    return TwoLevel(block * tensor, inverse)
+
+
+def round_up(x: Tensor, fmt: Format) -> Tensor:
+    """Round to the next level that is not smaller; beyond the largest it saturates. ``x`` is not negative."""
+    return round_to(x, fmt, "stochastic", torch.zeros_like(x))  # up where 0 < t - floor(t)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from algobias.probes.reading import Reading
     from algobias.probes.selftest import selftest
     from algobias.probes.subject import Training
+    from algobias.quantised.quantize_training import quantize_training
     from algobias.recipe import Recipe
     from algobias.studies.exporting import export
     from algobias.tasks.task import Task
@@ -63,6 +64,7 @@ __all__ = [
     "ghost_batch_norm",
     "lab",
     "measure",
+    "quantize_training",
     "report",
     "selftest",
 ]
@@ -91,6 +93,7 @@ __getattr__ = attributes_from(
         "algobias.probes.reading": ("Reading",),
         "algobias.probes.selftest": ("selftest",),
         "algobias.probes.subject": ("Training",),
+        "algobias.quantised.quantize_training": ("quantize_training",),
         "algobias.recipe": ("Recipe",),
         "algobias.studies.exporting": ("export",),
         "algobias.tasks.task": ("Task",),

@@ -8,9 +8,9 @@ from torch import nn
 
 from algobias.errors import BadInput
 from algobias.levers.model.precision import Precision
-from algobias.levers.model.precision_presets import PRESETS
 from algobias.levers.registry import parse, parse_many
 from algobias.quantised.layers import Rounding
+from algobias.quantised.presets import PRESETS
 from algobias.recipe import Recipe
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
@@ -96,7 +96,9 @@ def test_it_is_placed_before_what_takes_several_gradients(short) -> None:
 
 def test_layers_are_chosen_by_place_and_by_name() -> None:
     def net() -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 2))
+        return nn.Sequential(
+            nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3), nn.Flatten(), nn.Linear(8, 4), nn.Linear(4, 2)
+        )
 
     def rounded(text: str) -> set[str]:
         lever = parse(text)

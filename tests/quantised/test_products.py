@@ -36,7 +36,7 @@ def rounded(layer: nn.Module, operands: Operands, key: int = 5) -> nn.Module:
 
 
 def drawn(x: Tensor, spelling: str | None, number: int, key: int = 5) -> Tensor:
-    """A matrix through a quantiser, its sum along the last axis; by name, apart from the product's own code."""
+    """A matrix through a quantiser, its sum along the last axis, apart from the product's own code."""
     if spelling is None:
         return x
     quantiser = parse_quantiser(spelling)
@@ -82,7 +82,9 @@ def test_a_convolution_is_three_products_of_rounded_matrices(spelling: dict[str,
     image = F.pad(x.detach(), (1, 1) * size)
     places = torch.cartesian_prod(*[torch.arange(n) for n in y.shape[2:]]).reshape(-1, size).tolist()
     windows = [[slice(2 * p, 2 * p + 3) for p in place] for place in places]
-    patches = torch.stack([image[n][(slice(None), *window)].reshape(-1) for n in range(3) for window in windows])
+    patches = torch.stack(
+        [image[n][(slice(None), *window)].reshape(-1) for n in range(3) for window in windows]
+    )
     flat = g.flatten(2).movedim(1, 2).reshape(-1, 5)
     matrix = w.reshape(5, -1)
 
@@ -124,7 +126,9 @@ def test_strength_is_between_the_operand_and_its_rounding() -> None:
     outputs = []
     for p in (0.0, 0.25, 1.0):
         torch.manual_seed(0)
-        outputs.append(rounded(nn.Linear(4, 2, bias=False), Operands.read({"fx": "int2"}, strength=p))(x).detach())
+        outputs.append(
+            rounded(nn.Linear(4, 2, bias=False), Operands.read({"fx": "int2"}, strength=p))(x).detach()
+        )
     torch.testing.assert_close(outputs[1], 0.75 * outputs[0] + 0.25 * outputs[2])
     assert not torch.equal(outputs[0], outputs[2])
 
@@ -150,7 +154,9 @@ def test_stacked_runs_have_the_bits_of_single_runs(spelling: dict[str, str], str
         single.append(torch.autograd.grad(loss, list(net.parameters())))
     named = [dict(net.named_parameters()) for net in nets]
     params = {n: torch.stack([own[n].detach() for own in named]).requires_grad_() for n in named[0]}
-    buffers = {n: torch.stack([dict(net.named_buffers())[n] for net in nets]) for n, _ in nets[0].named_buffers()}
+    buffers = {
+        n: torch.stack([dict(net.named_buffers())[n] for net in nets]) for n, _ in nets[0].named_buffers()
+    }
 
     def loss_of(net: nn.Module, p: dict[str, Tensor], b: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(functional_call(net, {**p, **b}, (x,)), y)
@@ -175,7 +181,8 @@ def test_at_strength_zero_a_network_has_the_bits_of_the_plain_one(spelling: dict
     torch.manual_seed(0)
     layers = [
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, bias=False), nn.ReLU(),
-        nn.Flatten(2), nn.Conv1d(8, 4, 2, padding=1, padding_mode="circular"), nn.Flatten(), nn.Linear(148, 4),
+        nn.Flatten(2), nn.Conv1d(8, 4, 2, padding=1, padding_mode="circular"), nn.Flatten(),
+        nn.Linear(148, 4),
     ]  # fmt: skip
     plain = nn.Sequential(*layers)
     x, y = torch.randn(10, 3, 14, 14), torch.randint(4, (10,))
@@ -296,7 +303,8 @@ class Named(nn.Linear):
 def test_layers_that_cannot_be_reached_are_listed_with_the_reason() -> None:
     net = nn.ModuleDict({
         "plain": nn.Linear(4, 4), "named": Named(4, 4), "own": Own(4, 4), "rnn": nn.LSTM(4, 4),
-        "attention": nn.MultiheadAttention(4, 2), "up": nn.ConvTranspose2d(4, 4, 2), "deep": nn.Conv3d(4, 4, 1),
+        "attention": nn.MultiheadAttention(4, 2), "up": nn.ConvTranspose2d(4, 4, 2),
+        "deep": nn.Conv3d(4, 4, 1),
         "apart": nn.Conv2d(4, 4, 1, groups=2), "norm": nn.BatchNorm1d(4), "embedding": nn.Embedding(3, 4),
         "parametrised": nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)),
     })  # fmt: skip

@@ -63,7 +63,7 @@ class Choice:
 
 
 def ends_of(net: nn.Module) -> set[str]:
-    """Names of the first convolution and the last linear layer, in the order in which layers are registered."""
+    """Names of the first convolution and the last linear layer, in the order of the network's modules."""
     layers = [(name, module) for name, module in net.named_modules() if is_product(module)]
     first = next((name for name, module in layers if isinstance(module, CONVOLUTIONS)), None)
     last = next((name for name, module in reversed(layers) if isinstance(module, nn.Linear)), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,8 +15,15 @@ from algobias.quantised.matrices import Axes, Operand, as_matrices
 class Kind(Protocol):
     """A product of an input and a weight, with ``lead`` leading axes of runs (0 or 1) before every tensor."""
 
-    input_axes: Axes
-    weight_axes: Axes
+    @property
+    def input_axes(self) -> Axes:
+        """Which axes of the input the product sums over."""
+        ...
+
+    @property
+    def weight_axes(self) -> Axes:
+        """Which axes of the weight the product sums over."""
+        ...
 
     def plain(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """The product of a single run, as the layer computes it."""
@@ -39,19 +45,19 @@ class Kind(Protocol):
         """Gradient of the bias; input and weight for their shapes."""
         ...
 
-    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Round the gradient of the output for the input's, which sums over outputs (``dg``)."""
         ...
 
-    def over_examples(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_examples(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Round the gradient of the output for the weight's, which sums over examples (``wg``)."""
         ...
 
-    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, key: Tensor) -> Tensor:
         """Round the weight for the input's gradient (``dw``)."""
         ...
 
-    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, key: Tensor) -> Tensor:
         """Round the input for the weight's gradient (``wx``)."""
         ...
 
@@ -94,32 +100,32 @@ class LinearKind:
         rows = as_matrices(grad, "last", lead)
         return rows.sum(1) if lead else rows[0].sum(0)
 
-    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Outputs are the last axis."""
-        return operand.along(grad, "last", lead, keys)
+        return operand.along(grad, "last", lead, key)
 
-    def over_examples(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_examples(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Examples, and positions, are all other axes."""
-        return _transposed(operand, grad, lead, keys)
+        return _transposed(operand, grad, lead, key)
 
-    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, key: Tensor) -> Tensor:
         """Outputs are the weight's first axis."""
-        return _transposed(operand, weight, lead, keys)
+        return _transposed(operand, weight, lead, key)
 
-    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, key: Tensor) -> Tensor:
         """Examples, and positions, are all axes but the last."""
-        return _transposed(operand, x, lead, keys)
+        return _transposed(operand, x, lead, key)
 
 
 LINEAR = LinearKind()
 
 
-def _transposed(operand: Operand, x: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+def _transposed(operand: Operand, x: Tensor, lead: int, key: Tensor) -> Tensor:
     """Round a tensor that the product sums over along all axes but its last."""
     if operand.quantiser.exact:
         return x
     stack = as_matrices(x, "last", lead).mT
-    return operand.matrices(stack, keys).mT.reshape(x.shape)
+    return operand.matrices(stack, key).mT.reshape(x.shape)
 
 
 @dataclass(frozen=True)
@@ -182,30 +188,30 @@ class ConvolutionKind:
         )[which]  # fmt: skip
         return found
 
-    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_outputs(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Output channels are the second axis."""
         if operand.quantiser.per_tensor:
-            return operand.along(grad, "whole", lead, keys)
+            return operand.along(grad, "whole", lead, key)
         last = grad.movedim(lead + 1, -1)
-        return operand.along(last, "last", lead, keys).movedim(-1, lead + 1)
+        return operand.along(last, "last", lead, key).movedim(-1, lead + 1)
 
-    def over_examples(self, operand: Operand, grad: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def over_examples(self, operand: Operand, grad: Tensor, lead: int, key: Tensor) -> Tensor:
         """Examples and positions are all other axes."""
         if operand.quantiser.per_tensor:
-            return operand.along(grad, "whole", lead, keys)
+            return operand.along(grad, "whole", lead, key)
         first = grad.movedim(lead + 1, lead)
-        return operand.along(first, "rest", lead, keys).movedim(lead, lead + 1)
+        return operand.along(first, "rest", lead, key).movedim(lead, lead + 1)
 
-    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def weight_over_outputs(self, operand: Operand, weight: Tensor, lead: int, key: Tensor) -> Tensor:
         """Output channels are the weight's first axis."""
         if operand.quantiser.per_tensor:
-            return operand.along(weight, "whole", lead, keys)
+            return operand.along(weight, "whole", lead, key)
         last = weight.movedim(lead, -1)
-        return operand.along(last, "last", lead, keys).movedim(-1, lead)
+        return operand.along(last, "last", lead, key).movedim(-1, lead)
 
-    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, keys: Sequence[int]) -> Tensor:
+    def input_over_examples(self, operand: Operand, x: Tensor, lead: int, key: Tensor) -> Tensor:
         """Every entry alike: other quantisers need the patches (:mod:`algobias.quantised.patches`)."""
-        return operand.along(x, "whole", lead, keys)
+        return operand.along(x, "whole", lead, key)
 
 
 def _like(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from algobias.quantised.patches import by_patches, needs_patches, padded
 from algobias.quantised.products import product
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+PRODUCTS: tuple[type[nn.Module], ...] = (nn.Linear, *CONVOLUTIONS)
 
 
 class Rounding(nn.Module):
@@ -65,17 +65,21 @@ def _remade(cls: type[nn.Module], attributes: dict[str, Any]) -> nn.Module:
     return layer
 
 
-@cache
-def rounded_class(cls: type[nn.Module]) -> type[nn.Module]:
+_classes: dict[type[nn.Module], type[Rounding]] = {}
+
+
+def rounded_class(cls: type[nn.Module]) -> type[Rounding]:
     """The class of a rounded layer of a class: ``isinstance`` still knows it as what it was."""
-    base = RoundedLinear if issubclass(cls, nn.Linear) else RoundedConvolution
-    return type(f"Rounded{cls.__name__}", (base, cls), {"plain_class": cls})
+    if cls not in _classes:
+        base = RoundedLinear if issubclass(cls, nn.Linear) else RoundedConvolution
+        _classes[cls] = type(f"Rounded{cls.__name__}", (base, cls), {"plain_class": cls})
+    return _classes[cls]
 
 
 def unreachable(module: nn.Module) -> str | None:
     """Why the products of a module cannot be rounded; None where they can, or where it has none.
 
-    A module is taken as it is: only where its forward pass is that of torch's own linear layer or convolution.
+    They can where its forward pass is that of torch's own linear layer or convolution.
     """
     if isinstance(module, nn.RNNBase):
         return "fused recurrent layer"
@@ -86,8 +90,8 @@ def unreachable(module: nn.Module) -> str | None:
     if isinstance(module, nn.Bilinear):
         return "bilinear layer"
     own = type(module)
-    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d) and not isinstance(module, Rounding):
-        plain = next(cls for cls in (nn.Linear, *CONVOLUTIONS) if isinstance(module, cls))
+    plain = next((cls for cls in PRODUCTS if isinstance(module, cls)), None)
+    if plain is not None and not isinstance(module, Rounding):
         if own.forward is not plain.forward or "forward" in vars(module):
             return f"forward pass of its own ({own.__name__})"
         if isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
@@ -99,8 +103,7 @@ def unreachable(module: nn.Module) -> str | None:
 
 def is_product(module: nn.Module) -> bool:
     """Whether a module is a layer whose products can be rounded."""
-    kinds = (nn.Linear, *CONVOLUTIONS)
-    return isinstance(module, kinds) and not isinstance(module, Rounding) and unreachable(module) is None
+    return isinstance(module, PRODUCTS) and not isinstance(module, Rounding) and unreachable(module) is None
 
 
 def does_not_fit(module: nn.Module, operands: Operands) -> str | None:
@@ -168,13 +171,13 @@ def _round(module: nn.Module, operands: Operands) -> None:
     weight: Any = module.weight
     module.register_buffer(KEY, torch.zeros((), dtype=torch.int64, device=weight.device), persistent=False)
     module.__class__ = rounded_class(type(module))
-    module.operands = operands  # type: ignore[assignment]
+    vars(module)["operands"] = operands
 
 
 def restore(net: nn.Module) -> None:
     """Make every rounded layer of a network as it was."""
     for module in net.modules():
         if isinstance(module, Rounding):
-            module.__class__ = module.plain_class
+            module.__class__ = module.plain_class  # type: ignore[assignment]
             del module.operands
             delattr(module, KEY)

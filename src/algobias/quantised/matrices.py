@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from algobias.numerics.quantiser import Draws, Quantiser
+from algobias.numerics.quantiser import Quantiser
+from algobias.numerics.rounding import Draws
 from algobias.quantised.draws import uniforms
 
 Axes = Literal["last", "rest", "whole"]
@@ -32,18 +32,18 @@ class Operand:
     strength: float = 1.0
     copies: int = 1
 
-    def matrices(self, stack: Tensor, keys: Sequence[int]) -> Tensor:
+    def matrices(self, stack: Tensor, key: Tensor | None) -> Tensor:
         """Round a stack of matrices, [L, R, C], the product's sum along the last axis.
 
         Args:
             stack: One matrix for each run.
-            keys: Of each run.
+            key: What random numbers of each run follow, [L] or a scalar; None: none are drawn.
         """
         if self.quantiser.exact:
             return stack
         draws: Draws | None = None
-        if self.quantiser.random:
-            draws = uniforms(keys, self.number, stack.device)
+        if self.quantiser.random and key is not None:
+            draws = uniforms(key.reshape(-1).tolist(), self.number, stack.device)
         rounded = self.quantiser(stack, draws)
         if self.copies > 1 and self.quantiser.random:
             for _ in range(self.copies - 1):
@@ -51,18 +51,18 @@ class Operand:
             rounded = rounded / self.copies
         return rounded if self.strength == 1 else torch.lerp(stack, rounded, self.strength)
 
-    def along(self, x: Tensor, axes: Axes, lead: int, keys: Sequence[int]) -> Tensor:
+    def along(self, x: Tensor, axes: Axes, lead: int, key: Tensor | None) -> Tensor:
         """Round a tensor of any shape.
 
         Args:
             x: The tensor, [*lead, *shape].
             axes: Which axes of ``shape`` the product sums over.
             lead: How many leading axes are runs.
-            keys: Of each run.
+            key: See :meth:`matrices`.
         """
         if self.quantiser.exact:
             return x
-        return self.matrices(as_matrices(x, axes, lead), keys).reshape(x.shape)
+        return self.matrices(as_matrices(x, axes, lead), key).reshape(x.shape)
 
 
 def as_matrices(x: Tensor, axes: Axes, lead: int) -> Tensor:
@@ -73,8 +73,3 @@ def as_matrices(x: Tensor, axes: Axes, lead: int) -> Tensor:
     if axes == "last":
         return x.reshape(runs, shape[:-1].numel(), shape[-1])
     return x.reshape(runs, shape[0], shape[1:].numel())
-
-
-def keys_in(key: Tensor, lead: int) -> list[int]:
-    """Keys of all runs, of a tensor with the leading axes alone."""
-    return [int(one) for one in key.reshape(-1).tolist()] if lead else [int(key)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from algobias.errors import BadInput, unknown_name
 from algobias.numerics.quantiser import Quantiser, parse_quantiser
@@ -56,10 +56,8 @@ class Operands:
             raise BadInput("p", strength, "a number from 0 to 1")
         if copies < 1:
             raise BadInput("smp", copies, "a whole number of at least 1")
-        return replace(
-            cls(strength=strength, copies=copies),
-            **{name: parse_quantiser(text) for name, text in texts.items()},
-        )
+        read: dict[str, Any] = {name: parse_quantiser(text) for name, text in texts.items()}
+        return cls(strength=strength, copies=copies, **read)
 
     @property
     def rounded(self) -> tuple[str, ...]:
@@ -68,8 +66,13 @@ class Operands:
         return tuple(name for name, q in each.items() if q is not None and not q.exact)
 
     @property
+    def random(self) -> bool:
+        """Whether random numbers are drawn in training."""
+        return any(getattr(self, name).random for name in self.rounded)
+
+    @property
     def backward(self) -> bool:
-        """Whether the backward products round something, or take what the forward product rounded as it was."""
+        """Whether the backward products round anything, or take operands as they were before rounding."""
         return not (self.dg.exact and self.wg.exact) or self.own_weight or self.own_input
 
     @property

@@ -10,19 +10,25 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.quantised.kinds import Kind
-from algobias.quantised.matrices import Operand, keys_in
+from algobias.quantised.matrices import Operand
 from algobias.quantised.operands import Operands
-from algobias.quantised.straight import apart, rounded_evaluation, rounded_forward, stacked
+from algobias.quantised.straight import apart, applied, rounded_evaluation, rounded_forward, stacked
 
 
 def product(
-    kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None, key: Tensor, operands: Operands, training: bool
+    kind: Kind,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    key: Tensor,
+    operands: Operands,
+    training: bool,
 ) -> Tensor:
     """A layer's output, with what its operands go through in training or in evaluation.
 
     ``y = fx(x) fw(w)^T + b``; backward ``dx = dg(g) dw(w)``, ``dw = wg(g)^T wx(x)``, the gradient passed
     straight through ``fx`` and ``fw``, and that of b as it is. In evaluation only the forward operands are
-    rounded.
+    rounded. Under ``autocast`` the product is that of float32 operands, and only its output is narrow.
 
     Cost: the products of the layer, and a rounding of each operand.
 
@@ -35,6 +41,13 @@ def product(
         operands: What the operands go through.
         training: Whether the layer trains.
     """
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        narrow = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):
+            wide = bias if bias is None else bias.float()
+            found = product(kind, x.float(), weight.float(), wide, key, operands, training)
+        return found.to(narrow)
     forward = [Operand(getattr(operands, n), operands.number(n), operands.strength) for n in ("fx", "fw")]
     if not training:
         x = rounded_evaluation(x, forward[0], kind.input_axes)
@@ -47,8 +60,8 @@ def product(
     weight = rounded_forward(weight, key, forward[1], kind.weight_axes)
     if not operands.backward:
         return kind.plain(x, weight, bias)
-    found: Tensor = _Product.apply(x, weight, bias, *own, key, kind, operands, 0)
-    return found
+    y: Tensor = applied(_Product, x, weight, bias, *own, key, kind, operands, 0)
+    return y
 
 
 class _Product(torch.autograd.Function):
@@ -66,20 +79,19 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, bias, own_x, own_weight, key, ctx.kind, ctx.operands, ctx.lead = inputs
-        ctx.biased = bias is not None
+        x, weight, _, own_x, own_weight, key, ctx.kind, ctx.operands, ctx.lead = inputs
         ctx.save_for_backward(x, weight, own_x, own_weight, key)
         ctx.save_for_forward(x, weight)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         needs = tuple(ctx.needs_input_grad[:3])
-        found = _Gradients.apply(grad, *ctx.saved_tensors, ctx.kind, ctx.operands, ctx.lead, needs)
+        found = applied(_Gradients, grad, *ctx.saved_tensors, ctx.kind, ctx.operands, ctx.lead, needs)
         each = iter(found)
         return *(next(each) if needed else None for needed in needs), *[None] * 6
 
     @staticmethod
-    def jvp(ctx: Any, x: Tensor | None, weight: Tensor | None, bias: Tensor | None, *_: Any) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, x: Any, weight: Any, bias: Any, *_: Any) -> Any:
         """The derivative of the product itself, whose gradient is not rounded."""
         at_x, at_weight = ctx.saved_tensors
         parts = [None if x is None else ctx.kind.forward(x, at_weight, bias, ctx.lead)]
@@ -88,14 +100,13 @@ class _Product(torch.autograd.Function):
         moved = [part for part in parts if part is not None]
         if moved:
             return moved[0] if len(moved) == 1 else moved[0] + moved[1]
-        still = ctx.kind.forward(torch.zeros_like(at_x), at_weight, bias, ctx.lead)
-        return still
+        return ctx.kind.forward(torch.zeros_like(at_x), at_weight, bias, ctx.lead)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
         *tensors, kind, operands, lead = inputs
         rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
-        return apart(_Product.apply(*rows, kind, operands, 1), info.batch_size, lead), 0
+        return apart(applied(_Product, *rows, kind, operands, 1), info.batch_size, lead), 0
 
 
 class _Gradients(torch.autograd.Function):
@@ -119,10 +130,12 @@ class _Gradients(torch.autograd.Function):
         )
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], *inputs: Any
+    ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         *tensors, kind, operands, lead, needs = inputs
         rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
-        found = _Gradients.apply(*rows, kind, operands, 1, needs)
+        found = applied(_Gradients, *rows, kind, operands, 1, needs)
         return tuple(apart(each, info.batch_size, lead) for each in found), (0,) * len(found)
 
 
@@ -144,17 +157,17 @@ def _gradients(
         quantiser = getattr(operands, name)
         return Operand(quantiser, operands.number(name), operands.strength, copies)
 
-    keys, found = keys_in(key, lead), []
+    found = []
     if needs[0]:
-        g = kind.over_outputs(operand("dg"), grad, lead, keys)
+        g = kind.over_outputs(operand("dg"), grad, lead, key)
         w = weight
         if own_weight is not None:
-            w = kind.weight_over_outputs(operand("dw"), own_weight, lead, keys)
+            w = kind.weight_over_outputs(operand("dw"), own_weight, lead, key)
         found.append(kind.input_gradient(g, w, x.shape, lead))
     if needs[1]:
-        g = kind.over_examples(operand("wg", operands.copies), grad, lead, keys)
+        g = kind.over_examples(operand("wg", operands.copies), grad, lead, key)
         if own_x is not None:
-            x = kind.input_over_examples(operand("wx"), own_x, lead, keys)
+            x = kind.input_over_examples(operand("wx"), own_x, lead, key)
         found.append(kind.weight_gradient(g, x, weight.shape, lead))
     if needs[2]:
         found.append(kind.bias_gradient(grad, x, weight, lead))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from algobias.numerics.quantiser import Quantiser
-from algobias.quantised.matrices import Axes, Operand, keys_in
+from algobias.quantised.matrices import Axes, Operand
 
 
 def rounded_forward(x: Tensor, key: Tensor, operand: Operand, axes: Axes) -> Tensor:
@@ -27,7 +27,7 @@ def rounded_forward(x: Tensor, key: Tensor, operand: Operand, axes: Axes) -> Ten
     """
     if operand.quantiser.exact:
         return x
-    found: Tensor = _StraightThrough.apply(x, key, operand, axes, 0)
+    found: Tensor = applied(_StraightThrough, x, key, operand, axes, 0)
     return found
 
 
@@ -47,7 +47,12 @@ def rounded_evaluation(x: Tensor, operand: Operand, axes: Axes) -> Tensor:
     still = x.detach()
     near = Operand(without_draws(operand.quantiser), operand.number, operand.strength)
     # x + (Q(x) - x) can leave the grid
-    return near.along(still, axes, 0, ()) + (x - still)
+    return near.along(still, axes, 0, None) + (x - still)
+
+
+def applied(function: type[torch.autograd.Function], *inputs: Any) -> Any:
+    """Apply a function with a gradient of its own."""
+    return function.apply(*inputs)  # type: ignore[no-untyped-call]
 
 
 def cancels(quantiser: Quantiser) -> bool:
@@ -65,7 +70,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, key: Tensor, operand: Operand, axes: Axes, lead: int) -> Tensor:
-        return operand.along(x, axes, lead, keys_in(key, lead))
+        return operand.along(x, axes, lead, key)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -76,19 +81,25 @@ class _StraightThrough(torch.autograd.Function):
             ctx.save_for_forward(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         return _passed(ctx, grad), None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:  # type: ignore[override]
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
         return _passed(ctx, tangent)
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], x: Tensor, key: Tensor, operand: Operand, axes: Axes, lead: int
+        info: Any,
+        in_dims: tuple[int | None, ...],
+        x: Tensor,
+        key: Tensor,
+        operand: Operand,
+        axes: Axes,
+        lead: int,
     ) -> tuple[Tensor, int]:
         x, key = stacked((x, key), in_dims[:2], info.batch_size, lead)
-        return apart(_StraightThrough.apply(x, key, operand, axes, 1), info.batch_size, lead), 0
+        return apart(applied(_StraightThrough, x, key, operand, axes, 1), info.batch_size, lead), 0
 
 
 def _passed(ctx: Any, grad: Tensor) -> Tensor:
@@ -121,4 +132,4 @@ def stacked(
 
 def apart(rows: Tensor, size: int, lead: int) -> Tensor:
     """The result of stacked runs with the mapped axis in front of the other one again."""
-    return rows.unflatten(0, (size, -1)) if lead else rows
+    return rows.reshape(size, -1, *rows.shape[1:]) if lead else rows

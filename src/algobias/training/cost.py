@@ -17,7 +17,6 @@ from algobias.recipe import Recipe
 from algobias.runs.cost import Cost
 from algobias.training.flops import FlopCounter
 
-
 FLOPS = 2.0
 """Operations of a multiplication, its addition counted too."""
 
@@ -93,8 +92,8 @@ def measure_step(
     """Run one gradient evaluation and update on copies, and count.
 
     Floating-point operations are those of matrix products, convolutions and attention (torch's own
-    counter), roundings that are averaged each with a product of its own. Saved activations are the most bytes that the backward pass held at one time, without the
-    parameters themselves. Cost: two gradient evaluations.
+    counter); roundings that are averaged count with a product each. Saved activations are the most bytes that
+    the backward pass held at one time, without the parameters themselves. Cost: two gradient evaluations.
 
     Args:
         state: One untrained network.

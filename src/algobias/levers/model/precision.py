@@ -12,9 +12,9 @@ from algobias.lazy import torch
 from algobias.levers.arranged import Arranged
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
-from algobias.levers.model.precision_presets import PRESETS, PresetName
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
+from algobias.quantised.presets import PresetName, operand_texts
 from algobias.recipe import Recipe
 from algobias.spelling import Whole
 
@@ -66,16 +66,16 @@ class Precision(Part):
     wx: str = ""
 
     card: ClassVar[Card] = Card(
-        summary="Rounds the operands of matrix products to a number format of few bits, forward and backward.",
+        summary="Rounds the operands of matrix products to formats of few bits, forward and backward.",
         saves="bits of every product: time, memory and energy on hardware that has the format",
         costs="rounding errors; here the format is emulated in float32, which is slower",
-        not_injected="layers would have to be exchanged: call algobias.quantize_training(model, ...) in the script",
+        not_injected="layers would have to be exchanged: quantize_training(model, ...) in the script does",
         acts_on=("gradients",),
         moves=("gradient_to_noise", "quantised_gradient_bias", "gradient_variance"),
         not_when="Where hardware has no such format nothing is saved: emulation tells what it would cost.",
         references=(
             "Banner et al., Scalable methods for 8-bit training of neural networks, 2018",
-            "Chmiel et al., Accurate Neural Training with 4-bit Matrix Multiplications at Standard Formats, 2023",
+            "Chmiel et al., Accurate neural training with 4-bit matrix multiplications, 2023",
             "Rouhani et al., Microscaling Data Formats for Deep Learning, 2023",
             "Chmiel et al., FP4 All the Way: Fully Quantized Training of LLMs, 2025",
         ),
@@ -102,8 +102,10 @@ class Precision(Part):
 
     @model_validator(mode="after")
     def _fits(self) -> Precision:
-        if self.scale == "row" and not any(self._texts().get(name) for name in ("fx", "fw")):
-            raise ValueError("scale=row where a forward operand is rounded: fx or fw")
+        try:
+            self._texts()
+        except BadInput as error:
+            raise ValueError(error.allowed) from error
         return self
 
     @classmethod
@@ -133,10 +135,8 @@ class Precision(Part):
         return Operands.read(self._texts(), strength=self.p, copies=self.smp)
 
     def _texts(self) -> Mapping[str, str]:
-        texts = {**PRESETS[self.format].operands}
-        if self.scale == "row":
-            texts |= {name: f"{texts[name]}-row" for name in ("fx", "fw") if name in texts}
-        return texts | {name: getattr(self, name) for name in OPERANDS if getattr(self, name)}
+        own = {name: getattr(self, name) for name in OPERANDS if getattr(self, name)}
+        return operand_texts(self.format, self.scale, own)
 
     def model(self, net: nn.Module) -> nn.Module:
         """Make its layers round their operands."""

@@ -104,8 +104,10 @@ def _nearest(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
     if fmt.integer and unit is None:
         return torch.round(x)  # ties to even, too
     single = x.dtype == torch.float32
-    if single and fmt.least < 2.0**-100:
-        return x.to(torch.bfloat16).float()  # c would overflow; saturated before
+    if single and fmt.top > 2.0 ** (103 + fmt.mantissa):  # c would overflow
+        if fmt.mantissa == 7 and fmt.least == 2.0**-126:
+            return x.to(torch.bfloat16).float()
+        return _nearest(x.double(), fmt, None if unit is None else unit.double()).float()
     power = _power(x, fmt, unit)
     c = power * (1.5 * 2.0 ** ((23 if single else 52) - fmt.mantissa))
     if not fmt.mantissa and fmt.ties == "even":

@@ -9,8 +9,8 @@ from algobias.numerics.clipping import clip_at
 from algobias.numerics.formats import integer_format
 from algobias.numerics.grammar import Fields
 from algobias.numerics.pieces import in_pieces
-from algobias.numerics.rounding import round_to
-from algobias.numerics.scales import e4m3_scales, largest_of, power_of_two
+from algobias.numerics.rounding import Rounding, round_to
+from algobias.numerics.scales import TwoLevel, e4m3_scales, largest_of, power_of_two
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,20 +73,24 @@ def _two_level(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Ten
         whole = torch.as_tensor(given, dtype=parts.dtype, device=parts.device)
         whole = whole[(..., *((None,) * (2 if tile else 1)))] if whole.dim() else whole
 
-    def to(level: float | None) -> Tensor:
+    def scales(level: float) -> TwoLevel:
         up = rounding in ("stochastic", "dithered")
-        s = e4m3_scales(largest, whole, fmt, up=up, level=level, spare=fields.scale.four)
+        return e4m3_scales(largest, whole, fmt, up=up, level=level, spare=fields.scale.four)
+
+    def held(scale: TwoLevel, rounding: Rounding, uniform: Tensor | None) -> Tensor:
         return in_pieces(
             lambda x, inverse, unit, u: round_to(x * inverse, fmt, rounding, u) * unit,
-            parts, s.inverse, s.unit, uniform, keep=3 if tile else 1,
+            parts, scale.inverse, scale.unit, uniform, keep=3 if tile else 1,
         )  # fmt: skip
 
-    six = to(None)
-    if not fields.scale.four:
-        return six
-    four, axes = to(4.0), (-3, -1) if tile else (-1,)
-    errors = [(one - parts).square().sum(axes, keepdim=True) for one in (six, four)]
-    return torch.where(errors[0] > errors[1], four, six)
+    scale = scales(fmt.top)
+    if fields.scale.four:
+        # Chosen by rounding to the nearest: a choice that saw the draws would bias them.
+        both, axes = (scale, scales(4.0)), (-3, -1) if tile else (-1,)
+        six, four = ((held(s, "nearest", None) - parts).square().sum(axes, keepdim=True) for s in both)
+        better = four < six
+        scale = TwoLevel(*(torch.where(better, b, a) for a, b in zip(*both, strict=True)))
+    return held(scale, rounding, uniform)
 
 
 def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
@@ -94,11 +98,13 @@ def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
     steps = 2**fields.format.bits - 1
     high = parts.amax(-1, keepdim=True).clamp(min=0)
     low = parts.amin(-1, keepdim=True).clamp(max=0)
-    unit = _nonzero((high - low) / steps)
+    random = fields.rounding in ("stochastic", "dithered")
+    unit = _nonzero((high - low) / (steps - random))  # a level to spare, where a rounded zero point must not clip
+    zero = torch.ceil(-low / unit) if random else torch.round(-low / unit)
     wide = integer_format(fields.format.bits + 1)  # its largest level is ``steps``
 
     def one(x: Tensor, unit: Tensor, zero: Tensor, u: Tensor | None) -> Tensor:
         level = round_to(x / unit, wide, fields.rounding, u)
         return torch.minimum(torch.maximum(level, -zero), steps - zero) * unit
 
-    return in_pieces(one, parts, unit, torch.round(-low / unit), uniform)
+    return in_pieces(one, parts, unit, zero, uniform)

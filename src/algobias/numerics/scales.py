@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from algobias.lazy import torch
 from algobias.numerics.formats import Format, parse_format
@@ -137,8 +137,7 @@ def _exponent(top: float) -> int:
     return found
 
 
-@dataclass(frozen=True)
-class TwoLevel:
+class TwoLevel(NamedTuple):
     """Scales of two levels.
 
     Attributes:
@@ -152,11 +151,11 @@ class TwoLevel:
 
 
 def e4m3_scales(
-    largest: Tensor, whole: Tensor, fmt: Format, *, up: bool, level: float | None = None, spare: bool = False
+    largest: Tensor, whole: Tensor, fmt: Format, *, up: bool, level: float, spare: bool = False
 ) -> TwoLevel:
     """Give the scale of every block in E4M3, times one for the tensor.
 
-    ``t = max A / (448 L)``, ``s = E4M3(A / L / t)``; L is the largest level, or ``level``.
+    ``t = max A / (448 L)`` with L the largest level of the format, ``s = E4M3(A / level / t)``.
 
     Args:
         largest: Largest magnitude A of each block.
@@ -171,7 +170,7 @@ def e4m3_scales(
     tiny = torch.finfo(largest.dtype).tiny
     tensor = (whole / (fmt.top * (SPARE if spare else scale.top))).clamp(min=tiny)
     tensor = torch.where(whole.isfinite(), tensor, torch.nan)
-    wanted = largest / (fmt.top if level is None else level) / tensor
+    wanted = largest / level / tensor
     block = round_up(wanted, scale) if up else round_to(wanted, scale)
     inverse = torch.where(block == 0, torch.zeros_like(block), (1.0 / tensor) / block)
     return TwoLevel(block * tensor, inverse)

@@ -23,6 +23,7 @@ from algobias.levers.gradient.sam import SharpnessAware
 from algobias.levers.model.ghost_norm import GhostNorm
 from algobias.levers.model.init import InitialScale
 from algobias.levers.model.recalibrate import Recalibrate
+from algobias.levers.model.sparsity import Sparsity
 from algobias.levers.parallel.compress import Compress
 from algobias.levers.parallel.delay import Delay
 from algobias.levers.parallel.drop_compute import Dropped
@@ -65,6 +66,7 @@ LEVERS: dict[str, type[Lever]] = {
         MatchStability,
         Dropped,
         GhostNorm,
+        Sparsity,
         Repeat,
         Shift,
         Compress,

@@ -23,6 +23,21 @@ def test_magnitude_mask_keeps_the_most_of_every_group() -> None:
     assert magnitude_mask(torch.ones(4), 1, 4).tolist() == [True, False, False, False]
 
 
+@pytest.mark.parametrize("m", [1, 2, 3, 8, 16, 20])
+def test_of_equal_magnitudes_the_first_are_kept(m: int) -> None:
+    """Against a stable sort, over few values; M above 16 goes by a sort itself."""
+    x = torch.randint(-3, 4, (5, 3 * m), generator=torch.Generator().manual_seed(m)).float()
+    for n in {1, (m + 1) // 2, m}:
+        mask = magnitude_mask(x, n, m)
+        for group, kept in zip(x.reshape(-1, m).tolist(), mask.reshape(-1, m), strict=True):
+            first = sorted(range(m), key=lambda i: -abs(group[i]))[:n]
+            assert kept.nonzero().flatten().tolist() == sorted(first)
+    if m > 2:
+        broken = x[0, :m].clone()
+        broken[1], broken[2] = math.nan, -math.inf
+        assert magnitude_mask(broken, 2, m).nonzero().flatten().tolist() == [1, 2]
+
+
 def test_distance_counts_entries() -> None:
     one = torch.tensor([True, True, False, False])
     assert mask_distance(one, one) == 0.0

@@ -24,6 +24,7 @@ from algobias.levers.model.ghost_norm import GhostNorm
 from algobias.levers.model.init import InitialScale
 from algobias.levers.model.precision import Precision
 from algobias.levers.model.recalibrate import Recalibrate
+from algobias.levers.model.sparsity import Sparsity
 from algobias.levers.parallel.compress import Compress
 from algobias.levers.parallel.delay import Delay
 from algobias.levers.parallel.drop_compute import Dropped
@@ -67,6 +68,7 @@ LEVERS: dict[str, type[Lever]] = {
         Dropped,
         GhostNorm,
         Precision,
+        Sparsity,
         Repeat,
         Shift,
         Compress,

@@ -19,6 +19,15 @@ Batch = Any
 Grads: TypeAlias = "Tensor"
 Tree = Any
 
+OF_PARTS = "of_part_"
+"""How the names of buffers begin that a part adds to a network and sets itself: masks, say. The same network
+without the part has none of them."""
+
+
+def is_of_part(name: str) -> bool:
+    """Whether a buffer of this name (of a whole network: ``layer.of_part_mask``) is one that a part adds."""
+    return name.rpartition(".")[2].startswith(OF_PARTS)
+
 
 @dataclass(frozen=True)
 class Layout:

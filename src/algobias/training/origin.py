@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.levers.step import Layout, State
+from algobias.levers.model.sparsity import as_used
+from algobias.levers.step import Layout, State, is_of_part
+from algobias.recipe import Recipe
 from algobias.runs.observer import Observer, SilentObserver
 from algobias.runs.outcome import Outcome
 from algobias.training.engine.network import stack
@@ -69,8 +71,25 @@ def begin(
     ):
         record.gradients += int(outcome.cost.gradients)
         record.seconds += outcome.cost.seconds
-        states.append(state_of(ends.weights[record.seed], fresh.layout, buffers))
+        tensors = _with_parts(setup, origin.recipe, ends.weights[record.seed], buffers)
+        states.append(state_of(tensors, fresh.layout, buffers))
     return origin.updates, stack(states) if stacked else states[0]
+
+
+def _with_parts(
+    setup: Setup, before: Recipe, tensors: dict[str, Tensor], buffers: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The origin's tensors with what the parts of this recipe add to the network, and of no others.
+
+    It is made of the weights that are gone on with, unless the origin has it from the same parts. What masks
+    have pruned that nobody goes on with is zero.
+    """
+    wanted = {name for name in buffers if is_of_part(name)}
+    used = as_used(tensors, wanted)
+    plain = {name: tensor for name, tensor in used.items() if not is_of_part(name) or name in wanted}
+    earlier = {part.name: part for part in before.parts}
+    same = all(earlier.get(part.name, part) == part for part in setup.recipe.parts)
+    return plain if not wanted or (same and wanted <= plain.keys()) else plain | setup.network.added(plain)
 
 
 def state_of(tensors: dict[str, Tensor], layout: Layout, buffers: dict[str, Tensor]) -> State:

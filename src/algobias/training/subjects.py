@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from algobias.errors import BadInput, unknown_name
 from algobias.levers.learning_rate import rate
+from algobias.levers.model.sparsity import as_used
 from algobias.levers.parallel.delay import Delay
 from algobias.levers.registry import build_part
 from algobias.probes.subject import Subject, Training
@@ -74,13 +75,14 @@ def subject_of(
     parts = [build_part(spec) for spec in recipe.parts]
     network = Network(task, looped, parts, torch.device(device))
     model = network.template
+    weights = as_used(weights)
     if initial is not None:
-        initial = _fitted(model, initial, "initial")
+        initial = _fitted(model, as_used(initial), "initial")
     elif seed is not None:
         state = network.initial(seed)
-        initial = {**state.layout.views(state.params), **state.buffers}
+        initial = as_used({**state.layout.views(state.params), **state.buffers})
     if other is not None:
-        other = _fitted(model, other, "other")
+        other = _fitted(model, as_used(other), "other")
     put_into(model, weights, where or "weights")
     weight = task.weight
     return Subject(
@@ -91,7 +93,7 @@ def subject_of(
         reduction=None if weight is None else "mean",
         training=training_of(task, recipe, updates),
         initial=initial,
-        history=tuple(history),
+        history=tuple((made, as_used(earlier)) for made, earlier in history),
         updates=updates,
         other=other,
     )

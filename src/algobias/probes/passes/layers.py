@@ -250,8 +250,9 @@ def _convolutions(subject: Subject) -> dict[str, list[Seen]]:
     names = {id(p): name for name, p in subject.model.named_parameters()}
     found: dict[str, list[Seen]] = {}
     for module, shape in seen:
-        if id(module.weight) in names:
-            found.setdefault(names[id(module.weight)], []).append((module, shape))
+        weight = module._parameters.get("weight")  # what module.weight gives may be computed from it
+        if id(weight) in names:
+            found.setdefault(names[id(weight)], []).append((module, shape))
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from algobias.levers.base import Lever
+from algobias.levers.step import is_of_part
 from algobias.recipe import Recipe
 from algobias.recipe_fields import Budget
 from algobias.runs.observer import Check, SilentObserver, Snapshot
@@ -111,8 +112,12 @@ def _short(recipe: Recipe, task: Task, updates: int) -> _Last:
 
 
 def _same(one: _Last, two: _Last) -> bool:
-    if one.weights.keys() != two.weights.keys() or len(one.checks) != len(two.checks):
+    # what a part adds to a network for itself (masks) counts by what it does
+    first, second = (
+        {name: tensor for name, tensor in last.weights.items() if not is_of_part(name)} for last in (one, two)
+    )
+    if first.keys() != second.keys() or len(one.checks) != len(two.checks):
         return False
     curves = [[(c.train_loss, c.train_metric, c.test_metric) for c in last.checks] for last in (one, two)]
-    same_weights = all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
+    same_weights = all(torch.equal(first[name], second[name]) for name in first)
     return same_weights and np.array_equal(curves[0], curves[1], equal_nan=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from algobias.components.ghost_norm import KINDS
 from algobias.errors import BadInput
 from algobias.levers.base import Part
-from algobias.levers.step import Batch, Grads, Key, State
+from algobias.levers.step import Batch, Grads, Key, State, is_of_part
 from algobias.own.user_code import UserFunction, raised_in
 from algobias.put_back.attributes import Attributes
 from algobias.quantised.draws import is_key
@@ -111,6 +111,21 @@ class Network:
     def initial(self, seed: int) -> State:
         """The network of ``seed`` before training; params [P]."""
         return state_of(self._build(seed), self.layout)
+
+    def added(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What parts add to the network where it begins with other weights than fresh ones: masks of those.
+
+        Args:
+            tensors: Parameters and buffers of one run, by name.
+        """
+        with seeded(0, "init", 0), torch.no_grad():
+            model = self.task.build_model(self.recipe.model).to(self.device)
+            for name, own in {**dict(model.named_parameters()), **dict(model.named_buffers())}.items():
+                if name in tensors and tensors[name].shape == own.shape:
+                    own.copy_(tensors[name])
+            for part in self.parts:
+                model = part.model(model)
+        return {name: b.detach().clone() for name, b in model.named_buffers() if is_of_part(name)}
 
     def gradient(self, state: State, batch: Batch, key: Key) -> tuple[Grads, State]:
         """Gradient of the batch loss at ``state`` (train mode), [..., P], and the updated buffers.

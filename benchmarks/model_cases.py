@@ -130,7 +130,8 @@ def judge_case(
     controls = {entry["lever"]: at_planned_end(entry) for entry in result["controls"]}
     for lever, reference in case.get("recovered", {}).items():
         checks.append(_recovered(lever, controls[lever], reference, tolerances["recovered"]))
-    return [*checks, *_least(case.get("least", {}), shares, controls)]
+    bounds = [*_bounds(case, "least", shares, controls), *_bounds(case, "most", shares, controls)]
+    return [*checks, *bounds, *_order(case.get("order", ()), controls)]
 
 
 def at_planned_end(entry: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -165,16 +166,27 @@ def _recovered(
     return Check(f"recovered by {lever}", shown, told, allowed, passed if judged else None)
 
 
-def _least(
-    least: Mapping[str, Any], shares: Mapping[str, Any], controls: Mapping[str, Any]
+def _bounds(
+    case: Mapping[str, Any], side: str, shares: Mapping[str, Any], controls: Mapping[str, Any]
 ) -> Iterator[Check]:
-    """What must hold in any case."""
-    asked = {key.replace("_", " "): (shares[key]["mean"], least[key]) for key in shares if key in least}
-    for lever, bound in least.get("recovered", {}).items():
+    """What must hold in any case: at ``least`` or at ``most`` so much."""
+    bounds = case.get(side, {})
+    asked = {key.replace("_", " "): (shares[key]["mean"], bounds[key]) for key in shares if key in bounds}
+    for lever, bound in bounds.get("recovered", {}).items():
         asked[f"recovered by {lever}"] = controls[lever]["mean"], bound
     for what, (ours, bound) in asked.items():
         shown = "none" if ours is None else f"{ours:.3g}"
-        yield Check(what, shown, "", f"at least {bound}", ours is not None and ours >= bound)
+        holds = ours is not None and (ours >= bound if side == "least" else ours <= bound)
+        yield Check(what, shown, "", f"at {side} {bound}", holds)
+
+
+def _order(levers: Sequence[str], controls: Mapping[str, Any]) -> Iterator[Check]:
+    """Whether each control gives back more than the next."""
+    for first, second in zip(levers, levers[1:], strict=False):
+        ours = [controls[lever]["mean"] for lever in (first, second)]
+        shown = " and ".join("none" if mean is None else f"{mean:.2f}" for mean in ours)
+        holds = None not in ours and ours[0] > ours[1]
+        yield Check(f"{first} before {second}", shown, "", "the first gives back more", holds)
 
 
 def judged() -> dict[str, list[Check]]:

@@ -166,7 +166,9 @@ def test_a_stack_with_its_draws_is_quantised_as_each_with_its_own(name: str) -> 
 def standard_errors(samples: Tensor) -> float:
     """Distance of a mean from 0, in its standard errors."""
     error = float(samples.double().std()) / math.sqrt(len(samples))
-    return abs(float(samples.double().mean())) / (error + 1e-5)  # some have no variance but that of single precision
+    return abs(float(samples.double().mean())) / (
+        error + 1e-5
+    )  # some have no variance but that of single precision
 
 
 def biases(quantiser: Quantiser, x: Tensor, repeats: int) -> dict[str, float]:
@@ -194,7 +196,9 @@ def test_block_scales_rounded_to_the_nearest_would_bias(monkeypatch: pytest.Monk
     x = torch.randn(12, 48, generator=gen(3))
     assert max(biases(parse_quantiser("nvfp4-sr"), x, 1000).values()) < 4
     right = scaled.e4m3_scales
-    monkeypatch.setattr(scaled, "e4m3_scales", lambda *args, **options: right(*args, **{**options, "up": False}))
+    monkeypatch.setattr(
+        scaled, "e4m3_scales", lambda *args, **options: right(*args, **{**options, "up": False})
+    )
     assert biases(parse_quantiser("nvfp4-sr"), x, 1000)["largest of a block, outwards"] > 20
 
 
@@ -226,7 +230,9 @@ def test_aliases_and_canonical_names() -> None:
 
 
 def test_what_it_says_of_itself() -> None:
-    told = {n: parse_quantiser(n) for n in ("float32", "int4", "int4-sr", "int4-row", "1:4", "2:4-mvue", "mxfp4")}
+    told = {
+        n: parse_quantiser(n) for n in ("float32", "int4", "int4-sr", "int4-row", "1:4", "2:4-mvue", "mxfp4")
+    }
     assert [n for n, q in told.items() if q.exact] == ["float32"]
     assert [n for n, q in told.items() if q.random] == ["int4-sr", "2:4-mvue"]
     assert [n for n, q in told.items() if q.per_tensor] == ["float32", "int4", "int4-sr"]
@@ -271,7 +277,9 @@ def test_scales_of_its_own_are_those_given() -> None:
         small = quantiser(x, largest=own / 4)
         if name in ("int4", "e4m3"):
             assert torch.allclose(small.abs().amax((1, 2), keepdim=True), own / 4)
-        one = quantiser(x, largest=float(own[0]) / 4) if name != "nvfp4" else quantiser(x, largest=own[:1] / 4)
+        one = (
+            quantiser(x, largest=float(own[0]) / 4) if name != "nvfp4" else quantiser(x, largest=own[:1] / 4)
+        )
         assert torch.equal(one[0], small[0])
     for name in ("int8-row", "mxfp4", "e4m3-unscaled"):
         with pytest.raises(BadInput, match="largest"):
@@ -296,7 +304,9 @@ def test_within_vmap(name: str) -> None:
     def one(x: Tensor, u: Tensor) -> Tensor:
         return quantiser(x, lambda shape: u)
 
-    assert torch.equal(torch.func.vmap(one)(x, u), torch.stack([one(*both) for both in zip(x, u, strict=True)]))
+    assert torch.equal(
+        torch.func.vmap(one)(x, u), torch.stack([one(*both) for both in zip(x, u, strict=True)])
+    )
     moved = torch.func.vmap(one, in_dims=1, out_dims=1)(x.transpose(0, 1), u.transpose(0, 1))
     assert torch.equal(moved.transpose(0, 1), one(x, u) if not quantiser.random else moved.transpose(0, 1))
 
@@ -317,7 +327,7 @@ def test_bad_input() -> None:
     for text, match in (
         ("int44", "int4"), ("int4-srr", "sr"), ("mxfp5", "mxfp"), ("nvfp4-int8", "modifier"),
         ("int4-sr-floor", "not both"), ("int4-2d", "blocks"), ("int4-block0", "one entry"),
-        ("int6-sawb", "sawb"), ("mxfp4-sawb", "clipping"), ("float32-sr", "float32"), ("int4-p101", "percentile"),
+        ("int6-sawb", "sawb"), ("mxfp4-sawb", "clipping"), ("float32-sr", "float32"), ("int4-p101", "above"),
         ("e4m3-affine", "affine"), ("int4-mvue", "mvue"), ("5:4", "N:M"), ("int4-4over6", "4over6"),
         ("bfloat16-row", "bfloat16"), ("e4m3-unscaled-pow2", "power of two"), ("", "number format"),
         ("int4-twolevel", "blocks or tiles"),

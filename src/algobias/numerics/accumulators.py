@@ -8,7 +8,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal, get_args
 
 from algobias.errors import BadInput, unknown_name
-from algobias.lazy import torch
 from algobias.numerics.formats import Format, float_format
 from algobias.numerics.rounding import Rounding, round_to
 

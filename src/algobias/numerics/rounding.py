@@ -84,6 +84,15 @@ def round_to(
     return x if fmt.exact else _between(_limited(x, fmt, unit), fmt, unit, uniform)
 
 
+def round_scales(x: Tensor, fmt: Format, *, up: bool) -> Tensor:
+    """Round numbers that are not negative to the nearest level, or to the next larger one; with less passes.
+
+    Shapes: any. Beyond the largest level they saturate.
+    """
+    x = x.clamp(max=fmt.top)
+    return _between(x, fmt, None, torch.zeros_like(x)) if up else _nearest(x, fmt, None, signed=False)
+
+
 def _limited(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
     if unit is None:
         return x.clamp(-fmt.top, fmt.top)
@@ -100,19 +109,39 @@ def _power(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
     return power.clamp(min=fmt.least) if unit is None else torch.maximum(power, unit * fmt.least)
 
 
-def _nearest(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
+def _nearest(x: Tensor, fmt: Format, unit: Tensor | None, signed: bool = True) -> Tensor:
     if fmt.integer and unit is None:
         return torch.round(x)  # ties to even, too
     single = x.dtype == torch.float32
+    if single and fmt.name in _CAST:
+        return _cast(x, fmt, unit)
     if single and fmt.top > 2.0 ** (103 + fmt.mantissa):  # c would overflow
-        if fmt.mantissa == 7 and fmt.least == 2.0**-126:
-            return x.to(torch.bfloat16).float()
         return _nearest(x.double(), fmt, None if unit is None else unit.double()).float()
     power = _power(x, fmt, unit)
-    c = power * (1.5 * 2.0 ** ((23 if single else 52) - fmt.mantissa))
+    factor = 1.5 * 2.0 ** ((23 if single else 52) - fmt.mantissa)
     if not fmt.mantissa and fmt.ties == "even":
-        c = _odd_where_even(c, power, fmt, unit)
-    return torch.copysign((x + c).sub_(c), x)
+        c = _odd_where_even(power * factor, power, fmt, unit)
+        y = (x + c).sub_(c)
+    else:
+        y = torch.add(x, power, alpha=factor).sub_(power, alpha=factor)
+    return _signed(y, x) if signed else y
+
+
+_CAST = {"float16": "float16", "bfloat16": "bfloat16", "e5m2": "float8_e5m2"}
+"""Formats that torch casts to faster than it computes; entries have been limited to the largest level."""
+
+
+def _cast(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
+    kind = getattr(torch, _CAST[fmt.name])
+    return x.to(kind).float() if unit is None else (x * (1.0 / unit)).to(kind).float().mul_(unit)
+
+
+def _signed(y: Tensor, x: Tensor) -> Tensor:
+    """Magnitude of y, 0 or of the sign of x, with the sign of x: zeros keep theirs. Faster than copysign."""
+    if x.dtype == torch.float32:
+        sign = torch.bitwise_and(x.view(torch.int32), -(1 << 31))
+        return sign.bitwise_or_(y.view(torch.int32)).view(torch.float32)
+    return torch.copysign(y, x)
 
 
 def _odd_where_even(c: Tensor, power: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
@@ -126,13 +155,13 @@ def _odd_where_even(c: Tensor, power: Tensor, fmt: Format, unit: Tensor | None) 
 def _between(x: Tensor, fmt: Format, unit: Tensor | None, uniform: Tensor | None) -> Tensor:
     """Round down in magnitude, or up by chance."""
     plain = fmt.integer and unit is None
-    step = None if plain else _power(x, fmt, unit) * 2.0**-fmt.mantissa
+    step = None if plain else _power(x, fmt, unit).mul_(2.0**-fmt.mantissa)
     t = x.abs() if step is None else x.abs().div_(step)
     whole = torch.floor(t)
     if uniform is not None:
         # t - whole - u is a multiple of 2^-24 below 1, or keeps its sign: ceil gives 1 where u < t - whole.
-        whole = whole + (t - whole).sub_(uniform.to(x.device, x.dtype)).ceil_()
-    return torch.copysign(whole if step is None else whole.mul_(step), x)
+        whole = t.sub_(whole).sub_(uniform.to(x.device, x.dtype)).ceil_().add_(whole)
+    return _signed(whole if step is None else whole.mul_(step), x)
 
 
 def dither(start: Tensor, shape: torch.Size) -> Tensor:
@@ -144,8 +173,7 @@ def dither(start: Tensor, shape: torch.Size) -> Tensor:
 
     Shapes: ``start`` [..., 1, 1] of numbers in [0, 1); the result is ``shape`` [..., R, C].
     """
-    entries = torch.arange(shape[-2] * shape[-1], device=start.device, dtype=torch.int64)
-    steps = torch.bitwise_and(entries * GOLDEN, 0xFFFFFFFF)
-    first = (start.double() * 2.0**32).to(torch.int64)
-    mixed = torch.bitwise_and(steps.view(shape[-2:]) + first, 0xFFFFFFFF)
-    return (mixed >> 8).to(torch.float32) * 2.0**-24
+    entries = torch.arange(shape[-2] * shape[-1], device=start.device, dtype=torch.int32)
+    steps = (entries * (GOLDEN - 2**32)).view(shape[-2:])  # modulo 2^32, as integers of 32 bits are
+    first = (start.double() * 2.0**32 - 2.0**31).to(torch.int32)
+    return torch.bitwise_and((steps + first) >> 8, 0xFFFFFF).to(torch.float32).mul_(2.0**-24)

@@ -9,7 +9,7 @@ from algobias.numerics.clipping import clip_at
 from algobias.numerics.formats import integer_format
 from algobias.numerics.grammar import Fields
 from algobias.numerics.pieces import in_pieces
-from algobias.numerics.rounding import Rounding, round_to
+from algobias.numerics.rounding import round_to
 from algobias.numerics.scales import TwoLevel, e4m3_scales, largest_of, power_of_two
 
 if TYPE_CHECKING:
@@ -32,19 +32,19 @@ def scaled(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor 
         return _affine(parts, fields, uniform)
     if scale.rule == "e4m3":
         return _two_level(parts, fields, uniform, given)
-    keep = 3 if scale.over == "tile" else 1
     own = given is None and fields.clip == "max"
-    largest = _limit(parts, fields, given)
-    if scale.rule == "exact":
-        return in_pieces(
-            lambda x, unit, u: round_to(x / unit, fmt, rounding, u, saturate=not own) * unit,
-            parts, _nonzero(largest / fmt.top), uniform, keep=keep,
-        )  # fmt: skip
-    saturate = not own or scale.rule != "rceil"
-    return in_pieces(
-        lambda x, unit, u: round_to(x, fmt, rounding, u, unit=unit, saturate=saturate),
-        parts, power_of_two(largest, fmt, scale.rule), uniform, keep=keep,
-    )  # fmt: skip
+
+    def one(x: Tensor, u: Tensor | None, largest: Tensor) -> Tensor:
+        if scale.rule == "exact":
+            unit = _nonzero(largest / fmt.top)
+            return round_to(x / unit, fmt, rounding, u, saturate=not own).mul_(unit)
+        unit = power_of_two(largest, fmt, scale.rule)
+        return round_to(x, fmt, rounding, u, unit=unit, saturate=not own or scale.rule != "rceil")
+
+    if scale.over == "tensor":
+        return in_pieces(one, parts, uniform, _limit(parts, fields, given))
+    keep = 3 if scale.over == "tile" else 1  # what shares a scale stays in one piece
+    return in_pieces(lambda x, u: one(x, u, _limit(x, fields, None)), parts, uniform, keep=keep, whole=True)
 
 
 def _limit(parts: Tensor, fields: Fields, given: Tensor | float | None) -> Tensor:
@@ -56,41 +56,40 @@ def _limit(parts: Tensor, fields: Fields, given: Tensor | float | None) -> Tenso
     if fields.clip == "max":
         return largest
     found = clip_at(parts, fields.clip, fields.format.bits, fields.percentile)
-    return torch.where(largest.isfinite(), torch.minimum(found, largest), torch.nan)
+    return torch.minimum(found, largest) + (largest - largest)
 
 
 def _nonzero(unit: Tensor) -> Tensor:
     """Make scales of nothing but zeros 1, and those of what is not finite not numbers."""
-    return torch.where(unit == 0, 1.0, torch.where(unit.isfinite(), unit, torch.nan))
+    return unit + (unit == 0) + (unit - unit)
 
 
 def _two_level(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor | float | None) -> Tensor:
     fmt, rounding, tile = fields.format, fields.rounding, fields.scale.over == "tile"
-    largest = largest_of(parts, fields.scale)
     if given is None:
-        whole = largest.amax((-4, -2) if tile else (-3, -2), keepdim=True)
+        axes = (-4, -3, -2, -1) if tile else (-3, -2, -1)
+        whole = torch.maximum(parts.amax(axes, keepdim=True), -parts.amin(axes, keepdim=True))
     else:
         whole = torch.as_tensor(given, dtype=parts.dtype, device=parts.device)
         whole = whole[(..., *((None,) * (2 if tile else 1)))] if whole.dim() else whole
+    random = rounding in ("stochastic", "dithered")
 
-    def scales(level: float) -> TwoLevel:
-        up = rounding in ("stochastic", "dithered")
-        return e4m3_scales(largest, whole, fmt, up=up, level=level, spare=fields.scale.four)
+    def one(x: Tensor, u: Tensor | None, whole: Tensor) -> Tensor:
+        largest = largest_of(x, fields.scale)
 
-    def held(scale: TwoLevel, rounding: Rounding, uniform: Tensor | None) -> Tensor:
-        return in_pieces(
-            lambda x, inverse, unit, u: round_to(x * inverse, fmt, rounding, u) * unit,
-            parts, scale.inverse, scale.unit, uniform, keep=3 if tile else 1,
-        )  # fmt: skip
+        def scales(level: float) -> TwoLevel:
+            return e4m3_scales(largest, whole, fmt, up=random, level=level, spare=fields.scale.four)
 
-    scale = scales(fmt.top)
-    if fields.scale.four:
-        # Chosen by rounding to the nearest: a choice that saw the draws would bias them.
-        both, axes = (scale, scales(4.0)), (-3, -1) if tile else (-1,)
-        six, four = ((held(s, "nearest", None) - parts).square().sum(axes, keepdim=True) for s in both)
-        better = four < six
-        scale = TwoLevel(*(torch.where(better, b, a) for a, b in zip(*both, strict=True)))
-    return held(scale, rounding, uniform)
+        scale = scales(fmt.top)
+        if fields.scale.four:
+            # Chosen by rounding to the nearest: a choice that saw the draws would bias them.
+            both, axes = (scale, scales(4.0)), (-3, -1) if tile else (-1,)
+            near = (round_to(x * s.inverse, fmt).mul_(s.unit) for s in both)
+            six, four = ((y - x).square().sum(axes, keepdim=True) for y in near)
+            scale = TwoLevel(*(torch.where(four < six, b, a) for a, b in zip(*both, strict=True)))
+        return round_to(x * scale.inverse, fmt, rounding, u).mul_(scale.unit)
+
+    return in_pieces(one, parts, uniform, whole, keep=3 if tile else 1, whole=True)
 
 
 def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
@@ -99,7 +98,9 @@ def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
     high = parts.amax(-1, keepdim=True).clamp(min=0)
     low = parts.amin(-1, keepdim=True).clamp(max=0)
     random = fields.rounding in ("stochastic", "dithered")
-    unit = _nonzero((high - low) / (steps - random))  # a level to spare, where a rounded zero point must not clip
+    unit = _nonzero(
+        (high - low) / (steps - random)
+    )  # a level to spare, where a rounded zero point must not clip
     zero = torch.ceil(-low / unit) if random else torch.round(-low / unit)
     wide = integer_format(fields.format.bits + 1)  # its largest level is ``steps``
 

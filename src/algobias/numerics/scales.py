@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from algobias.lazy import torch
 from algobias.numerics.formats import Format, parse_format
-from algobias.numerics.rounding import round_to
+from algobias.numerics.rounding import round_scales
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,18 +116,14 @@ def power_of_two(largest: Tensor, fmt: Format, rule: Rule) -> Tensor:
     kind, width = (torch.int32, 23) if single else (torch.int64, 52)
     infinite = 0x7F800000 if single else 0x7FF << 52
     if rule == "rceil":
-        bits = (largest / fmt.top).view(kind)
-        bits = bits + ((1 << width) - 1)  # the next power of two, unless it is one
-    elif rule == "even":
-        half = width - fmt.mantissa - (not fmt.integer)  # integers have one bit less than their steps
-        bits = largest.view(kind) + (1 << half)
+        bits = (largest / fmt.top).view(kind) + ((1 << width) - 1)  # the next power of two, unless it is one
     else:
-        bits = largest.view(kind)
+        bits = (largest * 2.0 ** -_exponent(fmt.top)).view(kind)
+    if rule == "even":
+        half = width - fmt.mantissa - (not fmt.integer)  # integers have one bit less than their steps
+        bits = bits + (1 << half)
     power = torch.bitwise_and(bits, infinite).view(largest.dtype)
-    if rule != "rceil":
-        power = power * 2.0 ** -_exponent(fmt.top)
-    power = power.clamp(2.0**-127, 2.0**127)
-    return torch.where(largest.isfinite(), power, torch.nan)
+    return power.clamp(2.0**-127, 2.0**127) + (largest - largest)  # not a number where A is not finite
 
 
 def _exponent(top: float) -> int:
@@ -142,8 +138,7 @@ class TwoLevel(NamedTuple):
 
     Attributes:
         unit: By which levels are multiplied: ``block scale x tensor scale``.
-        inverse: By which entries are multiplied, ``(1 / tensor scale) / block scale``; 0 where the block's
-            scale has underflown, so that the block becomes zero.
+        inverse: By which entries are multiplied, ``(1 / tensor scale) / block scale``.
     """
 
     unit: Tensor
@@ -169,13 +164,8 @@ def e4m3_scales(
     scale = parse_format("e4m3")
     tiny = torch.finfo(largest.dtype).tiny
     tensor = (whole / (fmt.top * (SPARE if spare else scale.top))).clamp(min=tiny)
-    tensor = torch.where(whole.isfinite(), tensor, torch.nan)
+    tensor = tensor + (whole - whole)  # not a number where A is not finite
     wanted = largest / level / tensor
-    block = round_up(wanted, scale) if up else round_to(wanted, scale)
-    inverse = torch.where(block == 0, torch.zeros_like(block), (1.0 / tensor) / block)
-    return TwoLevel(block * tensor, inverse)
-
-
-def round_up(x: Tensor, fmt: Format) -> Tensor:
-    """Round to the next level that is not smaller; beyond the largest it saturates. ``x`` is not negative."""
-    return round_to(x, fmt, "stochastic", torch.zeros_like(x))  # up where 0 < t - floor(t)
+    block = round_scales(wanted, parse_format("e4m3"), up=up)
+    # A block whose scale has underflown becomes zero: at most the largest level, times 0.
+    return TwoLevel(block * tensor, ((1.0 / tensor) / block).clamp(max=torch.finfo(block.dtype).max))

@@ -19,6 +19,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _bounds(
 
 def _order(levers: Sequence[str], controls: Mapping[str, Any]) -> Iterator[Check]:
     """Whether each control gives back more than the next."""
-    for first, second in zip(levers, levers[1:], strict=False):
+    for first, second in pairwise(levers):
         ours = [controls[lever]["mean"] for lever in (first, second)]
         shown = " and ".join("none" if mean is None else f"{mean:.2f}" for mean in ours)
         holds = None not in ours and ours[0] > ours[1]

@@ -12,9 +12,12 @@ from torch.func import functional_call, grad, jvp, vmap
 from torch.nn import functional as F
 
 from algobias.errors import BadInput
+from algobias.numerics.accumulators import parse_accumulator
+from algobias.numerics.hadamard import rotate, unrotate
 from algobias.numerics.quantiser import parse_quantiser
 from algobias.quantised.draws import KEY, uniforms
 from algobias.quantised.layers import restore, round_layers
+from algobias.quantised.matrices import signs
 from algobias.quantised.operands import Operands
 
 SPELLINGS = [
@@ -119,6 +122,72 @@ def test_copies_are_averaged_in_the_weights_gradient_alone() -> None:
     quantiser, draws = parse_quantiser("int4-sr"), uniforms([5], Operands.NAMES.index("wg"), g.device)
     mean = torch.stack([quantiser(g.T[None], draws)[0] for _ in range(3)]).mean(0)
     torch.testing.assert_close(layer.weight.grad, mean @ x.detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("product", ["forward", "input", "weight"])
+def test_rotated_operands_are_those_of_the_rotated_matrices(product: str) -> None:
+    torch.manual_seed(0)
+    x, g = torch.randn(30, 40), torch.randn(30, 33)
+    layer = nn.Linear(40, 33, bias=False)
+    w, near = layer.weight.detach().clone(), parse_quantiser("int4")
+    rounded(layer, Operands.read(dict.fromkeys(("fx", "fw", "dg", "wg"), "int4"), rotated=(product,)))
+    x.requires_grad_()
+    y = layer(x)
+    y.backward(g)
+    still, turn = x.detach(), signs(x.device)
+
+    def both(name: str, a: Tensor, b: Tensor, *, again: bool) -> Tensor:
+        """``a b^T`` of rounded matrices; the second is as the forward product rounded it where not rotated."""
+        if name == product:
+            a, b = rotate(a[None], turn)[0], rotate(b[None], turn)[0]
+            again = True
+        return near(a[None])[0] @ (near(b[None])[0] if again else b).T
+
+    fx, fw = near(still[None])[0], near(w[None])[0]
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    torch.testing.assert_close(y.detach(), both("forward", still, w, again=True), **close)
+    torch.testing.assert_close(layer.eval()(still), y.detach())
+    if product == "forward":  # the backward products are those of the rotated network
+        fx, fw = (near(rotate(m[None], turn))[0] for m in (still, w))
+        dx, dw = near(g[None])[0] @ fw, near(g.T[None])[0] @ fx
+        torch.testing.assert_close(x.grad, unrotate(dx[None], turn, 40)[0], **close)
+        torch.testing.assert_close(layer.weight.grad, unrotate(dw[None], turn, 40)[0], **close)
+        return
+    own_x, own_w = (still if product == "weight" else fx), (w if product == "input" else fw)
+    torch.testing.assert_close(x.grad, both("input", g, own_w.T, again=False), **close)
+    torch.testing.assert_close(layer.weight.grad, both("weight", g.T, own_x.T, again=False), **close)
+
+
+def test_rotation_alone_changes_nothing_but_rounding() -> None:
+    torch.manual_seed(0)
+    x, g = torch.randn(30, 40), torch.randn(30, 33)
+    found = []
+    for spelling in ({}, dict.fromkeys(("fx", "fw", "dg", "wg"), "int8")):
+        torch.manual_seed(1)
+        layer = nn.Linear(40, 33)
+        if spelling:
+            rounded(layer, Operands.read(spelling, rotated=("forward", "input", "weight")))
+        layer(x).backward(g)
+        found.append(layer.weight.grad)
+    assert 0 < float((found[1] - found[0]).norm() / found[0].norm()) < 0.02
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(40, 5), nn.Conv2d(4, 5, 3, padding=1)], ids=["linear", "conv"])
+def test_sums_of_the_forward_product_are_held_in_few_bits(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(6, 40) if isinstance(layer, nn.Linear) else torch.randn(2, 4, 5, 5)
+    plain = copy.deepcopy(layer)
+    rounded(layer, Operands.read({}, accumulator="m3e4-chunk4"))
+    rows = x if x.dim() == 2 else F.unfold(x, 3, padding=1).mT.reshape(-1, 36)
+    held = parse_accumulator("m3e4-chunk4").matmul(rows, plain.weight.detach().reshape(5, -1).T) + plain.bias
+    y = layer(x)
+    flat = y if x.dim() == 2 else y.flatten(2).mT.reshape(-1, 5)
+    torch.testing.assert_close(flat.detach(), held.detach())
+    assert not torch.allclose(y, plain(x), rtol=1e-3)
+    torch.testing.assert_close(layer.eval()(x), y)
+    for each in (layer.train(), plain):
+        each(x).sum().backward()
+    torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-4)
 
 
 def test_strength_is_between_the_operand_and_its_rounding() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from algobias.quantised.draws import KEY
 from algobias.quantised.kinds import LINEAR, ConvolutionKind
 from algobias.quantised.operands import Operands
-from algobias.quantised.patches import by_patches, needs_patches, padded
+from algobias.quantised.patches import by_patches, padded
 from algobias.quantised.products import product
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -52,7 +52,7 @@ class RoundedConvolution(Rounding):
         single = x.dim() == len(own.stride) + 1
         image, padding = padded(x.unsqueeze(0) if single else x, own)
         kind = ConvolutionKind(own.stride, padding, own.dilation, own.groups)
-        carried_out = by_patches if needs_patches(self.operands) else product
+        carried_out = by_patches if self.operands.by_patches else product
         rest = (own.weight, own.bias, getattr(self, KEY), self.operands, self.training)
         y = carried_out(kind, image, *rest)
         return y[0] if single else y
@@ -108,7 +108,7 @@ def is_product(module: nn.Module) -> bool:
 
 def does_not_fit(module: nn.Module, operands: Operands) -> str | None:
     """Why these operands cannot be rounded in this layer; None where they can."""
-    if isinstance(module, nn.Linear) or not needs_patches(operands):
+    if isinstance(module, nn.Linear) or not operands.by_patches:
         return None
     if isinstance(module, nn.Conv3d):
         return "scales along rows of a convolution in three dimensions"

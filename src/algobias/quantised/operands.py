@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from algobias.errors import BadInput, unknown_name
+from algobias.numerics.accumulators import Accumulator, parse_accumulator
 from algobias.numerics.quantiser import Quantiser, parse_quantiser
 
 EXACT = parse_quantiser("float32")
+PRODUCTS = ("forward", "input", "weight")
+"""The three products: the output, the gradient of the input, the gradient of the weight."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Operands:
         wx: Of the weight's gradient: the input; None: as rounded in the forward product.
         strength: p of ``(1 - p) x + p Q(x)``, for all of them; 0 changes nothing, 1 is the format itself.
         copies: How many independent roundings of ``wg`` are averaged (SMP).
+        rotated: Products whose two operands are rotated before they are rounded: ``forward``, ``input``,
+            ``weight``.
+        accumulator: How the sums of the forward product are held; None: in float32.
     """
 
     NAMES: ClassVar[tuple[str, ...]] = ("fx", "fw", "dg", "dw", "wg", "wx")
@@ -37,9 +43,19 @@ class Operands:
     wx: Quantiser | None = None
     strength: float = 1.0
     copies: int = 1
+    rotated: tuple[str, ...] = ()
+    accumulator: Accumulator | None = None
 
     @classmethod
-    def read(cls, texts: Mapping[str, str], *, strength: float = 1.0, copies: int = 1) -> Operands:
+    def read(
+        cls,
+        texts: Mapping[str, str],
+        *,
+        strength: float = 1.0,
+        copies: int = 1,
+        rotated: tuple[str, ...] = (),
+        accumulator: str = "",
+    ) -> Operands:
         """Make them from the spellings of their quantisers.
 
         Example:
@@ -57,7 +73,8 @@ class Operands:
         if copies < 1:
             raise BadInput("smp", copies, "a whole number of at least 1")
         read: dict[str, Any] = {name: parse_quantiser(text) for name, text in texts.items()}
-        return cls(strength=strength, copies=copies, **read)
+        held = parse_accumulator(accumulator) if accumulator else None
+        return cls(strength=strength, copies=copies, rotated=rotated, accumulator=held, **read)
 
     @property
     def rounded(self) -> tuple[str, ...]:
@@ -72,18 +89,38 @@ class Operands:
 
     @property
     def backward(self) -> bool:
-        """Whether the backward products round anything, or take operands as they were before rounding."""
-        return not (self.dg.exact and self.wg.exact) or self.own_weight or self.own_input
+        """Whether autograd's own products of the rounded forward operands are not what is wanted."""
+        rounded = not (self.dg.exact and self.wg.exact) or self.accumulator is not None
+        return rounded or self.own_weight or self.own_input
 
     @property
     def own_weight(self) -> bool:
         """Whether the input's gradient rounds the weight anew, or takes it as it was."""
-        return self.dw is not None and _differs(self.dw, self.fw)
+        return self.rotates("input") or (self.dw is not None and _differs(self.dw, self.fw))
 
     @property
     def own_input(self) -> bool:
         """Whether the weight's gradient rounds the input anew, or takes it as it was."""
-        return self.wx is not None and _differs(self.wx, self.fx)
+        return self.rotates("weight") or (self.wx is not None and _differs(self.wx, self.fx))
+
+    @property
+    def by_patches(self) -> bool:
+        """Whether a convolution must be the product of its patches: entries differ from patch to patch."""
+        forward = [q for q in (self.fx, self.wx) if q is not None and not q.exact]
+        apart = not all(q.per_tensor for q in forward) or self.accumulator is not None
+        # at strength 0 nothing is rounded, and the convolution itself has its own bits
+        return self.strength > 0 and (apart or any(self.rotates(product) for product in PRODUCTS))
+
+    def rotates(self, product: str) -> bool:
+        """Whether the operands of a product are rotated: not at strength 0, nor where neither is rounded."""
+        pairs = {"forward": (self.fx, self.fw), "input": (self.dg, self.dw), "weight": (self.wg, self.wx)}
+        rounded = any(q is not None and not q.exact for q in pairs[product])
+        return product in self.rotated and self.strength > 0 and rounded
+
+    def of(self, name: str) -> Quantiser:
+        """What an operand goes through; one of a backward product that has none of its own, the forward's."""
+        own: Quantiser | None = getattr(self, name)
+        return own if own is not None else {"dw": self.fw, "wx": self.fx}[name]
 
     def number(self, name: str) -> int:
         """Which of the six an operand is; random numbers follow it."""
@@ -91,7 +128,9 @@ class Operands:
 
     def __str__(self) -> str:
         """As the options of a lever spell them."""
-        return ",".join(f"{name}={getattr(self, name)}" for name in self.rounded) or "float32"
+        each = [f"{name}={getattr(self, name)}" for name in self.rounded]
+        each += [f"acc={self.accumulator}"] if self.accumulator else []
+        return ",".join(each) or "float32"
 
 
 def _differs(own: Quantiser, forward: Quantiser) -> bool:

@@ -11,13 +11,6 @@ from algobias.quantised.operands import Operands
 from algobias.quantised.products import product
 
 
-def needs_patches(operands: Operands) -> bool:
-    """Whether an entry of the input is rounded otherwise in every patch that it is in."""
-    own = [q for q in (operands.fx, operands.wx) if q is not None and not q.exact]
-    # at strength 0 nothing is rounded, and the convolution itself has its own bits
-    return operands.strength > 0 and not all(q.per_tensor for q in own)
-
-
 def by_patches(
     kind: ConvolutionKind,
     x: Tensor,

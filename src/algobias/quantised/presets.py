@@ -11,8 +11,14 @@ from algobias.errors import BadInput, unknown_name
 
 PresetName = Literal[
     "float32", "int8", "int4", "grad-int4", "grad-luq", "grad-e3m0", "w8a8g8", "luq4", "fp8", "mxfp8",
-    "mxfp4", "nvfp4",
+    "mxfp4", "nvfp4", "ufp4", "acc12",
 ]  # fmt: skip
+
+
+ROTATED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"none": (), "weight": ("weight",), "all": ("forward", "input", "weight")}
+)
+"""Which products rotate their operands, by the word for it."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +28,18 @@ class Preset:
     Attributes:
         summary: What is rounded, in a line.
         operands: Spelling of each operand that is rounded.
+        rotated: Products whose operands are rotated first.
+        accumulator: Spelling of how the sums of the forward product are held; empty: float32.
     """
 
     summary: str
     operands: Mapping[str, str]
+    rotated: tuple[str, ...] = ()
+    accumulator: str = ""
 
 
-def _preset(summary: str, **operands: str) -> Preset:
-    return Preset(summary, MappingProxyType(operands))
+def _preset(summary: str, *, rotated: str = "none", acc: str = "", **operands: str) -> Preset:
+    return Preset(summary, MappingProxyType(operands), ROTATED[rotated], acc)
 
 
 def _all(spelling: str) -> dict[str, str]:
@@ -55,9 +65,14 @@ PRESETS: Mapping[PresetName, Preset] = {
     "mxfp8": _preset("all six operands MXFP8 (E4M3), blocks of 32 along each product", **_all("mxfp8")),
     "mxfp4": _preset("all six operands MXFP4, blocks of 32 along each product", **_all("mxfp4")),
     "nvfp4": _preset(
-        "all operands NVFP4: weights in tiles of 16x16, gradients stochastic",
-        fx="nvfp4", fw="nvfp4-2d", dg="nvfp4-sr", wg="nvfp4-sr", wx="nvfp4",
+        "all operands NVFP4: weights in tiles of 16x16, gradients stochastic, the weight's gradient rotated",
+        fx="nvfp4", fw="nvfp4-2d", dg="nvfp4-sr", wg="nvfp4-sr", wx="nvfp4", rotated="weight",
     ),
+    "ufp4": _preset(
+        "all operands E1M2 in blocks of 16, rotated in all products; the weight's gradient's stochastic",
+        fx="ufp4", fw="ufp4", dg="ufp4", wg="ufp4-sr", rotated="all",
+    ),
+    "acc12": _preset("sums of the forward product in M7E4, rounded every 16 products", acc="m7e4-chunk16"),
 }  # fmt: skip
 """Every set by its name."""
 

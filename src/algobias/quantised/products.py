@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
+from algobias.numerics.hadamard import rotate
 from algobias.quantised.kinds import Kind
-from algobias.quantised.matrices import Operand
+from algobias.quantised.matrices import Operand, signs
 from algobias.quantised.operands import Operands
 from algobias.quantised.straight import apart, applied, rounded_evaluation, rounded_forward, stacked
 
@@ -28,7 +29,8 @@ def product(
 
     ``y = fx(x) fw(w)^T + b``; backward ``dx = dg(g) dw(w)``, ``dw = wg(g)^T wx(x)``, the gradient passed
     straight through ``fx`` and ``fw``, and that of b as it is. In evaluation only the forward operands are
-    rounded. Under ``autocast`` the product is that of float32 operands, and only its output is narrow.
+    rounded. Operands of a rotated product are rotated first, both alike, which leaves the product as it is.
+    Under ``autocast`` the product is that of float32 operands, and only its output is narrow.
 
     Cost: the products of the layer, and a rounding of each operand.
 
@@ -48,10 +50,17 @@ def product(
             wide = bias if bias is None else bias.float()
             found = product(kind, x.float(), weight.float(), wide, key, operands, training)
         return found.to(narrow)
+    if operands.rotates("forward"):
+        x, weight = rotate(x, signs(x.device)), rotate(weight, signs(x.device))
     forward = [Operand(getattr(operands, n), operands.number(n), operands.strength) for n in ("fx", "fw")]
     if not training:
         x = rounded_evaluation(x, forward[0], kind.input_axes)
-        return kind.plain(x, rounded_evaluation(weight, forward[1], kind.weight_axes), bias)
+        weight = rounded_evaluation(weight, forward[1], kind.weight_axes)
+        y = kind.plain(x, weight, bias)
+        if operands.accumulator is None or operands.strength == 0:
+            return y
+        held = _held(kind, x.detach(), weight.detach(), bias, y.detach(), operands)
+        return held + (y - y.detach())
     own = (
         x.detach() if operands.own_input else None,
         weight.detach() if operands.own_weight else None,
@@ -60,8 +69,8 @@ def product(
     weight = rounded_forward(weight, key, forward[1], kind.weight_axes)
     if not operands.backward:
         return kind.plain(x, weight, bias)
-    y: Tensor = applied(_Product, x, weight, bias, *own, key, kind, operands, 0)
-    return y
+    output: Tensor = applied(_Product, x, weight, bias, *own, key, kind, operands, 0)
+    return output
 
 
 class _Product(torch.autograd.Function):
@@ -73,9 +82,9 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        x, weight, bias, _, _, _, kind, _, lead = inputs
-        found: Tensor = kind.forward(x, weight, bias, lead)
-        return found
+        x, weight, bias, _, _, _, kind, operands, lead = inputs
+        y: Tensor = kind.forward(x, weight, bias, lead)
+        return _held(kind, x, weight, bias, y, operands)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -139,6 +148,18 @@ class _Gradients(torch.autograd.Function):
         return tuple(apart(each, info.batch_size, lead) for each in found), (0,) * len(found)
 
 
+def _held(
+    kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, operands: Operands
+) -> Tensor:
+    """The forward product with its sums held in few bits; y where they are held in float32."""
+    if operands.accumulator is None or operands.strength == 0:
+        return y
+    held = kind.accumulated(x, weight, operands.accumulator)
+    if bias is not None:
+        held = held + (bias if bias.dim() == 1 else bias.reshape(len(bias), *[1] * (held.dim() - 2), -1))
+    return held if operands.strength == 1 else torch.lerp(y, held, operands.strength)
+
+
 def _gradients(
     grad: Tensor,
     x: Tensor,
@@ -153,21 +174,21 @@ def _gradients(
 ) -> list[Tensor]:
     """Those of input, weight and bias that are needed."""
 
-    def operand(name: str, copies: int = 1) -> Operand:
-        quantiser = getattr(operands, name)
-        return Operand(quantiser, operands.number(name), operands.strength, copies)
+    def operand(name: str, product: str, copies: int = 1) -> Operand:
+        rotated = operands.rotates(product)
+        return Operand(operands.of(name), operands.number(name), operands.strength, copies, rotated)
 
     found = []
     if needs[0]:
-        g = kind.over_outputs(operand("dg"), grad, lead, key)
+        g = kind.over_outputs(operand("dg", "input"), grad, lead, key)
         w = weight
         if own_weight is not None:
-            w = kind.weight_over_outputs(operand("dw"), own_weight, lead, key)
+            w = kind.weight_over_outputs(operand("dw", "input"), own_weight, lead, key)
         found.append(kind.input_gradient(g, w, x.shape, lead))
     if needs[1]:
-        g = kind.over_examples(operand("wg", operands.copies), grad, lead, key)
+        g = kind.over_examples(operand("wg", "weight", operands.copies), grad, lead, key)
         if own_x is not None:
-            x = kind.input_over_examples(operand("wx"), own_x, lead, key)
+            x = kind.input_over_examples(operand("wx", "weight"), own_x, lead, key)
         found.append(kind.weight_gradient(g, x, weight.shape, lead))
     if needs[2]:
         found.append(kind.bias_gradient(grad, x, weight, lead))

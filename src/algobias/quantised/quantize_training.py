@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from algobias.errors import BadInput
+from algobias.errors import BadInput, unknown_name
 from algobias.quantised.choice import Choice, layers_of
 from algobias.quantised.draws import KEY, key_of
 from algobias.quantised.layers import Layer, Rounding, restore, round_layers
 from algobias.quantised.operands import Operands
-from algobias.quantised.presets import operand_texts
+from algobias.quantised.presets import ROTATED, operand_texts, preset
 
 
 class QuantizedTraining:
@@ -71,6 +71,8 @@ def quantize_training(
     p: float = 1.0,
     smp: int = 1,
     scale: str = "tensor",
+    rht: str = "",
+    acc: str = "",
     high: str = "ends",
     layers: str = "*",
     seed: int = 0,
@@ -91,6 +93,8 @@ def quantize_training(
         p: Strength: ``(1 - p) x + p Q(x)``.
         smp: Independent roundings of the gradient that are averaged for the weight's gradient.
         scale: ``row``: forward operands with one scale for each example and each output.
+        rht: Products whose operands are rotated first: ``none``, ``weight`` or ``all``; the set's without it.
+        acc: How sums of the forward product are held, ``m7e4-chunk16``; the set's without it.
         high: Layers that keep float32: ``ends``, ``none``, or patterns of names joined by colons.
         layers: Layers that are rounded, as patterns of names joined by colons.
         seed: Of stochastic rounding; numbers follow it, the training pass, the rank and the layer.
@@ -119,7 +123,16 @@ def quantize_training(
         raise BadInput("model", type(model).__name__, "a model that is not quantised yet: restore() it first")
     if scale not in ("tensor", "row"):
         raise BadInput("scale", scale, "tensor or row")
-    read = Operands.read(operand_texts(format, scale, operands), strength=p, copies=smp)
+    if rht and rht not in ROTATED:
+        raise unknown_name("rht", rht, ROTATED)
+    usual = preset(format)
+    read = Operands.read(
+        operand_texts(format, scale, operands),
+        strength=p,
+        copies=smp,
+        rotated=ROTATED[rht] if rht else usual.rotated,
+        accumulator=acc or usual.accumulator,
+    )
     choice = Choice(read, layers_of(high), layers_of(layers))
     found = round_layers(model, choice.of(model))
     made = QuantizedTraining(model, found, seed)

@@ -14,7 +14,7 @@ from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
-from algobias.quantised.presets import PresetName, operand_texts
+from algobias.quantised.presets import ROTATED, PresetName, operand_texts, preset
 from algobias.recipe import Recipe
 from algobias.spelling import Whole
 
@@ -38,6 +38,10 @@ class Precision(Part):
         smp: How many independent roundings of the gradient are averaged for the weight's gradient.
         scale: Scales of the forward operands where the set has them per tensor: ``row`` is one for each
             example (position) and each output.
+        rht: Products whose operands are rotated first (random Hadamard, blocks of 16): ``none``, ``weight``
+            (the weight's gradient) or ``all``; as the set has it without it.
+        acc: How the sums of the forward product are held: ``m7e4-chunk16`` rounds them to 7 bits of mantissa
+            and 4 of exponent every 16 products; as the set has it without it.
         high: Layers that keep float32: ``ends`` are the first convolution and the last linear layer;
             ``none``; or patterns of names, separated by colons (``head:blocks.0.*``).
         layers: Layers that are rounded, as patterns of names separated by colons; all others keep float32.
@@ -56,6 +60,8 @@ class Precision(Part):
     p: float = Field(default=1.0, ge=0, le=1)
     smp: Whole = Field(default=1, ge=1, le=64)
     scale: Literal["tensor", "row"] = "tensor"
+    rht: Literal["", "none", "weight", "all"] = ""
+    acc: str = ""
     high: str = "ends"
     layers: str = "*"
     fx: str = ""
@@ -100,6 +106,18 @@ class Precision(Part):
         except BadInput as error:
             raise ValueError(_offer(error)) from error
 
+    @field_validator("acc")
+    @classmethod
+    def _held(cls, value: str) -> str:
+        if not value:
+            return value
+        from algobias.numerics.accumulators import parse_accumulator
+
+        try:
+            return str(parse_accumulator(value))
+        except BadInput as error:
+            raise ValueError(_offer(error)) from error
+
     @model_validator(mode="after")
     def _fits(self) -> Precision:
         try:
@@ -115,7 +133,7 @@ class Precision(Part):
 
     def idle(self, recipe: Recipe) -> bool:
         """Strength 0, or nothing to round."""
-        return self.p == 0 or not self._texts()
+        return self.p == 0 or not self._acts()
 
     def part_of(self, fraction: float, recipe: Recipe) -> Precision:
         """Linear in the strength, from float32."""
@@ -132,7 +150,17 @@ class Precision(Part):
         """What the operands of a layer go through."""
         from algobias.quantised.operands import Operands
 
-        return Operands.read(self._texts(), strength=self.p, copies=self.smp)
+        usual = preset(self.format)
+        return Operands.read(
+            self._texts(),
+            strength=self.p,
+            copies=self.smp,
+            rotated=ROTATED[self.rht] if self.rht else usual.rotated,
+            accumulator=self.acc or usual.accumulator,
+        )
+
+    def _acts(self) -> bool:
+        return bool(self._texts() or self.acc or preset(self.format).accumulator)
 
     def _texts(self) -> Mapping[str, str]:
         own = {name: getattr(self, name) for name in OPERANDS if getattr(self, name)}
@@ -140,7 +168,7 @@ class Precision(Part):
 
     def model(self, net: nn.Module) -> nn.Module:
         """Make its layers round their operands."""
-        if not self._texts():
+        if not self._acts():
             return net
         from algobias.quantised.choice import Choice, layers_of
         from algobias.quantised.layers import round_layers

@@ -137,7 +137,7 @@ def test_rotated_operands_are_those_of_the_rotated_matrices(product: str) -> Non
     still, turn = x.detach(), signs(x.device)
 
     def both(name: str, a: Tensor, b: Tensor, *, again: bool) -> Tensor:
-        """``a b^T`` of rounded matrices; the second is as the forward product rounded it where not rotated."""
+        """``a b^T`` of rounded matrices; the second is the forward product's where not rotated."""
         if name == product:
             a, b = rotate(a[None], turn)[0], rotate(b[None], turn)[0]
             again = True

@@ -8,7 +8,7 @@ from functools import cached_property
 from pydantic import Field
 
 from algobias.answer.arm import ArmSummary
-from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, StatementEntry
+from algobias.answer.causes import DoseLeftOut, DoseResponse, InterventionEntry, PieceEntry, StatementEntry
 from algobias.answer.control import ControlEntry
 from algobias.answer.cost import Costs
 from algobias.answer.evidence import FindingEntry
@@ -97,6 +97,7 @@ class Answer(Form):
         dose_response: Gap and coordinates against the size of the change.
         doses_left_out: Doses that are not made.
         statements: What the interventions support.
+        pieces: What each piece of the change does alone, and what undoing it alone brings back.
         evidence: Of a command, the level of evidence that was reached.
         preflight: Of a command, what was found out before anything was paid for.
         seconds: How long it took.
@@ -153,6 +154,7 @@ class Answer(Form):
     dose_response: DoseResponse | None = None
     doses_left_out: Many[DoseLeftOut] = ()
     statements: Many[StatementEntry] = ()
+    pieces: Many[PieceEntry] = ()
     evidence: str | None = None
     preflight: Many[FindingEntry] = ()
     seconds: Number | None = None

@@ -13,7 +13,8 @@ class InterventionEntry(Form):
     """One intervention and the gap that it leaves.
 
     Attributes:
-        kind: ``switch_off``, ``switch_on``, ``dose`` or ``force``.
+        kind: ``switch_off``, ``switch_on``, ``dose``, ``force``, or of a piece of the change ``alone`` or
+            ``repaired``.
         text: In a few words.
         at: Share of the planned updates before a switch, or None.
         restart: The schedule starts afresh at the switch.
@@ -104,6 +105,22 @@ class DoseLeftOut(Form):
 
     def __str__(self) -> str:
         return f"no doses: {self.reason}" if self.dose is None else f"no dose of {self.dose:g}: {self.reason}"
+
+
+class PieceEntry(Form):
+    """A piece of the change, made alone and undone alone.
+
+    Attributes:
+        piece: In a few words.
+        alone: Share of the gap that it makes alone.
+        repaired: Share of the gap that is gone where it alone is undone.
+        guilty: Both are at least 0.7; None where one of them is not known.
+    """
+
+    piece: str = ""
+    alone: Interval = Interval()
+    repaired: Interval = Interval()
+    guilty: bool | None = None
 
 
 class ForcedCoordinate(Form):

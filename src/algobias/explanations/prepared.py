@@ -20,12 +20,13 @@ from algobias.running.asked import NO_PROBES
 from algobias.running.spec import StudySpec
 from algobias.running.trainer import Options
 from algobias.runs.arm_name import under_control
+from algobias.seeding.states import seeded
 from algobias.studies.audited import audited_question, check_files, tolerance_of
 from algobias.studies.forecast import forecast
 from algobias.studies.study import study_id
 from algobias.training.device import one_thread
 from algobias.treatments.candidates import candidates
-from algobias.treatments.interventions import Intervention, doses, forces, switches
+from algobias.treatments.interventions import Intervention, doses, forces, pieces, switches
 
 EVERY_CANDIDATE = 256
 
@@ -148,6 +149,9 @@ def plan_interventions(
         found += switches(plain.recipes, planned, spec.at)
     sizes = doses(plain.changes, plain.recipes["baseline"], spec.doses)
     found += sizes.made
+    with seeded(0, "init", 0):
+        net = plain.task.build_model(plain.recipes["baseline"].model)
+    found += pieces(plain.changes, plain.recipes["baseline"], net)
     moved = audited.moved
     try:
         settings = candidates(

@@ -8,6 +8,7 @@ from algobias.coordinates.asked import wanted_probes
 from algobias.explanations.causes import dose_response, intervention_entries, statement_entry, statements_of
 from algobias.explanations.explanation import Explanation
 from algobias.explanations.of_command import explain_command
+from algobias.explanations.pieces import piece_entries
 from algobias.explanations.prepared import prepare
 from algobias.explanations.spec import ExplainSpec
 from algobias.judge.plan import plan
@@ -77,7 +78,9 @@ def run_explain(
         entry.changed(arm=summaries.get(spoken(under_control("variant", number), arms.spec)))
         for number, entry in enumerate(intervention_entries(interventions, verdict, readings))
     )
+    parts = piece_entries(interventions, entries)
     answer = answer.changed(
+        **({"pieces": parts} if parts else {}),
         arms=tuple(arm for arm in answer.arms if arm.name in ("baseline", "variant")),
         controls=(),
         moved=readings.moved(),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from algobias.levers.amount import Amount
 from algobias.levers.card import Card
+from algobias.levers.pieces import Piece
 from algobias.levers.size import NoShare
 from algobias.own.returns import Returns, amount, of_type
 from algobias.recipe import Recipe
 from algobias.spelling import Spelled, validate_options
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Lever(Spelled):
@@ -106,6 +110,15 @@ class Lever(Spelled):
         """
         given = {key: getattr(self, key) for key in self.model_fields_set}
         return validate_options(type(self), {**given, **options})
+
+    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece]:
+        """What this change is made of, as pieces that can be made alone and undone alone; none by default.
+
+        Args:
+            recipe: What it acts on.
+            net: The network that the recipe trains, untrained, before any surgery.
+        """
+        return ()
 
     def derivation(self, recipe: Recipe) -> str | None:
         """How numbers that a rule sets follow from those of ``recipe``, in one line; None where none does."""

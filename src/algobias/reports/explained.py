@@ -42,6 +42,31 @@ def place_of(place: str | None) -> str:
     return "at equal training loss" if place == "matched" else "at the planned end"
 
 
+def pieces(record: StudyRecord) -> TextTable[str]:
+    """Every piece of the change: what it makes of the gap alone, and what undoing it alone brings back."""
+    rows = []
+    for entry in record.answer.pieces:
+        word = {True: "guilty", False: "", None: "unknown"}[entry.guilty]
+        shares = [numerals.estimate(share, 2) for share in (entry.alone, entry.repaired)]
+        rows.append((entry.piece, [*shares, word]))
+    return text_table(["Piece", "Part of the gap it makes alone", "Part gone where it is undone", ""], rows)
+
+
+def about_pieces(record: StudyRecord) -> str:
+    """Which pieces of the change are guilty, in a sentence; empty for a change without pieces."""
+    entries = record.answer.pieces
+    guilty = [entry.piece for entry in entries if entry.guilty]
+    rule = "alone they make at least 0.7 of the gap, and undone alone they bring at least 0.7 of it back"
+    if not entries:
+        return ""
+    if not guilty:
+        return f"No single piece of the change is guilty ({rule.replace('they', 'it')})."
+    them = "" if len(guilty) == 1 else " each"
+    single = rule.replace("they make", "it makes").replace("they bring", "it brings")
+    said = single if len(guilty) == 1 else rule
+    return f"Guilty{them}: {'; '.join(guilty)} ({said})."
+
+
 def about_change(record: StudyRecord) -> list[str]:
     """What transplants and doses say about the change itself, one sentence each."""
     entries = record.answer.interventions
@@ -129,6 +154,8 @@ def panel(record: StudyRecord) -> RenderableType:
     for entry in shown["rows"]:
         grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
+    named = about_pieces(record)
+    said += [Text(named)] if named else []
     said += [Text(""), grid, Text("")]
     alike: dict[tuple[str, str], list[str]] = {}
     for row in statements(record):

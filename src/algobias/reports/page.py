@@ -59,6 +59,8 @@ def content(points: Points) -> dict[str, object]:
         "statements": explained.statements(record),
         "about_change": explained.about_change(record),
         "interventions": explained.table(record),
+        "pieces": explained.pieces(record),
+        "about_pieces": explained.about_pieces(record),
         "costs": tables.cost_table(record),
         "controls": controls.control_cards(record),
         "rate_only": tables.rate_only(record),

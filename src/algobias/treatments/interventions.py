@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from algobias.errors import BadInput
 from algobias.levers.base import Lever
@@ -15,7 +15,10 @@ from algobias.running.sameness import alike, touched
 from algobias.treatments.candidates import Setting
 from algobias.treatments.gathered import NAMED
 
-Kind = Literal["switch_off", "switch_on", "dose", "force"]
+if TYPE_CHECKING:
+    from torch import nn
+
+Kind = Literal["switch_off", "switch_on", "dose", "force", "alone", "repaired"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Intervention:
         members: What a lever that is pulled is made of: names of its levers and of what they set. Two that
             share one are one piece of evidence. Empty where the change itself is undone.
         undoes: How a lever that is pulled leaves nothing of the change, or None.
+        piece: Which piece of the change is made alone, or undone alone.
     """
 
     kind: Kind
@@ -46,6 +50,7 @@ class Intervention:
     alters_loss: bool = False
     members: frozenset[str] = frozenset()
     undoes: str | None = None
+    piece: str | None = None
 
 
 def switches(
@@ -177,6 +182,28 @@ def _dosed(changes: Sequence[Lever], recipe: Recipe, share: float) -> tuple[str,
             raise NoShare(f"{lever.spelling()}: {error}") from error
         recipe = levers[-1].apply(recipe)
     return " then ".join(lever.spelling() for lever in levers), recipe
+
+
+def pieces(changes: Sequence[Lever], baseline: Recipe, net: nn.Module) -> list[Intervention]:
+    """Each piece of the change made alone, and each undone alone, while the other levers of the change stay.
+
+    A fixed design: which pieces there are follows from the change and the network alone.
+
+    Args:
+        changes: The levers of the change.
+        baseline: The baseline's recipe.
+        net: Its network, before any surgery.
+    """
+    found = []
+    for place, lever in enumerate(changes):
+        before = _applied(changes[:place], baseline)
+        for piece in lever.pieces(before, net):
+            ways: tuple[tuple[Kind, Lever], ...] = (("alone", piece.alone), ("repaired", piece.repaired))
+            for kind, other in ways:
+                recipe = _applied([*changes[:place], other, *changes[place + 1 :]], baseline)
+                text = f"{piece.text} {'alone' if kind == 'alone' else 'repaired alone'}"
+                found.append(Intervention(kind, text, recipe, baseline, piece=piece.text))
+    return found
 
 
 def forces(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,11 +12,13 @@ from algobias.lazy import torch
 from algobias.levers.arranged import Arranged
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
+from algobias.levers.model.precision_pieces import groups_of_layers, groups_of_operands
+from algobias.levers.pieces import Piece
 from algobias.levers.size import NoShare, between
 from algobias.levers.step import Batch, GradFn, Grads, Key, State
 from algobias.quantised.presets import ROTATED, PresetName, operand_texts, preset
 from algobias.recipe import Recipe
-from algobias.spelling import Whole
+from algobias.spelling import Whole, validate_options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -142,6 +144,37 @@ class Precision(Part):
             raise NoShare("the recipe has a format already, and between two formats there is none")
         return self.with_options(p=between(0.0, self.p, fraction))
 
+    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece]:
+        """Each product, each operand of a product that rounds two, and at most eight groups of layers.
+
+        Sums in few bits are a piece of the forward product. A repaired layer, and a layer that is not of the
+        group, keep float32.
+        """
+        from algobias.quantised.choice import Choice, layers_of
+
+        texts, usual = self._texts(), preset(self.format)
+        operands = self.operands()
+        rht: str = self.rht or next(word for word, products in ROTATED.items() if products == usual.rotated)
+        acc = self.acc or usual.accumulator
+        found = []
+        names = ["fx", *operands.rounded] if acc and "fx" not in operands.rounded else operands.rounded
+
+        def of(kept: Collection[str]) -> Precision:
+            own = {name: text for name, text in texts.items() if name in kept}
+            held = acc if "fx" in kept else ""
+            fixed = {"p": self.p, "smp": self.smp, "high": self.high, "layers": self.layers}
+            return validate_options(Precision, {"format": "float32", **fixed, **own, "rht": rht, "acc": held})
+
+        for text, group in groups_of_operands(names):
+            found.append(Piece(text, of(group), of(set(names) - group)))
+        asked = Choice(operands, layers_of(self.high), layers_of(self.layers)).of(net)
+        layers = [name for name, module in net.named_modules() if is_rounded(name, module, asked)]
+        for text, each in groups_of_layers(layers):
+            alone = self.with_options(layers=":".join(each))
+            high = ":".join((*(() if self.high == "none" else (self.high,)), *each))
+            found.append(Piece(text, alone, self.with_options(high=high)))
+        return found
+
     def cannot_follow(self, earlier: Arranged) -> bool:
         """Comes before whatever takes several gradients: each of them draws its own numbers."""
         return isinstance(earlier, Part) and type(earlier).gradient not in (Part.gradient, Precision.gradient)
@@ -204,6 +237,13 @@ class Precision(Part):
             return grads, State(after.params, buffers, after.layout)
 
         return keyed
+
+
+def is_rounded(name: str, module: nn.Module, asked: Callable[[str, nn.Module], Operands | str]) -> bool:
+    """Whether a layer would be rounded."""
+    from algobias.quantised.layers import is_product
+
+    return is_product(module) and not isinstance(asked(name, module), str)
 
 
 def _offer(error: BadInput) -> str:

@@ -26,6 +26,8 @@ KINDS = {
     "switch_on": "switched on",
     "dose": "other dose",
     "force": "lever pulled",
+    "alone": "a piece alone",
+    "repaired": "a piece undone",
 }
 MOST_COORDINATES = 4
 OUTER = (-0.6, 1.8)

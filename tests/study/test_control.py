@@ -353,10 +353,7 @@ def test_limits_name_known_axes() -> None:
         Limits(("update",))
 
 
-def test_an_axis_that_is_the_same_in_every_run_is_no_limit() -> None:
-    """Every run multiplies in 32 bits: to keep that would be a promise about nothing."""
-    with pytest.raises(
-        BadInput, match=r"keep: 'bits' is not possible; allowed: updates, .*seconds: every run has the"
-    ):
-        Limits(("updates", "bits"))
-    assert saved_axes({"updates": 0.5, "bits": 0.5, "seconds": 0.5}) == ("updates",)
+def test_bits_can_be_kept_and_are_saved_by_a_change_of_precision() -> None:
+    assert Limits(("updates", "bits")).keep == ("updates", "bits")
+    assert saved_axes({"updates": 0.5, "bits": 0.5, "seconds": 0.5}) == ("updates", "bits")
+    assert saved_axes({"updates": 1.0, "bits": 1.0, "seconds": 0.5}) == ()

@@ -9,7 +9,7 @@ from typing import Literal
 
 from algobias.answer.arm import ArmSummary
 from algobias.answer.cost import SAVED
-from algobias.errors import BadInput, unknown_name
+from algobias.errors import unknown_name
 from algobias.judge.costs import AXES, ratios
 from algobias.judge.recovery import Place, Recovery
 
@@ -20,13 +20,6 @@ ALLOWED = 1.05
 
 KEPT = ("updates", "gradients")
 """Axes that must not grow where the user names none: serial time and work."""
-
-
-CONSTANT = ("bits",)
-"""Axes that are the same in every run: to keep them would be no limit."""
-
-LIMITED = tuple(axis for axis in AXES if axis not in CONSTANT)
-"""Axes that can be kept from growing."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +40,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for axis in (*self.keep, *self.saved):
-            if axis in CONSTANT:
-                allowed = f"{', '.join(LIMITED)}: every run has the same {axis}, so there is nothing to keep"
-                raise BadInput("keep", axis, allowed)
-            if axis not in LIMITED:
-                raise unknown_name("keep", axis, LIMITED)
+            if axis not in AXES:
+                raise unknown_name("keep", axis, AXES)
 
     def broken_by(self, found: Recovery, variant_cost: Mapping[str, float]) -> str | None:
         """Which limit a control breaks, in words, or None.
@@ -103,6 +93,4 @@ def saved_axes(variant_cost: Mapping[str, float]) -> tuple[str, ...]:
     Args:
         variant_cost: Cost of the variant over the baseline's, per axis.
     """
-    return tuple(
-        axis for axis, ratio in variant_cost.items() if axis not in ("seconds", *CONSTANT) and ratio < SAVED
-    )
+    return tuple(axis for axis, ratio in variant_cost.items() if axis != "seconds" and ratio < SAVED)

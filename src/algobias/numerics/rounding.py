@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import torch
+from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.lazy import torch
 from algobias.numerics.formats import Format
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Rounding = Literal["nearest", "stochastic", "floor", "dithered"]
-ROUNDINGS: tuple[Rounding, ...] = ("nearest", "stochastic", "floor", "dithered")
-Draws: TypeAlias = Callable[["torch.Size"], "Tensor"]
-"""Uniform numbers in [0, 1) of a shape. Whoever needs several calls it in a fixed order."""
+from algobias.numerics.rules import ROUNDINGS, Draws, Rounding
 
 GOLDEN = 0x9E3779B9
 """2^32 over the golden ratio: multiples of it, modulo 2^32, are spread evenly."""

@@ -13,7 +13,9 @@ from algobias.numerics.grammar import ALIASES, CLIPPED, MODIFIERS, NAMED, ROUNDE
 from algobias.numerics.quantiser import parse_quantiser
 
 PAGE = (Path(__file__).parents[2] / "docs" / "numerics.md").read_text(encoding="utf-8")
-NAMES, CHANGES = (part.split("\n\n")[0] for part in (PAGE.split("| name |")[1], PAGE.split("| modifier |")[1]))
+NAMES, CHANGES = (
+    part.split("\n\n")[0] for part in (PAGE.split("| name |")[1], PAGE.split("| modifier |")[1])
+)
 
 
 def test_the_code_runs_and_says_what_it_does() -> None:

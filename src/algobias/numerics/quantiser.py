@@ -101,7 +101,9 @@ class Quantiser:
         n, m = self.sparse
         return bits * n / m + (0.0 if n == m else (m - 1).bit_length() * n / m)
 
-    def __call__(self, x: Tensor, draws: Draws | None = None, *, largest: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, draws: Draws | None = None, *, largest: Tensor | float | None = None
+    ) -> Tensor:
         """Quantise; ``x`` itself where :attr:`exact`, else a new tensor of its shape and type.
 
         The new tensor carries no gradient: which estimate stands for it is the caller's choice.
@@ -138,7 +140,7 @@ class Quantiser:
             wide = self._rounded(wide, draws, largest)
         return wide.reshape(x.shape).to(x.dtype)
 
-    def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | None) -> Tensor:
+    def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | float | None) -> Tensor:
         if largest is not None and self.scale.over != "tensor" and self.scale.rule != "e4m3":
             raise BadInput("largest", "given", f"none: the scale of {self} is not one of the whole tensor")
         from algobias.numerics.scaled import quantised

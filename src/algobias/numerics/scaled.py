@@ -111,9 +111,8 @@ def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
     high = parts.amax(-1, keepdim=True).clamp(min=0)
     low = parts.amin(-1, keepdim=True).clamp(max=0)
     random = fields.rounding in ("stochastic", "dithered")
-    unit = _nonzero(
-        (high - low) / (steps - random)
-    )  # a level to spare, where a rounded zero point must not clip
+    # Where rounding is random a level is spared, so that the rounded zero point does not clip.
+    unit = _nonzero((high - low) / (steps - random))
     zero = torch.ceil(-low / unit) if random else torch.round(-low / unit)
     wide = integer_format(fields.format.bits + 1)  # its largest level is ``steps``
 

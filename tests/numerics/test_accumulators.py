@@ -76,6 +76,9 @@ def test_saturation_and_the_three_kinds_of_underflow() -> None:
     assert gradual.format.top == 480.0  # all codes are numbers
     assert parse_accumulator("e4m7").format.top == parse_format("e4m7").top
     assert float(gradual.matmul(1e4 * one, one)) == 480.0
+    wide = parse_accumulator("e5m2")
+    assert [float(wide.matmul(v * one, one)) for v in (1e5, 1e6)] == [98304.0, 114688.0]
+    assert float(replace(wide, underflow="none").matmul(2.0**-30 * one, one)) == 2.0**-30
     small = 2.0**-7 + 2.0**-13  # below the least normal number, 2^-6
     assert float(gradual.matmul(small * one, one)) == 2.0**-7
     assert float(replace(gradual, underflow="flush").matmul(small * one, one)) == 0.0

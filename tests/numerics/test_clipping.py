@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.numerics.clipping import SAWB, aciq_laplace, aciq_normal, clip_at, delayed, hindsight
+from algobias.numerics.clipping import aciq_laplace, aciq_normal, clip_at, delayed, hindsight
 from algobias.numerics.quantiser import parse_quantiser
+from algobias.numerics.rules import SAWB
 
 LAPLACE = (2.8307, 3.8972, 5.0286, 6.2048, 7.4131, 8.6456, 9.8968)
 NORMAL = (1.71, 2.15, 2.56, 2.94, 3.28, 3.62, 3.92)

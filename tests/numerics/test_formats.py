@@ -12,7 +12,8 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.numerics.formats import Format, float_format, parse_format
 from algobias.numerics.quantiser import quantise
-from algobias.numerics.rounding import Rounding, round_to
+from algobias.numerics.rounding import round_to
+from algobias.numerics.rules import Rounding
 
 FLOATS = ("e4m3", "e4m3-240", "e5m2", "e2m3", "e3m2", "e2m1", "e1m2", "e3m0", "float16", "bfloat16")
 

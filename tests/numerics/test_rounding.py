@@ -10,7 +10,8 @@ from torch import Tensor
 
 from algobias.errors import BadInput
 from algobias.numerics.formats import parse_format
-from algobias.numerics.rounding import Rounding, dither, draws_from, round_to
+from algobias.numerics.rounding import dither, draws_from, round_to
+from algobias.numerics.rules import Rounding
 
 
 def gen(seed: int = 0) -> torch.Generator:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from algobias.errors import BadInput, unknown_name
 from algobias.numerics.formats import Format, float_format
-from algobias.numerics.rounding import Rounding, round_to
+from algobias.numerics.rules import Rounding
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +55,8 @@ class Accumulator:
 
     def rounded(self, sums: Tensor) -> Tensor:
         """Round running sums; any shape."""
+        from algobias.numerics.rounding import round_to
+
         fmt = self.format
         if self.underflow == "none":
             fmt = replace(fmt, least=2.0**-90)

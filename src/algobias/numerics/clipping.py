@@ -8,19 +8,12 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import TYPE_CHECKING, Literal
 
 import scipy
+from torch import Tensor
 
 from algobias.errors import BadInput
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Clip = Literal["max", "aciq", "aciq_normal", "sawb", "percentile"]
-
-SAWB = {2: (3.12, 2.064), 3: (7.509, 6.892), 4: (12.68, 12.80), 5: (17.74, 18.64), 8: (31.76, 35.04)}
-"""Coefficients c of sqrt(E x^2) and of E |x| for so many bits, from fits over six families of laws."""
+from algobias.numerics.rules import SAWB, Clip
 
 
 @cache

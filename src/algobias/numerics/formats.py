@@ -113,7 +113,6 @@ def parse_format(text: str) -> Format:
     raise unknown_name("format", name, COMMON)
 
 
-@cache
 def integer_format(bits: int) -> Format:
     """Give the symmetric integer of so many bits: levels 0, 1, ..., 2^(bits - 1) - 1."""
     least = 2.0 ** (bits - 1)

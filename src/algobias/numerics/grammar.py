@@ -7,10 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from algobias.errors import BadInput, unknown_name
-from algobias.numerics.clipping import SAWB, Clip
 from algobias.numerics.formats import COMMON, Format, parse_format
-from algobias.numerics.rounding import Rounding
-from algobias.numerics.scales import Scale
+from algobias.numerics.rules import SAWB, Clip, Rounding, Scale
 
 NAMED = {
     "mxfp8": ("e4m3", Scale("block", 32, "rceil")),

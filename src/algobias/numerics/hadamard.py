@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.lazy import torch
-from algobias.numerics.rounding import Draws
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from algobias.numerics.rules import Draws
 
 
 def hadamard(size: int, dtype: torch.dtype | None = None) -> Tensor:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
-from algobias.lazy import torch
-from algobias.numerics.rounding import Draws
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from algobias.numerics.rules import Draws
 
 
 def prune(x: Tensor, threshold: Tensor | float, draws: Draws) -> Tensor:

@@ -7,17 +7,15 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from algobias.errors import BadInput
-from algobias.lazy import torch
-from algobias.numerics.clipping import Clip
 from algobias.numerics.formats import Format
 from algobias.numerics.grammar import Fields, check, read, spell
-from algobias.numerics.masks import magnitude_mask, sparsify
-from algobias.numerics.rounding import ROUNDINGS, Draws, Rounding, dither, draws_from
-from algobias.numerics.scaled import scaled
-from algobias.numerics.scales import Scale, join, split
+from algobias.numerics.rules import ROUNDINGS, Clip, Draws, Rounding, Scale
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
+
+__all__ = ["Draws", "Quantiser", "parse_quantiser", "quantise"]
 
 
 @dataclass(frozen=True)
@@ -103,8 +101,12 @@ class Quantiser:
         n, m = self.sparse
         return bits * n / m + (0.0 if n == m else (m - 1).bit_length() * n / m)
 
-    def __call__(self, x: Tensor, draws: Draws | None = None, *, largest: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, x: Tensor, draws: Draws | None = None, *, largest: Tensor | float | None = None
+    ) -> Tensor:
         """Quantise; ``x`` itself where :attr:`exact`, else a new tensor of its shape and type.
+
+        The new tensor carries no gradient: which estimate stands for it is the caller's choice.
 
         Shapes: [..., R, C], a matrix for each leading index, the contraction of the product along C; a vector
         is a matrix of one row. Scales per tensor are over the last two axes; short blocks and groups are
@@ -128,36 +130,22 @@ class Quantiser:
             return x
         if self.random and draws is None:
             raise BadInput("draws", None, f"uniform numbers: {self} draws them")
-        wide = x if x.dtype in (torch.float32, torch.float64) else x.float()
+        wide = x.detach() if x.is_floating_point() and x.element_size() >= 4 else x.detach().float()
         wide = wide.reshape(1, -1) if wide.dim() < 2 else wide.contiguous()
         if self.sparse is not None:
-            wide = _sparse(wide, self.sparse, draws if self.mvue else None)
+            from algobias.numerics.sparse import sparse
+
+            wide = sparse(wide, self.sparse, draws if self.mvue else None)
         if not self.format.exact:
             wide = self._rounded(wide, draws, largest)
         return wide.reshape(x.shape).to(x.dtype)
 
-    def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | None) -> Tensor:
+    def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | float | None) -> Tensor:
         if largest is not None and self.scale.over != "tensor" and self.scale.rule != "e4m3":
             raise BadInput("largest", "given", f"none: the scale of {self} is not one of the whole tensor")
-        uniform = None
-        if draws is not None and self.rounding == "stochastic":
-            uniform = draws(x.shape)
-        elif draws is not None and self.rounding == "dithered":
-            uniform = dither(draws(torch.Size((*x.shape[:-2], 1, 1))), x.shape)
-        parts = split(x, self.scale)
-        numbers = None if uniform is None else split(uniform.to(x.device), self.scale)
-        return join(scaled(parts, self._fields(), numbers, largest), self.scale, x.shape)
+        from algobias.numerics.scaled import quantised
 
-
-def _sparse(x: Tensor, groups: tuple[int, int], draws: Draws | None) -> Tensor:
-    n, m = groups
-    short = -x.shape[-1] % m
-    padded = torch.nn.functional.pad(x, (0, short)) if short else x
-    if draws is not None:
-        found = sparsify(padded, n, m, draws=draws)
-    else:
-        found = padded.masked_fill(~magnitude_mask(padded, n, m), 0.0)
-    return found[..., : x.shape[-1]] if short else found
+        return quantised(x, self._fields(), draws, largest)
 
 
 @cache
@@ -220,9 +208,9 @@ def quantise(
     if found.random and generator is None:
         raise BadInput("generator", None, f"a torch.Generator: {found} draws random numbers")
     last = x.movedim(dim, -1) if x.dim() else x.reshape(1)
-    draws = (
-        None if generator is None else draws_from(generator, x.dtype if x.dtype == torch.float64 else None)
-    )
+    from algobias.numerics.rounding import draws_from
+
+    draws = None if generator is None else draws_from(generator, x.dtype if x.element_size() == 8 else None)
     flat = last.reshape(1, -1) if last.dim() < 2 else last.reshape(-1, last.shape[-1])
     done = found(flat, draws).reshape(last.shape)
     return done.movedim(-1, dim) if x.dim() else done.reshape(())

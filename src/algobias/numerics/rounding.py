@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal, TypeAlias
+import torch
+from torch import Tensor
 
 from algobias.errors import BadInput
-from algobias.lazy import torch
 from algobias.numerics.formats import Format
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Rounding = Literal["nearest", "stochastic", "floor", "dithered"]
-ROUNDINGS: tuple[Rounding, ...] = ("nearest", "stochastic", "floor", "dithered")
-Draws: TypeAlias = Callable[["torch.Size"], "Tensor"]
-"""Uniform numbers in [0, 1) of a shape. Whoever needs several calls it in a fixed order."""
+from algobias.numerics.rules import ROUNDINGS, Draws, Rounding
 
 GOLDEN = 0x9E3779B9
 """2^32 over the golden ratio: multiples of it, modulo 2^32, are spread evenly."""
@@ -71,21 +63,18 @@ def round_to(
     """
     if rounding not in ROUNDINGS:
         raise BadInput("rounding", rounding, "nearest, stochastic, floor or dithered")
-    if rounding in ("nearest", "floor"):
-        if fmt.exact:
-            return x
-        return (
-            _nearest(_limited(x, fmt, unit) if saturate else x, fmt, unit)
-            if rounding == "nearest"
-            else (_between(_limited(x, fmt, unit), fmt, unit, None))
-        )
-    if uniform is None:
+    random = rounding in ("stochastic", "dithered")
+    if random and uniform is None:
         raise BadInput("draws", None, f"uniform numbers: {rounding} rounding draws them")
-    return x if fmt.exact else _between(_limited(x, fmt, unit), fmt, unit, uniform)
+    if fmt.exact:
+        return x
+    if rounding == "nearest":
+        return _nearest(_limited(x, fmt, unit) if saturate else x, fmt, unit)
+    return _between(_limited(x, fmt, unit), fmt, unit, uniform if random else None)
 
 
 def round_scales(x: Tensor, fmt: Format, *, up: bool) -> Tensor:
-    """Round numbers that are not negative to the nearest level, or to the next larger one; with less passes.
+    """Round numbers that are not negative to the nearest level, or to the next larger one; in fewer passes.
 
     Shapes: any. Beyond the largest level they saturate.
     """
@@ -113,8 +102,8 @@ def _nearest(x: Tensor, fmt: Format, unit: Tensor | None, signed: bool = True) -
     if fmt.integer and unit is None:
         return torch.round(x)  # ties to even, too
     single = x.dtype == torch.float32
-    if single and fmt.name in _CAST:
-        return _cast(x, fmt, unit)
+    if single and (kind := _CAST.get((fmt.mantissa, fmt.least, fmt.top))):
+        return _cast(x, getattr(torch, kind), unit)
     if single and fmt.top > 2.0 ** (103 + fmt.mantissa):  # c would overflow
         return _nearest(x.double(), fmt, None if unit is None else unit.double()).float()
     power = _power(x, fmt, unit)
@@ -127,12 +116,15 @@ def _nearest(x: Tensor, fmt: Format, unit: Tensor | None, signed: bool = True) -
     return _signed(y, x) if signed else y
 
 
-_CAST = {"float16": "float16", "bfloat16": "bfloat16", "e5m2": "float8_e5m2"}
-"""Formats that torch casts to faster than it computes; entries have been limited to the largest level."""
+_CAST = {
+    (10, 2.0**-14, 65504.0): "float16",
+    (7, 2.0**-126, (2 - 2.0**-7) * 2.0**127): "bfloat16",
+    (2, 2.0**-14, 57344.0): "float8_e5m2",
+}
+"""Grids that torch casts to faster than it computes; entries have been limited to the largest level."""
 
 
-def _cast(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
-    kind = getattr(torch, _CAST[fmt.name])
+def _cast(x: Tensor, kind: torch.dtype, unit: Tensor | None) -> Tensor:
     return x.to(kind).float() if unit is None else (x * (1.0 / unit)).to(kind).float().mul_(unit)
 
 

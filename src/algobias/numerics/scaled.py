@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
-from algobias.lazy import torch
 from algobias.numerics.clipping import clip_at
 from algobias.numerics.formats import integer_format
 from algobias.numerics.grammar import Fields
 from algobias.numerics.pieces import in_pieces
-from algobias.numerics.rounding import round_to
-from algobias.numerics.scales import TwoLevel, e4m3_scales, largest_of, power_of_two
+from algobias.numerics.rounding import dither, round_to
+from algobias.numerics.rules import Draws
+from algobias.numerics.scales import TwoLevel, e4m3_scales, join, largest_of, power_of_two, split
 
-if TYPE_CHECKING:
-    from torch import Tensor
+
+def quantised(x: Tensor, fields: Fields, draws: Draws | None, largest: Tensor | float | None) -> Tensor:
+    """Draw what rounding needs, show what shares a scale, quantise, and put it together again.
+
+    Shapes: ``x`` [..., R, C], contiguous; the result the same.
+    """
+    uniform = None
+    if draws is not None and fields.rounding == "stochastic":
+        uniform = draws(x.shape)
+    elif draws is not None and fields.rounding == "dithered":
+        uniform = dither(draws(torch.Size((*x.shape[:-2], 1, 1))), x.shape)
+    parts = split(x, fields.scale)
+    numbers = None if uniform is None else split(uniform.to(x.device), fields.scale)
+    return join(scaled(parts, fields, numbers, largest), fields.scale, x.shape)
 
 
 def scaled(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor | float | None) -> Tensor:
@@ -98,9 +111,8 @@ def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
     high = parts.amax(-1, keepdim=True).clamp(min=0)
     low = parts.amin(-1, keepdim=True).clamp(max=0)
     random = fields.rounding in ("stochastic", "dithered")
-    unit = _nonzero(
-        (high - low) / (steps - random)
-    )  # a level to spare, where a rounded zero point must not clip
+    # Where rounding is random a level is spared, so that the rounded zero point does not clip.
+    unit = _nonzero((high - low) / (steps - random))
     zero = torch.ceil(-low / unit) if random else torch.round(-low / unit)
     wide = integer_format(fields.format.bits + 1)  # its largest level is ``steps``
 

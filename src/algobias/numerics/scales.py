@@ -1,52 +1,19 @@
-"""Scales: which entries share one, and what it is; powers of two (E8M0) and E4M3 times one for the tensor."""
+"""Scales of what shares one: powers of two (E8M0), and E4M3 times one for the tensor."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import NamedTuple
 
-from algobias.lazy import torch
+import torch
+from torch import Tensor
+
 from algobias.numerics.formats import Format, parse_format
 from algobias.numerics.rounding import round_scales
+from algobias.numerics.rules import Rule, Scale
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Over = Literal["none", "tensor", "row", "block", "tile"]
-Rule = Literal["exact", "rceil", "floor", "even", "e4m3"]
-
+E4M3 = parse_format("e4m3")
 SPARE = 256.0
 """Largest block scale of four-over-six before a block is scaled to 4 instead of 6: times 1.5 it is 384."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Which entries of a matrix share a scale, and how it is made from their largest magnitude.
-
-    Attributes:
-        over: ``none``: all scales are 1; ``tensor``: the matrix; ``row``: each row; ``block``: pieces of a
-            row; ``tile``: square pieces of the matrix. Short pieces are as if padded with zeros.
-        size: Entries of a block, or rows and columns of a tile.
-        rule: From the largest magnitude A and the largest level L: ``exact``: A / L; ``rceil``: the smallest
-            power of two that is not less, which clips nothing; ``floor``: 2^(floor(log2 A) - floor(log2 L)),
-            the rule of the OCP standard, which may clip; ``even``: the same of A rounded to the format's
-            bits; ``e4m3``: A / L t in E4M3, times t = max A / 448 L of the matrix.
-        four: Whether a block may be scaled to 4 instead of 6 where its squared error is then less
-            (``e4m3`` of E2M1 only).
-    """
-
-    over: Over = "tensor"
-    size: int = 0
-    rule: Rule = "exact"
-    four: bool = False
-
-    @property
-    def bits(self) -> float:
-        """Bits that scales add to an entry (one for a tensor or a row counts as none)."""
-        if self.over not in ("block", "tile"):
-            return 0.0
-        each = 32 if self.rule == "exact" else 8
-        return each / (self.size**2 if self.over == "tile" else self.size)
 
 
 def split(x: Tensor, scale: Scale) -> Tensor:
@@ -161,11 +128,10 @@ def e4m3_scales(
         level: To which level A is scaled.
         spare: Whether t leaves room for blocks that are scaled to 4.
     """
-    scale = parse_format("e4m3")
     tiny = torch.finfo(largest.dtype).tiny
-    tensor = (whole / (fmt.top * (SPARE if spare else scale.top))).clamp(min=tiny)
+    tensor = (whole / (fmt.top * (SPARE if spare else E4M3.top))).clamp(min=tiny)
     tensor = tensor + (whole - whole)  # not a number where A is not finite
     wanted = largest / level / tensor
-    block = round_scales(wanted, parse_format("e4m3"), up=up)
+    block = round_scales(wanted, E4M3, up=up)
     # A block whose scale has underflown becomes zero: at most the largest level, times 0.
     return TwoLevel(block * tensor, ((1.0 / tensor) / block).clamp(max=torch.finfo(block.dtype).max))

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from algobias.numerics.masks import magnitude_mask
 from algobias.numerics.quantiser import quantise
-from algobias.numerics.scales import Scale
+from algobias.numerics.rules import Scale
 from algobias.probes.base import Card, Probe
 from algobias.probes.passes.activations import forward, passes_over
 from algobias.probes.passes.precision import FormatName, Formatted, matrices_of, weight_gradients

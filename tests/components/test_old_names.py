@@ -44,8 +44,9 @@ def test_a_name_that_never_was_is_refused() -> None:
         algobias.SAN  # noqa: B018
 
 
-def test_components_load_no_other_room() -> None:
+def test_components_load_no_other_room_and_no_package_but_torch_and_numpy() -> None:
     mine = "{name.split('.')[1] for name in sys.modules if name.startswith('algobias.')}"
-    code = f"import sys, algobias.components; print(*sorted({mine}))"
+    code = f"import sys, algobias.components; print('scipy' in sys.modules, *sorted({mine}))"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
-    assert loaded == ["components", "errors", "lazy", "put_back", "seeding", "trees"]
+    rooms = ["components", "errors", "lazy", "numerics", "put_back", "seeding", "trees"]
+    assert loaded == ["False", *rooms]

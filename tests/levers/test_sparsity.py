@@ -19,6 +19,7 @@ from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
 from algobias.testing.runs import Watcher, goes_on_exactly, same_curve
+from algobias.training.before.checks import activity_check
 from algobias.training.loop import train
 from algobias.training.setup import Setup
 from algobias.training.subjects import subject_of
@@ -56,6 +57,16 @@ def test_the_dense_mask_is_no_lever_to_the_last_bit(
             for name, tensor in was.weights[seed].items():
                 assert torch.equal(tensor, now.weights[seed][name]), name
             assert all(now.weights[seed][name].all() for name in now.weights[seed] if MASK in name)
+
+
+def test_nothing_pruned_and_nothing_to_prune_are_no_change() -> None:
+    """What a part adds to the network counts by what it does."""
+    plain = made(updates=30)
+    for text in ("sparsity:4:4", "sparsity:1:8,high=*"):
+        assert not activity_check(plain, parse(text).apply(plain), DIGITS).active
+    found = activity_check(plain, parse("sparsity:1:8").apply(plain), DIGITS)
+    assert found.weights
+    assert found.readout
 
 
 class Plain:

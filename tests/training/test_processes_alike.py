@@ -131,6 +131,12 @@ def test_a_group_of_several_backends_changes_nothing(tmp_path: Path) -> None:
     agree("normalised", 2, ["workers:2", "local_sgd:3,workers=2"], tmp_path, carried="cpu:gloo")
 
 
+def test_masks_are_those_of_the_simulation(tmp_path: Path) -> None:
+    """Of the common weights under ``workers``; of each worker's own between averages."""
+    sparse = "sparsity:2:4,high=none,refresh=2"
+    agree("normalised", 2, [f"{sparse}+workers:2", f"{sparse},transposable+local_sgd:3,workers=2"], tmp_path)
+
+
 def test_orders_and_counts_are_carried_where_a_gpu_has_them(tmp_path: Path) -> None:
     """With the CPU half of what a GPU gets; with the other half alone, as before, orders are not carried."""
     carried = backend(on_gpu=True).split(",")[0]

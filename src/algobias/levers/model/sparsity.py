@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
@@ -62,7 +61,7 @@ class Sparsity(Part):
     pattern: str
     kind: Literal["dynamic", "fixed"] = "dynamic"
     refresh: Whole = Field(default=1, ge=1)
-    decay: float = Field(default=2e-4, ge=0, lt=math.inf)
+    decay: float = Field(default=2e-4, ge=0, le=1)
     transposable: bool = False
     high: str = "ends"
 
@@ -74,11 +73,13 @@ class Sparsity(Part):
         acts_on=("init", "gradients"),
         moves=("weight_norm", "distance_from_init", "mask_flips"),
         not_when=(
-            "What fixed masks take away is capacity first: look at the training loss before blaming a bias. "
-            "Small networks have no weights to spare: 1:8 of a convolutional one is no case of large models, "
-            "where 2:4 costs little. Transposable masks have fewer patterns to choose from (90 in place of "
-            "1,296 for a 4 x 4 block of 2:4) and lose more. Layers that other modules share a weight with, "
-            "recurrent and attention weights that are not linear layers stay dense."
+            "Masks take away capacity as well as moving the bias: look at the fit share. Digits, 1:8, fixed "
+            "masks: worse by 1.37 [0.88, 1.86] points, 1.25 [0.80, 1.71] of them at equal training loss; "
+            "masks that follow the weights brought back 0.76 [0.37, 1.20] of it, and by themselves are "
+            "worse than dense weights by 0.64 [0.26, 1.01]. Transposable masks have fewer patterns to choose "
+            "from (90 in place of 1,296 for a 4 x 4 block of 2:4) and keep less (of Gaussian weights 70.2 % "
+            "of the magnitudes in place of 74.4 %). Weights that two modules share, recurrent and attention "
+            "weights that are no linear layers stay dense."
         ),
         references=(
             "Zhou et al., Learning N:M fine-grained structured sparse neural networks from scratch, 2021 "

@@ -151,9 +151,16 @@ def _recovered(
     return Check(what, f"{found['mean']:.2f} [{shown}]", told, allowed, passed if judged else None)
 
 
-def without_paths(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result as it is committed: where it was made is nobody's business."""
-    return {**result, "store": None, "report": None}
+def without_paths(result: Mapping[str, Any], folder: Path = CASES) -> dict[str, Any]:
+    """The result as it is committed: where it was made is nobody's business.
+
+    Args:
+        result: What an audit found.
+        folder: Of the case; levers in files there are named as the specification names them.
+    """
+    text = json.dumps({**result, "store": None, "report": None}, ensure_ascii=False)
+    shorter: dict[str, Any] = json.loads(text.replace(json.dumps(f"{folder.resolve()}/")[1:-1], ""))
+    return shorter
 
 
 def run_case(name: str, store: Any, workers: int | None, folder: Path = CASES) -> dict[str, Any]:
@@ -170,7 +177,7 @@ def run_case(name: str, store: Any, workers: int | None, folder: Path = CASES) -
         Options(workers=workers),
         command=f"algobias audit --spec {folder.relative_to(HERE.parent).as_posix()}/{name}.yaml",
     )
-    result = without_paths(audit.result)
+    result = without_paths(audit.result, folder)
     text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     (folder / f"{name}.svg").write_text(case_svg(record_of(store, audit.study)), encoding="utf-8")

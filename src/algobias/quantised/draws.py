@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from algobias.numerics.rounding import Draws
+from algobias.numerics.rules import Draws
 from algobias.seeding.streams import number_named
 
 KEY = "_rounding_key"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from algobias.numerics.hadamard import random_signs, rotate
 from algobias.numerics.quantiser import Quantiser
-from algobias.numerics.rounding import Draws
+from algobias.numerics.rules import Draws
 from algobias.quantised.draws import uniforms
 from algobias.seeding.streams import torch_generator
 

@@ -158,3 +158,22 @@ def test_bits_are_a_mean_over_multiplications(task, short, engine) -> None:
     expected = (32 * sum(each) + 18 * (backward + 2 * sum(each))) / (total + sum(each))
     assert twice.bits == pytest.approx(expected)
     assert cost("precision:grad-int4,p=0").bits == 32
+
+
+def test_requantise_edits_what_is_named_and_leaves_the_rest(short) -> None:
+    low = parse("precision:grad-int4,high=none,smp=2").apply(short)
+    edited = parse("requantise:wg=luq,dg=float32").apply(low)
+    (part,) = edited.parts
+    assert (part.name, part.options["wg"], part.options["dg"]) == ("precision", "e3m0-sr", "float32")
+    assert (part.options["smp"], part.options["high"]) == (2, "none")
+    whole = parse("precision:grad-luq,high=none,smp=2").apply(short)
+    assert parse("requantise:format=grad-luq").apply(low) == whole
+    assert parse("requantise:wg=luq").apply(short) == short
+    assert parse("requantise").apply(low) == low
+    with pytest.raises(BadInput, match="int44"):
+        parse("requantise:wg=int44")
+
+
+def test_requantise_stays_where_the_precision_was(short) -> None:
+    recipe = applied("precision:grad-int4+sam:0.1+requantise:wg=luq", short)
+    assert [part.name for part in recipe.parts] == ["precision", "sam"]

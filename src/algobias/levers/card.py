@@ -19,8 +19,8 @@ same forward pass. ``weights``: the step taken with the same gradient. ``readout
 evaluated, where those that are trained stay the same. ``budget``: the planned end.
 """
 
-Need = Literal["batch_norm", "images"]
-"""What a task must have for a lever to act."""
+Need = Literal["batch_norm", "images", "precision"]
+"""What a task, or a recipe, must have for a lever to act."""
 
 
 OF_THE_CATALOGUE = "only levers of the catalogue can be injected"
@@ -46,7 +46,8 @@ class Card:
         gradients: Gradient evaluations per example drawn, at the first example; 1 changes nothing.
         alters_data: It removes training examples: a gap at matched fit is then ``data``.
         alters_loss: It makes the training loss incomparable: arms are matched on the training metric.
-        needs: What a task must have for it to act: ``batch_norm`` layers, ``images`` as inputs.
+        needs: What must be there for it to act: ``batch_norm`` layers, ``images`` as inputs, a change of
+            ``precision``.
         controls: Settings worth trying against it, where it is a change and not a control; in the spelling
             of ``--control``.
     """

@@ -24,6 +24,7 @@ from algobias.levers.model.ghost_norm import GhostNorm
 from algobias.levers.model.init import InitialScale
 from algobias.levers.model.precision import Precision
 from algobias.levers.model.recalibrate import Recalibrate
+from algobias.levers.model.requantise import Requantise
 from algobias.levers.model.sparsity import Sparsity
 from algobias.levers.parallel.compress import Compress
 from algobias.levers.parallel.delay import Delay
@@ -68,6 +69,7 @@ LEVERS: dict[str, type[Lever]] = {
         Dropped,
         GhostNorm,
         Precision,
+        Requantise,
         Sparsity,
         Repeat,
         Shift,

@@ -56,15 +56,18 @@ def about_pieces(record: StudyRecord) -> str:
     """Which pieces of the change are guilty, in a sentence; empty for a change without pieces."""
     entries = record.answer.pieces
     guilty = [entry.piece for entry in entries if entry.guilty]
-    rule = "alone they make at least 0.7 of the gap, and undone alone they bring at least 0.7 of it back"
     if not entries:
         return ""
     if not guilty:
-        return f"No single piece of the change is guilty ({rule.replace('they', 'it')})."
-    them = "" if len(guilty) == 1 else " each"
-    single = rule.replace("they make", "it makes").replace("they bring", "it brings")
-    said = single if len(guilty) == 1 else rule
-    return f"Guilty{them}: {'; '.join(guilty)} ({said})."
+        return (
+            "No single piece of the change is guilty: none makes at least 0.7 of the gap alone and, undone "
+            "alone, brings at least 0.7 of it back."
+        )
+    each = "it makes" if len(guilty) == 1 else "each makes"
+    return (
+        f"Guilty: {'; '.join(guilty)} ({each} at least 0.7 of the gap alone, and undone alone brings "
+        "at least 0.7 of it back)."
+    )
 
 
 def about_change(record: StudyRecord) -> list[str]:
@@ -125,7 +128,7 @@ def table(record: StudyRecord) -> TextTable[str]:
     """Every intervention: header and rows of text."""
     places = words.decimals(record)
     rows: list[tuple[str, list[str]]] = []
-    entries = record.answer.interventions
+    entries = [entry for entry in record.answer.interventions if entry.kind in KINDS]
     matched = any(entry.place == "matched" for entry in entries)
     left = f"Gap that is left {place_of('matched' if matched else None)}"
     for entry in entries:
@@ -142,6 +145,17 @@ def table(record: StudyRecord) -> TextTable[str]:
     return text_table(["What", left, "Part that is gone", "R*"], rows)
 
 
+def _grid(shown: TextTable[str]) -> Table:
+    """A table of text for the terminal."""
+    grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    for place, label in enumerate(shown["labels"]):
+        part = longest_line([entry["cells"][place - 1] for entry in shown["rows"]]) if place else None
+        grid.add_column(label, overflow="fold", min_width=part)
+    for entry in shown["rows"]:
+        grid.add_row(Text(entry["name"]), *(Text(cell) for cell in entry["cells"]))
+    return grid
+
+
 def panel(record: StudyRecord) -> RenderableType:
     """The terminal's summary."""
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
@@ -155,7 +169,8 @@ def panel(record: StudyRecord) -> RenderableType:
         grid.add_row(Text(entry["name"]), Text(entry["cells"][2]))
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     named = about_pieces(record)
-    said += [Text(named)] if named else []
+    said += [Text(""), Text(named)] if named else []
+    said += [_grid(pieces(record))] if named else []
     said += [Text(""), grid, Text("")]
     alike: dict[tuple[str, str], list[str]] = {}
     for row in statements(record):

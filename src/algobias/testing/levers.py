@@ -63,7 +63,15 @@ def known(cls: type[Lever]) -> Iterator[None]:
 
 def lever_task(cls: type[Lever]) -> Task:
     """The task a lever is tried on: the digits, or as images with BatchNorm where its card needs those."""
-    return _pictures() if cls.card.needs else _digits()
+    return _pictures() if {"batch_norm", "images"} & set(cls.card.needs) else _digits()
+
+
+def lever_recipe(cls: type[Lever], task: Task) -> Recipe:
+    """The recipe a lever is tried on: the task's own, with a change of precision where its card needs one."""
+    recipe = task.recipe()
+    if "precision" in cls.card.needs:
+        recipe = parse_options(LEVERS["precision"], "grad-int4,high=none").apply(recipe)
+    return recipe
 
 
 def card_is_complete(cls: type[Lever], task: Task) -> None:
@@ -89,13 +97,13 @@ def examples_go_both_ways(cls: type[Lever], task: Task) -> None:
 
 def neutral_changes_nothing(cls: type[Lever], task: Task) -> None:
     """At its neutral setting training is the same to the last bit."""
-    failure = null_check(_example(cls), shortened(task.recipe()), task)
+    failure = null_check(_example(cls), shortened(lever_recipe(cls, task)), task)
     expect(failure is None, str(failure))
 
 
 def acts_where_it_says(cls: type[Lever], task: Task) -> None:
     """At the card's first example something changes, in the places that the card names."""
-    baseline = shortened(task.recipe(), 2 * UPDATES)
+    baseline = shortened(lever_recipe(cls, task), 2 * UPDATES)
     activity = activity_check(baseline, _example(cls).apply(baseline), task)
     expect(activity.active, "the first example changes something within 50 updates")
     acts_on = cls.card.acts_on
@@ -140,7 +148,7 @@ def cost_declared_is_cost_measured(cls: type[Lever], task: Task, near: float = 1
     """Every example costs the gradients per example that the lever declares for it."""
     for place, text in enumerate(cls.card.examples):
         lever = _example(cls, text)
-        recipe = shortened(lever.apply(shortened(task.recipe())))
+        recipe = shortened(lever.apply(shortened(lever_recipe(cls, task))))
         gradients = train(recipe, task, [0])[0].cost.gradients
         declared = UPDATES * recipe.batch * lever.gradients_per_example()
         close = abs(gradients - declared) <= near * declared
@@ -172,7 +180,7 @@ def _example(cls: type[Lever], text: str | None = None) -> Lever:
 
 
 def _working(cls: type[Lever], task: Task) -> Recipe:
-    return shortened(_example(cls).apply(shortened(task.recipe())))
+    return shortened(_example(cls).apply(shortened(lever_recipe(cls, task))))
 
 
 @cache

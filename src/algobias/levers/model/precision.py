@@ -89,36 +89,26 @@ class Precision(Part):
         ),
         examples=("precision:grad-int4", "precision:int8,high=none", "precision:grad-int4,p=0.5"),
         controls=(
-            "precision:grad-luq",
-            "precision:grad-luq,smp=2",
-            "precision:grad-e3m0",
-            "precision:grad-int4,dg=int4-sr,wg=int4-sr",
+            "requantise:dg=luq,wg=luq",
+            "requantise:dg=luq,wg=luq,smp=2",
+            "requantise:dg=e3m0,wg=e3m0",
+            "requantise:dg=int4-sr,wg=int4-sr,smp=4",
+            "requantise:wg=float32",
+            "requantise:fx=e4m3",
+            "requantise:rht=all",
+            "requantise:high=ends",
         ),
     )
 
     @field_validator(*OPERANDS)
     @classmethod
     def _readable(cls, value: str) -> str:
-        if not value:
-            return value
-        from algobias.numerics.quantiser import parse_quantiser
-
-        try:
-            return str(parse_quantiser(value))
-        except BadInput as error:
-            raise ValueError(_offer(error)) from error
+        return readable_operand(value) if value else value
 
     @field_validator("acc")
     @classmethod
     def _held(cls, value: str) -> str:
-        if not value:
-            return value
-        from algobias.numerics.accumulators import parse_accumulator
-
-        try:
-            return str(parse_accumulator(value))
-        except BadInput as error:
-            raise ValueError(_offer(error)) from error
+        return readable_accumulator(value) if value else value
 
     @model_validator(mode="after")
     def _fits(self) -> Precision:
@@ -237,6 +227,34 @@ class Precision(Part):
             return grads, State(after.params, buffers, after.layout)
 
         return keyed
+
+
+def readable_operand(text: str) -> str:
+    """Spell the format of an operand as it is always spelled.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    from algobias.numerics.quantiser import parse_quantiser
+
+    try:
+        return str(parse_quantiser(text))
+    except BadInput as error:
+        raise ValueError(_offer(error)) from error
+
+
+def readable_accumulator(text: str) -> str:
+    """Spell an accumulator as it is always spelled.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    from algobias.numerics.accumulators import parse_accumulator
+
+    try:
+        return str(parse_accumulator(text))
+    except BadInput as error:
+        raise ValueError(_offer(error)) from error
 
 
 def is_rounded(name: str, module: nn.Module, asked: Callable[[str, nn.Module], Operands | str]) -> bool:

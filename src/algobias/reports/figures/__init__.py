@@ -2,7 +2,14 @@
 
 from algobias.reports.figures.case import case_spec, case_svg
 from algobias.reports.figures.curves import metric_against_fit, metric_curve, metric_window, training_loss
-from algobias.reports.figures.interventions import dose_response, dose_rows, intervention_rows, interventions
+from algobias.reports.figures.interventions import (
+    dose_response,
+    dose_rows,
+    intervention_rows,
+    interventions,
+    piece_rows,
+    pieces,
+)
 from algobias.reports.figures.moved import along, along_probes, drawable, forest, has_threshold
 from algobias.reports.figures.pareto import pareto, pareto_rows
 from algobias.reports.figures.render import svg
@@ -31,6 +38,8 @@ __all__ = [
     "metric_window",
     "pareto",
     "pareto_rows",
+    "piece_rows",
+    "pieces",
     "recovery",
     "returned",
     "returned_rows",

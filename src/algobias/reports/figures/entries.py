@@ -128,6 +128,16 @@ def figure_list(points: Points) -> list[FigureEntry]:
                 "that is switched on late leaves less of the gap than one that was there from the start.",
             )
         )
+    if figures.piece_rows(record):
+        entries.append(
+            FigureEntry(
+                "pieces",
+                figures.pieces,
+                "What each piece of the change does",
+                "Which part of the gap is there with this piece and nothing else, and which part is gone "
+                "where this piece alone is undone. A guilty piece has both at 0.7 or more.",
+            )
+        )
     if figures.dose_rows(record):
         entries.append(
             FigureEntry(

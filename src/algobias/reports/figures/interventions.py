@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from algobias.answer.causes import Dose, DoseResponse
+from algobias.answer.interval import Interval
 from algobias.own.user_file import in_words
 from algobias.reports.figures.base import (
     Figure,
@@ -26,9 +27,9 @@ KINDS = {
     "switch_on": "switched on",
     "dose": "other dose",
     "force": "lever pulled",
-    "alone": "a piece alone",
-    "repaired": "a piece undone",
 }
+GONE = "Part of the gap that is gone"
+PIECES = ("made by it alone", "gone where it alone is undone")
 MOST_COORDINATES = 4
 OUTER = (-0.6, 1.8)
 """Shares beyond these are drawn at the edge; the tables have the numbers."""
@@ -36,38 +37,55 @@ OUTER = (-0.6, 1.8)
 
 def intervention_rows(record: StudyRecord) -> Rows:
     """One row for each intervention: ``row, kind, mean, low, high, open``; the share is of the gap."""
+    shown = [entry for entry in record.answer.interventions if entry.kind in KINDS]
+    return [
+        _share(f"{entry.text}\n{estimate(entry.recovered, 2)}", KINDS[entry.kind], entry.recovered)
+        for entry in shown
+        if entry.recovered.known
+    ]
+
+
+def piece_rows(record: StudyRecord) -> Rows:
+    """Two rows for each piece of the change, as :func:`intervention_rows` has them."""
     rows: Rows = []
-    for entry in record.answer.interventions:
-        share = entry.recovered
-        if share.mean is None:
-            continue
-        rows.append(
-            {
-                "row": f"{entry.text}\n{estimate(share, 2)}",
-                "kind": KINDS.get(entry.kind, ""),
-                "mean": share.mean,
-                "low": share.low if share.bounded else None,
-                "high": share.high if share.bounded else None,
-                "open": not share.bounded,
-            }
-        )
+    for entry in record.answer.pieces:
+        row = entry.piece + ("\nguilty" if entry.guilty else "")
+        pairs = zip(PIECES, (entry.alone, entry.repaired), strict=True)
+        rows += [_share(row, kind, share) for kind, share in pairs if share.known]
     return rows
+
+
+def _share(row: str, kind: str, share: Interval) -> Row:
+    return {
+        "row": row,
+        "kind": kind,
+        "mean": share.mean,
+        "low": share.low if share.bounded else None,
+        "high": share.high if share.bounded else None,
+        "open": not share.bounded,
+    }
 
 
 def interventions(points: Points, width: Width = "container") -> Figure:
     """Part of the gap that is gone under every intervention; 0: none, 1: all of it."""
-    rows = intervention_rows(points.record)
+    return _shares(intervention_rows(points.record), list(KINDS.values()), GONE, width)
+
+
+def pieces(points: Points, width: Width = "container") -> Figure:
+    """What each piece of the change makes of the gap alone, and what undoing it alone brings back."""
+    return _shares(piece_rows(points.record), list(PIECES), "Part of the gap", width)
+
+
+def _shares(rows: Rows, kinds: list[str], title: str, width: Width) -> Figure:
+    """Shares of the gap with their intervals, a line for each row."""
     known = numbers(rows, "mean", "low", "high")
     domain = [max(-1.5, min([-0.25, *known])), min(2.5, max([1.25, *known]))]
-    order = [row["row"] for row in rows]
-    kinds = list(KINDS.values())
+    order = list(dict.fromkeys(row["row"] for row in rows))
     y = field("row", "nominal", sort=order, scale={"domain": order}, axis=ROW_AXIS)
     scale = {"domain": kinds, "range": "category"}
     color = field("kind", "nominal", scale=scale, legend=legend_below(2))
     shape = field("kind", "nominal", scale={"domain": kinds, "range": "symbol"})
-    about = tip(
-        ("mean", "Part of the gap that is gone", ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f")
-    )
+    about = tip(("kind", "What", ""), ("mean", title, ".2f"), ("low", "From", ".2f"), ("high", "To", ".2f"))
     open_rows = [{**row, "low": domain[0], "high": domain[1]} for row in rows if row["open"]]
     layers = [
         rule("rules", "zero-rule", x=field("value")),
@@ -76,20 +94,20 @@ def interventions(points: Points, width: Width = "container") -> Figure:
         layer(
             "arms",
             {"type": "point", "filled": True, "size": 80, "clip": True},
-            x=field("mean", title="Part of the gap that is gone", scale={"domain": domain, "nice": False}),
+            x=field("mean", title=title, scale={"domain": domain, "nice": False}),
             y=y,
             color=color,
             shape=shape,
             tooltip=about,
         ),
     ]
-    said = "; ".join(str(row["row"]).replace("\n", " ") for row in rows)
+    said = "; ".join(f"{row['row']} {row['kind']} {row['mean']:.2f}".replace("\n", " ") for row in rows)
     return frame(
         layers,
         {"rules": [{"value": 0}, {"value": 1}], "open": open_rows, "arms": rows},
         width=width,
         height={"step": 42},
-        description=f"Part of the gap that is gone under each intervention: {said}.",
+        description=f"{title}: {said}.",
     )
 
 

@@ -10,6 +10,7 @@ import math
 from functools import cache
 
 import scipy
+import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
@@ -66,7 +67,9 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
         size = parts.shape[-1]
         place = min(size - 1, max(0, math.ceil(percentile / 100 * size) - 1))
         return parts.abs().sort(-1).values[..., place : place + 1]
-    mean = parts.abs().mean(-1, keepdim=True)
+    # Sums in double precision: their order is not always the same for a stack and for each of it.
+    size = parts.shape[-1]
+    mean = (parts.abs().sum(-1, keepdim=True, dtype=torch.float64) / size).to(parts.dtype)
     if clip == "aciq":
         return aciq_laplace(bits) * mean
     if clip == "aciq_normal":
@@ -74,7 +77,8 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
     if bits not in SAWB:
         raise BadInput("sawb", bits, "formats of 2, 3, 4, 5 or 8 bits")
     square, absolute = SAWB[bits]
-    return square * parts.square().mean(-1, keepdim=True).sqrt() - absolute * mean
+    power = (parts.square().sum(-1, keepdim=True, dtype=torch.float64) / size).to(parts.dtype)
+    return square * power.sqrt() - absolute * mean
 
 
 def hindsight(estimate: Tensor, largest: Tensor, keep: float = 0.1) -> Tensor:

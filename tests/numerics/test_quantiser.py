@@ -297,7 +297,16 @@ def test_scales_of_its_own_are_those_given() -> None:
 
 
 def test_large_tensors_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("int4", "int8-row-sr", "mxfp4", "nvfp4-2d", "nvfp4-sr", "e4m3-unscaled", "int4-dither"):
+    for name in (
+        "int4",
+        "int8-row-sr",
+        "mxfp4",
+        "nvfp4-2d",
+        "nvfp4-sr",
+        "nvfp4-4over6",
+        "e4m3-unscaled",
+        "int4-dither",
+    ):
         for shape in ((37, 130), (2, 16, 200), (1, 5000), (3, 1, 2000)):
             x, quantiser = spread(*shape), parse_quantiser(name)
             found = []

@@ -85,7 +85,7 @@ def _mean(values: Tensor) -> Tensor:
     """
     size = values.shape[-1]
     even = size - size % 1024
-    sums = values[..., :even].unflatten(-1, (even // 1024, 1024)).sum(-1)
+    sums = values[..., :even].reshape(*values.shape[:-1], even // 1024, 1024).sum(-1)
     rest = values[..., even:].sum(-1, keepdim=True, dtype=torch.float64)
     return ((sums.sum(-1, keepdim=True, dtype=torch.float64) + rest) / size).to(values.dtype)
 

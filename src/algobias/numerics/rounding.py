@@ -121,7 +121,6 @@ def _nearest(
 _CAST = {
     (10, 2.0**-14, 65504.0): "float16",
     (7, 2.0**-126, (2 - 2.0**-7) * 2.0**127): "bfloat16",
-    (2, 2.0**-14, 57344.0): "float8_e5m2",
 }
 """Grids that torch casts to faster than it computes; entries have been limited to the largest level."""
 

@@ -85,6 +85,15 @@ def test_statistics_are_of_what_shares_a_scale() -> None:
     )
 
 
+def test_means_of_long_rows_are_those_of_each_of_a_stack() -> None:
+    x = torch.randn(3, 1, 70_001, generator=gen(2))
+    for clip in ("aciq", "sawb"):
+        stacked = clip_at(x, clip, 4)  # type: ignore[arg-type]
+        assert torch.equal(stacked, torch.stack([clip_at(one, clip, 4) for one in x]))  # type: ignore[arg-type]
+    expected = 5.0286 * x.double().abs().mean(-1, keepdim=True)
+    assert torch.allclose(clip_at(x, "aciq", 4).double(), expected, rtol=1e-5)
+
+
 def test_percentiles_are_magnitudes_of_entries() -> None:
     x = torch.randperm(1000, generator=gen()).float()[None] - 500
     ordered = x.abs().sort(-1).values[0]

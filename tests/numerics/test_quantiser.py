@@ -283,13 +283,30 @@ def test_scales_of_its_own_are_those_given() -> None:
             quantiser(x, largest=float(own[0]) / 4) if name != "nvfp4" else quantiser(x, largest=own[:1] / 4)
         )
         assert torch.equal(one[0], small[0])
-    for name in ("int8-row", "mxfp4", "e4m3-unscaled"):
+    for name in ("int4", "e4m3-pow2", "nvfp4", "nvfp4-2d", "ufp4", "int4-sawb", "int4-aciq", "int4-p99"):
+        quantiser = parse_quantiser(name)
+        limit = quantiser.limit(x)
+        assert limit is not None
+        assert limit.shape == (2, 1, 1)
+        assert torch.equal(quantiser(x, largest=limit), quantiser(x))
+    for name in ("int8-row", "mxfp4", "e4m3-unscaled", "int8-affine", "2:4", "float32"):
+        assert parse_quantiser(name).limit(x) is None
+    for name in ("int8-row", "mxfp4", "e4m3-unscaled", "int8-affine"):
         with pytest.raises(BadInput, match="largest"):
             parse_quantiser(name)(x, largest=1.0)
 
 
 def test_large_tensors_in_pieces_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("int4", "int8-row-sr", "mxfp4", "nvfp4-2d", "nvfp4-sr", "e4m3-unscaled", "int4-dither"):
+    for name in (
+        "int4",
+        "int8-row-sr",
+        "mxfp4",
+        "nvfp4-2d",
+        "nvfp4-sr",
+        "nvfp4-4over6",
+        "e4m3-unscaled",
+        "int4-dither",
+    ):
         for shape in ((37, 130), (2, 16, 200), (1, 5000), (3, 1, 2000)):
             x, quantiser = spread(*shape), parse_quantiser(name)
             found = []

@@ -312,6 +312,26 @@ def test_replica_dispersion_of_planted_workers() -> None:
     assert "needs replicas" in str(measure(model, batch, linear_loss, ["replica_dispersion"])[0].reason)
 
 
+def test_formats_may_have_modifiers_but_not_a_rounding_of_their_own() -> None:
+    for name in ("int4-row", "int4-sawb", "nvfp4-2d", "mxfp6-e3m2", "ufp4", "int8-2:4"):
+        expected = float((quantise(G, name) - G).norm() / G.norm())
+        assert of(G, f"quantised_gradient_bias:{name}") == pytest.approx(expected, rel=1e-4)
+    assert parse("sqnr:e2m1-pow2-block32").spelling() == "sqnr:mxfp4"
+    for wrong in ("sqnr:int4-sr", "sqnr:luq", "sqnr:2:4-mvue", "sqnr:int4-floor"):
+        with pytest.raises(BadInput, match="rounding"):
+            parse(wrong)
+    assert "every row" in str(planted(G, "underflow_rate:int8-row,scaled=false").reason)
+    scaled = planted(G, "underflow_rate:int4-sawb,scaled=false")  # without a scale nothing is clipped to one
+    assert scaled.value == pytest.approx(float((G.abs() <= 0.5).double().mean()))
+
+
+def test_nvfp4_is_rounded_without_bias() -> None:
+    found = planted(G, "quantised_gradient_bias:nvfp4,rounding=stochastic,repeats=256")
+    assert found.low == 0.0
+    assert abs(found.details["squared_bias"]) < 0.02 * found.parts["variance"]
+    assert abs(found.parts["projection"]) < 2e-3
+
+
 def test_bad_options_and_gradients_that_are_zero() -> None:
     for text, word in (
         ("sqnr:e4m33", "e4m3"),

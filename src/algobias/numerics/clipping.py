@@ -10,6 +10,7 @@ import math
 from functools import cache
 
 import scipy
+import torch
 from torch import Tensor
 
 from algobias.errors import BadInput
@@ -66,7 +67,7 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
         size = parts.shape[-1]
         place = min(size - 1, max(0, math.ceil(percentile / 100 * size) - 1))
         return parts.abs().sort(-1).values[..., place : place + 1]
-    mean = parts.abs().mean(-1, keepdim=True)
+    mean = _mean(parts.abs())
     if clip == "aciq":
         return aciq_laplace(bits) * mean
     if clip == "aciq_normal":
@@ -74,7 +75,19 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
     if bits not in SAWB:
         raise BadInput("sawb", bits, "formats of 2, 3, 4, 5 or 8 bits")
     square, absolute = SAWB[bits]
-    return square * parts.square().mean(-1, keepdim=True).sqrt() - absolute * mean
+    return square * _mean(parts.square()).sqrt() - absolute * mean
+
+
+def _mean(values: Tensor) -> Tensor:
+    """Mean of the last dimension, kept as 1, from sums of 1024 that are summed in double precision.
+
+    The order of one long sum is not the same for a stack and for each of it, where threads share it.
+    """
+    size = values.shape[-1]
+    even = size - size % 1024
+    sums = values[..., :even].reshape(*values.shape[:-1], even // 1024, 1024).sum(-1)
+    rest = values[..., even:].sum(-1, keepdim=True, dtype=torch.float64)
+    return ((sums.sum(-1, keepdim=True, dtype=torch.float64) + rest) / size).to(values.dtype)
 
 
 def hindsight(estimate: Tensor, largest: Tensor, keep: float = 0.1) -> Tensor:

@@ -29,10 +29,11 @@ def lognormal_fit(x: Tensor) -> tuple[Tensor, Tensor]:
     size = x.abs()
     there = (size > 0).to(x.dtype)
     logs = torch.log(torch.where(size > 0, size, torch.ones_like(size)))
-    count = there.sum((-2, -1), keepdim=True).clamp(min=1)
-    mean = logs.sum((-2, -1), keepdim=True) / count
-    spread = ((logs - mean).square() * there).sum((-2, -1), keepdim=True) / count
-    return mean, spread.sqrt()
+    # Sums in double precision: their order is not always the same for a stack and for each of it.
+    count = there.sum((-2, -1), keepdim=True, dtype=torch.float64).clamp(min=1)
+    mean = (logs.sum((-2, -1), keepdim=True, dtype=torch.float64) / count).to(x.dtype)
+    squares = ((logs - mean).square() * there).sum((-2, -1), keepdim=True, dtype=torch.float64)
+    return mean, (squares / count).sqrt().to(x.dtype)
 
 
 def lognormal_sparsity(threshold: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from algobias.errors import BadInput
@@ -50,24 +50,29 @@ class Quantiser:
         if self.rounding not in ROUNDINGS:
             raise BadInput("rounding", self.rounding, "nearest, stochastic, floor or dithered")
         if not self.format.exact:
-            check(self._fields(), str(self))
+            check(self._fields, str(self))
 
+    @cached_property
     def _fields(self) -> Fields:
         return Fields(*(getattr(self, name) for name in Fields._fields))
 
     def __str__(self) -> str:
-        return spell(self._fields())
+        return spell(self._fields)
 
     @property
     def exact(self) -> bool:
         """Whether nothing is changed: the tensor itself is returned."""
-        return self.format.exact and self.sparse is None
+        return self.format.exact and not self._pruned
+
+    @property
+    def _pruned(self) -> bool:
+        return self.sparse is not None and self.sparse[0] < self.sparse[1]
 
     @property
     def random(self) -> bool:
         """Whether it draws."""
         drawn = self.rounding in ("stochastic", "dithered") and not self.format.exact
-        return drawn or (self.sparse is not None and self.mvue)
+        return drawn or (self._pruned and self.mvue)
 
     @property
     def per_tensor(self) -> bool:
@@ -76,7 +81,7 @@ class Quantiser:
         Then any layout of the operand gives the same, and a convolution needs no im2col (numbers drawn for
         entries apart).
         """
-        return self.scale.over in ("none", "tensor") and self.sparse is None and self.rounding != "dithered"
+        return self.scale.over in ("none", "tensor") and not self._pruned and self.rounding != "dithered"
 
     @property
     def unbiased(self) -> bool:
@@ -85,7 +90,7 @@ class Quantiser:
         Not with clipping, a percentile below 100, scales that may clip, or largest magnitudes that come from
         elsewhere; not where the format has no scale and entries lie beyond it.
         """
-        if self.sparse is not None and not self.mvue:
+        if self._pruned and not self.mvue:
             return False
         if self.format.exact:
             return True
@@ -119,9 +124,9 @@ class Quantiser:
             x: Float32 or float64; half precision is computed in single.
             draws: Uniform numbers, where :attr:`random`: called first for sparsity (one for each group), then
                 for rounding (of the shape of ``x``; dithered: [..., 1, 1]).
-            largest: [..., 1, 1] or a number: the largest magnitude of each matrix, instead of its own
-                (a hindsight or frozen one); entries beyond saturate. For scales per tensor, and the tensor
-                scale of ``e4m3``.
+            largest: [..., 1, 1] or a number: where the range of each matrix ends, instead of its own
+                :meth:`limit` (delayed scaling, hindsight, scales frozen in evaluation); entries beyond
+                saturate. For scales per tensor, and the tensor scale of ``e4m3``.
 
         Raises:
             BadInput: No draws where they are needed; ``largest`` with other scales.
@@ -132,7 +137,7 @@ class Quantiser:
             raise BadInput("draws", None, f"uniform numbers: {self} draws them")
         wide = x.detach() if x.is_floating_point() and x.element_size() >= 4 else x.detach().float()
         wide = wide.reshape(1, -1) if wide.dim() < 2 else wide.contiguous()
-        if self.sparse is not None:
+        if self.sparse is not None and self._pruned:
             from algobias.numerics.sparse import sparse
 
             wide = sparse(wide, self.sparse, draws if self.mvue else None)
@@ -140,12 +145,31 @@ class Quantiser:
             wide = self._rounded(wide, draws, largest)
         return wide.reshape(x.shape).to(x.dtype)
 
+    def limit(self, x: Tensor) -> Tensor | None:
+        """Say where the range of a tensor's own scale ends: its largest magnitude, or where it is clipped.
+
+        ``q(x, largest=q.limit(x))`` is ``q(x)``; of sparse formats x is what is left.
+
+        Shapes: ``x`` [..., R, C], the result [..., 1, 1]; None where there is no scale of the whole matrix.
+        """
+        if not self._has_limit:
+            return None
+        from algobias.numerics.scaled import limit_of
+
+        wide = x.detach() if x.is_floating_point() and x.element_size() >= 4 else x.detach().float()
+        return limit_of(wide.reshape(1, -1) if wide.dim() < 2 else wide.contiguous(), self._fields)
+
+    @property
+    def _has_limit(self) -> bool:
+        whole = self.scale.over == "tensor" or self.scale.rule == "e4m3"
+        return whole and not self.affine and not self.format.exact
+
     def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | float | None) -> Tensor:
-        if largest is not None and self.scale.over != "tensor" and self.scale.rule != "e4m3":
+        if largest is not None and not self._has_limit:
             raise BadInput("largest", "given", f"none: the scale of {self} is not one of the whole tensor")
         from algobias.numerics.scaled import quantised
 
-        return quantised(x, self._fields(), draws, largest)
+        return quantised(x, self._fields, draws, largest)
 
 
 @cache

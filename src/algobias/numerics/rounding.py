@@ -69,7 +69,7 @@ def round_to(
     if fmt.exact:
         return x
     if rounding == "nearest":
-        return _nearest(_limited(x, fmt, unit) if saturate else x, fmt, unit)
+        return _nearest(_limited(x, fmt, unit) if saturate else x, fmt, unit, mine=saturate)
     return _between(_limited(x, fmt, unit), fmt, unit, uniform if random else None)
 
 
@@ -95,10 +95,12 @@ def _power(x: Tensor, fmt: Format, unit: Tensor | None) -> Tensor:
         power = torch.bitwise_and(x.view(torch.int32), 0x7F800000).view(torch.float32)
     else:
         power = torch.bitwise_and(x.view(torch.int64), 0x7FF << 52).view(torch.float64)
-    return power.clamp(min=fmt.least) if unit is None else torch.maximum(power, unit * fmt.least)
+    return power.clamp_min_(fmt.least) if unit is None else torch.maximum(power, unit * fmt.least)
 
 
-def _nearest(x: Tensor, fmt: Format, unit: Tensor | None, signed: bool = True) -> Tensor:
+def _nearest(
+    x: Tensor, fmt: Format, unit: Tensor | None, *, signed: bool = True, mine: bool = False
+) -> Tensor:
     if fmt.integer and unit is None:
         return torch.round(x)  # ties to even, too
     single = x.dtype == torch.float32
@@ -113,13 +115,12 @@ def _nearest(x: Tensor, fmt: Format, unit: Tensor | None, signed: bool = True) -
         y = (x + c).sub_(c)
     else:
         y = torch.add(x, power, alpha=factor).sub_(power, alpha=factor)
-    return _signed(y, x) if signed else y
+    return _signed(y, x, mine) if signed else y
 
 
 _CAST = {
     (10, 2.0**-14, 65504.0): "float16",
     (7, 2.0**-126, (2 - 2.0**-7) * 2.0**127): "bfloat16",
-    (2, 2.0**-14, 57344.0): "float8_e5m2",
 }
 """Grids that torch casts to faster than it computes; entries have been limited to the largest level."""
 
@@ -128,10 +129,14 @@ def _cast(x: Tensor, kind: torch.dtype, unit: Tensor | None) -> Tensor:
     return x.to(kind).float() if unit is None else (x * (1.0 / unit)).to(kind).float().mul_(unit)
 
 
-def _signed(y: Tensor, x: Tensor) -> Tensor:
-    """Magnitude of y, 0 or of the sign of x, with the sign of x: zeros keep theirs. Faster than copysign."""
+def _signed(y: Tensor, x: Tensor, mine: bool) -> Tensor:
+    """Magnitude of y, 0 or of the sign of x, with the sign of x: zeros keep theirs. Faster than copysign.
+
+    ``mine``: whether x may be overwritten, so that one tensor less has to stay in the cache.
+    """
     if x.dtype == torch.float32:
-        sign = torch.bitwise_and(x.view(torch.int32), -(1 << 31))
+        bits = x.view(torch.int32)
+        sign = bits.bitwise_and_(-(1 << 31)) if mine else torch.bitwise_and(bits, -(1 << 31))
         return sign.bitwise_or_(y.view(torch.int32)).view(torch.float32)
     return torch.copysign(y, x)
 
@@ -145,7 +150,7 @@ def _odd_where_even(c: Tensor, power: Tensor, fmt: Format, unit: Tensor | None) 
 
 
 def _between(x: Tensor, fmt: Format, unit: Tensor | None, uniform: Tensor | None) -> Tensor:
-    """Round down in magnitude, or up by chance."""
+    """Round down in magnitude, or up by chance. Overwrites x."""
     plain = fmt.integer and unit is None
     step = None if plain else _power(x, fmt, unit).mul_(2.0**-fmt.mantissa)
     t = x.abs() if step is None else x.abs().div_(step)
@@ -153,7 +158,7 @@ def _between(x: Tensor, fmt: Format, unit: Tensor | None, uniform: Tensor | None
     if uniform is not None:
         # t - whole - u is a multiple of 2^-24 below 1, or keeps its sign: ceil gives 1 where u < t - whole.
         whole = t.sub_(whole).sub_(uniform.to(x.device, x.dtype)).ceil_().add_(whole)
-    return _signed(whole if step is None else whole.mul_(step), x)
+    return _signed(whole if step is None else whole.mul_(step), x, True)
 
 
 def dither(start: Tensor, shape: torch.Size) -> Tensor:

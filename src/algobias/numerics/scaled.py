@@ -72,9 +72,16 @@ def _limit(parts: Tensor, fields: Fields, given: Tensor | float | None) -> Tenso
     return torch.minimum(found, largest) + (largest - largest)
 
 
+def limit_of(x: Tensor, fields: Fields) -> Tensor:
+    """Where the range of the scale of each matrix ends, [..., 1, 1]; see :meth:`Quantiser.limit`."""
+    if fields.scale.rule == "e4m3":
+        return torch.maximum(x.amax((-2, -1), keepdim=True), -x.amin((-2, -1), keepdim=True))
+    return _limit(split(x, fields.scale), fields, None)[..., None]
+
+
 def _nonzero(unit: Tensor) -> Tensor:
-    """Make scales of nothing but zeros 1, and those of what is not finite not numbers."""
-    return unit + (unit == 0) + (unit - unit)
+    """Keep scales away from 0; an infinite one makes all that it scales not a number, as 0 times it is."""
+    return unit.clamp(min=torch.finfo(unit.dtype).tiny)
 
 
 def _two_level(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor | float | None) -> Tensor:

@@ -131,6 +131,22 @@ def test_state_dicts_copies_pickles_and_functional_calls() -> None:
     torch.testing.assert_close(stacked[0], net(x))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_layers_whose_weights_others_read() -> None:
+    """Attention reads the weight of its projection itself; in evaluation a fused kernel reads them all."""
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+    net, x = nn.Sequential(layer, nn.Linear(8, 8)), torch.randn(3, 5, 8)
+    names = ("0.self_attn.out_proj", "0.linear1", "0.linear2")
+    twin = copy.deepcopy(net)
+    assert TransposableMask(net, 1, 4).names == list(names)
+    for name in names:
+        twin.get_submodule(name).weight.data.mul_(net.get_submodule(name).weight_mask)  # type: ignore[union-attr, operator]
+    torch.testing.assert_close(net(x), twin(x))
+    with torch.no_grad():
+        torch.testing.assert_close(net.eval()(x), twin.eval()(x))
+
+
 def test_convolutions_and_other_layers() -> None:
     net = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.Conv2d(4, 8, 3), nn.Flatten(), nn.LazyLinear(6), nn.Linear(6, 2)

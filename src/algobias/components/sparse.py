@@ -117,6 +117,8 @@ class TransposableMask:
     def pull(self, decay: float = 2e-4) -> None:
         """Add ``decay`` times the pruned weights to their gradients: call it between backward and step.
 
+        With a gradient scaler after its ``unscale_``.
+
         Raises:
             BadInput: A decay that is negative or not finite.
         """

@@ -18,7 +18,7 @@ from torch import nn
 import model_cases as benchmark
 from algobias.levers.registry import parse
 from algobias.models.sum_of_words import SumOfWords
-from algobias.own.user_file import without_files, without_folder
+from algobias.own.user_file import without_folder
 from algobias.running.spec import read_spec
 from algobias.tasks.classification import accuracy, classification_loss
 from algobias.tasks.readers.files import data_folders

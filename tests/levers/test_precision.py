@@ -177,3 +177,17 @@ def test_requantise_edits_what_is_named_and_leaves_the_rest(short) -> None:
 def test_requantise_stays_where_the_precision_was(short) -> None:
     recipe = applied("precision:grad-int4+sam:0.1+requantise:wg=luq", short)
     assert [part.name for part in recipe.parts] == ["precision", "sam"]
+
+
+@pytest.mark.parametrize("text", ["sparsity:2:4+precision:mxfp8", "precision:mxfp8+sparsity:2:4"])
+@pytest.mark.parametrize("engine", ["stacked", "looped"])
+def test_sparse_weights_are_rounded_too(task, short, text, engine) -> None:
+    recipe = short.edit(engine=engine)
+    both = train(applied(text, recipe), task, [0])[0]
+    for one in text.split("+"):
+        assert not same_curve(both, train(applied(one, recipe), task, [0])[0])
+    neutral = "+".join(f"{one},p=0" if one.startswith("precision") else one for one in text.split("+"))
+    assert same_curve(
+        train(applied(neutral, recipe), task, [0])[0], train(applied("sparsity:2:4", recipe), task, [0])[0]
+    )
+    assert goes_on_exactly(applied(text, recipe), task)

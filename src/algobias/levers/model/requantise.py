@@ -60,7 +60,7 @@ class Requantise(Lever):
         not_injected="a script has no precision of ours to repair: quantize_training(model, ...) in it does",
         acts_on=("gradients",),
         moves=("gradient_to_noise", "quantised_gradient_bias", "gradient_variance"),
-        not_when="Another product is guilty: algobias explain says which. Without a precision it does nothing.",
+        not_when="Another product is guilty: algobias explain says which. Alone it does nothing.",
         references=(
             "Chmiel et al., Accurate neural training with 4-bit matrix multiplications, 2023",
             "Chmiel et al., FP4 All the Way: Fully Quantized Training of LLMs, 2025",

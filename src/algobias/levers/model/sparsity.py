@@ -52,7 +52,7 @@ class Sparsity(Part):
         transposable: Sparse along the outputs as well, so that the backward product is N:M sparse too: N of M
             in every row and column of M x M blocks, exactly the best.
         high: Layers that stay dense: the first convolution and the last linear layer (``ends``), ``none``, or
-            patterns of names separated by ``|``, like ``head*|*.2``.
+            patterns of names separated by colons, like ``head*:*.2``.
     """
 
     name: ClassVar[str] = "sparsity"
@@ -160,7 +160,7 @@ class Sparsity(Part):
         if self.high == "ends":
             dense = usually_dense(net)
         else:
-            patterns = [pattern.strip() for pattern in self.high.split("|")]
+            patterns = [pattern.strip() for pattern in self.high.split(":")]
             dense = {name for name in found for pattern in patterns if fnmatchcase(name, pattern)}
             idle = [p for p in patterns if not any(fnmatchcase(name, p) for name in found)]
             if idle:

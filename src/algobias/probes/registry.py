@@ -53,6 +53,7 @@ from algobias.probes.families.slices import FrequencyContent, SecondDerivativeMa
 from algobias.probes.families.spectrum import SpectralDensity
 from algobias.probes.families.stability import BatchSharpness, SgdStability, StabilityMargin
 from algobias.probes.families.traces import FisherTrace, Trace
+from algobias.probes.families.trained_rounding import GradientAsTrained
 from algobias.probes.families.workers import ReplicaDispersion
 from algobias.spelling import parse_options
 
@@ -117,6 +118,7 @@ _ALL: tuple[type[Probe], ...] = (
     # numerics and workers
     QuantisedGradientBias,
     GradientToNoise,
+    GradientAsTrained,
     Sqnr,
     UnderflowRate,
     LognormalFit,

@@ -29,10 +29,10 @@ def only(product: str) -> Callable[[Operands], Operands]:
     """One product rounded, the others of float32 operands; what the forward product rounds is its own."""
 
     def changed(operands: Operands) -> Operands:
-        kept = {name: operands.of(name) for name in PRODUCTS[product]}
-        rest = dict.fromkeys((name for name in Operands.NAMES if name not in kept), EXACT)
+        own = PRODUCTS[product]
+        fx, fw, dg, dw, wg, wx = (operands.of(n) if n in own else EXACT for n in Operands.NAMES)
         held = operands.accumulator if product == "forward" else None
-        return replace(operands, accumulator=held, **{**rest, **kept})
+        return replace(operands, fx=fx, fw=fw, dg=dg, dw=dw, wg=wg, wx=wx, accumulator=held)
 
     return changed
 

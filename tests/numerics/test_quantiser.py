@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -209,9 +210,9 @@ def test_spelling_is_read_as_the_same(name: str) -> None:
     quantiser = parse_quantiser(name)
     assert parse_quantiser(str(quantiser)) == quantiser
     assert str(parse_quantiser(str(quantiser))) == str(quantiser)
-    words = name.split("-")
-    if words[0] not in ("luq", "e4m3") and len(words) > 2:
-        assert parse_quantiser("-".join([words[0], *reversed(words[1:])])) == quantiser
+    first, *rest = name.removesuffix("luq-nearest").split("-")
+    for order in itertools.permutations(rest):
+        assert parse_quantiser("-".join([first or "luq-nearest", *order])) == quantiser
 
 
 def test_aliases_and_canonical_names() -> None:
@@ -227,6 +228,10 @@ def test_aliases_and_canonical_names() -> None:
         ("int4-2:4-mvue-row", "int4-row-2:4-mvue"),
         ("e4m3-sr-240", "e4m3-240-sr"),
         ("float16-tensor", "float16-tensor"),
+        ("int4-2d-block8-twolevel", "int4-tile8-twolevel"),
+        ("int4-p99.9999999", "int4-p99.9999999"),
+        ("int4-p090", "int4-p90"),
+        ("mxfp4-row", "e2m1-row-pow2"),
     ):
         assert str(parse_quantiser(text)) == canonical
 
@@ -351,7 +356,7 @@ def test_bad_input() -> None:
         ("int6-sawb", "sawb"), ("mxfp4-sawb", "clipping"), ("float32-sr", "float32"), ("int4-p101", "above"),
         ("e4m3-affine", "affine"), ("int4-mvue", "mvue"), ("5:4", "N:M"), ("int4-4over6", "4over6"),
         ("bfloat16-row", "bfloat16"), ("e4m3-unscaled-pow2", "power of two"), ("", "number format"),
-        ("int4-twolevel", "blocks or tiles"),
+        ("int4-twolevel", "blocks or tiles"), ("e4m3-pow2-unscaled", "power of two"), ("nvfp4-row", "blocks"),
     ):  # fmt: skip
         with pytest.raises(BadInput, match=match):
             parse_quantiser(text)

@@ -58,7 +58,7 @@ def read(text: str) -> Fields:
         words = ["e4m3-240", *(w for w in words[1:] if w != "240")]
     fields = _base(words[0])
     seen: dict[str, str] = {}
-    for word in words[1:]:
+    for word in sorted(words[1:], key=lambda word: word == "2d"):  # of whatever blocks the others name
         kind, fields = _modified(fields, words[0], word)
         if kind in seen:
             raise BadInput("number format", text, f"{seen[kind]} or {word}, not both")
@@ -100,10 +100,10 @@ def _modified(fields: Fields, base: str, word: str) -> tuple[str, Fields]:
     if word in CLIPPED:
         return "clip", fields._replace(clip=CLIPPED[word])
     if found := re.fullmatch(r"p(\d+(?:\.\d+)?)", word):
-        return "clip", fields._replace(clip="percentile", percentile=float(found[1]))
+        return "clip", fields._replace(clip="percentile", percentile=round(float(found[1]), 12))
     if word in ("row", "tensor", "unscaled"):
         over = "none" if word == "unscaled" else word
-        return "entries", fields._replace(scale=Scale(over, 0, "exact" if over == "none" else scale.rule))  # type: ignore[arg-type]
+        return "entries", fields._replace(scale=replace(scale, over=over, size=0))  # type: ignore[arg-type]
     if found := re.fullmatch(r"(block|tile)(\d{1,5})", word):
         kind, size = found[1], int(found[2])
         return "entries", fields._replace(scale=replace(scale, over=kind, size=size))  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def spell(fields: Fields) -> str:
     if fields.affine:
         words.append("affine")
     if fields.clip == "percentile":
-        words.append(f"p{fields.percentile:g}")
+        words.append("p" + f"{fields.percentile:.12f}".rstrip("0").rstrip("."))
     words += [word for word, clip in CLIPPED.items() if clip == fields.clip]
     if not fmt.exact:
         words += [word for word, rounding in ROUNDED.items() if rounding == fields.rounding]

@@ -243,6 +243,8 @@ def test_what_it_says_of_itself() -> None:
     assert [n for n, q in told.items() if q.exact] == ["float32"]
     assert [n for n, q in told.items() if q.random] == ["int4-sr", "2:4-mvue"]
     assert [n for n, q in told.items() if q.per_tensor] == ["float32", "int4", "int4-sr"]
+    for name in ("e2m1-unscaled-sr", "int4-sawb-sr", "mxfp4-floorscale-sr", "int4-floor", "2:4", "int4"):
+        assert not parse_quantiser(name).unbiased
     bits = {"nvfp4": 4.5, "mxfp4": 4.25, "mxfp8": 8.25, "nvfp4-2d": 4 + 8 / 256, "int4": 4, "float32": 32}
     assert {n: parse_quantiser(n).bits for n in bits} == bits
     assert parse_quantiser("2:4").bits == 16 + 1

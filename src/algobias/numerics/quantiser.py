@@ -87,15 +87,16 @@ class Quantiser:
     def unbiased(self) -> bool:
         """Whether the expectation over its draws is the tensor itself (up to the 2^-24 of the draws).
 
-        Not with clipping, a percentile below 100, scales that may clip, or largest magnitudes that come from
-        elsewhere; not where the format has no scale and entries lie beyond it.
+        Not with clipping, scales that may clip, or formats of few bits without a scale, which saturate. Where
+        the range comes from elsewhere (``largest``), entries beyond it are biased whatever this says.
         """
         if self._pruned and not self.mvue:
             return False
         if self.format.exact:
             return True
         drawn = self.rounding in ("stochastic", "dithered")
-        return drawn and self.clip == "max" and self.scale.rule in ("exact", "rceil", "e4m3")
+        ranged = self.scale.over != "none" or self.format.bits >= 16
+        return drawn and ranged and self.clip == "max" and self.scale.rule in ("exact", "rceil", "e4m3")
 
     @property
     def bits(self) -> float:

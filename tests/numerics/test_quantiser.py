@@ -26,6 +26,7 @@ NEAREST = (
     "int4-sawb", "int4-aciq", "int4-aciqnormal", "int4-p99", "int4-block8", "int4-tile16", "e2m1-block8-pow2",
     "mxfp8", "mxfp8-e5m2", "mxfp6", "mxfp6-e3m2", "mxfp4", "mxint8", "mxfp4-floorscale", "mxfp4-evenscale",
     "mxfp4-2d", "nvfp4", "nvfp4-2d", "nvfp4-4over6", "nvfp4-2d-4over6", "ufp4", "int4-block16-twolevel",
+    "sign", "sign-row", "sign-tensor", "sign-block8",
     "int4-floor", "mxfp4-floor", "1:4", "2:4", "int8-2:4", "mxfp4-2:4",
 )  # fmt: skip
 UNBIASED = (
@@ -236,6 +237,33 @@ def test_aliases_and_canonical_names() -> None:
         assert str(parse_quantiser(text)) == canonical
 
 
+def test_signs_are_those_of_o24() -> None:
+    """cos(x, sign x) = sqrt(2 / pi); E[sign u sign v] = 2 / pi arcsin rho; the mean magnitude errs least."""
+    u, noise = torch.randn(2, 400, 1000, generator=gen(5))
+    for rho in (0.3, 0.8):
+        v = rho * u + math.sqrt(1 - rho**2) * noise
+        product = (parse_quantiser("sign")(u) * parse_quantiser("sign")(v)).mean()
+        assert float(product) == pytest.approx(2 / math.pi * math.asin(rho), abs=4 / math.sqrt(u.numel()))
+    signs = parse_quantiser("sign")(u)
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert float((u * signs).sum() / u.norm() / signs.norm()) == pytest.approx(
+        math.sqrt(2 / math.pi), abs=2e-3
+    )
+    held = parse_quantiser("sign-row")(u)
+    assert torch.allclose(held, signs * u.abs().mean(1, keepdim=True))
+    errors = [float((factor * held - u).square().sum()) for factor in (0.99, 1.0, 1.01)]
+    assert errors[1] == min(errors)
+    assert parse_quantiser("sign")(torch.tensor([0.0, -0.0, math.inf, -math.inf])).tolist() == [1, 1, 1, -1]
+    assert parse_quantiser("sign")(torch.tensor([math.nan, 1.0])).isnan().tolist() == [True, False]
+    x = torch.tensor([[-2.0, -0.5, 0.0, 0.4, 3.0]])
+    drawn = parse_quantiser("sign-sr")(x.expand(20_000, 1, 5), draws_from(gen(6)))
+    assert drawn.mean((0, 1)).tolist() == pytest.approx(
+        [-1.0, -0.5, 0.0, 0.4, 1.0], abs=4 / math.sqrt(20_000)
+    )
+    assert parse_quantiser("sign-row").bits == 1
+    assert not parse_quantiser("sign-sr").unbiased
+
+
 def test_what_it_says_of_itself() -> None:
     told = {
         n: parse_quantiser(n) for n in ("float32", "int4", "int4-sr", "int4-row", "1:4", "2:4-mvue", "mxfp4")
@@ -256,7 +284,7 @@ def test_what_it_says_of_itself() -> None:
 def test_zeros_empty_tensors_and_what_is_not_finite(name: str) -> None:
     quantiser, draws = parse_quantiser(name), draws_from(gen())
     for zeros in (torch.zeros(5, 3), torch.zeros(2, 16, 64)):
-        assert torch.equal(quantiser(zeros, draws), zeros)
+        assert torch.equal(quantiser(zeros, draws), zeros if name != "sign" else zeros + 1)
     for shape in ((0, 3), (3, 0), (2, 0, 4)):
         assert quantiser(torch.zeros(shape), draws).shape == shape
     assert quantiser(torch.tensor([0.7]), draws).shape == (1,)
@@ -267,7 +295,7 @@ def test_zeros_empty_tensors_and_what_is_not_finite(name: str) -> None:
         x[3, 5] = bad
         found = quantiser(x, draws)
         if quantiser.scale.over == "none":
-            assert not math.isfinite(bad) or found[3, 5] == bad
+            assert found[3, 5].isnan() == math.isnan(bad)
             assert bool(found[0].isfinite().all())
         else:
             assert found[3, 5].isnan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -25,6 +26,7 @@ NEAREST = (
     "int4-sawb", "int4-aciq", "int4-aciqnormal", "int4-p99", "int4-block8", "int4-tile16", "e2m1-block8-pow2",
     "mxfp8", "mxfp8-e5m2", "mxfp6", "mxfp6-e3m2", "mxfp4", "mxint8", "mxfp4-floorscale", "mxfp4-evenscale",
     "mxfp4-2d", "nvfp4", "nvfp4-2d", "nvfp4-4over6", "nvfp4-2d-4over6", "ufp4", "int4-block16-twolevel",
+    "sign", "sign-row", "sign-tensor", "sign-block8",
     "int4-floor", "mxfp4-floor", "1:4", "2:4", "int8-2:4", "mxfp4-2:4",
 )  # fmt: skip
 UNBIASED = (
@@ -209,9 +211,9 @@ def test_spelling_is_read_as_the_same(name: str) -> None:
     quantiser = parse_quantiser(name)
     assert parse_quantiser(str(quantiser)) == quantiser
     assert str(parse_quantiser(str(quantiser))) == str(quantiser)
-    words = name.split("-")
-    if words[0] not in ("luq", "e4m3") and len(words) > 2:
-        assert parse_quantiser("-".join([words[0], *reversed(words[1:])])) == quantiser
+    first, *rest = name.removesuffix("luq-nearest").split("-")
+    for order in itertools.permutations(rest):
+        assert parse_quantiser("-".join([first or "luq-nearest", *order])) == quantiser
 
 
 def test_aliases_and_canonical_names() -> None:
@@ -227,8 +229,39 @@ def test_aliases_and_canonical_names() -> None:
         ("int4-2:4-mvue-row", "int4-row-2:4-mvue"),
         ("e4m3-sr-240", "e4m3-240-sr"),
         ("float16-tensor", "float16-tensor"),
+        ("int4-2d-block8-twolevel", "int4-tile8-twolevel"),
+        ("int4-p99.9999999", "int4-p99.9999999"),
+        ("int4-p090", "int4-p90"),
+        ("mxfp4-row", "e2m1-row-pow2"),
     ):
         assert str(parse_quantiser(text)) == canonical
+
+
+def test_signs_are_those_of_o24() -> None:
+    """cos(x, sign x) = sqrt(2 / pi); E[sign u sign v] = 2 / pi arcsin rho; the mean magnitude errs least."""
+    u, noise = torch.randn(2, 400, 1000, generator=gen(5))
+    for rho in (0.3, 0.8):
+        v = rho * u + math.sqrt(1 - rho**2) * noise
+        product = (parse_quantiser("sign")(u) * parse_quantiser("sign")(v)).mean()
+        assert float(product) == pytest.approx(2 / math.pi * math.asin(rho), abs=4 / math.sqrt(u.numel()))
+    signs = parse_quantiser("sign")(u)
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert float((u * signs).sum() / u.norm() / signs.norm()) == pytest.approx(
+        math.sqrt(2 / math.pi), abs=2e-3
+    )
+    held = parse_quantiser("sign-row")(u)
+    assert torch.allclose(held, signs * u.abs().mean(1, keepdim=True))
+    errors = [float((factor * held - u).square().sum()) for factor in (0.99, 1.0, 1.01)]
+    assert errors[1] == min(errors)
+    assert parse_quantiser("sign")(torch.tensor([0.0, -0.0, math.inf, -math.inf])).tolist() == [1, 1, 1, -1]
+    assert parse_quantiser("sign")(torch.tensor([math.nan, 1.0])).isnan().tolist() == [True, False]
+    x = torch.tensor([[-2.0, -0.5, 0.0, 0.4, 3.0]])
+    drawn = parse_quantiser("sign-sr")(x.expand(20_000, 1, 5), draws_from(gen(6)))
+    assert drawn.mean((0, 1)).tolist() == pytest.approx(
+        [-1.0, -0.5, 0.0, 0.4, 1.0], abs=4 / math.sqrt(20_000)
+    )
+    assert parse_quantiser("sign-row").bits == 1
+    assert not parse_quantiser("sign-sr").unbiased
 
 
 def test_what_it_says_of_itself() -> None:
@@ -238,6 +271,8 @@ def test_what_it_says_of_itself() -> None:
     assert [n for n, q in told.items() if q.exact] == ["float32"]
     assert [n for n, q in told.items() if q.random] == ["int4-sr", "2:4-mvue"]
     assert [n for n, q in told.items() if q.per_tensor] == ["float32", "int4", "int4-sr"]
+    for name in ("e2m1-unscaled-sr", "int4-sawb-sr", "mxfp4-floorscale-sr", "int4-floor", "2:4", "int4"):
+        assert not parse_quantiser(name).unbiased
     bits = {"nvfp4": 4.5, "mxfp4": 4.25, "mxfp8": 8.25, "nvfp4-2d": 4 + 8 / 256, "int4": 4, "float32": 32}
     assert {n: parse_quantiser(n).bits for n in bits} == bits
     assert parse_quantiser("2:4").bits == 16 + 1
@@ -249,7 +284,7 @@ def test_what_it_says_of_itself() -> None:
 def test_zeros_empty_tensors_and_what_is_not_finite(name: str) -> None:
     quantiser, draws = parse_quantiser(name), draws_from(gen())
     for zeros in (torch.zeros(5, 3), torch.zeros(2, 16, 64)):
-        assert torch.equal(quantiser(zeros, draws), zeros)
+        assert torch.equal(quantiser(zeros, draws), zeros if name != "sign" else zeros + 1)
     for shape in ((0, 3), (3, 0), (2, 0, 4)):
         assert quantiser(torch.zeros(shape), draws).shape == shape
     assert quantiser(torch.tensor([0.7]), draws).shape == (1,)
@@ -260,7 +295,7 @@ def test_zeros_empty_tensors_and_what_is_not_finite(name: str) -> None:
         x[3, 5] = bad
         found = quantiser(x, draws)
         if quantiser.scale.over == "none":
-            assert not math.isfinite(bad) or found[3, 5] == bad
+            assert found[3, 5].isnan() == math.isnan(bad)
             assert bool(found[0].isfinite().all())
         else:
             assert found[3, 5].isnan()
@@ -351,7 +386,7 @@ def test_bad_input() -> None:
         ("int6-sawb", "sawb"), ("mxfp4-sawb", "clipping"), ("float32-sr", "float32"), ("int4-p101", "above"),
         ("e4m3-affine", "affine"), ("int4-mvue", "mvue"), ("5:4", "N:M"), ("int4-4over6", "4over6"),
         ("bfloat16-row", "bfloat16"), ("e4m3-unscaled-pow2", "power of two"), ("", "number format"),
-        ("int4-twolevel", "blocks or tiles"),
+        ("int4-twolevel", "blocks or tiles"), ("e4m3-pow2-unscaled", "power of two"), ("nvfp4-row", "blocks"),
     ):  # fmt: skip
         with pytest.raises(BadInput, match=match):
             parse_quantiser(text)

@@ -67,7 +67,7 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
         size = parts.shape[-1]
         place = min(size - 1, max(0, math.ceil(percentile / 100 * size) - 1))
         return parts.abs().sort(-1).values[..., place : place + 1]
-    mean = _mean(parts.abs())
+    mean = mean_of(parts.abs())
     if clip == "aciq":
         return aciq_laplace(bits) * mean
     if clip == "aciq_normal":
@@ -75,10 +75,10 @@ def clip_at(parts: Tensor, clip: Clip, bits: int, percentile: float = 100.0) -> 
     if bits not in SAWB:
         raise BadInput("sawb", bits, "formats of 2, 3, 4, 5 or 8 bits")
     square, absolute = SAWB[bits]
-    return square * _mean(parts.square()).sqrt() - absolute * mean
+    return square * mean_of(parts.square()).sqrt() - absolute * mean
 
 
-def _mean(values: Tensor) -> Tensor:
+def mean_of(values: Tensor) -> Tensor:
     """Mean of the last dimension, kept as 1, from sums of 1024 that are summed in double precision.
 
     The order of one long sum is not the same for a stack and for each of it, where threads share it.

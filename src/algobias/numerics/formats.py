@@ -58,9 +58,14 @@ class Format:
         return self.bits == 32
 
     @property
+    def binary(self) -> bool:
+        """Whether it holds signs only: -1 and 1, no 0."""
+        return self.bits == 1
+
+    @property
     def integer(self) -> bool:
         """Whether its levels are 0, 1, 2, ..."""
-        return self.least > self.top and self.least == 2.0**self.mantissa
+        return not self.binary and self.least > self.top and self.least == 2.0**self.mantissa
 
     @property
     def step(self) -> float:
@@ -70,6 +75,8 @@ class Format:
     @cached_property
     def levels(self) -> tuple[float, ...]:
         """Every magnitude, from 0, ascending, by code. Cost: 2^(bits - 1) numbers."""
+        if self.binary:
+            return (1.0,)
         found, part = [0.0], 2**self.mantissa
         code = 1
         while found[-1] < self.top:
@@ -90,6 +97,7 @@ def parse_format(text: str) -> Format:
       57344 of E5M2 and 448 of E4M3); all other codes are numbers (E2M1: 6). E3M0: 0 and seven powers of two,
       from 1 to 64.
     - ``e4m3-240``: E4M3 whose largest exponent is kept as well, as some accelerators have it.
+    - ``sign``: 1 and -1 (of 0, too: 1).
     - ``luq-nearest``: E3M0 with ties of two powers of two upwards.
     - ``float32``: what everything here is computed in: nothing is rounded.
 
@@ -104,6 +112,8 @@ def parse_format(text: str) -> Format:
         return _WIDE[name]
     if name == "e4m3-240":
         return Format(name, 8, 3, 2.0**-6, 240.0)
+    if name == "sign":
+        return Format(name, 1, 0, 1.0, 1.0)
     if name == "luq-nearest":
         return Format(name, 4, 0, 1.0, 64.0, "octave")
     if found := re.fullmatch(r"int([2-8])", name):

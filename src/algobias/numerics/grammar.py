@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from algobias.errors import BadInput, unknown_name
 from algobias.numerics.formats import COMMON, Format, parse_format
-from algobias.numerics.rules import SAWB, Clip, Rounding, Scale
+from algobias.numerics.rules import SAWB, Clip, Over, Rounding, Scale
 
 NAMED = {
     "mxfp8": ("e4m3", Scale("block", 32, "rceil")),
@@ -22,7 +22,7 @@ NAMED = {
 
 VARIANTS = {("mxfp8", "e5m2"): "e5m2", ("mxfp6", "e3m2"): "e3m2"}
 ALIASES = {"luq": ("e3m0", "sr"), "bf16": ("bfloat16",), "fp16": ("float16",), "fp32": ("float32",)}
-NAMES = (*NAMED, *ALIASES, *COMMON, "float32", "luq-nearest", "e4m3-240", "2:4", "1:4")
+NAMES = (*NAMED, *ALIASES, *COMMON, "float32", "sign", "luq-nearest", "e4m3-240", "2:4", "1:4")
 ROUNDED: dict[str, Rounding] = {"sr": "stochastic", "floor": "floor", "dither": "dithered"}
 CLIPPED: dict[str, Clip] = {"sawb": "sawb", "aciq": "aciq", "aciqnormal": "aciq_normal"}
 MODIFIERS = (
@@ -58,7 +58,7 @@ def read(text: str) -> Fields:
         words = ["e4m3-240", *(w for w in words[1:] if w != "240")]
     fields = _base(words[0])
     seen: dict[str, str] = {}
-    for word in words[1:]:
+    for word in sorted(words[1:], key=lambda word: word == "2d"):  # of whatever blocks the others name
         kind, fields = _modified(fields, words[0], word)
         if kind in seen:
             raise BadInput("number format", text, f"{seen[kind]} or {word}, not both")
@@ -77,7 +77,12 @@ def _base(name: str) -> Fields:
         fmt = parse_format(name)
     except BadInput:
         raise unknown_name("number format", name, NAMES) from None
-    return Fields(fmt, Scale("none" if fmt.bits >= 16 else "tensor"))
+    return Fields(fmt, Scale(_usual(fmt)))
+
+
+def _usual(fmt: Format) -> Over:
+    """Who shares a scale where nothing is said."""
+    return "none" if fmt.bits >= 16 or fmt.binary else "tensor"
 
 
 def _groups(word: str) -> tuple[int, int] | None:
@@ -100,10 +105,10 @@ def _modified(fields: Fields, base: str, word: str) -> tuple[str, Fields]:
     if word in CLIPPED:
         return "clip", fields._replace(clip=CLIPPED[word])
     if found := re.fullmatch(r"p(\d+(?:\.\d+)?)", word):
-        return "clip", fields._replace(clip="percentile", percentile=float(found[1]))
+        return "clip", fields._replace(clip="percentile", percentile=round(float(found[1]), 12))
     if word in ("row", "tensor", "unscaled"):
         over = "none" if word == "unscaled" else word
-        return "entries", fields._replace(scale=Scale(over, 0, "exact" if over == "none" else scale.rule))  # type: ignore[arg-type]
+        return "entries", fields._replace(scale=replace(scale, over=over, size=0))  # type: ignore[arg-type]
     if found := re.fullmatch(r"(block|tile)(\d{1,5})", word):
         kind, size = found[1], int(found[2])
         return "entries", fields._replace(scale=replace(scale, over=kind, size=size))  # type: ignore[arg-type]
@@ -152,6 +157,11 @@ def check(fields: Fields, text: str) -> None:
         ),
         (fields.mvue and fields.sparse is None, "mvue with N:M"),
         (fmt.name == "bfloat16" and scale.over != "none", "bfloat16 without a scale"),
+        (
+            fmt.binary and (scale.over == "tile" or not plain),
+            "signs, with a mean magnitude per tensor, row or block",
+        ),
+        (fmt.binary and fields.rounding == "floor", "signs to the nearest or at random"),
         (fmt.exact and fields != float32, "float32 as it is"),
     ):
         if wrong:
@@ -168,7 +178,7 @@ def spell(fields: Fields) -> str:
     if fields.affine:
         words.append("affine")
     if fields.clip == "percentile":
-        words.append(f"p{fields.percentile:g}")
+        words.append("p" + f"{fields.percentile:.12f}".rstrip("0").rstrip("."))
     words += [word for word, clip in CLIPPED.items() if clip == fields.clip]
     if not fmt.exact:
         words += [word for word, rounding in ROUNDED.items() if rounding == fields.rounding]
@@ -196,7 +206,7 @@ def _named(fmt: Format, scale: Scale) -> tuple[list[str], list[str]]:
         rest.append(f"{scale.over}{scale.size}")
     elif scale.over == "row":
         rest.append("row")
-    elif (scale.over == "none") != (fmt.bits >= 16):
+    elif scale.over != _usual(fmt):
         rest.append("unscaled" if scale.over == "none" else "tensor")
     rest += [power[scale.rule]] if scale.rule in power else []
     return [fmt.name], rest + (["4over6"] if scale.four else [])

@@ -87,15 +87,16 @@ class Quantiser:
     def unbiased(self) -> bool:
         """Whether the expectation over its draws is the tensor itself (up to the 2^-24 of the draws).
 
-        Not with clipping, a percentile below 100, scales that may clip, or largest magnitudes that come from
-        elsewhere; not where the format has no scale and entries lie beyond it.
+        Not with clipping, scales that may clip, or formats of few bits without a scale, which saturate. Where
+        the range comes from elsewhere (``largest``), entries beyond it are biased whatever this says.
         """
         if self._pruned and not self.mvue:
             return False
-        if self.format.exact:
-            return True
+        if self.format.exact or self.format.binary:
+            return self.format.exact
         drawn = self.rounding in ("stochastic", "dithered")
-        return drawn and self.clip == "max" and self.scale.rule in ("exact", "rceil", "e4m3")
+        ranged = self.scale.over != "none" or self.format.bits >= 16
+        return drawn and ranged and self.clip == "max" and self.scale.rule in ("exact", "rceil", "e4m3")
 
     @property
     def bits(self) -> float:
@@ -162,7 +163,7 @@ class Quantiser:
     @property
     def _has_limit(self) -> bool:
         whole = self.scale.over == "tensor" or self.scale.rule == "e4m3"
-        return whole and not self.affine and not self.format.exact
+        return whole and not (self.affine or self.format.exact or self.format.binary)
 
     def _rounded(self, x: Tensor, draws: Draws | None, largest: Tensor | float | None) -> Tensor:
         if largest is not None and not self._has_limit:
@@ -180,8 +181,8 @@ def parse_quantiser(text: str) -> Quantiser:
     as :func:`algobias.numerics.formats.parse_format` reads them, ``e4m3-240``, ``luq-nearest`` (scaled per
     tensor); ``luq`` (``e3m0-sr``, logarithmic unbiased quantisation); ``mxfp8`` (E4M3; ``mxfp8-e5m2``),
     ``mxfp6`` (E2M3; ``mxfp6-e3m2``), ``mxfp4`` (E2M1), ``mxint8``: blocks of 32, scales powers of two;
-    ``nvfp4`` (E2M1), ``ufp4`` (E1M2): blocks of 16, scales E4M3 times one for the tensor; ``N:M``: N of every
-    M entries, the largest.
+    ``nvfp4`` (E2M1), ``ufp4`` (E1M2): blocks of 16, scales E4M3 times one for the tensor; ``sign``: signs,
+    unscaled (``sign-row``, times the mean magnitude of each row); ``N:M``: N of every M entries, the largest.
 
     Modifiers:
         - rounding: ``sr`` (stochastic), ``floor`` (towards zero), ``dither``, ``nearest`` (as without);

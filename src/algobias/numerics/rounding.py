@@ -68,6 +68,8 @@ def round_to(
         raise BadInput("draws", None, f"uniform numbers: {rounding} rounding draws them")
     if fmt.exact:
         return x
+    if fmt.binary:
+        raise BadInput("format", fmt.name, "levels around zero: signs are no rounding")
     if rounding == "nearest":
         return _nearest(_limited(x, fmt, unit) if saturate else x, fmt, unit, mine=saturate)
     return _between(_limited(x, fmt, unit), fmt, unit, uniform if random else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from algobias.numerics.clipping import clip_at
+from algobias.numerics.clipping import clip_at, mean_of
 from algobias.numerics.formats import integer_format
 from algobias.numerics.grammar import Fields
 from algobias.numerics.pieces import in_pieces
@@ -39,6 +39,8 @@ def scaled(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Tensor 
         given: Largest magnitude of each matrix, [..., 1, 1] or a number, instead of its own.
     """
     fmt, rounding, scale = fields.format, fields.rounding, fields.scale
+    if fmt.binary:
+        return _signs(parts, fields, uniform)
     if scale.over == "none":
         return in_pieces(lambda x, u: round_to(x, fmt, rounding, u), parts, uniform)
     if fields.affine:
@@ -110,6 +112,19 @@ def _two_level(parts: Tensor, fields: Fields, uniform: Tensor | None, given: Ten
         return round_to(x * scale.inverse, fmt, rounding, u).mul_(scale.unit)
 
     return in_pieces(one, parts, uniform, whole, keep=3 if tile else 1, whole=True)
+
+
+def _signs(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:
+    """Signs, times the mean magnitude of what shares a scale; at random 1 with probability (x + 1) / 2."""
+    none = fields.scale.over == "none"
+    unit = torch.ones_like(parts[..., :1]) if none else mean_of(parts.abs())
+    if uniform is None:
+        level = torch.where(parts < 0, -1.0, 1.0)
+    else:
+        chance = parts / _nonzero(unit) * 0.5 + 0.5
+        level = torch.where(uniform < chance, 1.0, -1.0)
+    broken = parts * 0.0 if none else unit - unit  # not a number where an entry, or the scale, is not
+    return torch.where(parts.isinf(), level, level + broken) if none else level * unit + broken
 
 
 def _affine(parts: Tensor, fields: Fields, uniform: Tensor | None) -> Tensor:

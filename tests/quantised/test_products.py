@@ -190,6 +190,20 @@ def test_sums_of_the_forward_product_are_held_in_few_bits(layer: nn.Module) -> N
     torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-4, atol=1e-4)
 
 
+def test_the_gradient_of_a_sign_is_cancelled_beyond_one() -> None:
+    torch.manual_seed(0)
+    x, g, layer = 2 * torch.randn(16, 8), torch.randn(16, 4), nn.Linear(8, 4, bias=False)
+    w = layer.weight.detach().clone()
+    rounded(layer, Operands.read({"fx": "sign", "fw": "sign-row"}))
+    x.requires_grad_()
+    y = layer(x)
+    y.backward(g)
+    binary = w.sign() * w.abs().mean(1, keepdim=True)
+    torch.testing.assert_close(y.detach(), x.detach().sign() @ binary.T)
+    torch.testing.assert_close(x.grad, (g @ binary) * (x.detach().abs() <= 1))
+    torch.testing.assert_close(layer.weight.grad, g.T @ x.detach().sign())
+
+
 def test_strength_is_between_the_operand_and_its_rounding() -> None:
     x = torch.linspace(-1, 1, 12).reshape(3, 4)
     outputs = []

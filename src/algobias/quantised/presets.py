@@ -11,7 +11,7 @@ from algobias.errors import BadInput, unknown_name
 
 PresetName = Literal[
     "float32", "int8", "int4", "grad-int4", "grad-luq", "grad-e3m0", "w8a8g8", "luq4", "fp8", "mxfp8",
-    "mxfp4", "nvfp4", "ufp4", "acc12",
+    "mxfp4", "nvfp4", "ufp4", "bnn", "acc12",
 ]  # fmt: skip
 
 
@@ -71,6 +71,10 @@ PRESETS: Mapping[PresetName, Preset] = {
     "ufp4": _preset(
         "all operands E1M2 in blocks of 16, rotated in all products; the weight's gradient's stochastic",
         fx="ufp4", fw="ufp4", dg="ufp4", wg="ufp4-sr", rotated="all",
+    ),
+    "bnn": _preset(
+        "signs: weights times a mean magnitude for each output; gradients of inputs beyond 1 cancelled",
+        fx="sign", fw="sign-row",
     ),
     "acc12": _preset("sums of the forward product in M7E4, rounded every 16 products", acc="m7e4-chunk16"),
 }  # fmt: skip

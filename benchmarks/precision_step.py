@@ -2,8 +2,8 @@
 
     python benchmarks/precision_step.py            # a few minutes on one core
 
-One process, one thread, thread time, the best of several rounds; float32 and each set of operands in turn within
-a round, so that what else the machine does meets all of them. Results go to
+One process, one thread, thread time, the best of several rounds; float32 and each set of operands take turns
+in every round, so that what else the machine does meets all of them. Results go to
 ``benchmarks/results/precision_step.json``.
 """
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 MOST_SHOWN = 200
 """Characters of a value that a message shows."""
 
-MOST_NAMES = 30
+MOST_NAMES = 40
 """A catalogue of more names than these is not printed whole where a name is misspelt."""
 
 

@@ -15,7 +15,7 @@ from algobias.answer.control import ControlEntry
 from algobias.answer.interval import Interval
 
 ROOT = Path(__file__).parents[2]
-RESULTS = sorted((ROOT / "cases").rglob("*.json"))
+RESULTS = [path for path in sorted((ROOT / "cases").rglob("*.json")) if path.stem != "baselines"]
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from algobias.tasks.registry import load_task
 BASE = ("optimizer:sgd,lr=0.1,momentum=0.9", "batch:16", "budget:updates=2000")
 CHOICES = (
     "optimizer:adam", "optimizer:nesterov", "schedule:cosine", "clip", "compress:sign", "compress:powersgd",
-    "layerwise", "budget:until", "recalibrate", "data:1",
+    "layerwise", "budget:until", "recalibrate", "data:1", "requantise",
 )  # fmt: skip
 EXAMPLES = [text for cls in LEVERS.values() for text in cls.card.examples]
 

@@ -69,7 +69,7 @@ def product(
     weight = rounded_forward(weight, key, forward[1], kind.weight_axes)
     if not operands.backward:
         return kind.plain(x, weight, bias)
-    output: Tensor = applied(_Product, x, weight, bias, *own, key, kind, operands, 0)
+    output: Tensor = applied(_Product, _ProductWithTangent, x, weight, bias, *own, key, kind, operands, 0)
     return output
 
 
@@ -95,9 +95,27 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         needs = tuple(ctx.needs_input_grad[:3])
-        found = applied(_Gradients, grad, *ctx.saved_tensors, ctx.kind, ctx.operands, ctx.lead, needs)
+        inputs = (grad, *ctx.saved_tensors, ctx.kind, ctx.operands, ctx.lead, needs)
+        if torch.compiler.is_compiling():  # nothing is mapped there
+            found = tuple(_gradients(*inputs))
+        else:
+            found = applied(_Gradients, _Gradients, *inputs)
         each = iter(found)
-        return *(next(each) if needed else None for needed in needs), *[None] * 6
+        dx = next(each) if needs[0] else None
+        dw = next(each) if needs[1] else None
+        return dx, dw, next(each) if needs[2] else None, None, None, None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        *tensors, kind, operands, lead = inputs
+        rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
+        return apart(
+            applied(_Product, _ProductWithTangent, *rows, kind, operands, 1), info.batch_size, lead
+        ), 0
+
+
+class _ProductWithTangent(_Product):
+    """The same with a forward derivative, which torch's compiler does not take."""
 
     @staticmethod
     def jvp(ctx: Any, x: Any, weight: Any, bias: Any, *_: Any) -> Any:
@@ -110,12 +128,6 @@ class _Product(torch.autograd.Function):
         if moved:
             return moved[0] if len(moved) == 1 else moved[0] + moved[1]
         return ctx.kind.forward(torch.zeros_like(at_x), at_weight, bias, ctx.lead)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
-        *tensors, kind, operands, lead = inputs
-        rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
-        return apart(applied(_Product, *rows, kind, operands, 1), info.batch_size, lead), 0
 
 
 class _Gradients(torch.autograd.Function):
@@ -144,7 +156,7 @@ class _Gradients(torch.autograd.Function):
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
         *tensors, kind, operands, lead, needs = inputs
         rows = stacked(tuple(tensors), in_dims[:6], info.batch_size, lead)
-        found = applied(_Gradients, *rows, kind, operands, 1, needs)
+        found = applied(_Gradients, _Gradients, *rows, kind, operands, 1, needs)
         return tuple(apart(each, info.batch_size, lead) for each in found), (0,) * len(found)
 
 

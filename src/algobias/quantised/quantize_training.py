@@ -82,8 +82,8 @@ def quantize_training(
 
     Forward ``y = fx(x) fw(w)^T``, backward ``dx = dg(g) dw(w)`` and ``dw = wg(g)^T wx(x)``, straight through
     for the gradient. In ``eval()`` only forward operands are rounded. Parameters, optimizers, state dicts and
-    ``DistributedDataParallel`` go on as they are. Wrap and compile the model afterwards: stochastic rounding
-    draws with generators, which ``torch.compile`` leaves uncompiled.
+    ``DistributedDataParallel`` go on as they are. Wrap and compile the model afterwards: formats
+    without random numbers compile whole, stochastic rounding draws with generators, which stay outside.
 
     Cost: the format is emulated in float32; see benchmarks/README.md.
 

@@ -27,7 +27,7 @@ def rounded_forward(x: Tensor, key: Tensor, operand: Operand, axes: Axes) -> Ten
     """
     if operand.quantiser.exact:
         return x
-    found: Tensor = applied(_StraightThrough, x, key, operand, axes, 0)
+    found: Tensor = applied(_StraightThrough, _StraightThroughWithTangent, x, key, operand, axes, 0)
     return found
 
 
@@ -50,9 +50,12 @@ def rounded_evaluation(x: Tensor, operand: Operand, axes: Axes) -> Tensor:
     return near.along(still, axes, 0, None) + (x - still)
 
 
-def applied(function: type[torch.autograd.Function], *inputs: Any) -> Any:
-    """Apply a function with a gradient of its own."""
-    return function.apply(*inputs)  # type: ignore[no-untyped-call]
+def applied(
+    function: type[torch.autograd.Function], with_tangent: type[torch.autograd.Function], *inputs: Any
+) -> Any:
+    """Apply a function with a gradient of its own; with a forward derivative where nothing is compiled."""
+    chosen = function if torch.compiler.is_compiling() else with_tangent
+    return chosen.apply(*inputs)  # type: ignore[no-untyped-call]
 
 
 def cancels(quantiser: Quantiser) -> bool:
@@ -85,10 +88,6 @@ class _StraightThrough(torch.autograd.Function):
         return _passed(ctx, grad), None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return _passed(ctx, tangent)
-
-    @staticmethod
     def vmap(
         info: Any,
         in_dims: tuple[int | None, ...],
@@ -99,7 +98,19 @@ class _StraightThrough(torch.autograd.Function):
         lead: int,
     ) -> tuple[Tensor, int]:
         x, key = stacked((x, key), in_dims[:2], info.batch_size, lead)
-        return apart(applied(_StraightThrough, x, key, operand, axes, 1), info.batch_size, lead), 0
+        return apart(
+            applied(_StraightThrough, _StraightThroughWithTangent, x, key, operand, axes, 1),
+            info.batch_size,
+            lead,
+        ), 0
+
+
+class _StraightThroughWithTangent(_StraightThrough):
+    """The same with a forward derivative, which torch's compiler does not take."""
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return _passed(ctx, tangent)
 
 
 def _passed(ctx: Any, grad: Tensor) -> Tensor:

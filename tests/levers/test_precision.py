@@ -14,7 +14,7 @@ from algobias.quantised.presets import PRESETS
 from algobias.recipe import Recipe
 from algobias.tasks.registry import load_task
 from algobias.tasks.task import Task
-from algobias.testing.runs import goes_on_exactly, same_curve
+from algobias.testing.runs import Watcher, goes_on_exactly, same_curve
 from algobias.training import train
 from algobias.training.setup import Setup
 
@@ -191,3 +191,30 @@ def test_sparse_weights_are_rounded_too(task, short, text, engine) -> None:
         train(applied(neutral, recipe), task, [0])[0], train(applied("sparsity:2:4", recipe), task, [0])[0]
     )
     assert goes_on_exactly(applied(text, recipe), task)
+
+
+@pytest.mark.parametrize("others", ["", "+ema:0.9", "+sparsity:2:4", "+sam:0.1"])
+def test_what_is_kept_between_updates_is_on_the_grid(task, short, others) -> None:
+    adam = parse("optimizer:adam,lr=0.003").apply(short)
+    text = "precision:float32,moment1=e4m3,moment2=e5m2,weights=bfloat16"
+    recipe = applied(f"{others[1:]}+{text}" if others else text, adam)
+    assert recipe.parts[0].name == "precision"
+    watcher = Watcher()
+    train(recipe, task, [0], observers=[watcher])
+    weights = watcher.weights[0] if others != "+ema:0.9" else {}
+    assert all(torch.equal(w, w.bfloat16().float()) for name, w in weights.items() if name.endswith("weight"))
+    kept = watcher.snapshots[0].tensors
+    moments = [
+        t for name, t in sorted(kept.items()) if name.startswith("memory") and t.shape == kept["params"].shape
+    ]
+    first, square = (tensor[: 128 * 64] for tensor in moments[:2])  # of the first layer's weight
+    for moment, top, dtype in ((first, 448, torch.float8_e4m3fn), (square, 57344, torch.float8_e5m2)):
+        levels = moment / (moment.abs().max() / top)
+        near = levels.to(dtype).float()
+        torch.testing.assert_close(levels, near, rtol=1e-5, atol=1e-6)
+    assert goes_on_exactly(recipe, task)
+
+
+def test_what_draws_cannot_be_kept(task, short) -> None:
+    with pytest.raises(BadInput, match="without random numbers"):
+        Setup(parse("precision:float32,weights=bfloat16-sr").apply(short), task, torch.device("cpu"))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
 from algobias.errors import BadInput, unknown_name
 
 PresetName = Literal[
-    "float32", "int8", "int4", "grad-int4", "grad-luq", "grad-e3m0", "w8a8g8", "luq4", "fp8", "mxfp8",
-    "mxfp4", "nvfp4", "ufp4", "bnn", "acc12",
+    "float32", "int8", "int4", "grad-int4", "grad-luq", "grad-e3m0", "w8a8g8", "luq4", "fp8",
+    "fp8-moments", "mxfp8", "mxfp4", "nvfp4", "ufp4", "bnn", "acc12",
 ]  # fmt: skip
 
 
@@ -29,6 +29,7 @@ class Preset:
         summary: What is rounded, in a line.
         operands: Spelling of each operand that is rounded.
         rotated: Products whose operands are rotated first.
+        kept: Spelling of what is kept between updates in few bits: ``weights``, ``moment1``, ``moment2``.
         accumulator: Spelling of how the sums of the forward product are held; empty: float32.
     """
 
@@ -36,10 +37,16 @@ class Preset:
     operands: Mapping[str, str]
     rotated: tuple[str, ...] = ()
     accumulator: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
-def _preset(summary: str, *, rotated: str = "none", acc: str = "", **operands: str) -> Preset:
-    return Preset(summary, MappingProxyType(operands), ROTATED[rotated], acc)
+KEPT = ("weights", "moment1", "moment2")
+"""What is kept between updates."""
+
+
+def _preset(summary: str, *, rotated: str = "none", acc: str = "", **texts: str) -> Preset:
+    kept: dict[str, str] = {name: texts.pop(name) for name in KEPT if name in texts}
+    return Preset(summary, MappingProxyType(texts), ROTATED[rotated], acc, MappingProxyType(kept))
 
 
 def _all(spelling: str) -> dict[str, str]:
@@ -62,6 +69,10 @@ PRESETS: Mapping[PresetName, Preset] = {
         fx="int4-sawb", fw="int4-sawb", dg="luq", wg="luq",
     ),
     "fp8": _preset("forward operands E4M3, gradients E5M2", fx="e4m3", fw="e4m3", dg="e5m2", wg="e5m2"),
+    "fp8-moments": _preset(
+        "as fp8, and Adam's mean in E4M3 and mean square in E5M2 between updates",
+        fx="e4m3", fw="e4m3", dg="e5m2", wg="e5m2", moment1="e4m3", moment2="e5m2",
+    ),
     "mxfp8": _preset("all six operands MXFP8 (E4M3), blocks of 32 along each product", **_all("mxfp8")),
     "mxfp4": _preset("all six operands MXFP4, blocks of 32 along each product", **_all("mxfp4")),
     "nvfp4": _preset(

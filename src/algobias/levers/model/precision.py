@@ -12,11 +12,12 @@ from algobias.lazy import torch
 from algobias.levers.arranged import Arranged
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
+from algobias.levers.model.precision_memory import kept_in
 from algobias.levers.model.precision_pieces import groups_of_layers, groups_of_operands
 from algobias.levers.pieces import Piece
 from algobias.levers.size import NoShare, between
-from algobias.levers.step import Batch, GradFn, Grads, Key, State
-from algobias.quantised.presets import ROTATED, PresetName, operand_texts, preset
+from algobias.levers.step import Batch, GradFn, Grads, Key, State, Transform
+from algobias.quantised.presets import KEPT, ROTATED, PresetName, operand_texts, preset
 from algobias.recipe import Recipe
 from algobias.spelling import Whole, validate_options
 
@@ -53,6 +54,9 @@ class Precision(Part):
         dw: Weight in the input's gradient; as in the forward product without it.
         wg: Gradient of the output in the weight's gradient.
         wx: Input in the weight's gradient; as in the forward product without it.
+        weights: The weights after every update: a format without random numbers, ``bfloat16``.
+        moment1: The optimizer's momentum, or Adam's mean.
+        moment2: Adam's mean square.
     """
 
     name: ClassVar[str] = "precision"
@@ -72,6 +76,9 @@ class Precision(Part):
     dw: str = ""
     wg: str = ""
     wx: str = ""
+    weights: str = ""
+    moment1: str = ""
+    moment2: str = ""
 
     card: ClassVar[Card] = Card(
         summary="Rounds the operands of matrix products to formats of few bits, forward and backward.",
@@ -100,7 +107,7 @@ class Precision(Part):
         ),
     )
 
-    @field_validator(*OPERANDS)
+    @field_validator(*OPERANDS, *KEPT)
     @classmethod
     def _readable(cls, value: str) -> str:
         return readable_operand(value) if value else value
@@ -152,7 +159,12 @@ class Precision(Part):
         def of(kept: Collection[str]) -> Precision:
             own = {name: text for name, text in texts.items() if name in kept}
             held = acc if "fx" in kept else ""
-            fixed = {"p": self.p, "smp": self.smp, "high": self.high, "layers": self.layers}
+            fixed: dict[str, object] = {
+                "p": self.p,
+                "smp": self.smp,
+                "high": self.high,
+                "layers": self.layers,
+            }
             return validate_options(Precision, {"format": "float32", **fixed, **own, "rht": rht, "acc": held})
 
         for text, group in groups_of_operands(names):
@@ -166,8 +178,15 @@ class Precision(Part):
         return found
 
     def cannot_follow(self, earlier: Arranged) -> bool:
-        """Comes before whatever takes several gradients: each of them draws its own numbers."""
-        return isinstance(earlier, Part) and type(earlier).gradient not in (Part.gradient, Precision.gradient)
+        """Comes before whatever takes several gradients, each of which draws its own numbers.
+
+        And before what goes around the optimizer, where it rounds what that keeps.
+        """
+        if not isinstance(earlier, Part):
+            return False
+        several = type(earlier).gradient not in (Part.gradient, Precision.gradient)
+        remembers = type(earlier).update not in (Part.update, Precision.update)
+        return several or (remembers and bool(self._kept()))
 
     def operands(self) -> Operands:
         """What the operands of a layer go through."""
@@ -183,7 +202,14 @@ class Precision(Part):
         )
 
     def _acts(self) -> bool:
+        return bool(self._rounds() or self._kept())
+
+    def _rounds(self) -> bool:
         return bool(self._texts() or self.acc or preset(self.format).accumulator)
+
+    def _kept(self) -> dict[str, str]:
+        usual = preset(self.format).kept
+        return {name: text for name in KEPT if (text := getattr(self, name) or usual.get(name, ""))}
 
     def _texts(self) -> Mapping[str, str]:
         own = {name: getattr(self, name) for name in OPERANDS if getattr(self, name)}
@@ -191,7 +217,7 @@ class Precision(Part):
 
     def model(self, net: nn.Module) -> nn.Module:
         """Make its layers round their operands."""
-        if not self._acts():
+        if not self._rounds():
             return net
         from algobias.quantised.choice import Choice, layers_of
         from algobias.quantised.layers import round_layers
@@ -202,6 +228,10 @@ class Precision(Part):
             listed = "; ".join(f"{layer.name} ({layer.reason})" for layer in found[:8]) or "it has no layer"
             raise BadInput("precision", self.spelling(), f"a network with layers to round; here: {listed}")
         return net
+
+    def update(self, transform: Transform, context: Context) -> Transform:
+        """Round what is kept between updates."""
+        return kept_in(transform, self._kept(), self.p) if self._kept() else transform
 
     def gradient(self, grad: GradFn, context: Context) -> GradFn:
         """Set the keys that random numbers follow."""

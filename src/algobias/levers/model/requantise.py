@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from algobias.levers.base import Card, Lever
 from algobias.levers.model.precision import OPERANDS, Precision, readable_accumulator, readable_operand
-from algobias.quantised.presets import PresetName
+from algobias.quantised.presets import KEPT, PresetName
 from algobias.recipe import Recipe
 from algobias.spelling import Whole, validate_options
 
@@ -34,6 +34,9 @@ class Requantise(Lever):
         dw: Weight in the input's gradient.
         wg: Gradient of the output in the weight's gradient.
         wx: Input in the weight's gradient.
+        weights: The weights after every update.
+        moment1: The optimizer's momentum, or Adam's mean.
+        moment2: Adam's mean square.
     """
 
     name: ClassVar[str] = "requantise"
@@ -52,6 +55,9 @@ class Requantise(Lever):
     dw: str | None = None
     wg: str | None = None
     wx: str | None = None
+    weights: str | None = None
+    moment1: str | None = None
+    moment2: str | None = None
 
     card: ClassVar[Card] = Card(
         summary="Repairs a change of precision: another format or rounding for some operands or layers.",
@@ -69,7 +75,7 @@ class Requantise(Lever):
         needs=("precision",),
     )
 
-    @field_validator(*OPERANDS)
+    @field_validator(*OPERANDS, *KEPT)
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         return None if value is None else readable_operand(value)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from made_studies import case
 from rich.console import Console
 
+from algobias.answer.answer import Answer
+from algobias.answer.causes import PieceEntry
+from algobias.answer.interval import Interval
 from algobias.reports import explained, page
+from algobias.reports.figures import piece_rows
 from algobias.reports.html import render
 from algobias.reports.record import StudyRecord
 
@@ -113,3 +119,33 @@ def test_coordinates_of_which_the_same_is_said_share_a_line() -> None:
     assert f"weight norm: accompanied by; {both}." in said
     assert said.count(alone) == 1
     assert "not related (moved by less than one seed sd): margin raw" in said
+
+
+def with_pieces(*guilty: bool | None) -> Any:
+    entries = tuple(
+        PieceEntry(
+            piece=f"layer {number}",
+            alone=Interval(mean=0.8, low=0.5, high=1.1, n=6) if word is not None else Interval(),
+            repaired=Interval(mean=0.9, low=0.6, high=1.2, n=6),
+            guilty=word,
+        )
+        for number, word in enumerate(guilty)
+    )
+    return SimpleNamespace(answer=Answer(pieces=entries))
+
+
+def test_pieces_are_a_table_a_sentence_and_a_picture() -> None:
+    record = with_pieces(True, False, None)
+    shown = explained.pieces(record)
+    assert len(shown["labels"]) == 3
+    assert [(row["name"], row["cells"][-1]) for row in shown["rows"]] == [
+        ("layer 0", "yes"), ("layer 1", "no"), ("layer 2", "unknown")
+    ]  # fmt: skip
+    assert shown["rows"][0]["cells"][:2] == ["0.80 [0.50, 1.10]", "0.90 [0.60, 1.20]"]
+    assert explained.about_pieces(record).startswith("Guilty: layer 0 (it makes at least 0.7")
+    assert "each makes" in explained.about_pieces(with_pieces(True, True))
+    assert "No single piece" in explained.about_pieces(with_pieces(False))
+    assert explained.about_pieces(with_pieces()) == ""
+    rows = piece_rows(record)
+    assert [row["row"] for row in rows] == ["layer 0\nguilty"] * 2 + ["layer 1"] * 2 + ["layer 2"]
+    assert {row["kind"] for row in rows} == {"made by it alone", "gone where it alone is undone"}

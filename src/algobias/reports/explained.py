@@ -46,10 +46,10 @@ def pieces(record: StudyRecord) -> TextTable[str]:
     """Every piece of the change: what it makes of the gap alone, and what undoing it alone brings back."""
     rows = []
     for entry in record.answer.pieces:
-        word = {True: "guilty", False: "", None: "unknown"}[entry.guilty]
+        word = {True: "yes", False: "no", None: "unknown"}[entry.guilty]
         shares = [numerals.estimate(share, 2) for share in (entry.alone, entry.repaired)]
         rows.append((entry.piece, [*shares, word]))
-    return text_table(["Piece", "Part of the gap it makes alone", "Part gone where it is undone", ""], rows)
+    return text_table(["Part of the gap it makes alone", "Part gone where it is undone", "Guilty"], rows)
 
 
 def about_pieces(record: StudyRecord) -> str:
@@ -145,11 +145,12 @@ def table(record: StudyRecord) -> TextTable[str]:
     return text_table(["What", left, "Part that is gone", "R*"], rows)
 
 
-def _grid(shown: TextTable[str]) -> Table:
-    """A table of text for the terminal."""
+def _grid(shown: TextTable[str], first: str) -> Table:
+    """A table of text for the terminal, with a name for its first column."""
     grid = Table(box=None, pad_edge=False, show_header=True, header_style="bold")
+    grid.add_column(first, overflow="fold")
     for place, label in enumerate(shown["labels"]):
-        part = longest_line([entry["cells"][place - 1] for entry in shown["rows"]]) if place else None
+        part = longest_line([entry["cells"][place] for entry in shown["rows"]])
         grid.add_column(label, overflow="fold", min_width=part)
     for entry in shown["rows"]:
         grid.add_row(Text(entry["name"]), *(Text(cell) for cell in entry["cells"]))
@@ -170,7 +171,7 @@ def panel(record: StudyRecord) -> RenderableType:
     said: list[RenderableType] = [Text(line) for line in about_change(record)]
     named = about_pieces(record)
     said += [Text(""), Text(named)] if named else []
-    said += [_grid(pieces(record))] if named else []
+    said += [_grid(pieces(record), "Piece")] if named else []
     said += [Text(""), grid, Text("")]
     alike: dict[tuple[str, str], list[str]] = {}
     for row in statements(record):

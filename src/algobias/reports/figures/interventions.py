@@ -29,7 +29,7 @@ KINDS = {
     "force": "lever pulled",
 }
 GONE = "Part of the gap that is gone"
-PIECES = ("made by it alone", "gone where it alone is undone")
+PIECES = ("made by it alone", "gone without it")
 MOST_COORDINATES = 4
 OUTER = (-0.6, 1.8)
 """Shares beyond these are drawn at the edge; the tables have the numbers."""

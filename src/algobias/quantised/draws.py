@@ -39,6 +39,6 @@ def uniforms(keys: Sequence[int], operand: int, device: torch.device) -> Draws:
 
     def draw(shape: Sequence[int]) -> Tensor:
         rows = [torch.rand(tuple(shape)[1:], generator=stream) for stream in streams]
-        return torch.stack(rows).to(device)
+        return (torch.stack(rows) if len(rows) > 1 else rows[0][None]).to(device)
 
     return draw

@@ -255,3 +255,31 @@ def test_labels_of_a_causal_loss_belong_to_the_outputs_before_them() -> None:
         assert one.status == two.status == "ok"
         assert one.value == pytest.approx(two.value, rel=1e-9)
         assert one.parts == pytest.approx(two.parts, rel=1e-9)
+
+
+def test_of_examples_that_are_fitted_to_rounding_the_loss_is_still_a_mean() -> None:
+    """A batch's loss of 5.4e-5 was off by 1.5e-8, a unit of rounding of its logits: readings were refused."""
+    torch.manual_seed(0)
+    x, y = torch.randn(200, 64), torch.randint(10, (200,))
+    net = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    for _ in range(200):
+        optimizer.zero_grad()
+        functional.cross_entropy(net(x), y).backward()
+        optimizer.step()
+    batches = [(x[:100], y[:100]), (x[100:], y[100:])]
+
+    def loss(scale: float, error: float) -> Callable[[nn.Module, Any], Tensor]:
+        """Logits times a number; a batch is off by a unit of rounding, single examples are not."""
+        return lambda model, batch: (
+            functional.cross_entropy(scale * model(batch[0]), batch[1]) + error * (len(batch[1]) > 1)
+        )
+
+    for scale in (1.0, 1.3):
+        whole = float(loss(scale, 0.0)(net, batches[0]).detach())
+        assert 5e-5 < whole < 1e-3
+        for name in ("gradient_variance", "input_gradient_norm"):
+            (fine,) = measure(net, batches, loss(scale, 1e-7), probes=name)
+            assert fine.status == "ok", fine.reason
+            (wrong,) = measure(net, batches, loss(scale, 1e-4), probes=name)
+            assert wrong.status != "ok"

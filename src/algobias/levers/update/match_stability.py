@@ -71,7 +71,7 @@ class MatchStability(Lever):
             "It matches the sharpest minimum that full-batch training can keep, and neither the effective "
             "rate lr / (1 - m) nor the gradient noise: from momentum .9 to none it divides the rate by 1.9 "
             "and the speed by 19. Digits, momentum .9, delay 2 (broken): the matched rate, 1/74, gave back "
-            "0.86 [0.84, 0.87] of 79 points at equal updates, a tenth of the rate 0.98 and clipping 1.00; "
+            "0.85 [0.83, 0.87] of 77 points at equal updates, a tenth of the rate 0.98 and clipping 1.00; "
             "delay:2,lr=rule,momentum=0, "
             "which keeps the effective rate first, left 0.28 [0.02, 0.53]. Far below the edge of stability "
             "the rule has nothing to match."

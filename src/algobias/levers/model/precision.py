@@ -267,10 +267,7 @@ def readable_operand(text: str) -> str:
     """
     from algobias.numerics.quantiser import parse_quantiser
 
-    try:
-        return str(parse_quantiser(text))
-    except BadInput as error:
-        raise ValueError(_offer(error)) from error
+    return _spelled(parse_quantiser, text)
 
 
 def readable_accumulator(text: str) -> str:
@@ -281,10 +278,15 @@ def readable_accumulator(text: str) -> str:
     """
     from algobias.numerics.accumulators import parse_accumulator
 
+    return _spelled(parse_accumulator, text)
+
+
+def _spelled(parse: Callable[[str], object], text: str) -> str:
     try:
-        return str(parse_accumulator(text))
+        return str(parse(text))
     except BadInput as error:
-        raise ValueError(_offer(error)) from error
+        near = f" (did you mean {error.nearest!r}?)" if error.nearest else ""
+        raise ValueError(f"{error.allowed}{near}") from error
 
 
 def is_rounded(name: str, module: nn.Module, asked: Callable[[str, nn.Module], Operands | str]) -> bool:
@@ -292,8 +294,3 @@ def is_rounded(name: str, module: nn.Module, asked: Callable[[str, nn.Module], O
     from algobias.quantised.layers import is_product
 
     return is_product(module) and not isinstance(asked(name, module), str)
-
-
-def _offer(error: BadInput) -> str:
-    near = f" (did you mean {error.nearest!r}?)" if error.nearest else ""
-    return f"{error.allowed}{near}"

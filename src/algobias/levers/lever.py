@@ -111,7 +111,7 @@ class Lever(Spelled):
         given = {key: getattr(self, key) for key in self.model_fields_set}
         return validate_options(type(self), {**given, **options})
 
-    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece]:
+    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece[Lever]]:
         """What this change is made of, as pieces that can be made alone and undone alone; none by default.
 
         Args:

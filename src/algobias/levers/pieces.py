@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from algobias.levers.lever import Lever
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of a lever's change.
+class Piece(Generic[T]):
+    """A piece of a change.
 
     Attributes:
         text: What it is, in a few words.
-        alone: The lever with this piece and nothing else.
-        repaired: The lever without this piece.
+        alone: The change with this piece and nothing else.
+        repaired: The change without this piece.
     """
 
     text: str
-    alone: Lever
-    repaired: Lever
+    alone: T
+    repaired: T

@@ -12,6 +12,7 @@ from algobias.lazy import torch
 from algobias.levers.arranged import Arranged
 from algobias.levers.base import Card, Part
 from algobias.levers.context import Context
+from algobias.levers.lever import Lever
 from algobias.levers.model.precision_memory import kept_in
 from algobias.levers.model.precision_pieces import groups_of_layers, groups_of_operands
 from algobias.levers.pieces import Piece
@@ -141,7 +142,7 @@ class Precision(Part):
             raise NoShare("the recipe has a format already, and between two formats there is none")
         return self.with_options(p=between(0.0, self.p, fraction))
 
-    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece]:
+    def pieces(self, recipe: Recipe, net: nn.Module) -> Sequence[Piece[Lever]]:
         """Each product, each operand of a product that rounds two, and at most eight groups of layers.
 
         Sums in few bits are a piece of the forward product. A repaired layer, and a layer that is not of the
@@ -153,7 +154,7 @@ class Precision(Part):
         operands = self.operands()
         rht: str = self.rht or next(word for word, products in ROTATED.items() if products == usual.rotated)
         acc = self.acc or usual.accumulator
-        found = []
+        found: list[Piece[Lever]] = []
         names = ["fx", *operands.rounded] if acc and "fx" not in operands.rounded else operands.rounded
 
         def of(kept: Collection[str]) -> Precision:

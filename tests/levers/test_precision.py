@@ -193,6 +193,32 @@ def test_sparse_weights_are_rounded_too(task, short, text, engine) -> None:
     assert goes_on_exactly(applied(text, recipe), task)
 
 
+@pytest.mark.parametrize("engine", ["stacked", "looped"])
+@pytest.mark.parametrize("others", ["workers:4", "accumulate:2", "sam:0.1"])
+def test_bits_do_not_depend_on_how_the_work_is_shared_out(task, short, engine, others) -> None:
+    text = "precision:w8a8g8,high=none,fx=int4"
+    alone = train(applied(text, short.edit(engine=engine)), task, [0])[0].cost.bits
+    shared = train(applied(f"{text}+{others}", short.edit(engine=engine)), task, [0])[0].cost.bits
+    assert shared == pytest.approx(alone)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("precision:int8,rht=weigth", "did you mean 'weight'?"),
+        ("precision:int8,fx=int17", "precision.fx: 'int17'"),
+        ("precision:int8,acc=m99e4", "precision.acc: 'm99e4'"),
+        ("requantise:wg=int17", "requantise.wg: 'int17'"),
+        ("requantise:acc=x", "requantise.acc: 'x'"),
+    ],
+)
+def test_a_wrong_option_has_its_field_and_all_that_is_allowed(text: str, words: str) -> None:
+    with pytest.raises(BadInput) as error:
+        parse(text)
+    assert words in str(error.value)
+    assert error.value.allowed.count(",") >= 1
+
+
 @pytest.mark.parametrize("others", ["", "+ema:0.9", "+sparsity:2:4", "+sam:0.1"])
 def test_what_is_kept_between_updates_is_on_the_grid(task, short, others) -> None:
     adam = parse("optimizer:adam,lr=0.003").apply(short)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,7 @@ def _bits(quantiser: Quantiser) -> float:
 
 @contextmanager
 def counting(net: nn.Module) -> Iterator[Multiplications]:
-    """Count the multiplications of gradients that are taken inside of the block, those of one run each.
+    """Count the multiplications of gradients that are taken inside of the block, of all runs and workers.
 
     Args:
         net: With rounded layers.
@@ -92,14 +93,23 @@ def counting(net: nn.Module) -> Iterator[Multiplications]:
 
 def _hook(name: str, counted: Multiplications) -> Any:
     def called(module: Any, given: tuple[Tensor, ...], output: Tensor) -> None:
-        each = module.weight[0].numel()  # of one output: in features, or channels times the kernel
-        counted.add(name, module.operands, float(output.numel() * each), _needs_gradient(given[0]))
+        each = _sums_over(module)
+        counted.add(
+            name, module.operands, float(_whole(output).numel() * each), _whole(given[0]).requires_grad
+        )
 
     return called
 
 
-def _needs_gradient(x: Tensor) -> bool:
-    """Whether the gradient of a tensor is taken; one that is mapped over runs does not say it itself."""
+def _sums_over(module: Any) -> int:
+    """Products that an output is the sum of, without reading the weight, which may be made anew then."""
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    return int(module.in_channels // module.groups * math.prod(module.kernel_size))
+
+
+def _whole(x: Tensor) -> Tensor:
+    """A tensor with all runs and workers that it is mapped over."""
     while torch._C._functorch.is_batchedtensor(x):
         x = torch._C._functorch.get_unwrapped(x)
-    return x.requires_grad
+    return x

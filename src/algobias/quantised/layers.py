@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from algobias.errors import BadInput
 from algobias.quantised.draws import KEY
 from algobias.quantised.kinds import LINEAR, ConvolutionKind
 from algobias.quantised.operands import Operands
@@ -17,6 +18,9 @@ from algobias.quantised.products import product
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 PRODUCTS: tuple[type[nn.Module], ...] = (nn.Linear, *CONVOLUTIONS)
+
+WITHOUT: tuple[type[nn.Module], ...] = (nn.Embedding, nn.EmbeddingBag)
+"""Layers whose weight is no factor of a product."""
 
 
 class Rounding(nn.Module):
@@ -89,6 +93,11 @@ def unreachable(module: nn.Module) -> str | None:
         return "transposed convolution"
     if isinstance(module, nn.Bilinear):
         return "bilinear layer"
+    if not isinstance(module, (*PRODUCTS, *WITHOUT)):
+        weight = module._parameters.get("weight")
+        return (
+            None if weight is None or weight.dim() < 2 else f"layer of its own kind ({type(module).__name__})"
+        )
     own = type(module)
     plain = next((cls for cls in PRODUCTS if isinstance(module, cls)), None)
     if plain is not None and not isinstance(module, Rounding):
@@ -150,6 +159,10 @@ def round_layers(net: nn.Module, operands_of: Callable[[str, nn.Module], Operand
         All layers with products, in the order of the network, also those left as they are.
     """
     found = []
+    for module in net.modules():
+        if isinstance(module, nn.TransformerEncoderLayer):
+            # without gradients it would pass its layers by, unless there is a hook
+            module.register_forward_pre_hook(called)
     for name, module in net.named_modules():
         reason = unreachable(module)
         if reason is not None:
@@ -168,15 +181,31 @@ def round_layers(net: nn.Module, operands_of: Callable[[str, nn.Module], Operand
 
 
 def _round(module: nn.Module, operands: Operands) -> None:
-    weight: Any = module.weight
-    module.register_buffer(KEY, torch.zeros((), dtype=torch.int64, device=weight.device), persistent=False)
+    device = next(module.parameters()).device  # the weight itself may be made anew where it is read
+    module.register_buffer(KEY, torch.zeros((), dtype=torch.int64, device=device), persistent=False)
     module.__class__ = rounded_class(type(module))
     vars(module)["operands"] = operands
 
 
+def called(module: nn.Module, given: Any) -> None:
+    """Do nothing: that it is there keeps fused layers from passing their layers by."""
+
+
 def restore(net: nn.Module) -> None:
-    """Make every rounded layer of a network as it was."""
+    """Make every rounded layer of a network as it was.
+
+    Raises:
+        BadInput: Something else was put on a layer afterwards; nothing is changed then.
+    """
+    for name, module in net.named_modules():
+        if isinstance(module, Rounding) and type(module) is not rounded_class(module.plain_class):
+            raise BadInput(
+                "restore", name, "layers as they were rounded: take off first what was put on later"
+            )
     for module in net.modules():
+        for number, hook in list(module._forward_pre_hooks.items()):
+            if hook is called:
+                del module._forward_pre_hooks[number]
         if isinstance(module, Rounding):
             module.__class__ = module.plain_class  # type: ignore[assignment]
             del module.operands

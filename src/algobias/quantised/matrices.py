@@ -77,7 +77,7 @@ class Operand:
         if not self.changes:
             return x
         found = self.matrices(as_matrices(x, axes, lead), key)
-        return found.reshape(*x.shape[:-1], -1) if self.rotated else found.reshape(x.shape)
+        return found.reshape(*x.shape[:-1], found.shape[-1]) if self.rotated else found.reshape(x.shape)
 
 
 ROTATION = 16

@@ -44,7 +44,7 @@ def product(
         training: Whether the layer trains.
     """
     device = x.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.is_autocast_enabled(device) and x.dtype != torch.float64:
         narrow = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):
             wide = bias if bias is None else bias.float()
@@ -166,7 +166,9 @@ def _held(
     """The forward product with its sums held in few bits; y where they are held in float32."""
     if operands.accumulator is None or operands.strength == 0:
         return y
-    held = kind.accumulated(x, weight, operands.accumulator)
+    narrow = x.dtype not in (torch.float32, torch.float64)
+    wide = (x.float(), weight.float()) if narrow else (x, weight)
+    held = kind.accumulated(*wide, operands.accumulator).to(x.dtype)
     if bias is not None:
         held = held + (bias if bias.dim() == 1 else bias.reshape(len(bias), *[1] * (held.dim() - 2), -1))
     return held if operands.strength == 1 else torch.lerp(y, held, operands.strength)

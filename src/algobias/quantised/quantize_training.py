@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from algobias.errors import BadInput, unknown_name
 from algobias.quantised.choice import Choice, layers_of
@@ -20,42 +22,54 @@ class QuantizedTraining:
 
     Attributes:
         layers: Every layer with products: its name, operands, and the reason where it keeps float32.
-        passes: Training passes so far, where random numbers are drawn, which follow it.
+        calls: How often each layer that draws was called in training; random numbers follow it.
     """
 
     def __init__(self, model: nn.Module, layers: list[Layer], seed: int) -> None:
-        self.model, self.layers, self.seed, self.passes = model, layers, seed, 0
-        draws = any(layer.operands is not None and layer.operands.random for layer in layers)
-        self._handle = model.register_forward_pre_hook(self._begin) if draws else None
+        self.model, self.layers, self.seed = model, layers, seed
+        drawing = [one for one in layers if one.operands is not None and one.operands.random]
+        self.calls = {layer.name: 0 for layer in drawing}
+        self._handles = [
+            layer.module.register_forward_pre_hook(partial(self._begin, layer.name)) for layer in drawing
+        ]
 
     @property
     def rounded(self) -> list[str]:
         """Names of the layers that are rounded."""
         return [layer.name for layer in self.layers if layer.operands is not None]
 
-    def _begin(self, model: nn.Module, given: Any) -> None:
-        if not model.training:
+    def _begin(self, name: str, module: nn.Module, given: Any) -> None:
+        # a forward pass that checkpointing repeats inside of the backward pass draws the same again
+        if not module.training or torch._C._current_graph_task_id() != -1:
             return
         rank = torch.distributed.get_rank() if _distributed() else 0
-        for name, module in model.named_modules():
-            if isinstance(module, Rounding):
-                key: Tensor = getattr(module, KEY)
-                key.fill_(key_of(f"{self.seed},{self.passes},{rank},{name}"))
-        self.passes += 1
+        key = key_of(f"{self.seed},{self.calls[name]},{rank},{name}")
+        # in place it would change what an earlier pass has kept for its backward pass
+        setattr(module, KEY, torch.full_like(getattr(module, KEY), key))
+        self.calls[name] += 1
 
-    def state_dict(self) -> dict[str, int]:
+    def state_dict(self) -> dict[str, Any]:
         """What a training that is gone on with needs, beside the model's own."""
-        return {"passes": self.passes, "seed": self.seed}
+        return {"calls": dict(self.calls), "seed": self.seed}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where a training was left."""
-        self.passes, self.seed = int(state["passes"]), int(state["seed"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where a training was left.
+
+        Raises:
+            BadInput: Not the state of a model quantised alike.
+        """
+        calls = state.get("calls") if isinstance(state, Mapping) else None
+        if not isinstance(calls, Mapping) or calls.keys() != self.calls.keys() or "seed" not in state:
+            given = sorted(state) if isinstance(state, Mapping) else type(state).__name__
+            raise BadInput("state", given, "what state_dict() of a model quantised alike has given")
+        self.calls = {name: whole("calls", calls[name], 0) for name in self.calls}
+        self.seed = whole("seed", state["seed"], 0)
 
     def restore(self) -> nn.Module:
         """Make the model as it was, with the weights that it has now."""
-        if self._handle is not None:
-            self._handle.remove()
         restore(self.model)
+        for handle in self._handles:
+            handle.remove()
         return self.model
 
     def __str__(self) -> str:
@@ -97,7 +111,7 @@ def quantize_training(
         acc: How sums of the forward product are held, ``m7e4-chunk16``; the set's without it.
         high: Layers that keep float32: ``ends``, ``none``, or patterns of names joined by colons.
         layers: Layers that are rounded, as patterns of names joined by colons.
-        seed: Of stochastic rounding; numbers follow it, the training pass, the rank and the layer.
+        seed: Of stochastic rounding; numbers follow it, the rank, the layer and how often that was called.
         **operands: ``fx``, ``fw``, ``dg``, ``dw``, ``wg``, ``wx`` in place of the set's: ``wg="int4-sr"``.
 
     Returns:
@@ -121,10 +135,19 @@ def quantize_training(
         raise BadInput("model", type(model).__name__, "a torch.nn.Module")
     if any(isinstance(module, Rounding) for module in model.modules()):
         raise BadInput("model", type(model).__name__, "a model that is not quantised yet: restore() it first")
+    texts = {"scale": scale, "rht": rht, "acc": acc, "high": high, "layers": layers, **operands}
+    for field, value in texts.items():
+        if not isinstance(value, str):
+            raise BadInput(field, value, "text")
     if scale not in ("tensor", "row"):
         raise BadInput("scale", scale, "tensor or row")
     if rht and rht not in ROTATED:
         raise unknown_name("rht", rht, ROTATED)
+    if isinstance(p, bool) or not isinstance(p, int | float):
+        raise BadInput("p", p, "a number from 0 to 1")
+    smp, seed = whole("smp", smp, 1, 64), whole("seed", seed, 0)
+    if not high:
+        raise BadInput("high", high, "ends, none, or patterns of names joined by colons")
     usual = preset(format)
     read = Operands.read(
         operand_texts(format, scale, operands),
@@ -143,6 +166,19 @@ def quantize_training(
         )
         raise BadInput("model", type(model).__name__, f"a model with layers to round; here: {listed}")
     return made
+
+
+def whole(field: str, value: object, least: int, most: int | None = None) -> int:
+    """Take a whole number.
+
+    Raises:
+        BadInput: Something else, or out of range.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= (most or value):
+        raise BadInput(
+            field, value, f"a whole number of at least {least}" + (f", at most {most}" if most else "")
+        )
+    return value
 
 
 def _distributed() -> bool:

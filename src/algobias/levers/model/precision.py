@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from algobias.errors import BadInput
 from algobias.lazy import torch
@@ -67,7 +67,7 @@ class Precision(Part):
     p: float = Field(default=1.0, ge=0, le=1)
     smp: Whole = Field(default=1, ge=1, le=64)
     scale: Literal["tensor", "row"] = "tensor"
-    rht: Literal["", "none", "weight", "all"] = ""
+    rht: Literal["none", "weight", "all"] | None = None
     acc: str = ""
     high: str = "ends"
     layers: str = "*"
@@ -110,13 +110,13 @@ class Precision(Part):
 
     @field_validator(*OPERANDS, *KEPT)
     @classmethod
-    def _readable(cls, value: str) -> str:
-        return readable_operand(value) if value else value
+    def _readable(cls, value: str, info: ValidationInfo) -> str:
+        return readable_operand(f"{cls.name}.{info.field_name}", value) if value else value
 
     @field_validator("acc")
     @classmethod
-    def _held(cls, value: str) -> str:
-        return readable_accumulator(value) if value else value
+    def _held(cls, value: str, info: ValidationInfo) -> str:
+        return readable_accumulator(f"{cls.name}.{info.field_name}", value) if value else value
 
     @model_validator(mode="after")
     def _fits(self) -> Precision:
@@ -260,34 +260,33 @@ class Precision(Part):
         return keyed
 
 
-def readable_operand(text: str) -> str:
+def readable_operand(field: str, text: str) -> str:
     """Spell the format of an operand as it is always spelled.
 
     Raises:
-        ValueError: It cannot be read.
+        BadInput: It cannot be read.
     """
     from algobias.numerics.quantiser import parse_quantiser
 
-    return _spelled(parse_quantiser, text)
+    return _spelled(parse_quantiser, field, text)
 
 
-def readable_accumulator(text: str) -> str:
+def readable_accumulator(field: str, text: str) -> str:
     """Spell an accumulator as it is always spelled.
 
     Raises:
-        ValueError: It cannot be read.
+        BadInput: It cannot be read.
     """
     from algobias.numerics.accumulators import parse_accumulator
 
-    return _spelled(parse_accumulator, text)
+    return _spelled(parse_accumulator, field, text)
 
 
-def _spelled(parse: Callable[[str], object], text: str) -> str:
+def _spelled(parse: Callable[[str], object], field: str, text: str) -> str:
     try:
         return str(parse(text))
     except BadInput as error:
-        near = f" (did you mean {error.nearest!r}?)" if error.nearest else ""
-        raise ValueError(f"{error.allowed}{near}") from error
+        raise error.of(field) from error
 
 
 def is_rounded(name: str, module: nn.Module, asked: Callable[[str, nn.Module], Operands | str]) -> bool:

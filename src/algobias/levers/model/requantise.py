@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from algobias.levers.base import Card, Lever
 from algobias.levers.model.precision import OPERANDS, Precision, readable_accumulator, readable_operand
@@ -77,13 +77,13 @@ class Requantise(Lever):
 
     @field_validator(*OPERANDS, *KEPT)
     @classmethod
-    def _readable(cls, value: str | None) -> str | None:
-        return None if value is None else readable_operand(value)
+    def _readable(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else readable_operand(f"{cls.name}.{info.field_name}", value)
 
     @field_validator("acc")
     @classmethod
-    def _held(cls, value: str | None) -> str | None:
-        return None if value is None else readable_accumulator(value)
+    def _held(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return None if value is None else readable_accumulator(f"{cls.name}.{info.field_name}", value)
 
     @classmethod
     def neutral(cls, recipe: Recipe) -> Requantise:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from algobias.numerics.accumulators import Accumulator
 from algobias.quantised.matrices import Axes, Operand, as_matrices
 
 
@@ -32,10 +31,6 @@ class Kind(Protocol):
 
     def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None, lead: int) -> Tensor:
         """The product."""
-        ...
-
-    def accumulated(self, x: Tensor, weight: Tensor, held: Accumulator) -> Tensor:
-        """The product with its sums held in few bits, without a bias."""
         ...
 
     def input_gradient(self, grad: Tensor, weight: Tensor, shape: torch.Size, lead: int) -> Tensor:
@@ -87,12 +82,6 @@ class LinearKind:
         if bias is not None:
             y = y + bias[:, None]
         return y.reshape(*x.shape[:-1], weight.shape[-2])
-
-    def accumulated(self, x: Tensor, weight: Tensor, held: Accumulator) -> Tensor:
-        """``x w^T``; of stacked runs each with its own weight."""
-        if weight.dim() == 2:
-            return held.matmul(x, weight.mT)
-        return held.matmul(as_matrices(x, "last", 1), weight.mT).reshape(*x.shape[:-1], weight.shape[-2])
 
     def input_gradient(self, grad: Tensor, weight: Tensor, shape: torch.Size, lead: int) -> Tensor:
         """``g w``."""
@@ -177,10 +166,6 @@ class ConvolutionKind:
             return self.plain(x, weight, bias)
         biases = [None] * len(x) if bias is None else bias.unbind()
         return torch.stack([self.plain(*run) for run in zip(x, weight, biases, strict=True)])
-
-    def accumulated(self, x: Tensor, weight: Tensor, held: Accumulator) -> Tensor:
-        """Never of a convolution itself: it is the product of its patches where sums are held in few bits."""
-        raise NotImplementedError
 
     def input_gradient(self, grad: Tensor, weight: Tensor, shape: torch.Size, lead: int) -> Tensor:
         """The transposed convolution."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from algobias.errors import BadInput
 from algobias.numerics.hadamard import rotate
 from algobias.quantised.kinds import Kind
-from algobias.quantised.matrices import Operand, signs
+from algobias.quantised.matrices import Operand, as_matrices, signs
 from algobias.quantised.operands import Operands
 from algobias.quantised.straight import apart, applied, rounded_evaluation, rounded_forward, stacked
 
@@ -59,7 +59,7 @@ def product(
         y = kind.plain(x, weight, bias)
         if operands.accumulator is None or operands.strength == 0:
             return y
-        held = _held(kind, x.detach(), weight.detach(), bias, y.detach(), operands)
+        held = _held(x.detach(), weight.detach(), bias, y.detach(), operands)
         return held + (y - y.detach())
     own = (
         x.detach() if operands.own_input else None,
@@ -84,7 +84,7 @@ class _Product(torch.autograd.Function):
     def forward(*inputs: Any) -> Tensor:
         x, weight, bias, _, _, _, kind, operands, lead = inputs
         y: Tensor = kind.forward(x, weight, bias, lead)
-        return _held(kind, x, weight, bias, y, operands)
+        return _held(x, weight, bias, y, operands)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -160,15 +160,17 @@ class _Gradients(torch.autograd.Function):
         return tuple(apart(each, info.batch_size, lead) for each in found), (0,) * len(found)
 
 
-def _held(
-    kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, operands: Operands
-) -> Tensor:
-    """The forward product with its sums held in few bits; y where they are held in float32."""
+def _held(x: Tensor, weight: Tensor, bias: Tensor | None, y: Tensor, operands: Operands) -> Tensor:
+    """The forward product with its sums held in few bits; y where they are held in float32.
+
+    Always ``x w^T`` of matrices: a convolution whose sums are held so is the product of its patches.
+    """
     if operands.accumulator is None or operands.strength == 0:
         return y
-    narrow = x.dtype not in (torch.float32, torch.float64)
-    wide = (x.float(), weight.float()) if narrow else (x, weight)
-    held = kind.accumulated(*wide, operands.accumulator).to(x.dtype)
+    if x.dtype not in (torch.float32, torch.float64):
+        x, weight = x.float(), weight.float()
+    rows = x if weight.dim() == 2 else as_matrices(x, "last", 1)
+    held = operands.accumulator.matmul(rows, weight.mT).reshape(y.shape).to(y.dtype)
     if bias is not None:
         held = held + (bias if bias.dim() == 1 else bias.reshape(len(bias), *[1] * (held.dim() - 2), -1))
     return held if operands.strength == 1 else torch.lerp(y, held, operands.strength)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -177,3 +178,22 @@ def test_what_cannot_be_replaced_is_refused_and_nothing_is_changed(layer: nn.Mod
     assert type(net[0]) is nn.BatchNorm1d
     with pytest.raises(BadInput, match="model"):
         l1_batch_norm(nn.BatchNorm2d(3))
+
+
+@pytest.mark.parametrize("kind", [RangeBatchNorm, L1BatchNorm])
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        (("a",), "num_features"), ((0,), "num_features"), ((-1,), "num_features"), ((2.5,), "num_features"),
+        ((16, -1.0), "eps"), ((16, "a"), "eps"), ((16, 1e-5, 2), "momentum"), ((16, 1e-5, "a"), "momentum"),
+    ],
+)  # fmt: skip
+def test_arguments_that_cannot_be_used_are_named(kind: Any, given: tuple[Any, ...], field: str) -> None:
+    with pytest.raises(BadInput) as error:
+        kind(*given)
+    assert error.value.field == field
+
+
+def test_what_is_no_model_is_refused() -> None:
+    with pytest.raises(BadInput, match="model"):
+        range_batch_norm(None)  # type: ignore[arg-type]

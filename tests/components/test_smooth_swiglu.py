@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -99,3 +100,13 @@ def test_impossible_settings() -> None:
             SmoothSwiGLU(**{"features": 4, "hidden": 8, **options})  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="token"):
         SmoothSwiGLU(4, 8, scale="tokens")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", ["token", "channel"])
+def test_no_token_at_all(scale: Any) -> None:
+    assert SmoothSwiGLU(8, 16, scale=scale)(torch.zeros(0, 8)).shape == (0, 8)
+
+
+def test_what_cannot_be_called_is_refused_at_once() -> None:
+    with pytest.raises(BadInput, match="quantise"):
+        SmoothSwiGLU(8, 16, quantise=3)  # type: ignore[arg-type]

@@ -207,3 +207,9 @@ def test_a_gradient_is_pruned_in_a_hook() -> None:
     for wrong in ((x.long(), 1, 4), (x, 0, 4), (x, 3, 2), (x, 1, 3), (x, 1.5, 4)):
         with pytest.raises(BadInput):
             mvue_prune(*wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("x", [[1.0, 2.0], None, torch.ones(4, dtype=torch.int64)])
+def test_what_cannot_be_pruned_is_named(x: object) -> None:
+    with pytest.raises(BadInput, match=r"x: .*a tensor of floating-point numbers"):
+        mvue_prune(x, 2, 4)  # type: ignore[arg-type]

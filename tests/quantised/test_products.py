@@ -409,3 +409,10 @@ def test_operands_that_are_not_possible_are_refused_by_name() -> None:
         Operands.read({"wg": "int4"}, strength=2)
     with pytest.raises(BadInput, match="smp"):
         Operands.read({"wg": "int4"}, copies=0)
+
+
+def test_operands_and_keys_have_numbers_of_their_own() -> None:
+    """The two gradients of a layer are rounded independently of each other."""
+    shape, cpu = torch.Size((1, 4, 5)), torch.device("cpu")
+    found = [uniforms([key], operand, cpu)(shape) for key in (5, 6) for operand in range(6)]
+    assert len({tuple(each.reshape(-1).tolist()) for each in found}) == 12

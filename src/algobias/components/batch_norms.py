@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from algobias.components.ghost_norm import KINDS, OTHERS
+from algobias.components.given import number, whole
 from algobias.components.wrapper import precise
 from algobias.errors import BadInput
 
@@ -19,7 +20,31 @@ N = TypeVar("N", bound="_OtherDeviation")
 
 
 class _OtherDeviation(_BatchNorm):
-    """Batch normalisation with another estimate of the standard deviation."""
+    """Batch normalisation with another estimate of the standard deviation.
+
+    Arguments are those of ``nn.BatchNorm1d``.
+
+    Raises:
+        BadInput: A width that is no whole number above 0, a negative eps, a momentum outside of 0 to 1.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        width = whole("num_features", num_features, 1)
+        eps = number("eps", eps, lambda value: 0 <= value < math.inf, "a number of at least 0")
+        if momentum is not None:
+            momentum = number(
+                "momentum", momentum, lambda value: 0 <= value <= 1, "a number from 0 to 1, or None"
+            )
+        super().__init__(width, eps, momentum, affine, track_running_stats, device, dtype)
 
     def deviation(self, centred: Tensor, axes: tuple[int, ...], count: int) -> Tensor:
         """Estimate the standard deviation of channels from ``count`` values less their mean, [1, C, ...]."""
@@ -171,7 +196,7 @@ def l1_batch_norm(model: nn.Module) -> list[str]:
 
 
 def _replaced(model: nn.Module, kind: type[N]) -> list[str]:
-    if isinstance(model, _BatchNorm):
+    if not isinstance(model, nn.Module) or isinstance(model, _BatchNorm):
         raise BadInput("model", type(model).__name__, "a model that contains the layer")
     modules = dict(model.named_modules(remove_duplicate=False))
     found = [(name, m) for name, m in modules.items() if isinstance(m, _BatchNorm)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from algobias.components.given import whole
-from algobias.errors import unknown_name
+from algobias.errors import BadInput, unknown_name
 
 Scale = Literal["token", "channel"]
 
@@ -39,7 +39,7 @@ class SmoothSwiGLU(nn.Module):
         quantise: Q, given the scaled product, [..., hidden]; its gradient is its own business.
 
     Raises:
-        BadInput: A width that is no whole number above 0, or no such scale.
+        BadInput: A width that is no whole number above 0, no such scale, or something that cannot be called.
 
     Example:
         >>> import torch; _ = torch.manual_seed(0)
@@ -67,6 +67,8 @@ class SmoothSwiGLU(nn.Module):
         out = features if out is None else whole("smooth_swiglu.out", out, 1)
         if scale not in ("token", "channel"):
             raise unknown_name("smooth_swiglu.scale", str(scale), ["token", "channel"])
+        if quantise is not None and not callable(quantise):
+            raise BadInput("smooth_swiglu.quantise", quantise, "a function of the scaled product, or None")
         self.scale: Scale = scale
         self.quantise = quantise
         self.w1 = nn.Linear(features, hidden, bias=bias)
@@ -86,7 +88,8 @@ class SmoothSwiGLU(nn.Module):
             product = self._rounded(gate * (linear / scale))
             found = scale * F.linear(product, self.w3.weight)
         else:
-            scale = power_above(size.reshape(-1, size.shape[-1]).amax(0))
+            rows = size.reshape(-1, size.shape[-1])
+            scale = power_above(rows.amax(0) if len(rows) else rows.new_ones(rows.shape[-1]))
             product = self._rounded(gate * (linear / scale))
             found = F.linear(product, self.w3.weight * scale)
         return found if self.w3.bias is None else found + self.w3.bias

@@ -177,8 +177,9 @@ def mvue_prune(
         >>> int((pruned != 0).sum(1).max()), [round(float(mean), 1) for mean in pruned.mean(0)]
         (1, [3.0, -1.0, 0.0, 2.0])
     """
-    if not x.is_floating_point():
-        raise BadInput("x", str(x.dtype), "floating-point numbers")
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point():
+        given = str(x.dtype) if isinstance(x, torch.Tensor) else type(x).__name__
+        raise BadInput("x", given, "a tensor of floating-point numbers")
     n, m = whole("n", n, 1), whole("m", m, 1)
 
     def draws(shape: torch.Size) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -244,3 +246,17 @@ def test_what_is_kept_between_updates_is_on_the_grid(task, short, others) -> Non
 def test_what_draws_cannot_be_kept(task, short) -> None:
     with pytest.raises(BadInput, match="without random numbers"):
         Setup(parse("precision:float32,weights=bfloat16-sr").apply(short), task, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("changed", [{"update": 1}, {"seeds": (1,)}, {"turn": 1}, {"worker": 1}])
+def test_numbers_follow_seed_update_pass_and_worker(task, short, changed) -> None:
+    """At the same weights and examples: a rounding that never changes would be a bias."""
+    recipe = parse("precision:grad-luq,high=none").apply(short.edit(engine="looped"))
+    setup = Setup(recipe, task, torch.device("cpu"))
+    batch, key = setup.sampler(0, (0,))
+    state = setup.initial((0,))
+    first, again, other = (
+        setup.grad(state, batch, one)[0] for one in (key, replace(key), replace(key, **changed))
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

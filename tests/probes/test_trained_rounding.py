@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from algobias.numerics.quantiser import parse_quantiser
-from algobias.probes.families.trained_rounding import GradientAsTrained
+from algobias.probes.families.trained_rounding import Errors, GradientAsTrained
 from algobias.probes.measure import measure
 from algobias.probes.reading import Reading
 from algobias.probes.subject import Training
@@ -97,3 +97,15 @@ def test_everything_is_as_it_was() -> None:
     assert net[0].operands is operands
     assert [m.training for m in net.modules()] == modes
     assert all(torch.equal(before[name], b) for name, b in net.named_buffers())
+
+
+def test_the_noise_of_few_repetitions_is_no_bias() -> None:
+    """Four errors of mean m and variance 1: |m|^2, and not that and a quarter of the entries' number."""
+    made = torch.Generator().manual_seed(0)
+    noise = torch.randn(4, 4000, generator=made, dtype=torch.float64)
+    for mean in (0.0, 0.5):
+        errors = Errors()
+        errors.add(torch.ones(4000, dtype=torch.float64), noise + mean)
+        assert errors.bias == pytest.approx(4000 * mean**2, abs=150)
+        assert errors.error == pytest.approx(4000 * (1 + mean**2), rel=0.05)
+        assert errors.size == 4000
